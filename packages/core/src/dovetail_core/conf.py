@@ -1,0 +1,214 @@
+"""Typed settings, read live from ``django.conf.settings``.
+
+One declaration yields the value, its system check and its row in the documentation::
+
+    class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenancy"):
+        INVITATION_EXPIRY_DAYS = Setting(7, "Days until an invitation expires.", positive_integer)
+
+
+    conf = TenancySettings()
+    conf.INVITATION_EXPIRY_DAYS  # 7, or what TENANCY_INVITATION_EXPIRY_DAYS says now
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final, Generic, TypeVar, overload
+
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+T = TypeVar("T")
+
+#: Raises ``ValueError("must be …")`` for a value that is not allowed.
+Validator = Callable[[Any], None]
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED: Final[Any] = _Required()
+"""The default of a setting that has none: leaving it out is an error that names the choices."""
+
+
+def boolean(value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError("must be True or False")
+
+
+def positive_integer(value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError("must be a whole number of at least 1")
+
+
+def model_label(value: object) -> None:
+    if not isinstance(value, str) or [part.isidentifier() for part in value.split(".")] != [True, True]:
+        raise ValueError("must be a model's label in the form 'app_label.ModelName'")
+
+
+def sequence_of_strings(value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise ValueError("must be a list or tuple of strings")
+
+
+def one_of(*allowed: object) -> Validator:
+    def validate(value: object) -> None:
+        if value not in allowed:
+            raise ValueError(f"must be one of: {', '.join(map(repr, allowed))}")
+
+    return validate
+
+
+class Setting(Generic[T]):
+    """One setting: its default, its meaning in a line, and what values it takes.
+
+    ``hint`` says what to do when a required one is missing.
+    """
+
+    def __init__(self, default: T, meaning: str, validate: Validator | None = None, *, hint: str = "") -> None:
+        self.default = default
+        self.meaning = meaning
+        self.validate = validate
+        self.hint = hint
+        self.name = ""
+
+    def __set_name__(self, owner: type[AppSettings], name: str) -> None:
+        self.name = f"{owner.prefix}{name}"
+
+    @overload
+    def __get__(self, instance: None, owner: type[AppSettings]) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: AppSettings, owner: type[AppSettings]) -> T: ...
+    def __get__(self, instance: AppSettings | None, owner: type[AppSettings]) -> Setting[T] | T:
+        return self if instance is None else self.read()
+
+    def read(self) -> T:
+        """The present value. Raises ``ImproperlyConfigured`` where a required one is missing."""
+        value: T = getattr(settings, self.name, self.default)
+        if value is REQUIRED:
+            raise ImproperlyConfigured(f"{self.name} is not set. {self.hint}".strip())
+        return value
+
+    def problem(self) -> str | None:
+        """What is wrong with the present value, as the end of a sentence that begins with the setting's name."""
+        try:
+            value = self.read()
+        except ImproperlyConfigured:
+            return "is required and not set."
+        try:
+            if self.validate is not None:
+                self.validate(value)
+        except ValueError as error:
+            return f"is {value!r}; it {error}."
+        return None
+
+
+class ImportSetting(Setting[T]):
+    """A setting that names an importable object by its dotted path; reading it gives the object.
+
+    A value that is no string is taken as the object itself. ``None`` stays ``None``.
+    """
+
+    _imported: ClassVar[dict[str, Any]] = {}
+
+    def read(self) -> T:
+        value: Any = super().read()
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # whatever object the project gave
+        if value not in self._imported:
+            self._imported[value] = import_string(value)
+        return self._imported[value]  # type: ignore[no-any-return]  # the setting's type is its author's promise
+
+    def problem(self) -> str | None:
+        try:
+            return super().problem()
+        except ImportError as error:
+            return f"is {getattr(settings, self.name, self.default)!r}, which cannot be imported: {error}."
+
+
+def _forget_imports(**kwargs: Any) -> None:
+    ImportSetting._imported.clear()
+
+
+# A reloaded or monkeypatched module must be seen by tests that switch a dotted path back and forth.
+setting_changed.connect(_forget_imports, dispatch_uid="dovetail_core.conf")
+
+
+class AppSettings:
+    """The settings of one package. Subclass with ``prefix`` and ``app_label``; instances hold no state."""
+
+    prefix: ClassVar[str]
+    app_label: ClassVar[str]
+
+    def __init_subclass__(cls, *, prefix: str, app_label: str) -> None:
+        cls.prefix = prefix
+        cls.app_label = app_label
+        # __set_name__ runs before this hook, when the prefix is not known yet.
+        for name, setting in cls.declared().items():
+            setting.__set_name__(cls, name)
+
+    def __new__(cls) -> AppSettings:  # noqa: PYI034  # a singleton without state needs no Self
+        return super().__new__(cls)
+
+    @classmethod
+    def declared(cls) -> dict[str, Setting[Any]]:
+        return {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
+
+    def install_defaults(self, *names: str) -> None:
+        """Put missing settings onto ``django.conf.settings``.
+
+        For ``*_MODEL`` settings only: Django reads those by their name (``Meta.swappable``, migrations that contain
+        ``settings.X``), so they must exist before models load. Call it from ``AppConfig.__init__``.
+        """
+        for name in names:
+            setting = self.declared()[name]
+            if not hasattr(settings, setting.name):
+                setattr(settings, setting.name, setting.default)
+
+    def check(self) -> list[checks.CheckMessage]:
+        """``E001`` for every value that is missing or not allowed, ``W001`` for a name that looks misspelt."""
+        declared = {setting.name: setting for setting in self.declared().values()}
+        found: list[checks.CheckMessage] = [
+            checks.Error(
+                f"{name} {problem}",
+                hint=setting.hint or f"{setting.meaning} Default: {setting.default!r}.",
+                id=f"{self.app_label}.E001",
+            )
+            for name, setting in declared.items()
+            if (problem := setting.problem())
+        ]
+        for name in dir(settings):
+            # Another app may use the same prefix; only a near miss of one of our names is worth a word.
+            if name.startswith(self.prefix) and name not in declared:
+                if near := difflib.get_close_matches(name, declared, n=1, cutoff=0.85):
+                    message = f"The setting {name} is unknown."
+                    found.append(checks.Warning(message, hint=f"Did you mean {near[0]}?", id=f"{self.app_label}.W001"))
+        return found
+
+    def documentation(self) -> str:
+        """The settings as a Markdown table, for a README that a test holds against this declaration."""
+        rows = [f"| `{s.name}` | `{s.default!r}` | {s.meaning} |" for s in self.declared().values()]
+        return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core"):
+    TRAILING_SLASH = Setting(True, "Whether paths of the packages' REST resources end in a slash.", boolean)
+    TRUSTED_PROXIES = Setting(
+        (),
+        "Networks (`10.0.0.0/8`) or addresses of the proxies whose `X-Forwarded-For` is believed.",
+        sequence_of_strings,
+    )
+    SECRET_PEPPERS = Setting(
+        (),
+        "Keys of at least 32 characters for keyed hashes at rest, newest first; empty derives one from `SECRET_KEY`.",
+        sequence_of_strings,
+    )
+
+
+conf = DovetailSettings()

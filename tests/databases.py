@@ -1,0 +1,26 @@
+"""The database of a lane: SQLite, or what ``DATABASE_URL`` names."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_ENGINES = {"postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql"}
+
+
+def databases() -> dict[str, dict[str, Any]]:
+    """``DATABASES`` for a test lane; two lanes on one server get two databases by their URL's path."""
+    url = urlsplit(os.environ.get("DATABASE_URL", "sqlite://:memory:"))
+    if url.scheme == "sqlite":
+        return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+    return {
+        "default": {
+            "ENGINE": f"django.db.backends.{_ENGINES[url.scheme]}",
+            "NAME": url.path.lstrip("/"),
+            "USER": unquote(url.username or ""),
+            "PASSWORD": unquote(url.password or ""),
+            "HOST": url.hostname or "",
+            "PORT": url.port or "",
+        }
+    }
