@@ -78,9 +78,6 @@ class Setting(Generic[T]):
         self.hint = hint
         self.name = ""
 
-    def __set_name__(self, owner: type[AppSettings], name: str) -> None:
-        self.name = f"{owner.prefix}{name}"
-
     @overload
     def __get__(self, instance: None, owner: type[AppSettings]) -> Setting[T]: ...
     @overload
@@ -149,12 +146,9 @@ class AppSettings:
     def __init_subclass__(cls, *, prefix: str, app_label: str) -> None:
         cls.prefix = prefix
         cls.app_label = app_label
-        # __set_name__ runs before this hook, when the prefix is not known yet.
+        # Not by __set_name__, which runs before this hook, when the prefix is not known yet.
         for name, setting in cls.declared().items():
-            setting.__set_name__(cls, name)
-
-    def __new__(cls) -> AppSettings:  # noqa: PYI034  # a singleton without state needs no Self
-        return super().__new__(cls)
+            setting.name = f"{prefix}{name}"
 
     @classmethod
     def declared(cls) -> dict[str, Setting[Any]]:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from types import ModuleType
+
+from django.apps import AppConfig
+from django.core import checks
+
+from dovetail_tenancy.conf import conf
+
+
+class TenancyConfig(AppConfig):
+    name = "dovetail_tenancy"
+    verbose_name = "Organizations"
+    # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
+        super().__init__(app_name, app_module)
+        # Before any app's models load: Meta.swappable and projects' migrations read the settings by name.
+        conf.install_defaults("ORGANIZATION_MODEL", "MEMBERSHIP_MODEL")
+
+    def ready(self) -> None:
+        from dovetail_tenancy import checks as tenancy_checks
+        from dovetail_tenancy.commands import open_unscoped_command
+
+        checks.register(tenancy_checks.check_settings)
+        checks.register(tenancy_checks.check_models, checks.Tags.models)
+        open_unscoped_command()

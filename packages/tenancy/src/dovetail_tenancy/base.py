@@ -1,0 +1,75 @@
+"""Abstract models for projects that bring their own organization or membership.
+
+Importable although ``dovetail_tenancy`` is not in ``INSTALLED_APPS``.
+"""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dovetail_core.fields import SettingForeignKey, uuid7
+
+
+class AbstractOrganization(models.Model):
+    """An organization: the tenant that owns rows.
+
+    It has no relation into this package. If it had, replacing the organization or the membership alone would be a
+    circular dependency between migrations.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(_("name"), max_length=200)
+    slug = models.SlugField(_("slug"), max_length=100, unique=True)
+    owner = SettingForeignKey(
+        setting="AUTH_USER_MODEL",
+        concrete=True,
+        verbose_name=_("owner"),
+        # Not CASCADE: deleting a person must not delete a company. `services.delete_user` decides what becomes of it.
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        abstract = True
+        verbose_name = _("organization")
+        verbose_name_plural = _("organizations")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AbstractMembership(models.Model):
+    """That a user belongs to an organization, and in which role (a key of ``TENANCY_ROLES``)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    # No reverse names: a project's own user or Company may have any attribute we could choose.
+    user = SettingForeignKey(
+        setting="AUTH_USER_MODEL",
+        concrete=True,
+        verbose_name=_("user"),
+        on_delete=models.CASCADE,
+        related_name="+",
+    )
+    organization = SettingForeignKey(
+        setting="TENANCY_ORGANIZATION_MODEL",
+        concrete=True,
+        verbose_name=_("organization"),
+        on_delete=models.CASCADE,
+        related_name="+",
+    )
+    role = models.CharField(_("role"), max_length=50)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        abstract = True
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="%(app_label)s_%(class)s_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} · {self.organization_id} · {self.role}"

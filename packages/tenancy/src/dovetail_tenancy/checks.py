@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
+from django.db import models
+
+from dovetail_tenancy import get_membership_model
+from dovetail_tenancy.conf import conf
+from dovetail_tenancy.fields import OrganizationForeignKey, TenantForeignKey, organization_column
+from dovetail_tenancy.managers import TenantManager
+from dovetail_tenancy.tenant_model import TenantModel
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    return conf.check()
+
+
+def check_models(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    found = list(_membership())
+    for model in apps.get_models():
+        if issubclass(model, TenantModel):
+            found += [*_managers(model), *_foreign_keys(model), *_uniqueness(model)]
+    return found
+
+
+def _membership() -> Iterator[CheckMessage]:
+    model = get_membership_model()
+    missing = {"user", "organization", "role"} - {field.name for field in model._meta.get_fields()}
+    if missing:
+        yield Error(
+            f"{model._meta.label}, which TENANCY_MEMBERSHIP_MODEL names, has no field {', '.join(sorted(missing))}.",
+            hint="Inherit from dovetail_tenancy.base.AbstractMembership, or add the fields.",
+            obj=model,
+            id="dovetail_tenancy.E002",
+        )
+
+
+def _managers(model: type[models.Model]) -> Iterator[CheckMessage]:
+    for name, manager in (("default", model._default_manager), ("base", model._base_manager)):
+        if not isinstance(manager, TenantManager):
+            yield Error(
+                f"The {name} manager of the tenant model {model._meta.label} shows every organization's rows.",
+                hint=(
+                    "Derive it from dovetail_tenancy.models.TenantManager, and leave Meta.base_manager_name as "
+                    "TenantModel sets it."
+                ),
+                obj=model,
+                id="dovetail_tenancy.E003",
+            )
+
+
+def _foreign_keys(model: type[models.Model]) -> Iterator[CheckMessage]:
+    for field in model._meta.local_fields:
+        if not isinstance(field, models.ForeignKey) or isinstance(field, OrganizationForeignKey | TenantForeignKey):
+            continue
+        if field.remote_field.parent_link:
+            continue
+        if organization_column(field.related_model) is not None:
+            yield Error(
+                f"{field} points at a tenant model with a plain ForeignKey: joins over it can cross organizations.",
+                hint="Make it a dovetail_tenancy.models.TenantForeignKey. The database does not change.",
+                obj=field,
+                id="dovetail_tenancy.E004",
+            )
+        else:
+            yield Warning(
+                f"{field} is a plain ForeignKey of a tenant model: queries on {field.related_model._meta.label} can "
+                "reach every organization's rows over it, and deleting one raises TenantRequired.",
+                hint="Make it a dovetail_tenancy.models.TenantForeignKey. The database does not change.",
+                obj=field,
+                id="dovetail_tenancy.W002",
+            )
+
+
+def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
+    groups = [(field.name,) for field in model._meta.local_fields if field.unique and not field.primary_key]
+    groups += [tuple(group) for group in model._meta.unique_together]
+    groups += [
+        constraint.fields
+        for constraint in model._meta.constraints
+        if isinstance(constraint, models.UniqueConstraint) and constraint.fields
+    ]
+    for group in groups:
+        if "organization" not in group:
+            yield Warning(
+                f"{model._meta.label} is unique over ({', '.join(group)}) across all organizations: one learns from "
+                "an error what another has.",
+                hint="Add 'organization' to the constraint.",
+                obj=model,
+                id="dovetail_tenancy.W003",
+            )

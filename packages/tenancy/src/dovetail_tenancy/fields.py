@@ -1,0 +1,121 @@
+"""Foreign keys of tenant models. In migrations they are plain ``ForeignKey``s."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+from django.db.models.deletion import Collector
+from django.db.models.sql.where import AND, WhereNode
+
+from dovetail_core.fields import SettingForeignKey
+from dovetail_tenancy.expressions import JoinedInCurrentTenant
+from dovetail_tenancy.managers import TenantQuerySet
+from dovetail_tenancy.scope import unscoped
+
+OnDelete = Callable[..., Any]
+
+
+class _FromEverywhere:
+    """An ``on_delete`` for when a row that no organization owns goes: the rows of *all* organizations that refer to it.
+
+    The active organization would hide the others' rows from Django's collector, and deleting a user or an
+    organization would end in an ``IntegrityError``, or with no organization active in ``TenantRequired``.
+    """
+
+    lazy_sub_objs = True
+
+    def __init__(self, on_delete: OnDelete) -> None:
+        self.on_delete = on_delete
+        self.__name__ = on_delete.__name__
+
+    def __call__(self, collector: Collector, field: Any, sub_objs: Any, using: str | None) -> None:
+        reason = f"deletion of {field.remote_field.model._meta.label}"
+        with unscoped(reason=reason):
+            fast_before = len(collector.fast_deletes)
+            updates_before = {key: len(updates) for key, updates in collector.field_updates.items()}
+            self.on_delete(collector, field, _pinned(sub_objs), using)
+            # The collector runs these querysets later, when this block has been left.
+            collector.fast_deletes[fast_before:] = map(_pinned, collector.fast_deletes[fast_before:])
+            for key, updates in collector.field_updates.items():
+                start = updates_before.get(key, 0)
+                updates[start:] = map(_pinned, updates[start:])
+
+    # Equal to the function it stands for: Django compares with `==`, and so does the migration autodetector.
+    def __eq__(self, other: object) -> bool:
+        return self.on_delete == (other.on_delete if isinstance(other, _FromEverywhere) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.on_delete)
+
+
+def _pinned(objects: Any) -> Any:
+    return objects.pinned() if isinstance(objects, TenantQuerySet) else objects
+
+
+def _from_everywhere(on_delete: OnDelete) -> OnDelete:
+    # DO_NOTHING and what the database does by itself (Django 6.1) never ask the collector.
+    if isinstance(on_delete, _FromEverywhere) or on_delete is models.DO_NOTHING or hasattr(on_delete, "on_delete_sql"):
+        return on_delete
+    return _FromEverywhere(on_delete)
+
+
+def _plain(on_delete: OnDelete) -> OnDelete:
+    return on_delete.on_delete if isinstance(on_delete, _FromEverywhere) else on_delete
+
+
+def organization_column(model: type[models.Model]) -> Any:
+    """The ``organization`` field of a tenant model, or None where the model is none."""
+    try:
+        field = model._meta.get_field("organization")
+    except FieldDoesNotExist:
+        return None
+    return field if isinstance(field, OrganizationForeignKey) else None
+
+
+class OrganizationForeignKey(SettingForeignKey):
+    """The organization that owns a row. Joins from the organization to the rows see the active one's only."""
+
+    def __init__(self, to: Any = None, on_delete: Any = models.CASCADE, **kwargs: Any) -> None:
+        kwargs = {"setting": "TENANCY_ORGANIZATION_MODEL", "concrete": True, **kwargs}
+        super().__init__(to, on_delete=_from_everywhere(on_delete), **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs["on_delete"] = _plain(kwargs["on_delete"])
+        return name, path, args, kwargs
+
+    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+        return JoinedInCurrentTenant(self.get_col(related_alias, self))
+
+
+class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as generic as Django's own
+    """A foreign key of a tenant model, to another tenant model or to one that no organization owns (a user).
+
+    Between tenant models, joins carry the equality of organizations. To any other model, joins back from it see the
+    active organization's rows only, and deleting its row reaches the rows of every organization.
+    """
+
+    def __init__(self, to: Any, on_delete: Any, **kwargs: Any) -> None:
+        super().__init__(to, on_delete, **kwargs)
+
+    def contribute_to_related_class(self, cls: type[models.Model], related: Any) -> None:
+        super().contribute_to_related_class(cls, related)
+        if organization_column(cls) is None:
+            self.remote_field.on_delete = _from_everywhere(self.remote_field.on_delete)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, _, args, kwargs = super().deconstruct()
+        kwargs["on_delete"] = _plain(kwargs["on_delete"])
+        return name, "django.db.models.ForeignKey", list(args), dict(kwargs)
+
+    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+        own = organization_column(self.model)
+        if own is None:
+            return None
+        theirs = organization_column(self.remote_field.model)
+        if theirs is None or alias is None:
+            return JoinedInCurrentTenant(own.get_col(related_alias, own))
+        return WhereNode([own.get_lookup("exact")(own.get_col(related_alias), theirs.get_col(alias))], AND)

@@ -1,0 +1,256 @@
+"""Which organization's rows the running code may see: none (raises), one, or all for a stated reason."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation, ValidationError
+
+from dovetail_core import context
+from dovetail_core.fields import named_model
+
+logger = logging.getLogger("dovetail.tenancy")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TenantRequired(RuntimeError):
+    """Code touched rows of a tenant model while no organization was active."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} needs an active organization and there is none. Wrap the code in `with tenant(organization):`, "
+            "or in `with unscoped(reason=…):` where it must see every organization's rows. In a request, add the "
+            "InOrganization permission to the view. To delete a user or an organization, call "
+            "dovetail_tenancy.services.delete_user or delete_organization. To run a management command over all "
+            "organizations, name it in TENANCY_UNSCOPED_COMMANDS."
+        )
+
+
+class TenantMismatch(SuspiciousOperation):
+    """Code tried to write a row of an organization other than the active one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One organization, or with a ``reason`` all of them."""
+
+    organization_id: Any = None
+    reason: str | None = None
+
+    @property
+    def everything(self) -> bool:
+        return self.reason is not None
+
+
+class _Frame:
+    """An entry of the context's stack: linked to the one below, so that leaving needs no state of its own.
+
+    A plain stack or a stored previous value on the context manager would be shared by all threads that run one
+    decorated function, and a ``ContextVar`` token cannot be reset from another context.
+    """
+
+    __slots__ = ("below", "open", "organization_id_before", "owner", "resolve", "scope")
+
+    def __init__(self, owner: object, scope: Scope | None, below: _Frame | None) -> None:
+        self.owner = owner
+        self.scope = scope
+        self.below = below
+        self.organization_id_before = context.organization_id()
+        self.open = False
+        self.resolve: Callable[[], Any] | None = None
+
+
+_top: ContextVar[_Frame | None] = ContextVar("dovetail_tenancy", default=None)
+
+
+def current_scope() -> Scope | None:
+    """The scope in force, or None. An open slot with a resolver is filled by this, once."""
+    frame = _top.get()
+    if frame is None:
+        return None
+    if frame.scope is None and frame.resolve is not None:
+        # Taken off first: the resolver runs queries of its own, and a failed one is not asked for every row.
+        resolve, frame.resolve = frame.resolve, None
+        if (organization_id := resolve()) is not None:
+            _fill(frame, organization_id)
+    return frame.scope
+
+
+def require_scope(what: str) -> Scope:
+    scope = current_scope()
+    if scope is None:
+        raise TenantRequired(what)
+    return scope
+
+
+def current_tenant_id() -> Any:
+    """The active organization's primary key, or None where there is none or all are visible."""
+    scope = current_scope()
+    return scope.organization_id if scope else None
+
+
+def require_tenant() -> Any:
+    """The active organization's primary key. Raises ``TenantRequired`` where there is no single one."""
+    organization_id = current_tenant_id()
+    if organization_id is None:
+        raise TenantRequired("This")
+    return organization_id
+
+
+class _Activation:
+    """Usable as ``with``, ``async with`` and decorator, nested, and by many threads at once."""
+
+    def __init__(self, scope: Callable[[], Scope]) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> Scope:
+        scope = self._scope()
+        _push(self, scope)
+        return scope
+
+    def __exit__(self, *exception: object) -> None:
+        _pop(self)
+
+    async def __aenter__(self) -> Scope:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__qualname__} is a generator: it would run after the decorator has left the organization. "
+                "Use `with tenant(…):` inside it."
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def run_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with type(self)(self._scope):
+                    return await function(*args, **kwargs)
+
+            return cast("Callable[P, R]", run_async)
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            with type(self)(self._scope):
+                return function(*args, **kwargs)
+
+        return run
+
+
+def tenant(organization: Any) -> _Activation:
+    """Make one organization's rows visible, and no others.
+
+    ``organization`` is an instance of the organization model or its primary key. Works as ``with``, ``async with``
+    and decorator; on leaving, what was active before is active again.
+    """
+    return _Activation(lambda: Scope(organization_id=organization_key(organization)))
+
+
+def unscoped(*, reason: str) -> _Activation:
+    """Make every organization's rows visible. ``reason`` goes to the log ``dovetail.tenancy`` each time."""
+    if not reason.strip():
+        raise ValueError("unscoped(reason=…) needs a reason: a few words that tell an auditor why.")
+
+    return _Activation(lambda: _everything(reason))
+
+
+def _everything(reason: str) -> Scope:
+    logger.info("unscoped: %s", reason, extra={"reason": reason})
+    return Scope(reason=reason)
+
+
+def organization_key(organization: Any) -> Any:
+    """The primary key of an organization or of what may be one, in its Python type. Raises ``ValueError``."""
+    from django.apps import apps
+
+    model = apps.get_model(named_model("TENANCY_ORGANIZATION_MODEL"))
+    value = organization.pk if isinstance(organization, model) else organization
+    try:
+        # Only a key of its own type equals a row's: "1" is not 1, and a row of organization 1 would be "foreign".
+        key = None if value is None else model._meta.pk.to_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{organization!r} is neither a {model._meta.label} nor a key of one.") from error
+    if key is None:
+        raise ValueError(f"{organization!r} names no {model._meta.label}: is it saved?")
+    return key
+
+
+class Slot:
+    """An empty place for a request's organization: nothing is visible until it is filled.
+
+    ``resolve`` may find the organization when it is first needed, and returns its key or None.
+    """
+
+    def __init__(self, resolve: Callable[[], Any] | None = None) -> None:
+        self.resolve = resolve
+        self.frame: _Frame | None = None
+
+    def __enter__(self) -> Slot:
+        if self.frame is None:
+            self.frame = _push(self, None)
+            self.frame.open = True
+            self.frame.resolve = self.resolve
+        else:
+            # Entered again, for a part of the response that is produced later: with what it was filled with.
+            before = self.frame
+            self.frame = _push(self, before.scope)
+            self.frame.resolve = before.resolve
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _pop(self)
+
+    def show_everything(self, *, reason: str) -> None:
+        """Fill the entered slot with every organization's rows."""
+        if self.frame is not None:
+            self.frame.scope = _everything(reason)
+
+
+def fill_slot(organization: Any) -> None:
+    """Fill the slot that the middleware opened. Raises ``ImproperlyConfigured`` where there is none."""
+    frame = _top.get()
+    if frame is None or not frame.open:
+        raise ImproperlyConfigured(
+            "No middleware opened a place for the request's organization. Add "
+            "'dovetail_tenancy.middleware.TenantMiddleware' to MIDDLEWARE, after the authentication middleware."
+        )
+    key = organization_key(organization)
+    if frame.scope is not None and frame.scope.organization_id not in (None, key):
+        raise TenantMismatch(f"This request already runs for organization {frame.scope.organization_id}.")
+    _fill(frame, key)
+
+
+def _fill(frame: _Frame, organization_id: Any) -> None:
+    frame.scope = Scope(organization_id=organization_id)
+    context.set_organization_id(organization_id)
+
+
+def _push(owner: object, scope: Scope | None) -> _Frame:
+    frame = _Frame(owner, scope, _top.get())
+    _top.set(frame)
+    context.set_organization_id(scope.organization_id if scope else None)
+    return frame
+
+
+def _pop(owner: object) -> None:
+    frame = _top.get()
+    while frame is not None and frame.owner is not owner:
+        frame = frame.below
+    # Not found: left in another context than it was entered in, whose own scope is none of our business.
+    if frame is not None:
+        _top.set(frame.below)
+        context.set_organization_id(frame.organization_id_before)
