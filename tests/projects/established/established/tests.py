@@ -19,11 +19,11 @@ class EstablishedTests(TestCase):
 
     def sign_in(self) -> None:
         answer = self.client.post("/api/session/", {"username": "miller", "password": "grain-and-stone"})
-        self.assertEqual((answer.status_code, answer.json()), (200, {"username": "miller"}))
+        assert (answer.status_code, answer.json()) == (200, {"username": "miller"})
 
     def orders(self) -> dict[str, Any]:
         answer = self.client.get("/api/orders/")
-        self.assertEqual(answer.status_code, 200)
+        assert answer.status_code == 200
         return answer.json()
 
     def test_a_session_lists_the_orders_of_its_company_in_pages_by_number(self) -> None:
@@ -32,36 +32,36 @@ class EstablishedTests(TestCase):
         Order.objects.bulk_create(Order(company=self.company, number=str(n), total=n) for n in range(12))
         self.sign_in()
         page = self.orders()
-        self.assertEqual((page["count"], len(page["results"])), (12, 10))
-        self.assertTrue(page["next"].endswith("/api/orders/?page=2"))
+        assert (page["count"], len(page["results"])) == (12, 10)
+        assert page["next"].endswith("/api/orders/?page=2")
 
     def test_an_order_is_created_for_the_company_of_the_session(self) -> None:
         self.sign_in()
         answer = self.client.post("/api/orders/", {"number": "7", "total": "12.50"})
-        self.assertEqual(answer.status_code, 201)
-        self.assertEqual(Order.objects.get().company, self.company)
+        assert answer.status_code == 201
+        assert Order.objects.get().company == self.company
 
     def test_a_wrong_password_and_no_session_are_refused(self) -> None:
         answer = self.client.post("/api/session/", {"username": "miller", "password": "wrong"})
-        self.assertEqual(answer.status_code, 400)
-        self.assertEqual(self.client.get("/api/orders/").status_code, 403)
+        assert answer.status_code == 400
+        assert self.client.get("/api/orders/").status_code == 403
 
     def test_a_session_ends_when_it_is_deleted(self) -> None:
         self.sign_in()
         self.client.delete("/api/session/")
-        self.assertEqual(self.client.get("/api/session/").json(), {"username": ""})
+        assert self.client.get("/api/session/").json() == {"username": ""}
 
     def test_addresses_may_be_blank_and_shared(self) -> None:
         User.objects.create_user("apprentice", email="mill@example.com")
         User.objects.create_user("journeyman", email="mill@example.com")
-        self.assertEqual(User.objects.filter(email="mill@example.com").count(), 2)
-        self.assertEqual(self.user.email, "")
+        assert User.objects.filter(email="mill@example.com").count() == 2
+        assert self.user.email == ""
 
     def test_archived_orders_live_in_the_second_database(self) -> None:
         ArchivedOrder.objects.create(company_name="Old Mill", number="1", total=1)
-        self.assertEqual(ArchivedOrder.objects.using("archive").count(), 1)
+        assert ArchivedOrder.objects.using("archive").count() == 1
         self.sign_in()
-        self.assertEqual(self.client.get("/api/archive/").json()["count"], 1)
+        assert self.client.get("/api/archive/").json()["count"] == 1
 
     def test_the_address_without_its_slash_is_redirected(self) -> None:
         self.assertRedirects(self.client.get("/api/session"), "/api/session/", status_code=301)
@@ -70,4 +70,4 @@ class EstablishedTests(TestCase):
         User.objects.create_superuser("owner", password="grain-and-stone")
         self.client.login(username="owner", password="grain-and-stone")
         for page in ("accounts/user", "companies/company"):
-            self.assertEqual(self.client.get(f"/admin/{page}/").status_code, 200)
+            assert self.client.get(f"/admin/{page}/").status_code == 200
