@@ -6,10 +6,13 @@ READY := $(VENV)/.ready
 PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint types build ci clean
+.PHONY: help serve test lint types build ci clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+serve: $(READY) ## the example project with demo data on 127.0.0.1; PORT=8123 chooses the port
+	@PORT=$(PORT) $(BIN)/python example_project/serve.py
 
 test: $(READY) ## every test lane that needs no service; LANES="core tenancy" chooses
 	$(BIN)/python -m tests $(LANES) --jobs 2

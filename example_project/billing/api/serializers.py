@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from billing.models import Customer, Invoice, InvoiceLine
+
+
+class CustomerSerializer(serializers.ModelSerializer[Customer]):
+    class Meta:
+        model = Customer
+        fields = ["id", "name", "email", "status", "created_at"]
+        read_only_fields = ["created_at"]
+
+
+class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
+    class Meta:
+        model = InvoiceLine
+        fields = ["description", "quantity", "unit_price"]
+
+
+class InvoiceSerializer(serializers.ModelSerializer[Invoice]):
+    # The queryset runs for the active organization: another's customer "does not exist".
+    customer = serializers.PrimaryKeyRelatedField(queryset=Customer.objects.all(), pk_field=serializers.UUIDField())
+    lines = InvoiceLineSerializer(many=True, allow_empty=False, max_length=100)
+    total = serializers.DecimalField(max_digits=24, decimal_places=2, read_only=True)
+
+    class Meta:
+        model = Invoice
+        fields = [
+            "id",
+            "number",
+            "customer",
+            "status",
+            "currency",
+            "issued_on",
+            "due_on",
+            "lines",
+            "total",
+            "overdue_since",
+            "created_at",
+        ]
+        read_only_fields = ["overdue_since", "created_at"]
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        issued_on = attrs.get("issued_on", getattr(self.instance, "issued_on", None))
+        due_on = attrs.get("due_on", getattr(self.instance, "due_on", None))
+        if issued_on is not None and due_on is not None and due_on < issued_on:
+            raise serializers.ValidationError({"due_on": [f"Must not be before issued_on ({issued_on})."]})
+        return attrs

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from billing import services
+from billing.api.serializers import CustomerSerializer, InvoiceSerializer
+from billing.models import Customer, Invoice
+from dovetail_tenancy.api.permissions import InOrganization
+
+in_organization = extend_schema(
+    parameters=[
+        OpenApiParameter(
+            "X-Organization-ID",
+            OpenApiTypes.UUID,
+            OpenApiParameter.HEADER,
+            description="The organization to act in. May be left out by a member of exactly one.",
+        )
+    ]
+)
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+@in_organization
+class CustomerViewSet(ModelViewSet[Customer]):
+    permission_classes = [IsAuthenticated, InOrganization]
+    serializer_class = CustomerSerializer
+    queryset = Customer.objects.all()
+    lookup_value_converter = "uuid"
+
+    def perform_create(self, serializer: BaseSerializer[Customer]) -> None:
+        serializer.instance = services.create_customer(**serializer.validated_data)
+
+    def perform_update(self, serializer: BaseSerializer[Customer]) -> None:
+        services.update_customer(customer=self._instance(serializer), **serializer.validated_data)
+
+    def perform_destroy(self, instance: Customer) -> None:
+        try:
+            services.delete_customer(customer=instance)
+        except services.CustomerHasInvoices:
+            raise Conflict("This customer has invoices. Archive it instead: set its status to 'archived'.") from None
+
+    @staticmethod
+    def _instance(serializer: BaseSerializer[Customer]) -> Customer:
+        assert serializer.instance is not None  # noqa: S101  # DRF gives it to every update
+        return serializer.instance
+
+
+@in_organization
+class InvoiceViewSet(ModelViewSet[Invoice]):
+    permission_classes = [IsAuthenticated, InOrganization]
+    serializer_class = InvoiceSerializer
+    queryset = Invoice.objects.prefetch_related("lines")
+    lookup_value_converter = "uuid"
+
+    def perform_create(self, serializer: BaseSerializer[Invoice]) -> None:
+        serializer.instance = self._written(services.create_invoice, **serializer.validated_data)
+
+    def perform_update(self, serializer: BaseSerializer[Invoice]) -> None:
+        self._written(services.update_invoice, invoice=serializer.instance, **serializer.validated_data)
+
+    def perform_destroy(self, instance: Invoice) -> None:
+        services.delete_invoice(invoice=instance)
+
+    @staticmethod
+    def _written(service: Any, **fields: Any) -> Invoice:
+        try:
+            invoice: Invoice = service(**fields)
+        except services.DuplicateNumber:
+            message = f"Another invoice of this organization has the number {fields['number']!r}."
+            raise ValidationError({"number": [message]}, code="unique") from None
+        except services.CustomerGone:
+            raise ValidationError({"customer": ["This customer does not exist."]}, code="does_not_exist") from None
+        return invoice

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from dovetail_core.fields import uuid7
+from dovetail_tenancy.models import TenantForeignKey, TenantModel
+
+CENT = Decimal("0.01")
+
+
+class CustomerStatus(models.TextChoices):
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+
+
+class InvoiceStatus(models.TextChoices):
+    DRAFT = "draft"
+    SENT = "sent"
+    PAID = "paid"
+    VOID = "void"
+
+
+class Customer(TenantModel):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=200)
+    email = models.EmailField()
+    status = models.CharField(max_length=16, choices=CustomerStatus, default=CustomerStatus.ACTIVE)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["organization", "-id"], name="billing_customer_newest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Invoice(TenantModel):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    number = models.CharField(max_length=32)
+    # RESTRICT, not PROTECT: deleting the organization takes both along, which PROTECT would refuse.
+    customer = TenantForeignKey(Customer, on_delete=models.RESTRICT, related_name="invoices")
+    status = models.CharField(max_length=16, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
+    currency = models.CharField(
+        max_length=3, default="EUR", validators=[RegexValidator(r"\A[A-Z]{3}\Z", "Three capital letters (ISO 4217).")]
+    )
+    issued_on = models.DateField()
+    due_on = models.DateField()
+    overdue_since = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta(TenantModel.Meta):
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "number"], name="billing_invoice_number"),
+            models.CheckConstraint(
+                condition=models.Q(due_on__gte=models.F("issued_on")), name="billing_invoice_due_after_issued"
+            ),
+        ]
+        indexes = [models.Index(fields=["organization", "-id"], name="billing_invoice_newest")]
+
+    def __str__(self) -> str:
+        return self.number
+
+    def clean(self) -> None:
+        # The admin site sees the customers of every organization.
+        if self.customer_id and self.organization_id and self.customer.organization_id != self.organization_id:
+            raise ValidationError({"customer": "The customer belongs to another organization."})
+
+    @property
+    def total(self) -> Decimal:
+        """The sum of the lines, rounded to cents once. Prefetch ``lines``.
+
+        Added up here and not by the database, where SQLite knows only floating-point numbers.
+        """
+        amounts = (line.quantity * line.unit_price for line in self.lines.all())
+        return sum(amounts, Decimal(0)).quantize(CENT, rounding=ROUND_HALF_UP)
+
+
+class InvoiceLine(TenantModel):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    invoice = TenantForeignKey(Invoice, on_delete=models.CASCADE, related_name="lines")
+    description = models.CharField(max_length=200)
+    quantity = models.DecimalField(max_digits=9, decimal_places=3, validators=[MinValueValidator(Decimal("0.001"))])
+    unit_price = models.DecimalField(max_digits=12, decimal_places=2)
+
+    class Meta(TenantModel.Meta):
+        # UUIDv7 increases with every line that is made: the order in which they were given.
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.description

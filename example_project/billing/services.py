@@ -1,0 +1,129 @@
+"""The rules of billing that write. All run for the active organization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypedDict
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import RestrictedError
+from django.utils import timezone
+
+from billing.models import Customer, Invoice, InvoiceLine, InvoiceStatus
+from dovetail_core.events import emit
+
+
+class DuplicateNumber(Exception):  # noqa: N818  # named as the domain names it
+    """The organization has another invoice with this number."""
+
+
+class CustomerGone(Exception):  # noqa: N818  # named as the domain names it
+    """The customer was deleted while the invoice was being written."""
+
+
+class CustomerHasInvoices(Exception):  # noqa: N818  # named as the domain names it
+    """A customer with invoices cannot be deleted, only archived."""
+
+
+class Line(TypedDict):
+    description: str
+    quantity: Decimal
+    unit_price: Decimal
+
+
+@transaction.atomic
+def create_customer(**fields: Any) -> Customer:
+    customer: Customer = Customer.objects.create(**fields)
+    emit("customer.created", target=customer)
+    return customer
+
+
+@transaction.atomic
+def update_customer(*, customer: Customer, **fields: Any) -> Customer:
+    _assign(customer, fields)
+    customer.save(update_fields=[*fields])
+    return customer
+
+
+@transaction.atomic
+def delete_customer(*, customer: Customer) -> None:
+    """Raises ``CustomerHasInvoices``."""
+    # Against an invoice that is being written for this customer; see _lock_customer.
+    Customer.objects.select_for_update().filter(pk=customer.pk).first()
+    try:
+        customer.delete()
+    except RestrictedError as error:
+        raise CustomerHasInvoices from error
+
+
+@transaction.atomic
+def create_invoice(*, lines: Sequence[Line], **fields: Any) -> Invoice:
+    """Raises ``DuplicateNumber`` or ``CustomerGone``, and then nothing was written."""
+    _lock_customer(fields["customer"].pk)
+    invoice = Invoice(**fields)
+    _save(invoice, force_insert=True)
+    _write_lines(invoice, lines)
+    emit("invoice.created", target=invoice, data={"number": invoice.number})
+    return invoice
+
+
+@transaction.atomic
+def update_invoice(*, invoice: Invoice, lines: Sequence[Line] | None = None, **fields: Any) -> Invoice:
+    """Change the given fields; ``lines``, where given, replace all there are.
+
+    Raises ``DuplicateNumber`` or ``CustomerGone``, and then nothing was written.
+    """
+    # Two updates at once would otherwise leave the lines of both.
+    Invoice.objects.select_for_update().filter(pk=invoice.pk).first()
+    if "customer" in fields:
+        _lock_customer(fields["customer"].pk)
+    _assign(invoice, fields)
+    if fields:
+        _save(invoice, update_fields=[*fields])
+    if lines is not None:
+        invoice.lines.all().delete()
+        _write_lines(invoice, lines)
+    return invoice
+
+
+@transaction.atomic
+def delete_invoice(*, invoice: Invoice) -> None:
+    emit("invoice.deleted", target=invoice, data={"number": invoice.number})
+    invoice.delete()
+
+
+@transaction.atomic
+def mark_overdue(*, today: date) -> int:
+    """Note since when sent invoices are past their due date. Returns how many were new."""
+    late = Invoice.objects.filter(status=InvoiceStatus.SENT, due_on__lt=today, overdue_since=None)
+    return late.update(overdue_since=timezone.now())
+
+
+def _assign(instance: Customer | Invoice, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        setattr(instance, name, value)
+
+
+def _lock_customer(key: UUID) -> None:
+    # Foreign keys are checked when the transaction commits: without the lock a customer deleted in between is an
+    # IntegrityError outside of every handler.
+    if Customer.objects.select_for_update().filter(pk=key).first() is None:
+        raise CustomerGone
+
+
+def _save(invoice: Invoice, **options: Any) -> None:
+    try:
+        # A savepoint: PostgreSQL refuses every statement after an error until one is rolled back.
+        with transaction.atomic():
+            invoice.save(**options)
+    except IntegrityError:
+        if Invoice.objects.filter(number=invoice.number).exclude(pk=invoice.pk).exists():
+            raise DuplicateNumber from None
+        raise
+
+
+def _write_lines(invoice: Invoice, lines: Sequence[Line]) -> None:
+    InvoiceLine.objects.bulk_create(InvoiceLine(invoice=invoice, **line) for line in lines)

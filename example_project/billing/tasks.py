@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from billing import services
+from billing.models import Invoice, InvoiceStatus
+from dovetail_tenancy import tenant, unscoped
+
+
+@shared_task
+def mark_overdue_invoices() -> int:
+    """Run every organization's own rule, one organization at a time. Returns how many invoices were marked."""
+    today = timezone.localdate()
+    with unscoped(reason="find the organizations with overdue invoices"):
+        late = Invoice.objects.filter(status=InvoiceStatus.SENT, due_on__lt=today, overdue_since=None)
+        organizations = list(late.order_by().values_list("organization_id", flat=True).distinct())
+    marked = 0
+    for organization in organizations:
+        with tenant(organization):
+            marked += services.mark_overdue(today=today)
+    return marked

@@ -1,0 +1,24 @@
+"""HTTP, and WebSockets where ``WEBSOCKETS_ENABLED`` says so."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+
+# Fills the app registry, which the imports below need.
+django_application = get_asgi_application()
+
+from channels.routing import ProtocolTypeRouter  # noqa: E402
+from django.conf import settings  # noqa: E402
+
+from example_project import routing  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": routing.websockets() if settings.WEBSOCKETS_ENABLED else routing.refuse,
+    }
+)

@@ -1,0 +1,83 @@
+"""``GET /health/live`` and ``GET /health/ready``, for whatever starts and watches the process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.cache import cache
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
+from django.http.response import HttpResponseBase
+
+logger = logging.getLogger(__name__)
+
+Response = HttpResponseBase
+
+
+class HealthMiddleware:
+    """Stands first: a probe calls by the pod's address over plain HTTP, so the host check and the redirect to HTTPS
+    would refuse it. The answers name the part that failed and nothing else; the reason goes to the log.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Response | Awaitable[Response]]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Response | Awaitable[Response]:
+        if iscoroutinefunction(self):
+            return self.__acall__(request)
+        return answer(request) or self.get_response(request)
+
+    async def __acall__(self, request: HttpRequest) -> Response:
+        if not request.path_info.startswith("/health/"):
+            return await self.get_response(request)  # type: ignore[misc, no-any-return]  # a coroutine function here
+        return await sync_to_async(answer)(request) or await self.get_response(request)  # type: ignore[misc]
+
+
+def answer(request: HttpRequest) -> Response | None:
+    """The answer to a probe, or None for any other request."""
+    if request.path_info not in {"/health/live", "/health/ready"}:
+        return None
+    if request.method not in {"GET", "HEAD"}:
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    failed: dict[str, str] = {}
+    checks = {} if request.path_info == "/health/live" else CHECKS
+    for name, check in checks.items():
+        try:
+            check()
+        except Exception:
+            logger.exception("Not ready: the %s check failed.", name)
+            failed[name] = "failed"
+    body = {"status": "unavailable" if failed else "ok"}
+    if checks:
+        body["checks"] = {name: failed.get(name, "ok") for name in checks}  # type: ignore[assignment]
+    return JsonResponse(body, status=503 if failed else 200, headers={"Cache-Control": "no-store"})
+
+
+def check_database() -> None:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def check_migrations() -> None:
+    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+    if pending := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise RuntimeError(f"{len(pending)} migrations are not applied, the first is {pending[0][0]}.")
+
+
+def check_cache() -> None:
+    key, value = f"health:{uuid4()}", "ok"
+    cache.set(key, value, timeout=10)
+    if cache.get(key) != value:
+        raise RuntimeError("The cache does not return what was just stored.")
+
+
+CHECKS = {"database": check_database, "migrations": check_migrations, "cache": check_cache}
