@@ -10,10 +10,13 @@ _ENGINES = {"postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysq
 
 
 def databases() -> dict[str, dict[str, Any]]:
-    """``DATABASES`` for a test lane; two lanes on one server get two databases by their URL's path."""
-    url = urlsplit(os.environ.get("DATABASE_URL", "sqlite://:memory:"))
+    """``DATABASES`` for a test lane; two lanes on one server get two databases by their URL's path.
+
+    SQLite as ``sqlite:////absolute/path``; in memory by default.
+    """
+    url = urlsplit(os.environ.get("DATABASE_URL", "sqlite:///:memory:"))
     if url.scheme == "sqlite":
-        return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+        return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": url.path.removeprefix("/")}}
     return {
         "default": {
             "ENGINE": f"django.db.backends.{_ENGINES[url.scheme]}",

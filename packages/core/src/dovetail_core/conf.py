@@ -178,11 +178,12 @@ class AppSettings:
             if (problem := setting.problem())
         ]
         for name in dir(settings):
+            if not name.startswith(self.prefix) or name in declared:
+                continue
             # Another app may use the same prefix; only a near miss of one of our names is worth a word.
-            if name.startswith(self.prefix) and name not in declared:
-                if near := difflib.get_close_matches(name, declared, n=1, cutoff=0.85):
-                    message = f"The setting {name} is unknown."
-                    found.append(checks.Warning(message, hint=f"Did you mean {near[0]}?", id=f"{self.app_label}.W001"))
+            if near := difflib.get_close_matches(name, declared, n=1, cutoff=0.85):
+                message = f"The setting {name} is unknown."
+                found.append(checks.Warning(message, hint=f"Did you mean {near[0]}?", id=f"{self.app_label}.W001"))
         return found
 
     def documentation(self) -> str:

@@ -36,15 +36,13 @@ class InCurrentTenant(Expression):
         if scope.everything:
             raise FullResultSet
         column, params = compiler.compile(self.organization)
-        key = self.organization.output_field.target_field
-        value = key.get_db_prep_value(scope.organization_id, connection)
+        value = self.organization.output_field.get_db_prep_value(scope.organization_id, connection)
         return f"{column} = %s", (*params, value)
 
     def scope(self, compiler: SQLCompiler) -> Scope:
         """What a pinned queryset was bound to, else what is active now."""
         pinned: Scope | None = getattr(compiler.query, "tenancy_scope", None)
-        model = self.organization.output_field.model
-        return pinned or require_scope(f"A query on {model._meta.label}")
+        return pinned or require_scope(f"A query on {self.organization.target.model._meta.label}")
 
 
 class JoinedInCurrentTenant(InCurrentTenant):

@@ -88,7 +88,7 @@ class OrganizationForeignKey(SettingForeignKey):
         return name, path, args, kwargs
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
-        return JoinedInCurrentTenant(self.get_col(related_alias, self))
+        return JoinedInCurrentTenant(self.get_col(related_alias))
 
 
 class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as generic as Django's own
@@ -117,5 +117,5 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
             return None
         theirs = organization_column(self.remote_field.model)
         if theirs is None or alias is None:
-            return JoinedInCurrentTenant(own.get_col(related_alias, own))
+            return JoinedInCurrentTenant(own.get_col(related_alias))
         return WhereNode([own.get_lookup("exact")(own.get_col(related_alias), theirs.get_col(alias))], AND)

@@ -97,8 +97,7 @@ def stamp(instance: models.Model, scope: Scope) -> None:
         instance.organization_id = scope.organization_id  # type: ignore[attr-defined]
     elif owner != scope.organization_id or loaded_organization(instance) not in (None, scope.organization_id):
         raise TenantMismatch(
-            f"This {instance._meta.label} belongs to another organization than the active one, "
-            f"{scope.organization_id}."
+            f"This {instance._meta.label} belongs to another organization than the active one, {scope.organization_id}."
         )
 
 

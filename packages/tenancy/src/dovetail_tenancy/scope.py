@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation, ValidationError
 
@@ -199,7 +199,7 @@ class Slot:
         self.resolve = resolve
         self.frame: _Frame | None = None
 
-    def __enter__(self) -> Slot:
+    def __enter__(self) -> Self:
         if self.frame is None:
             self.frame = _push(self, None)
             self.frame.open = True

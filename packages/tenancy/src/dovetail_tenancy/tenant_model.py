@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, ClassVar, Self
 
 from django.db import models
@@ -26,30 +26,33 @@ class TenantModel(models.Model):
         base_manager_name = "objects"
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
-        instance = super().from_db(db, field_names, values)
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
+        instance = super().from_db(db, field_names, values, **options)
         # So that a row cannot be taken over by giving a loaded instance another organization.
         instance.__dict__["_loaded_organization_id"] = instance.__dict__.get("organization_id")
         return instance
 
-    # save_base, not save: loaddata calls it directly, and would write rows of any organization past a check in save.
-    def save_base(
-        self,
-        raw: bool = False,
-        force_insert: bool | tuple[type[models.Model], ...] = False,
-        force_update: bool = False,
-        using: str | None = None,
-        update_fields: Iterable[str] | None = None,
-    ) -> None:
-        stamp(self, require_scope(f"Saving a {self._meta.label}"))
-        super().save_base(raw, force_insert, force_update, using, update_fields)
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        # Before pre_save, so that its receivers see the organization of a new row.
+        self._stamp()
+        super().save_base(*args, **kwargs)
+
+    # Here too: loaddata and deserialized objects call Model.save_base past any override, and would write rows of any
+    # organization.
+    def _save_table(self, *args: Any, **kwargs: Any) -> bool:
+        self._stamp()
+        written: bool = super()._save_table(*args, **kwargs)
         self.__dict__["_loaded_organization_id"] = self.organization_id
+        return written
+
+    def _stamp(self) -> None:
+        stamp(self, require_scope(f"Saving a {self._meta.label}"))
 
     def delete(self, using: Any = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         scope = require_scope(f"Deleting a {self._meta.label}")
         stamp(self, scope)
-        if loaded_organization(self) is None and not scope.everything:
-            # An instance made by hand, with any primary key: Django deletes by that key alone.
-            if not type(self)._base_manager.using(using or self._state.db).filter(pk=self.pk).exists():
-                raise TenantMismatch(f"There is no {self._meta.label} {self.pk} in the active organization.")
+        # An instance made by hand can have any primary key, and Django deletes by that key alone.
+        read_from_there = scope.everything or loaded_organization(self) is not None
+        if not read_from_there and not type(self)._base_manager.using(using).filter(pk=self.pk).exists():
+            raise TenantMismatch(f"There is no {self._meta.label} {self.pk} in the active organization.")
         return super().delete(using, keep_parents)

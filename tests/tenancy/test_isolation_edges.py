@@ -1,0 +1,193 @@
+"""A request sees the one organization that it is for, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import AsyncClient, Client, RequestFactory
+from rest_framework.test import APIRequestFactory, force_authenticate
+
+from dovetail_core import context
+from dovetail_tenancy import TenantRequired, current_tenant_id, tenant, unscoped
+from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
+from tests.tenancy.documents.models import Document
+from tests.tenancy.documents.views import DocumentList
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def user() -> Any:
+    return make_user()
+
+
+@pytest.fixture
+def client(user: Any) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def acme(user: Any) -> Any:
+    organization = make_organization("Acme", owner=user)
+    make_document(organization, "ours")
+    return organization
+
+
+@pytest.fixture
+def globex() -> Any:
+    organization = make_organization("Globex")
+    make_document(organization, "theirs")
+    return organization
+
+
+def titles(response: Any) -> list[str]:
+    rows = response.json()
+    return [row["title"] for row in (rows["results"] if isinstance(rows, dict) else rows)]
+
+
+def test_the_only_membership_decides(client: Client, acme: Any, globex: Any) -> None:
+    assert titles(client.get("/documents/")) == ["ours"]
+    assert current_tenant_id() is None
+    assert context.organization_id() is None
+
+
+def test_the_header_selects_among_several(client: Client, user: Any, acme: Any, globex: Any) -> None:
+    make_membership(globex, user)
+    for organization, title in ((acme, "ours"), (globex, "theirs"), (acme, "ours")):
+        headers = {"X-Organization-ID": str(organization.pk)}
+        assert titles(client.get("/documents/", headers=headers)) == [title]
+    ambiguous = client.get("/documents/")
+    assert ambiguous.status_code == 400
+    assert "X-Organization-ID" in ambiguous.json()["detail"]
+
+
+def test_somebody_elses_organization_is_not_found(client: Client, acme: Any, globex: Any) -> None:
+    for named in (str(globex.pk), "nonsense", "0" * 5000, "\N{NULL}"):
+        assert client.get("/documents/", headers={"X-Organization-ID": named}).status_code == 404
+
+
+def test_nobody_is_asked_to_sign_in(acme: Any) -> None:
+    assert Client().get("/documents/").status_code == 403  # session authentication has no challenge to send
+
+
+def test_a_member_of_nothing_is_told_what_is_missing(client: Client, globex: Any) -> None:
+    assert client.get("/documents/").status_code == 400
+
+
+def test_another_organizations_object_is_not_found_by_any_method(client: Client, acme: Any, globex: Any) -> None:
+    with tenant(globex):
+        theirs = Document.objects.get()
+    for method in ("get", "put", "patch", "delete"):
+        response = getattr(client, method)(f"/documents/{theirs.pk}/", {"title": "x"}, content_type="application/json")
+        assert response.status_code == 404
+    created = client.post("/documents/", {"title": "x", "folder": str(theirs.folder_id)})
+    assert created.status_code == 400
+    with unscoped(reason="test"):
+        assert sorted(Document.objects.values_list("title", flat=True)) == ["ours", "theirs"]
+
+
+def test_a_view_that_forgot_the_permission_shows_nothing(acme: Any) -> None:
+    with pytest.raises(TenantRequired):
+        Client().get("/forgotten/")
+
+
+def test_resolving_costs_one_query(client: Client, acme: Any, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(4):  # session, user, membership, documents
+        client.get("/documents/")
+    with django_assert_num_queries(0):
+        client.get("/nothing/")
+
+
+class Credential:
+    def __init__(self, organization_id: Any) -> None:
+        self.organization_id = organization_id
+        self.scopes = ()
+
+
+class Machine:
+    pk = "apikey:1"
+    is_authenticated = True
+
+
+def test_a_credentials_organization_is_authoritative(acme: Any, globex: Any, rf: RequestFactory) -> None:
+    from dovetail_tenancy.middleware import TenantMiddleware
+
+    def call(**headers: str) -> Any:
+        request = APIRequestFactory().get("/documents/", headers=headers)
+        force_authenticate(request, user=Machine(), token=Credential(globex.pk))
+        response: Any = TenantMiddleware(DocumentList.as_view())(request)
+        return response
+
+    assert [row["title"] for row in call().data] == ["theirs"]
+    assert call(**{"X-Organization-ID": str(globex.pk)}).status_code == 200
+    refused = call(**{"X-Organization-ID": str(acme.pk)})
+    assert refused.status_code == 403
+    assert refused.data["detail"].code == "organization_mismatch"
+
+
+def test_without_the_middleware_the_permission_says_what_to_add(user: Any, acme: Any) -> None:
+    request = APIRequestFactory().get("/documents/")
+    force_authenticate(request, user=user)
+    with pytest.raises(ImproperlyConfigured, match="TenantMiddleware"):
+        DocumentList.as_view()(request)
+
+
+@pytest.mark.parametrize("path", ["/titles/", "/titles-async/", "/stream/"])
+def test_a_session_view_finds_its_organization_by_itself(client: Client, acme: Any, globex: Any, path: str) -> None:
+    response = client.get(path)
+    body = b"".join(response.streaming_content) if response.streaming else response.content
+    assert b"ours" in body
+    assert b"theirs" not in body
+    assert current_tenant_id() is None
+
+
+def test_a_session_view_of_an_ambiguous_or_foreign_organization_is_refused(
+    client: Client, user: Any, acme: Any, globex: Any
+) -> None:
+    assert client.get("/titles/", headers={"X-Organization-ID": str(globex.pk)}).status_code == 404
+    make_membership(globex, user)
+    assert client.get("/titles/").status_code == 400
+    with pytest.raises(TenantRequired):
+        Client().get("/titles/")
+
+
+def test_a_request_inside_an_active_organization_starts_with_none(acme: Any, globex: Any) -> None:
+    with tenant(globex):
+        with pytest.raises(TenantRequired):
+            Client().get("/titles/")
+        assert current_tenant_id() == globex.pk
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/documents/", "/titles/", "/titles-async/", "/stream-async/"])
+def test_the_same_under_asgi(user: Any, acme: Any, globex: Any, path: str) -> None:
+    async def main() -> bytes:
+        client = AsyncClient()
+        await client.aforce_login(user)
+        response: Any = await client.get(path)
+        assert current_tenant_id() is None
+        if response.streaming:
+            return b"".join([part async for part in response.streaming_content])
+        return bytes(response.content)
+
+    body = asyncio.run(main())
+    assert b"ours" in body
+    assert b"theirs" not in body
+
+
+def test_scope_is_closed_when_a_view_raises(acme: Any, user: Any) -> None:
+    from dovetail_tenancy.middleware import TenantMiddleware
+    from dovetail_tenancy.scope import fill_slot
+
+    def view(request: Any) -> Any:
+        fill_slot(acme)
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        TenantMiddleware(view)(RequestFactory().get("/"))
+    assert current_tenant_id() is None
