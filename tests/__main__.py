@@ -21,6 +21,8 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 REPORTS = "TESTS_REPORTS"
 """The environment variable that names a directory to keep the JUnit reports in."""
+INSTALLED = "TESTS_INSTALLED"
+"""The one that names the directory which the packages must be installed in; tests/test_installed.py holds them to it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ def run(lane: Lane, reports: Path, pytest_arguments: Sequence[str], *, quiet: bo
     """Run one lane. With ``quiet`` its output comes out in one piece at its end, so that lanes do not interleave."""
     report = reports / f"{lane.name}.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", lane.path, f"--ds={lane.settings}", f"--junit-xml={report}"]
+    paths = [lane.path, *(["tests/test_installed.py"] if os.environ.get(INSTALLED) else [])]
+    command = [sys.executable, "-m", "pytest", *paths, f"--ds={lane.settings}", f"--junit-xml={report}"]
     begun = time.monotonic()
     print(f"── {lane.name}", flush=True)
     finished = subprocess.run(
