@@ -1,0 +1,72 @@
+"""What the services refuse. ``str(error)`` may be shown to people; ``error.code`` is stable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+
+class TenancyError(Exception):
+    """A rule of organizations and memberships forbids the change."""
+
+    code: ClassVar[str] = "invalid"
+
+
+class LastOwner(TenancyError):
+    """The change would leave ``organizations`` without an owner who can sign in."""
+
+    code = "last_owner"
+
+    def __init__(self, organizations: Sequence[Any]) -> None:
+        self.organizations = organizations
+        names = ", ".join(str(organization) for organization in organizations)
+        super().__init__(
+            f"No owner who can sign in would be left in: {names}. "
+            "Make another active member an owner first, or delete the organization."
+        )
+
+
+class RoleNotAllowed(TenancyError):
+    """The acting member's role does not reach that far."""
+
+    code = "role_not_allowed"
+
+
+class AlreadyMember(TenancyError):
+    code = "already_member"
+
+    def __init__(self) -> None:
+        super().__init__("This user is a member already. Change the role of the membership instead.")
+
+
+class SlugTaken(TenancyError):
+    code = "slug_taken"
+
+    def __init__(self, slug: str) -> None:
+        self.slug = slug
+        super().__init__(f"The slug {slug!r} belongs to another organization. Choose a different one.")
+
+
+class Gone(TenancyError):
+    """What was to be changed does not exist any more."""
+
+    code = "not_found"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"This {what} does not exist any more.")
+
+
+class UnknownRole(TenancyError):
+    code = "unknown_role"
+
+    def __init__(self, role: object, declared: Iterable[str]) -> None:
+        super().__init__(f"{role!r} is no role. The roles are: {', '.join(declared)}.")
+
+
+class OwnerCannotSignIn(TenancyError):
+    """An organization is not created for, nor handed over to, somebody whose account is inactive."""
+
+    code = "owner_inactive"
+
+    def __init__(self) -> None:
+        super().__init__("The owner's account is inactive. Name an owner who can sign in.")

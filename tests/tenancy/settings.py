@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from tests.databases import databases
+
+SECRET_KEY = "a key for tests only, long enough for every check"
+DATABASES = databases()
+USE_TZ = True
+ROOT_URLCONF = "tests.tenancy.urls"
+ALLOWED_HOSTS = ["testserver"]
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "rest_framework",
+    "dovetail_tenancy",
+    "tests.tenancy.documents",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "dovetail_tenancy.middleware.TenantMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DOVETAIL_TRAILING_SLASH = False
+STATIC_URL = "static/"
