@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parent
 REPORTS = "TESTS_REPORTS"
 """The environment variable that names a directory to keep the JUnit reports in."""
 INSTALLED = "TESTS_INSTALLED"
-"""The one that names the directory which the packages must be installed in; tests/test_installed.py holds them to it."""
+"""The one that names where the packages must be installed; tests/test_installed.py then joins every lane."""
 
 
 @dataclass(frozen=True)

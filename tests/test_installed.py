@@ -4,13 +4,12 @@ import os
 import sys
 from pathlib import Path
 
-import dovetail_core
 import pytest
 
+import dovetail_core
 
-@pytest.mark.skipif(
-    "TESTS_INSTALLED" not in os.environ, reason="TESTS_INSTALLED names no directory of installed wheels"
-)
+
+@pytest.mark.skipif("TESTS_INSTALLED" not in os.environ, reason="TESTS_INSTALLED names no directory")
 def test_the_packages_under_test_are_the_installed_wheels() -> None:
     installed = Path(os.environ["TESTS_INSTALLED"])
     modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0].startswith("dovetail_")}

@@ -1,0 +1,39 @@
+"""Prints every step of a CI run with its duration, and as the last line the sum of their tests."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+from xml.etree.ElementTree import ParseError
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.__main__ import Count, count
+
+
+def of_step(reports: Path, status: int) -> Count:
+    """The tests of a step's reports; a step without any is one test, and one that failed has a failure to show."""
+    total = Count()
+    for report in sorted(reports.rglob("*.xml")):
+        try:
+            total += count(report)
+        except ParseError:
+            total += Count(failed=1)
+    if status and not total.failed:
+        total += Count(failed=1)
+    return total if total != Count() else Count(passed=1)
+
+
+def main(reports: Path) -> int:
+    total = Count()
+    for line in (reports / "steps").read_text().splitlines():
+        name, status, seconds = line.split("\t")
+        counted = of_step(reports / name, int(status))
+        total += counted
+        print(f"{'ok    ' if not counted.failed else 'FAILED'} {name:<20} {timedelta(seconds=int(seconds))}  {counted}")
+    print(f"{total.passed} passed, {total.failed} failed")
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
