@@ -1,0 +1,157 @@
+"""Rules that must hold when two people press the button at the same moment: real threads, real connections."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, connections
+
+from dovetail_tenancy import get_membership_model, get_organization_model, services
+from dovetail_tenancy.exceptions import AlreadyMember, Gone, LastOwner, RoleNotAllowed
+from dovetail_tenancy.owners import active_members
+from dovetail_tenancy.roles import OWNER
+from tests.tenancy.factories import make_organization, make_user, membership_of
+
+pytestmark = [
+    pytest.mark.postgres,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        "connection.vendor != 'postgresql'", reason="needs row locks: set DATABASE_URL to a PostgreSQL database"
+    ),
+]
+
+ROUNDS = 20
+
+Membership = get_membership_model()
+Organization = get_organization_model()
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """What each call returned or raised, all begun together, each on a connection of its own."""
+    barrier = threading.Barrier(len(calls))
+    outcomes: list[Any] = [None] * len(calls)
+
+    def run(index: int, call: Callable[[], Any]) -> None:
+        try:
+            # The connection is opened first, so that the calls themselves meet.
+            connection.ensure_connection()
+            barrier.wait(timeout=30)
+            outcomes[index] = call()
+        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
+            outcomes[index] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    return outcomes
+
+
+def kinds(outcomes: Sequence[Any]) -> Counter[str]:
+    return Counter(type(outcome).__name__ if isinstance(outcome, Exception) else "done" for outcome in outcomes)
+
+
+def owned_by(*users: Any) -> Any:
+    organization = make_organization(owner=users[0])
+    for user in users[1:]:
+        services.add_member(organization=organization, user=user, role=OWNER)
+    return organization
+
+
+def demotion(user: Any, organization: Any, actor: Any = None) -> Callable[[], Any]:
+    membership = membership_of(user, organization)
+    return lambda: services.change_role(membership=membership, role="member", actor=actor)
+
+
+def removal(user: Any, organization: Any, actor: Any = None) -> Callable[[], Any]:
+    membership = membership_of(user, organization)
+    return lambda: services.remove_member(membership=membership, actor=actor)
+
+
+def deletion(user: Any, organization: Any, actor: Any = None) -> Callable[[], Any]:
+    return lambda: services.delete_user(user)
+
+
+def joining(user: Any, organization: Any, role: str = "member") -> Callable[[], Any]:
+    return lambda: services.add_member(organization=organization, user=user, role=role)
+
+
+def founding(name: str) -> Callable[[], Any]:
+    owner = make_user()
+    return lambda: services.create_organization(name=name, owner=owner)
+
+
+def closing(organization: Any) -> Callable[[], Any]:
+    return lambda: services.delete_organization(organization=organization)
+
+
+@pytest.mark.parametrize(
+    "ways", [(demotion, demotion), (removal, removal), (deletion, deletion), (demotion, removal, deletion, demotion)]
+)
+def test_some_owner_is_always_left(ways: Sequence[Callable[..., Any]]) -> None:
+    for _ in range(ROUNDS):
+        owners = [make_user() for _ in ways]
+        organization = owned_by(*owners)
+        outcomes = at_once(*(way(owner, organization) for way, owner in zip(ways, owners, strict=True)))
+        assert kinds(outcomes) == {"done": len(ways) - 1, LastOwner.__name__: 1}
+        left = active_members(organization.pk, OWNER, using="default").get()
+        organization.refresh_from_db()
+        assert organization.owner_id == left.user_id
+
+
+def test_two_owners_who_demote_each_other_do_not_both_succeed() -> None:
+    for _ in range(ROUNDS):
+        ada, bo = make_user(), make_user()
+        organization = owned_by(ada, bo)
+        outcomes = at_once(demotion(ada, organization, actor=bo), removal(bo, organization, actor=ada))
+        # The second one is no owner any more when its turn comes.
+        assert kinds(outcomes) == {"done": 1, RoleNotAllowed.__name__: 1}
+        assert active_members(organization.pk, OWNER, using="default").count() == 1
+
+
+def test_a_user_is_added_once_however_often_at_once() -> None:
+    for _ in range(ROUNDS):
+        organization, user = make_organization(), make_user()
+        outcomes = at_once(*[joining(user, organization)] * 4)
+        assert kinds(outcomes) == {"done": 1, AlreadyMember.__name__: 3}
+        assert Membership._default_manager.filter(organization=organization, user=user).count() == 1
+
+
+def test_organizations_of_one_name_created_at_once_get_slugs_of_their_own() -> None:
+    for number in range(ROUNDS):
+        outcomes = at_once(*(founding(f"Acme {number}") for _ in range(4)))
+        assert kinds(outcomes) == {"done": 4}
+        slugs = {organization.slug for organization in outcomes}
+        assert len(slugs) == 4
+        assert f"acme-{number}" in slugs
+
+
+def test_a_member_added_while_the_organization_goes_is_in_or_told() -> None:
+    for _ in range(ROUNDS):
+        organization, user = make_organization(), make_user()
+        deleted, added = at_once(closing(organization), joining(user, organization))
+        assert deleted is None
+        assert isinstance(added, Gone | Membership)
+        assert not Organization._default_manager.filter(pk=organization.pk).exists()
+        assert not Membership._default_manager.filter(user=user).exists()
+
+
+def test_a_user_who_joins_while_being_deleted_leaves_nothing_behind() -> None:
+    for _ in range(ROUNDS):
+        organization, user = make_organization(), make_user()
+        owner, key = organization.owner, user.pk
+        deleted, joined = at_once(deletion(user, organization), joining(user, organization, OWNER))
+        assert deleted is None
+        # Too late, the database itself refuses the row of a user who is gone.
+        assert isinstance(joined, Membership | IntegrityError)
+        assert not Membership._default_manager.filter(user=key).exists()
+        organization.refresh_from_db()
+        assert organization.owner == owner
