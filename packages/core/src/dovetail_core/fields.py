@@ -47,19 +47,19 @@ class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the tar
     In migrations it is a plain ``ForeignKey(to=settings.X)``, so one shipped migration serves every target: the user
     model, an organization model of ours or the project's, with integer or UUID keys.
 
-    ``concrete=True`` is for abstract models that projects inherit: ``makemigrations`` then writes the model's label
-    and a dependency on its app's latest migration into the project's migration. With a setting's reference it would
-    write ``__first__``, which fails for a target that was created later.
+    ``inherited=True`` is for abstract models that projects inherit, whose migrations ``makemigrations`` writes. A
+    setting's reference means the target app's first migration there, which fails for a target that was created later:
+    for such a one the model's label and a dependency on its app's latest migration are written instead.
     """
 
-    def __init__(self, to: Any = None, on_delete: Any = None, *, setting: str, concrete: bool = False, **kwargs: Any):
+    def __init__(self, to: Any = None, on_delete: Any = None, *, setting: str, inherited: bool = False, **kwargs: Any):
         self.setting = setting
-        self.concrete_in_migrations = concrete
+        self.inherited = inherited
         super().__init__(to or named_model(setting), on_delete=on_delete, **kwargs)
 
     @property
     def swappable_setting(self) -> str | None:
-        return None if self.concrete_in_migrations else self.setting
+        return None if self.inherited and not _created_first(named_model(self.setting)) else self.setting
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, _, args, kwargs = super().deconstruct()
@@ -67,7 +67,7 @@ class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the tar
 
     def clone(self) -> SettingForeignKey:
         _, _, args, kwargs = self.deconstruct()
-        return type(self)(*args, setting=self.setting, concrete=self.concrete_in_migrations, **kwargs)
+        return type(self)(*args, setting=self.setting, inherited=self.inherited, **kwargs)
 
 
 def named_model(setting: str) -> str:
@@ -134,6 +134,15 @@ def _creation(label: str) -> _Creation | None:
             elif isinstance(operation, operations.DeleteModel):
                 now.pop(operation.name_lower, None)
     return now.get(model_name.lower())
+
+
+def _created_first(label: str) -> bool:
+    app_label = label.split(".")[0]
+    migrations = _migrations(app_label)
+    creation = _creation(label)
+    if creation is None:
+        return not migrations
+    return all(parent_label != app_label for parent_label, _ in migrations[creation.migration].dependencies)
 
 
 def _migrations(app_label: str) -> dict[str, type[Migration]]:

@@ -23,7 +23,7 @@ class AbstractOrganization(models.Model):
     slug = models.SlugField(_("slug"), max_length=100, unique=True)
     owner = SettingForeignKey(
         setting="AUTH_USER_MODEL",
-        concrete=True,
+        inherited=True,
         verbose_name=_("owner"),
         # Not CASCADE: deleting a person must not delete a company. `services.delete_user` decides what becomes of it.
         on_delete=models.PROTECT,
@@ -48,14 +48,14 @@ class AbstractMembership(models.Model):
     # No reverse names: a project's own user or Company may have any attribute we could choose.
     user = SettingForeignKey(
         setting="AUTH_USER_MODEL",
-        concrete=True,
+        inherited=True,
         verbose_name=_("user"),
         on_delete=models.CASCADE,
         related_name="+",
     )
     organization = SettingForeignKey(
         setting="TENANCY_ORGANIZATION_MODEL",
-        concrete=True,
+        inherited=True,
         verbose_name=_("organization"),
         on_delete=models.CASCADE,
         related_name="+",

@@ -79,7 +79,7 @@ class OrganizationForeignKey(SettingForeignKey):
     """The organization that owns a row. Joins from the organization to the rows see the active one's only."""
 
     def __init__(self, to: Any = None, on_delete: Any = models.CASCADE, **kwargs: Any) -> None:
-        kwargs = {"setting": "TENANCY_ORGANIZATION_MODEL", "concrete": True, **kwargs}
+        kwargs = {"setting": "TENANCY_ORGANIZATION_MODEL", "inherited": True, **kwargs}
         super().__init__(to, on_delete=_from_everywhere(on_delete), **kwargs)
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
