@@ -1,0 +1,134 @@
+"""The wheels, installed by settings only into a project that stood before them, and taken out again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.established.installation import ROOT, Installation
+from tests.interpreters import find
+
+SETTINGS = {
+    "": """
+from established.settings import *
+
+ROOT_URLCONF = "with_packages_urls"
+""",
+    "identity": """
+INSTALLED_APPS += ["dovetail_identity"]
+# Last: the first class decides between 401 and 403, and the project's answers stay what they were.
+REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"].append("dovetail_identity.api.authentication.JWTAuthentication")
+""",
+    "tenancy": """
+INSTALLED_APPS += ["dovetail_tenancy"]
+MIDDLEWARE += ["dovetail_tenancy.middleware.TenantMiddleware"]
+TENANCY_ORGANIZATION_MODEL = "companies.Company"
+""",
+}
+URLS = {
+    "": """
+from django.urls import include, path
+from established.urls import urlpatterns
+""",
+    "identity": """
+urlpatterns += [
+    path("api/auth/", include("dovetail_identity.api.urls")),
+    path("api/v1/", include("dovetail_identity.api.v1_urls")),
+]
+""",
+    "tenancy": """
+urlpatterns += [path("api/v1/", include("dovetail_tenancy.api.urls"))]
+""",
+}
+# The interpreters that a Django runs on, the first that is here.
+PYTHONS = {"5.2": ["3.11", "3.12", "3.13"], "6.0": ["3.12", "3.13"], "6.1": ["3.13", "3.12", "3.14"]}
+SETS = [("identity",), ("tenancy",), ("identity", "tenancy")]
+CELLS = [(django, packages, None) for django in PYTHONS for packages in SETS] + [
+    ("6.1", SETS[-1], "POSTGRES_SERVER"),
+    ("6.1", SETS[-1], "MARIADB_SERVER"),
+]
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("wheels")
+    for package in ("core", "identity", "tenancy"):
+        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+        subprocess.run(build, cwd=ROOT / "packages" / package, check=True, capture_output=True)
+    return {path.name.split("-")[0].removeprefix("dovetail_"): path for path in folder.glob("*.whl")}
+
+
+@pytest.fixture
+def install(tmp_path: Path) -> Iterator[Callable[[str, str | None], Installation]]:
+    made: list[Installation] = []
+
+    def make(django: str, server: str | None) -> Installation:
+        interpreter = next(filter(None, map(find, PYTHONS[django])), None)
+        if interpreter is None:
+            pytest.skip(f"Django {django} needs one of Python {', '.join(PYTHONS[django])}")
+        made.append(Installation(tmp_path, interpreter, django, server))
+        made[0].drop_databases()
+        made[0].make_databases()
+        return made[0]
+
+    yield make
+    for installation in made:
+        installation.drop_databases()
+
+
+@pytest.mark.parametrize(
+    ("django", "packages", "server"), CELLS, ids=[f"dj{d}-{'+'.join(p)}-{s or 'sqlite'}" for d, p, s in CELLS]
+)
+def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
+    install: Callable[[str, str | None], Installation],
+    wheels: dict[str, Path],
+    django: str,
+    packages: tuple[str, ...],
+    server: str | None,
+) -> None:
+    if server is not None and server not in os.environ:
+        pytest.skip(f"{server} names no server, such as postgres://postgres@127.0.0.1:5432")
+    project = install(django, os.environ[server] if server else None)
+    _migrate(project)
+    project.call("before")
+    tables = project.tables()
+
+    project.pip("install", *(wheels[name] for name in ("core", *packages)))
+    for module, parts in (("with_packages.py", SETTINGS), ("with_packages_urls.py", URLS)):
+        (project.project / module).write_text("".join(parts[name] for name in ("", *packages)))
+    project.settings = "with_packages"
+    project.manage("check", "--fail-level", "WARNING")
+    _migrate(project)
+    project.manage("makemigrations", "--check", "--dry-run")
+    added = project.tables() - tables
+    assert {table for table in added if not table.startswith("dovetail_")} == set()
+    assert added.isdisjoint({"dovetail_identity_user", "dovetail_tenancy_organization"})
+    project.call("session")
+    for package in packages:
+        project.call(package)
+    if len(packages) > 1:
+        project.call("both")
+    # The project's own tests, which know nothing of the packages.
+    project.manage("test")
+
+    for package in reversed(packages):
+        project.manage("migrate", f"dovetail_{package}", "zero")
+    project.settings = "established.settings"
+    project.pip("uninstall", *(f"dovetail-{name}" for name in ("core", *packages)))
+    assert project.tables() == tables
+    project.manage("check", "--fail-level", "WARNING")
+    for database in ("default", "archive"):
+        project.manage("migrate", "--check", "--database", database)
+    project.manage("makemigrations", "--check", "--dry-run")
+    project.call("session")
+    project.manage("test")
+
+
+def _migrate(project: Installation) -> None:
+    for database in ("default", "archive"):
+        project.manage("migrate", "--database", database)
