@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from rest_framework import serializers
+
+User = get_user_model()
+
+# Long enough for what anybody has; a bound, because hashing and comparing cost the server and not the sender.
+_LONGEST_USERNAME = max(getattr(User._meta.get_field(User.USERNAME_FIELD), "max_length", None) or 0, 254)
+_LONGEST_PASSWORD = 4096
+_LONGEST_TOKEN = 16384
+
+
+class TokenObtainSerializer(serializers.Serializer[Any]):
+    """``{<USERNAME_FIELD>, "password"}`` to ``{"access", "refresh"}``."""
+
+    # Spaces at its ends are part of a password.
+    password = serializers.CharField(
+        write_only=True, max_length=_LONGEST_PASSWORD, trim_whitespace=False, style={"input_type": "password"}
+    )
+    access = serializers.CharField(read_only=True)
+    refresh = serializers.CharField(read_only=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        name = serializers.CharField(write_only=True, max_length=_LONGEST_USERNAME)
+        return {User.USERNAME_FIELD: name, **super().get_fields()}
+
+
+class TokenRefreshSerializer(serializers.Serializer[Any]):
+    refresh = serializers.CharField(max_length=_LONGEST_TOKEN)
+    access = serializers.CharField(read_only=True)
+
+
+class TokenVerifySerializer(serializers.Serializer[Any]):
+    token = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
+
+
+def _sources() -> dict[str, str]:
+    """The keys of a user in JSON and the model's names for them; a key that it has no field for is left out."""
+    has = {field.name for field in User._meta.concrete_fields}
+    named = {"id": "pk", "email": getattr(User, "EMAIL_FIELD", "email")} | {
+        name: name
+        for name in ("first_name", "last_name", "avatar_url", "phone_number", "email_verified_at", "date_joined")
+    }
+    return {key: source for key, source in named.items() if source in has | {"pk"}}
+
+
+def _options(key: str, source: str) -> dict[str, Any]:
+    options: dict[str, Any] = {} if key == source else {"source": source}
+    own = {"first_name", "last_name", "avatar_url", "phone_number"}
+    # Whatever people sign in by is not changed in passing: a phone number is one in some projects.
+    if key not in own or source in (User.USERNAME_FIELD, getattr(User, "EMAIL_FIELD", "email")):
+        options["read_only"] = True
+    return options
+
+
+class UserSerializer(serializers.ModelSerializer[Any]):
+    """A person as ``/me`` and the answers of sign-in show them, for any user model."""
+
+    class Meta:
+        model = User
+        fields = tuple(_sources())
+        extra_kwargs = {key: _options(key, source) for key, source in _sources().items()}

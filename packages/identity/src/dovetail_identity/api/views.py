@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.contrib.auth import get_user_model
+from django.db import connections, transaction
+from django.db.models import ProtectedError, RestrictedError
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from rest_framework import status
+from rest_framework.exceptions import APIException, AuthenticationFailed, ParseError
+from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPES
+from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
+
+from dovetail_identity import services
+from dovetail_identity.api.permissions import IsPerson
+from dovetail_identity.api.serializers import (
+    TokenObtainSerializer,
+    TokenRefreshSerializer,
+    TokenVerifySerializer,
+    UserSerializer,
+)
+from dovetail_identity.conf import conf
+
+
+def payload(request: Request) -> Any:
+    try:
+        return request.data
+    except RecursionError as error:  # a few kilobytes of "[", which the JSON parser lets through
+        raise ParseError(_("The request body is nested too deeply.")) from error
+
+
+class SignInEndpoint(GenericAPIView[Any]):
+    """Open to everybody, whatever the project's default authentication and permissions are."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    contract: ClassVar[Mapping[str, Any]] = {"throttle": "sign_in"}
+
+    def handle_exception(self, exc: Exception) -> Response:
+        # What was written about a refused attempt must stay. Under ATOMIC_REQUESTS DRF's handler takes it back.
+        marks = {each: transaction.get_rollback(each) for each in connections if connections[each].in_atomic_block}
+        response = super().handle_exception(exc)
+        for alias, mark in marks.items():
+            transaction.set_rollback(mark, alias)
+        return response
+
+    def get_authenticate_header(self, request: Request) -> str:
+        # Without authentication classes DRF has none to show, and turns 401 into 403.
+        return f'{AUTH_HEADER_TYPES[0]} realm="api"'
+
+    def post(self, request: Request, **_: Any) -> Response:
+        serializer = self.get_serializer(data=payload(request))
+        serializer.is_valid(raise_exception=True)
+        try:
+            answer = self.answer(serializer.validated_data, request._request)
+        except TokenError as error:
+            raise InvalidToken(error.args[0]) from error
+        return Response(answer, headers={"Cache-Control": "no-store"})  # RFC 6749 5.1
+
+    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
+        raise NotImplementedError
+
+
+class TokenObtainView(SignInEndpoint):
+    """Sign in with a password."""
+
+    serializer_class = TokenObtainSerializer
+
+    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
+        username = data[get_user_model().USERNAME_FIELD]
+        tokens = services.sign_in(username=username, password=data["password"], request=request)
+        if tokens is None:
+            raise AuthenticationFailed(
+                _("No active account found with the given credentials"), code="no_active_account"
+            )
+        return tokens
+
+
+class TokenRefreshView(SignInEndpoint):
+    """Exchange a refresh token for a new pair."""
+
+    serializer_class = TokenRefreshSerializer
+
+    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
+        return services.refresh_tokens(data["refresh"], request=request)
+
+
+class TokenVerifyView(SignInEndpoint):
+    """Ask whether a token would be accepted."""
+
+    serializer_class = TokenVerifySerializer
+
+    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
+        services.verify_token(data["token"])
+        return {}
+
+
+class DeletionRefused(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = _("The account cannot be deleted: records that must be kept refer to it.")
+    default_code = "deletion_refused"
+
+
+class MeView(GenericAPIView[Any]):
+    """The account of the person who is signed in."""
+
+    permission_classes = (IsPerson,)
+    serializer_class = UserSerializer
+    contract: ClassVar[Mapping[str, Any]] = {"codes": ("deletion_refused",)}
+
+    def get(self, request: Request, **_: Any) -> Response:
+        return Response(self.get_serializer(request.user).data)
+
+    def patch(self, request: Request, **_: Any) -> Response:
+        serializer = self.get_serializer(request.user, data=payload(request), partial=True)
+        serializer.is_valid(raise_exception=True)
+        services.update_user(request.user, changes=serializer.validated_data)
+        return Response(self.get_serializer(request.user).data)
+
+    def delete(self, request: Request, **_: Any) -> Response:
+        try:
+            conf.DELETE_USER(request.user)
+        except (ProtectedError, RestrictedError) as error:
+            raise DeletionRefused from error
+        except Exception as error:
+            # How other packages' services and receivers refuse, whose exceptions cannot be named here.
+            if isinstance(code := getattr(error, "code", None), str):
+                raise DeletionRefused(str(error), code) from error
+            raise
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from django.apps import AppConfig, apps
+from django.core import checks
+from django.utils.translation import gettext_lazy as _
+
+
+class IdentityConfig(AppConfig):
+    name = "dovetail_identity"
+    verbose_name = _("Identity")
+    # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from dovetail_identity import checks as identity_checks
+
+        checks.register(identity_checks.check_settings)
+        checks.register(identity_checks.check_simplejwt, checks.Tags.security)
+        checks.register(identity_checks.check_email, checks.Tags.models)
+        checks.register(identity_checks.check_signing_key, checks.Tags.security, deploy=True)
+        if apps.is_installed("drf_spectacular"):
+            # It finds extensions only once they are imported.
+            from dovetail_identity.contrib import spectacular  # noqa: F401

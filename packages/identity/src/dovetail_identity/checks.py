@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004  # Django's names
+from django.db import models
+from django.db.models.functions import Lower, Upper
+from rest_framework_simplejwt import settings as simplejwt
+
+from dovetail_identity.conf import conf
+from dovetail_identity.fields import NormalizedEmailField
+
+
+def check_settings(**_: Any) -> list[CheckMessage]:
+    return conf.check()
+
+
+def check_simplejwt(**_: Any) -> Iterator[CheckMessage]:
+    blacklist = "rest_framework_simplejwt.token_blacklist"
+    if simplejwt.api_settings.BLACKLIST_AFTER_ROTATION and not apps.is_installed(blacklist):
+        yield Error(
+            f"SIMPLE_JWT['BLACKLIST_AFTER_ROTATION'] is True, but without {blacklist!r} nothing is blacklisted.",
+            hint=f"Add {blacklist!r} to INSTALLED_APPS and run migrate, or leave BLACKLIST_AFTER_ROTATION out.",
+            id="dovetail_identity.E002",
+        )
+    model, name = get_user_model(), simplejwt.api_settings.USER_ID_FIELD
+    if name not in (names := [field.name for field in model._meta.concrete_fields if field.unique]):
+        yield Error(
+            f"SIMPLE_JWT['USER_ID_FIELD'] is {name!r}, which is no unique field of {model._meta.label}.",
+            hint=f"Set it to one of: {', '.join(map(repr, names))}.",
+            obj=model,
+            id="dovetail_identity.E003",
+        )
+
+
+def check_email(**_: Any) -> Iterator[CheckMessage]:
+    model = get_user_model()
+    name = getattr(model, "EMAIL_FIELD", "email")
+    field = next((field for field in model._meta.concrete_fields if field.name == name), None)
+    if field is None or _unique_in_any_case(field):
+        return
+    hint = (
+        f"Make it a unique dovetail_identity.fields.NormalizedEmailField, or add UniqueConstraint(Lower({name!r}), "
+        "name=…) once no two rows differ by case alone."
+    )
+    if name == model.USERNAME_FIELD:
+        yield Warning(
+            f"Two rows of {model._meta.label} may have one {name} in different case, and people sign in by it.",
+            hint=hint,
+            obj=field,
+            id="dovetail_identity.W002",
+        )
+    else:
+        yield Info(
+            f"Two rows of {model._meta.label} may have one {name} in different case. An address that several accounts "
+            "have is treated as unknown.",
+            hint=hint,
+            obj=field,
+            id="dovetail_identity.I001",
+        )
+
+
+def check_signing_key(**_: Any) -> Iterator[CheckMessage]:
+    symmetric = str(simplejwt.api_settings.ALGORITHM).startswith("HS")
+    if symmetric and simplejwt.api_settings.SIGNING_KEY in {settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS}:
+        yield Warning(
+            "Access tokens are signed with SECRET_KEY: whoever holds the one key can sign in as anybody, and it cannot "
+            "be changed alone.",
+            hint="Set SIMPLE_JWT['SIGNING_KEY'] to a random key of its own, of at least 32 characters.",
+            id="dovetail_identity.W003",
+        )
+
+
+def _unique_in_any_case(field: models.Field[Any, Any]) -> bool:
+    # A unique column with a collation of its own is taken to have it for this reason.
+    if field.unique and (isinstance(field, NormalizedEmailField) or getattr(field, "db_collation", None)):
+        return True
+    return any(
+        isinstance(constraint, models.UniqueConstraint)
+        and [_folded(expression) for expression in constraint.expressions] == [field.name]
+        for constraint in field.model._meta.constraints
+    )
+
+
+def _folded(expression: Any) -> str | None:
+    if not isinstance(expression, Lower | Upper):
+        return None
+    inner = expression.get_source_expressions()[0]
+    return inner.name if isinstance(inner, models.F) else None  # type: ignore[attr-defined]  # missing in the stubs

@@ -1,0 +1,24 @@
+"""The domain events of this package (see ``dovetail_core.events``).
+
+===================  ======  =========================================================================================
+name                 target  data
+===================  ======  =========================================================================================
+user.signed_in       user    ``amr``: how the person proved who they are (RFC 8176), ``["pwd"]``; ``network``: the
+                             client's IPv4 address or IPv6 /64, or None
+user.sign_in_failed  None    ``amr``; ``network``; ``identifier_hash``: 64 hex digits, the same for each try on one name
+user.updated         user    ``fields``: names of the fields that were written
+user.deleted         user    ``user_id``; the row is gone, ``target`` still has its primary key
+===================  ======  =========================================================================================
+
+A failed sign-in has no target: finding one would tell, by the time it takes, that the account exists. What was typed is
+only there as a keyed hash, because people type passwords into the wrong field.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+USER_SIGNED_IN: Final = "user.signed_in"
+USER_SIGN_IN_FAILED: Final = "user.sign_in_failed"
+USER_UPDATED: Final = "user.updated"
+USER_DELETED: Final = "user.deleted"

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.db import connection
+from django.test import Client
+
+from tests.identity.own_user_project.users import PASSWORD
+from tests.identity.own_users.models import Customer
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_databases_refusal_of_mixed_case_is_inherited_under_a_name_of_its_own() -> None:
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, Customer._meta.db_table)
+    assert constraints["own_users_customer_email_lower"]["check"]
+    assert run_checks() == []
+
+
+def test_our_administration_serves_an_extended_user(user: Any) -> None:
+    client = Client()
+    client.force_login(Customer.objects.create_superuser("root@example.com", PASSWORD))
+    body = {"email": "Ada@Example.com", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post("/admin/own_users/customer/add/", body).status_code == 302
+    ada = Customer.objects.get(email="ada@example.com")
+    assert b"loyalty_points" in client.get(f"/admin/own_users/customer/{ada.pk}/change/").content

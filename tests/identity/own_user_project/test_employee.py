@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.core.checks import run_checks
+from rest_framework.test import APIClient, APIRequestFactory
+from rest_framework_simplejwt.tokens import AccessToken
+
+from dovetail_identity.api.authentication import JWTAuthentication
+from dovetail_identity.api.views import MeView
+from dovetail_identity.models import User
+from tests.identity.own_user_project.users import PASSWORD, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_account_has_the_keys_that_the_model_has(signed_in: APIClient, user: Any) -> None:
+    shown = signed_in.get("/api/v1/me/").json()
+    assert set(shown) == {"id", "email", "first_name", "last_name", "date_joined"}
+    assert shown["id"] == user.pk
+    assert shown["email"] == ""
+    assert signed_in.patch("/api/v1/me/", {"first_name": "Ada", "email": "a@example.com"}).json()["first_name"] == "Ada"
+    user.refresh_from_db()
+    assert (user.first_name, user.email) == ("Ada", "")
+
+
+def test_blank_and_equal_addresses_do_not_disturb(client: APIClient) -> None:
+    for email in ("", "", "same@example.com", "same@example.com"):
+        user = make_user(email=email)
+        body = {"username": user.username, "password": PASSWORD}
+        assert client.post("/api/auth/jwt/token/", body).status_code == 200
+    body = {"email": "same@example.com", "password": PASSWORD}
+    assert client.post("/api/auth/jwt/token/", body).status_code == 400
+
+
+def test_names_are_compared_as_djangos_login_form_does(client: APIClient) -> None:
+    make_user(username="ﬁnn")  # stored as "finn": NFKC
+    body = {"username": "ﬁnn", "password": PASSWORD}
+    assert client.post("/api/auth/jwt/token/", body).status_code == 200
+
+
+def test_an_inactive_employee_is_401(client: APIClient, user: Any) -> None:
+    body = {"username": user.username, "password": PASSWORD}
+    tokens = client.post("/api/auth/jwt/token/", body).json()
+    user.is_active = False
+    user.save()
+    assert client.post("/api/auth/jwt/token/", body).status_code == 401
+    assert client.post("/api/auth/jwt/refresh/", {"refresh": tokens["refresh"]}).status_code == 401
+
+
+def test_claims_are_named_by_simplejwt(client: APIClient, user: Any) -> None:
+    body = {"username": user.username, "password": PASSWORD}
+    access = AccessToken(client.post("/api/auth/jwt/token/", body).json()["access"])
+    assert access["sub"] == str(user.pk)
+    assert "user_id" not in access
+
+
+def test_with_sessions_only_nobody_is_403_as_everywhere_in_such_a_project(client: APIClient) -> None:
+    assert client.get("/api/v1/me/").status_code == 403
+
+
+def test_jwt_opens_the_account_once_it_is_in_the_settings(client: APIClient, user: Any) -> None:
+    class View(MeView):
+        authentication_classes = (JWTAuthentication,)
+
+    body = {"username": user.username, "password": PASSWORD}
+    access = client.post("/api/auth/jwt/token/", body).json()["access"]
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {access}")
+    assert View.as_view()(request).data["id"] == user.pk
+
+
+def test_our_administration_keeps_out() -> None:
+    assert not admin.site.is_registered(User)
+
+
+def test_addresses_that_nobody_signs_in_by_are_no_warning() -> None:
+    found = [message.id for message in run_checks() if str(message.id).startswith("dovetail")]
+    assert found == ["dovetail_identity.I001"]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from rest_framework.test import APIClient
+
+from tests.identity.hashers import CountingHasher
+from tests.identity.own_user_project.users import PASSWORD, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_address_of_several_accounts_is_treated_as_unknown_and_logged(
+    client: APIClient, hashes: type[CountingHasher], caplog: pytest.LogCaptureFixture, django_assert_num_queries: Any
+) -> None:
+    make_user(email="ada@example.com")
+    make_user(email="ADA@example.com")
+    hashes.calls = 0
+    with django_assert_num_queries(3):  # one, and the request's savepoint around it
+        answer = client.post("/api/auth/jwt/token/", {"email": "ada@example.com", "password": PASSWORD})
+    assert answer.status_code == 401
+    assert hashes.calls == 1
+    assert "several rows of own_users.Reader have the email that was given" in caplog.text
+    assert "ada@example.com" not in caplog.text.casefold()
+
+
+def test_the_time_of_the_sign_in_is_kept(client: APIClient, user: Any) -> None:
+    client.post("/api/auth/jwt/token/", {"email": user.email, "password": PASSWORD})
+    user.refresh_from_db()
+    assert user.last_login is not None
+
+
+def test_such_addresses_are_a_warning() -> None:
+    found = [message.id for message in run_checks() if str(message.id).startswith("dovetail")]
+    assert found == ["dovetail_identity.W002"]

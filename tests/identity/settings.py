@@ -1,0 +1,51 @@
+"""The smallest project with ``dovetail_identity.User``."""
+
+from __future__ import annotations
+
+from tests.databases import databases
+
+SECRET_KEY = "identity-tests-secret-key-of-32-characters"
+DATABASES = databases()
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "rest_framework",
+    "dovetail_identity",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_USER_MODEL = "dovetail_identity.User"
+ROOT_URLCONF = "tests.identity.urls"
+# Fast; what the hashing costs is counted, not timed.
+PASSWORD_HASHERS = ["tests.identity.hashers.CountingHasher"]
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "dovetail_identity.api.authentication.JWTAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    # A project's default that sign-in must not be stopped by.
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+STATIC_URL = "static/"
+TIME_ZONE = "UTC"
+USE_TZ = True

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.db import models
+from django.db.models.functions import Length, Lower, Upper
+from django.test import override_settings
+from django.test.utils import isolate_apps
+from rest_framework_simplejwt.settings import api_settings
+
+from dovetail_identity import checks
+from dovetail_identity.fields import NormalizedEmailField
+
+
+def _found(*, deploy: bool = False) -> list[CheckMessage]:
+    messages = run_checks(include_deployment_checks=deploy)
+    return [message for message in messages if str(message.id).startswith("dovetail_identity.")]
+
+
+def test_the_smallest_project_is_clean() -> None:
+    assert _found() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("tests.identity.nowhere.delete", "cannot be imported"), (7, "must be a function"), (None, "must be a function")],
+)
+def test_e001_names_a_setting_that_is_wrong(value: Any, problem: str) -> None:
+    with override_settings(IDENTITY_DELETE_USER=value):
+        (message,) = _found()
+    assert message.id == "dovetail_identity.E001"
+    assert message.msg.startswith("IDENTITY_DELETE_USER is ")
+    assert problem in message.msg
+    assert message.hint
+
+
+def test_w001_names_a_setting_that_looks_misspelt() -> None:
+    with override_settings(IDENTITY_DELETE_USERS="x"):
+        (message,) = _found()
+    assert message.id == "dovetail_identity.W001"
+    assert message.hint == "Did you mean IDENTITY_DELETE_USER?"
+
+
+def test_e002_blacklisting_without_its_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_settings, "BLACKLIST_AFTER_ROTATION", True)
+    (message,) = _found()
+    assert message.id == "dovetail_identity.E002"
+    assert "'rest_framework_simplejwt.token_blacklist'" in str(message.hint)
+
+
+def test_e003_a_user_id_field_that_the_model_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_settings, "USER_ID_FIELD", "uuid")
+    (message,) = _found()
+    assert message.id == "dovetail_identity.E003"
+    assert message.msg == "SIMPLE_JWT['USER_ID_FIELD'] is 'uuid', which is no unique field of dovetail_identity.User."
+    assert message.hint == "Set it to one of: 'id', 'email'."
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Makes ``get_user_model()`` of the checks a model with this e-mail field and these constraints."""
+
+    def make(email: models.Field[Any, Any] | None, *constraints: models.BaseConstraint, by: str = "email") -> None:
+        class Meta:
+            app_label = "own"
+
+        Meta.constraints = list(constraints)  # type: ignore[attr-defined]  # what differs between the cases
+        fields = {"email": email} if email else {}
+        body = {"__module__": __name__, "Meta": Meta, "EMAIL_FIELD": "email", "USERNAME_FIELD": by, **fields}
+        model = type("Account", (models.Model,), body)
+        monkeypatch.setattr(checks, "get_user_model", lambda: model)
+
+    with isolate_apps():
+        yield make
+
+
+def _unique(*expressions: Any) -> models.UniqueConstraint:
+    return models.UniqueConstraint(*expressions, name="own_email")
+
+
+@pytest.mark.parametrize(
+    ("email", "constraints"),
+    [
+        (NormalizedEmailField(unique=True), []),
+        (models.EmailField(unique=True, db_collation="nocase"), []),
+        (models.EmailField(), [_unique(Lower("email"))]),
+        (models.EmailField(), [_unique(Upper("email"))]),
+        (None, []),
+    ],
+)
+def test_an_email_that_is_unique_in_any_case_or_absent_is_fine(account: Any, email: Any, constraints: Any) -> None:
+    account(email, *constraints)
+    assert list(checks.check_email()) == []
+
+
+@pytest.mark.parametrize(
+    ("email", "constraints"),
+    [
+        (models.EmailField(), []),
+        (models.EmailField(unique=True), []),
+        (NormalizedEmailField(), []),
+        (models.EmailField(), [models.UniqueConstraint(fields=["email"], name="own_email")]),
+        (models.EmailField(), [_unique(Length("email"))]),
+        (models.EmailField(), [_unique(Lower(Upper("email")))]),
+        (models.EmailField(), [_unique(Lower("email"), "id")]),
+        (models.EmailField(), [models.CheckConstraint(condition=models.Q(email=Lower("email")), name="own_lower")]),
+    ],
+)
+def test_another_is_a_warning_where_people_sign_in_by_it(account: Any, email: Any, constraints: Any) -> None:
+    account(email, *constraints)
+    (message,) = checks.check_email()
+    assert (message.id, message.level) == ("dovetail_identity.W002", 30)
+    assert "NormalizedEmailField" in str(message.hint)
+
+
+def test_and_a_notice_where_they_do_not(account: Any) -> None:
+    account(models.EmailField(), by="id")
+    (message,) = checks.check_email()
+    assert (message.id, message.level) == ("dovetail_identity.I001", 20)
+    assert "treated as unknown" in message.msg
+
+
+def test_w003_only_in_deployment_a_signing_key_that_is_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    (message,) = _found(deploy=True)
+    assert message.id == "dovetail_identity.W003"
+    assert "SIMPLE_JWT['SIGNING_KEY']" in str(message.hint)
+    with override_settings(SECRET_KEY="rotated", SECRET_KEY_FALLBACKS=[api_settings.SIGNING_KEY]):
+        assert [message.id for message in _found(deploy=True)] == ["dovetail_identity.W003"]
+    with override_settings(SECRET_KEY="another"):
+        assert _found(deploy=True) == []
+    monkeypatch.setattr(api_settings, "ALGORITHM", "RS256")
+    assert _found(deploy=True) == []

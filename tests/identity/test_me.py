@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db.models import ProtectedError, RestrictedError
+from django.db.models.signals import pre_delete
+from django.test import override_settings
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
+from rest_framework_simplejwt.authentication import JWTAuthentication as SimpleJWTAuthentication
+from rest_framework_simplejwt.models import TokenUser
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import AccessToken
+
+from dovetail_identity.api.views import MeView
+from dovetail_identity.models import User
+from dovetail_identity.testing import sign_in
+from tests.identity.factories import make_user
+
+pytestmark = pytest.mark.django_db
+URL = "/api/v1/me/"
+
+
+def _time(value: Any) -> str:
+    return value.isoformat().replace("+00:00", "Z")  # type: ignore[no-any-return]  # a datetime in UTC
+
+
+def test_a_person_sees_the_own_account_in_one_query(
+    client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    user = make_user(email="ada@example.com", first_name="Ada", email_verified_at=timezone.now())
+    sign_in(client, user)
+    with django_assert_num_queries(1):
+        answer = client.get(URL)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "id": str(user.pk),
+        "email": "ada@example.com",
+        "first_name": "Ada",
+        "last_name": "",
+        "avatar_url": "",
+        "phone_number": "",
+        "email_verified_at": _time(user.email_verified_at),
+        "date_joined": _time(user.date_joined),
+    }
+
+
+def test_a_session_serves_as_well(client: APIClient) -> None:
+    user = make_user()
+    client.force_login(user)
+    assert client.get(URL).json()["id"] == str(user.pk)
+    assert client.patch(URL, {"first_name": "Ada"}).json()["first_name"] == "Ada"
+    assert client.delete(URL).status_code == 204
+    assert client.get(URL).status_code == 401
+
+
+def test_nobody_is_401(client: APIClient) -> None:
+    for method in ("get", "patch", "delete"):
+        answer = getattr(client, method)(URL)
+        assert answer.status_code == 401
+        assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
+
+
+def test_an_inactive_or_deleted_user_is_401(client: APIClient) -> None:
+    inactive, gone = make_user(), make_user()
+    sign_in(client, inactive)
+    User.objects.filter(pk=inactive.pk).update(is_active=False)
+    assert client.get(URL).status_code == 401
+    sign_in(client, gone)
+    gone.delete()
+    assert client.get(URL).status_code == 401
+
+
+@pytest.mark.parametrize("user_id", ["42", 42, ["a"], {"a": 1}, None, "x\x00"])
+def test_a_token_for_a_user_id_of_another_kind_is_401(client: APIClient, user_id: Any) -> None:
+    token = AccessToken()
+    token[api_settings.USER_ID_CLAIM] = user_id
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
+    assert client.get(URL).status_code == 401
+
+
+@pytest.mark.parametrize("header", [b"Bearer \xff\xfe", b"Bearer a.b.c", b"Bearer a b", b"Bearer " + b"W1t" * 3000])
+def test_a_malformed_header_is_401(client: APIClient, header: bytes) -> None:
+    client.credentials(HTTP_AUTHORIZATION=header.decode("latin-1"))
+    assert client.get(URL).status_code == 401
+
+
+def test_simplejwts_own_authentication_serves_as_well() -> None:
+    class View(MeView):
+        authentication_classes = (SimpleJWTAuthentication,)
+
+    user = make_user()
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {AccessToken.for_user(user)}")
+    assert View.as_view()(request).data["id"] == str(user.pk)
+
+
+def test_a_machine_has_no_account() -> None:
+    request = APIRequestFactory().get("/")
+    force_authenticate(request, user=TokenUser(AccessToken()))
+    answer = MeView.as_view()(request)
+    assert answer.status_code == 403
+    assert "for people" in answer.data["detail"]
+
+
+def test_the_projects_default_permissions_do_not_shut_people_out() -> None:
+    assert all(issubclass(permission, IsAuthenticated) for permission in MeView.permission_classes)
+
+
+def test_people_change_what_is_theirs_to_change(client: APIClient) -> None:
+    user = make_user()
+    sign_in(client, user)
+    changes = {
+        "first_name": "Ada",
+        "last_name": "Lovelace",
+        "avatar_url": "https://example.com/ada.png",
+        "phone_number": "+44 20 7946 0000",
+    }
+    answer = client.patch(URL, changes)
+    assert answer.status_code == 200
+    assert answer.json() | changes == answer.json()
+    user.refresh_from_db()
+    assert {name: getattr(user, name) for name in changes} == changes
+
+
+def test_and_nothing_else(client: APIClient) -> None:
+    user = make_user(email="ada@example.com")
+    sign_in(client, user)
+    before = User.objects.filter(pk=user.pk).values().get()
+    answer = client.patch(
+        URL,
+        {
+            "id": "00000000-0000-7000-8000-000000000000",
+            "pk": 1,
+            "email": "root@example.com",
+            "email_verified_at": "2026-01-01T00:00:00Z",
+            "date_joined": "2026-01-01T00:00:00Z",
+            "is_staff": True,
+            "is_superuser": True,
+            "is_active": False,
+            "password": "x",
+            "groups": [1],
+        },
+    )
+    assert answer.status_code == 200
+    assert User.objects.filter(pk=user.pk).values().get() == before
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"first_name": "x" * 151},
+        {"first_name": None},
+        {"first_name": ["Ada"]},
+        {"first_name": "a\x00b"},
+        {"last_name": {"a": 1}},
+        {"avatar_url": "javascript:alert(1)"},
+        {"avatar_url": 7},
+        {"phone_number": "1" * 33},
+        [],
+        "text",
+    ],
+)
+def test_what_a_field_cannot_hold_is_400(client: APIClient, body: Any) -> None:
+    sign_in(client, make_user())
+    assert client.patch(URL, body).status_code == 400
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[" * 100_000, b'{"first_name": "\\ud800"}'])
+def test_what_is_no_json_is_400(client: APIClient, raw: bytes) -> None:
+    sign_in(client, make_user())
+    assert client.patch(URL, raw, content_type="application/json").status_code == 400
+
+
+def test_put_and_post_are_not_there(client: APIClient) -> None:
+    sign_in(client, make_user())
+    assert client.put(URL, {}).status_code == 405
+    assert client.post(URL, {}).status_code == 405
+    assert client.options(URL).status_code == 200
+
+
+def test_deleting_ends_the_account_and_its_tokens(client: APIClient) -> None:
+    user = make_user()
+    tokens = sign_in(client, user)
+    answer = client.delete(URL)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert not User.objects.exists()
+    assert client.get(URL).status_code == 401
+    assert client.post("/api/auth/jwt/refresh/", {"refresh": tokens["refresh"]}).status_code == 401
+
+
+deleted: list[Any] = []
+
+
+def note_deletion(user: Any) -> None:
+    deleted.append(user)
+
+
+def test_a_setting_names_the_deletion(client: APIClient) -> None:
+    user = make_user()
+    sign_in(client, user)
+    deleted.clear()
+    with override_settings(IDENTITY_DELETE_USER="tests.identity.test_me.note_deletion"):
+        assert client.delete(URL).status_code == 204
+    assert deleted == [user]
+    assert User.objects.get() == user
+
+
+class LastOwner(Exception):
+    """As another package's service raises it."""
+
+    code = "last_owner"
+
+
+@contextmanager
+def _refused_by(error: Exception) -> Iterator[None]:
+    def refuse(**kwargs: Any) -> None:
+        raise error
+
+    pre_delete.connect(refuse, sender=User)
+    try:
+        yield
+    finally:
+        pre_delete.disconnect(refuse, sender=User)
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (
+            ProtectedError("secret table", set()),
+            "The account cannot be deleted: records that must be kept refer to it.",
+        ),
+        (
+            RestrictedError("secret table", set()),
+            "The account cannot be deleted: records that must be kept refer to it.",
+        ),
+        (LastOwner("Make another member an owner first."), "Make another member an owner first."),
+    ],
+)
+def test_a_refused_deletion_is_409(client: APIClient, error: Exception, detail: str) -> None:
+    sign_in(client, make_user())
+    with _refused_by(error):
+        answer = client.delete(URL)
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": detail}
+    assert User.objects.count() == 1
+    assert client.get(URL).status_code == 200
+
+
+def test_what_a_deletion_service_raises_for_drf_stays(client: APIClient) -> None:
+    sign_in(client, make_user())
+    with _refused_by(APIException("later")):
+        answer = client.delete(URL)
+    assert (answer.status_code, answer.json()) == (500, {"detail": "later"})
+
+
+def test_a_failure_of_the_deletion_is_no_refusal(client: APIClient) -> None:
+    sign_in(client, make_user())
+    with _refused_by(ValidationError("without a code")), pytest.raises(ValidationError):
+        client.delete(URL)

@@ -1,0 +1,28 @@
+"""Projects with user models of their own. One has one user model a process, so each runs in its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# By name, because loading all that are installed takes longer than the tests.
+PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
+
+
+@pytest.mark.parametrize("model", ["Employee", "Person", "Subscriber", "Clerk", "Reader", "Customer"])
+def test_everything_works_with(model: str) -> None:
+    project = "tests/identity/own_user_project"
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *PLUGINS, project, "--ds=tests.identity.settings_own_user", "-q"],
+        cwd=ROOT,
+        env=os.environ | {"OWN_USER": model, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, SlidingToken, Token
+
+from dovetail_identity.models import User
+from dovetail_identity.services import issue_tokens
+from tests.identity.factories import make_user
+
+pytestmark = pytest.mark.django_db
+REFRESH = "/api/auth/jwt/refresh/"
+VERIFY = "/api/auth/jwt/verify/"
+
+
+def _expired(kind: type[Token], user: User) -> str:
+    token = kind.for_user(user)
+    token.set_exp(lifetime=timedelta(seconds=-1))
+    return str(token)
+
+
+def _of(user_id: Any) -> str:
+    token = RefreshToken()
+    token[api_settings.USER_ID_CLAIM] = user_id
+    return str(token)
+
+
+def test_a_refresh_token_gives_a_pair_in_one_query(
+    client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    user = make_user()
+    tokens = issue_tokens(user, request=None, amr=("otp",))
+    with django_assert_num_queries(1):
+        answer = client.post(REFRESH, {"refresh": tokens["refresh"]})
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"access", "refresh"}
+    assert answer["Cache-Control"] == "no-store"
+    assert answer.json()["refresh"] == tokens["refresh"]
+    access = AccessToken(answer.json()["access"])
+    assert access[api_settings.USER_ID_CLAIM] == str(user.pk)
+    assert access["amr"] == ["otp"]
+    assert access["auth_time"] == RefreshToken(tokens["refresh"])["auth_time"]
+
+
+def test_with_rotation_it_gives_another_refresh_token_that_works(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_settings, "ROTATE_REFRESH_TOKENS", True)
+    tokens = issue_tokens(make_user(), request=None)
+    first = client.post(REFRESH, {"refresh": tokens["refresh"]}).json()
+    assert first["refresh"] != tokens["refresh"]
+    second = client.post(REFRESH, {"refresh": first["refresh"]})
+    assert second.status_code == 200
+    claims = [RefreshToken(token) for token in (tokens["refresh"], second.json()["refresh"])]
+    assert claims[0]["auth_time"] == claims[1]["auth_time"]
+
+
+def test_blacklisting_without_its_app_does_not_break_rotation(
+    client: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_settings, "ROTATE_REFRESH_TOKENS", True)
+    monkeypatch.setattr(api_settings, "BLACKLIST_AFTER_ROTATION", True)
+    tokens = issue_tokens(make_user(), request=None)
+    assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 200
+
+
+def test_verifying_accepts_what_the_api_would(
+    client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    tokens = issue_tokens(make_user(), request=None)
+    for token in tokens.values():
+        with django_assert_num_queries(1):
+            answer = client.post(VERIFY, {"token": token})
+        assert answer.status_code == 200
+        assert answer.json() == {}
+
+
+@pytest.mark.parametrize(("path", "key"), [(REFRESH, "refresh"), (VERIFY, "token")])
+def test_the_account_must_be_there_and_active(client: APIClient, path: str, key: str) -> None:
+    gone, inactive = make_user(), make_user()
+    tokens = [issue_tokens(user, request=None)["refresh"] for user in (gone, inactive)]
+    gone.delete()
+    User.objects.filter(pk=inactive.pk).update(is_active=False)
+    for token in tokens:
+        answer = client.post(path, {key: token})
+        assert answer.status_code == 401
+        assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
+        assert answer.json()["detail"] == "No active account found for the given token."
+        assert answer.json()["code"] == "token_not_valid"
+
+
+@pytest.mark.parametrize("user_id", ["42", 42, "no uuid", ["a"], {"a": "b"}, None, "", True, "x\x00"])
+@pytest.mark.parametrize(("path", "key"), [(REFRESH, "refresh"), (VERIFY, "token")])
+def test_a_user_id_that_this_user_model_cannot_have_is_401(
+    client: APIClient, path: str, key: str, user_id: Any
+) -> None:
+    make_user()
+    assert client.post(path, {key: _of(user_id)}).status_code == 401
+
+
+def test_a_token_that_names_no_user_is_401(client: APIClient) -> None:
+    assert client.post(REFRESH, {"refresh": str(RefreshToken())}).status_code == 401
+    assert client.post(VERIFY, {"token": str(AccessToken())}).status_code == 401
+
+
+def test_only_refresh_tokens_refresh(client: APIClient) -> None:
+    user = make_user()
+    for token in (issue_tokens(user, request=None)["access"], str(SlidingToken.for_user(user))):
+        answer = client.post(REFRESH, {"refresh": token})
+        assert answer.status_code == 401
+        assert answer.json()["detail"] == "Token has wrong type"
+
+
+def test_expired_tokens_are_401(client: APIClient) -> None:
+    user = make_user()
+    assert client.post(REFRESH, {"refresh": _expired(RefreshToken, user)}).status_code == 401
+    assert client.post(VERIFY, {"token": _expired(AccessToken, user)}).status_code == 401
+
+
+def test_forged_tokens_are_401(client: APIClient) -> None:
+    claims = RefreshToken(issue_tokens(make_user(), request=None)["refresh"]).payload
+    forged = jwt.encode(claims, "another-key-that-is-at-least-32-characters", algorithm="HS256")
+    unsigned = jwt.encode(claims, None, algorithm="none")
+    for token in (forged, unsigned, "a.b.c", "..", "x", "é", "ey" * 5000):
+        assert client.post(REFRESH, {"refresh": token}).status_code == 401
+        assert client.post(VERIFY, {"token": token}).status_code == 401
+
+
+@pytest.mark.parametrize("value", ["", None, [], {}, True, "\x00", "x" * 20_000])
+def test_other_shapes_are_400(client: APIClient, value: Any) -> None:
+    assert client.post(REFRESH, {"refresh": value}).status_code == 400
+    assert client.post(VERIFY, {"token": value}).status_code == 400
+
+
+def test_no_default_of_the_project_stands_before_it(client: APIClient) -> None:
+    tokens = issue_tokens(make_user(), request=None)
+    client.credentials(HTTP_AUTHORIZATION="Bearer expired")
+    assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 200
+    assert client.post(VERIFY, {"token": tokens["access"]}).status_code == 200
