@@ -5,6 +5,7 @@ from tests.databases import databases
 SECRET_KEY = "a key for tests only, long enough for every check"
 DATABASES = databases()
 USE_TZ = True
+TIME_ZONE = "UTC"
 ROOT_URLCONF = "tests.tenancy.urls"
 ALLOWED_HOSTS = ["testserver"]
 

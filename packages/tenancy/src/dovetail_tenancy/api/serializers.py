@@ -1,0 +1,62 @@
+"""Representations. The organization and the user may be any model: each shows those of the fields that it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from dovetail_tenancy import get_membership_model, get_organization_model
+from dovetail_tenancy.exceptions import UnknownRole
+from dovetail_tenancy.owners import field, user_model
+from dovetail_tenancy.roles import declared_roles
+
+Organization = get_organization_model()
+Membership = get_membership_model()
+User = user_model()
+
+
+def _existing(model: Any, *names: str) -> list[str]:
+    return [name for name in names if field(model, name)]
+
+
+class OrganizationSerializer(serializers.ModelSerializer[Any]):
+    """``role`` is the caller's own; null for a machine."""
+
+    role = serializers.CharField(source="membership_role", read_only=True, allow_null=True)
+
+    class Meta:
+        model = Organization
+        fields = [
+            "id",
+            *_existing(Organization, "name", "slug", "owner"),
+            "role",
+            *_existing(Organization, "created_at", "updated_at"),
+        ]
+        read_only_fields = ["owner", "created_at", "updated_at"]
+        extra_kwargs = {"id": {"source": "pk", "read_only": True}, "slug": {"required": False}}
+
+
+class MemberUserSerializer(serializers.ModelSerializer[Any]):
+    class Meta:
+        model = User
+        fields = ["id", *_existing(User, "email", "first_name", "last_name")]
+        read_only_fields = fields
+        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
+
+
+class MemberSerializer(serializers.ModelSerializer[Any]):
+    """A membership, seen from its organization."""
+
+    user = MemberUserSerializer(read_only=True)
+
+    class Meta:
+        model = Membership
+        fields = ["id", "user", "role", *_existing(Membership, "created_at")]
+        read_only_fields = ["created_at"]
+        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
+
+    def validate_role(self, role: str) -> str:
+        if role not in declared_roles():
+            raise serializers.ValidationError(str(UnknownRole(role, declared_roles())), code=UnknownRole.code)
+        return role

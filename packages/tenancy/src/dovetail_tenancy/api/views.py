@@ -1,0 +1,209 @@
+"""Organizations and their members. The path names the organization, so these views need no ``InOrganization``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar, cast
+
+from django.core.exceptions import ValidationError
+from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Value
+from django.http import Http404
+from rest_framework import status
+from rest_framework.exceptions import APIException, MethodNotAllowed, PermissionDenied
+from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from dovetail_tenancy import get_membership_model, get_organization_model, services
+from dovetail_tenancy.api.permissions import HasOrganizationPermission, organization_credential
+from dovetail_tenancy.api.serializers import MemberSerializer, OrganizationSerializer
+from dovetail_tenancy.conf import conf
+from dovetail_tenancy.exceptions import (
+    AlreadyMember,
+    Gone,
+    LastOwner,
+    RoleNotAllowed,
+    SlugTaken,
+    TenancyError,
+)
+from dovetail_tenancy.owners import has_owner
+from dovetail_tenancy.roles import OWNER, is_person
+
+_STATUS = {
+    LastOwner: status.HTTP_409_CONFLICT,
+    AlreadyMember: status.HTTP_409_CONFLICT,
+    SlugTaken: status.HTTP_409_CONFLICT,
+    RoleNotAllowed: status.HTTP_403_FORBIDDEN,
+    Gone: status.HTTP_404_NOT_FOUND,
+}
+
+
+class Refused(APIException):
+    """A service's refusal as an answer, with the refusal's own code."""
+
+    def __init__(self, error: TenancyError) -> None:
+        self.status_code = _STATUS.get(type(error), status.HTTP_400_BAD_REQUEST)
+        super().__init__(str(error), code=error.code)
+
+
+def visible_organizations(request: Request) -> QuerySet[Any]:
+    """Organizations the caller belongs to, each with the caller's ``membership_role``, in one query.
+
+    A credential that names an organization shows that one only, and to a machine without a role.
+    """
+    organizations: QuerySet[Any] = get_organization_model()._default_manager.all()
+    credential = organization_credential(request)
+    if credential is not None:
+        organizations = organizations.filter(pk=credential.organization_id)
+    role: Any = Value(None, output_field=CharField(null=True))
+    if is_person(request.user):
+        mine = get_membership_model()._default_manager.filter(user=request.user.pk)
+        organizations = organizations.filter(pk__in=mine.values("organization"))
+        role = Subquery(mine.filter(organization=OuterRef("pk")).values("role")[:1])
+    elif credential is None:
+        organizations = organizations.none()
+    return cast("QuerySet[Any]", organizations.annotate(membership_role=role))
+
+
+def row_or_404(rows: QuerySet[Any], key: str) -> Any:
+    """The row whose primary key is written as ``key``; 404 also for what can be no key of it at all."""
+    pk = rows.model._meta.pk
+    try:
+        # PostgreSQL refuses to compare with a NUL.
+        row = None if "\0" in key else rows.filter(pk=pk.to_python(key)).first()
+    except ValidationError:
+        row = None
+    if row is None:
+        raise Http404
+    return row
+
+
+class OrganizationView(GenericViewSet[Any]):
+    permissions: ClassVar[dict[str | None, str]]
+
+    @property
+    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
+        return conf.PAGINATION_CLASS
+
+    @cached_property
+    def organization(self) -> Any:
+        return row_or_404(visible_organizations(self.request), self.kwargs["organization_id"])
+
+    def get_organization_role(self, request: Request) -> str | None:
+        role: str | None = self.organization.membership_role
+        return role
+
+    def get_permissions(self) -> Sequence[BasePermission]:
+        required: list[BasePermission] = [IsAuthenticated()]
+        if "organization_id" in self.kwargs:
+            required.append(HasOrganizationPermission(self.permissions.get(self.action, "organization.view")))
+        return required
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, TenancyError):
+            exc = Refused(exc)
+        return super().handle_exception(exc)
+
+    def paginated(self, rows: QuerySet[Any]) -> Response:
+        rows = self.filter_queryset(rows)
+        page = self.paginate_queryset(rows)
+        if page is None:
+            return Response(self.get_serializer(rows, many=True).data)
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class OrganizationViewSet(OrganizationView):
+    """The caller's organizations."""
+
+    serializer_class = OrganizationSerializer
+    queryset = get_organization_model()._default_manager.none()
+    lookup_url_kwarg = "organization_id"
+    permissions = {
+        "retrieve": "organization.view",
+        "partial_update": "organization.update",
+        "destroy": "organization.delete",
+    }
+    contract = {"idempotency": "optional", "codes": (LastOwner.code, SlugTaken.code)}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return visible_organizations(self.request)
+
+    def list(self, request: Request) -> Response:
+        return self.paginated(self.get_queryset())
+
+    def create(self, request: Request) -> Response:
+        if not is_person(request.user) or organization_credential(request) is not None:
+            raise PermissionDenied("Only a signed-in person creates organizations.")
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        if missing := _required_fields(get_organization_model()) - serializer.validated_data.keys():
+            raise MethodNotAllowed(
+                "POST",
+                f"Organizations are not created here: they need {', '.join(sorted(missing))} as well.",
+            )
+        organization = services.create_organization(owner=request.user, **serializer.validated_data)
+        organization.membership_role = OWNER
+        return Response(self.get_serializer(organization).data, status=status.HTTP_201_CREATED)
+
+    def retrieve(self, request: Request, organization_id: str) -> Response:
+        return Response(self.get_serializer(self.organization).data)
+
+    def partial_update(self, request: Request, organization_id: str) -> Response:
+        serializer = self.get_serializer(self.organization, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        # A machine has no role to be bounded by; its scope was checked.
+        actor = request.user if is_person(request.user) else None
+        services.update_organization(organization=self.organization, actor=actor, **serializer.validated_data)
+        return Response(serializer.data)
+
+    def destroy(self, request: Request, organization_id: str) -> Response:
+        services.delete_organization(organization=self.organization, actor=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class MemberViewSet(OrganizationView):
+    """Members of one organization."""
+
+    serializer_class = MemberSerializer
+    queryset = get_membership_model()._default_manager.none()
+    lookup_url_kwarg = "membership_id"
+    permissions = {"list": "members.view", "partial_update": "members.change_role", "destroy": "members.remove"}
+    contract = {"codes": (LastOwner.code, RoleNotAllowed.code)}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        members = get_membership_model()._default_manager.filter(organization=self.organization.pk)
+        return members.select_related("user")
+
+    def list(self, request: Request, organization_id: str) -> Response:
+        return self.paginated(self.get_queryset())
+
+    def partial_update(self, request: Request, organization_id: str, membership_id: str) -> Response:
+        membership = row_or_404(self.get_queryset(), membership_id)
+        serializer = self.get_serializer(membership, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        if "role" in serializer.validated_data:
+            role = serializer.validated_data["role"]
+            membership.role = services.change_role(membership=membership, role=role, actor=request.user).role
+        return Response(serializer.data)
+
+    def destroy(self, request: Request, organization_id: str, membership_id: str) -> Response:
+        membership = row_or_404(self.get_queryset(), membership_id)
+        services.remove_member(membership=membership, actor=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def _required_fields(model: type[Model]) -> set[str]:
+    """What a new organization needs that `create_organization` does not set by itself."""
+    given = {"slug", "owner"} if has_owner(model) else {"slug"}
+    return {
+        field.name
+        for field in model._meta.concrete_fields
+        if not (field.primary_key or field.null or field.has_default() or field.blank or field.name in given)
+        and not getattr(field, "auto_now", False)
+        and not getattr(field, "auto_now_add", False)
+        and not getattr(field, "generated", False)
+    }

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from django.test import override_settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rest_framework.test import APIClient
+
+from dovetail_tenancy import get_membership_model, get_organization_model
+from tests.tenancy.factories import client_of, make_organization, make_user
+
+pytestmark = pytest.mark.django_db
+
+Organization = get_organization_model()
+Membership = get_membership_model()
+
+LIST = "/api/organizations"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """What a machine's credential looks like to this package."""
+
+    organization_id: Any
+    scopes: tuple[str, ...] = ()
+
+
+class Machine:
+    pk = "apikey:1"
+    is_authenticated = True
+    is_active = True
+
+
+def test_the_list_is_mine_with_my_role_newest_first() -> None:
+    ada = make_user()
+    acme = make_organization("Acme", owner=ada)
+    globex = make_organization("Globex", member=ada)
+    make_organization("Foreign")
+    answer = client_of(ada).get(LIST)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "data": [
+            {
+                "id": str(organization.pk),
+                "name": organization.name,
+                "slug": organization.slug,
+                "owner": organization.owner_id,
+                "role": role,
+                "created_at": organization.created_at.isoformat().replace("+00:00", "Z"),
+                "updated_at": organization.updated_at.isoformat().replace("+00:00", "Z"),
+            }
+            for organization, role in ((globex, "member"), (acme, "owner"))
+        ],
+        "meta": {"next": None, "prev": None, "total": None},
+    }
+
+
+@pytest.mark.parametrize("count", [1, 10, 60])
+def test_any_number_of_organizations_with_my_role_is_one_query(count: int, django_assert_num_queries: Any) -> None:
+    ada = make_user()
+    for number in range(count):
+        make_organization(f"Acme {number}", **{"owner" if number % 2 else "member": ada})
+    with django_assert_num_queries(1):
+        page = client_of(ada).get(LIST, {"limit": 200}).json()
+    assert [item["role"] for item in page["data"]] == [("member", "owner")[n % 2] for n in reversed(range(count))]
+
+
+def test_an_organization_is_created_by_a_person() -> None:
+    ada = make_user()
+    answer = client_of(ada).post(LIST, {"name": " Acme ", "owner": 1, "role": "member", "id": "x"}, format="json")
+    assert answer.status_code == 201
+    created = Organization._default_manager.get()
+    assert {name: answer.json()[name] for name in ("id", "name", "slug", "owner", "role")} == {
+        "id": str(created.pk),
+        "name": "Acme",
+        "slug": "acme",
+        "owner": ada.pk,
+        "role": "owner",
+    }
+    assert Membership._default_manager.get().user == ada
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "name"),
+        ({"name": "  "}, "name"),
+        ({"name": None}, "name"),
+        ({"name": ["Acme"]}, "name"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": "a\0b"}, "name"),
+        ({"name": "Acme", "slug": "not a slug"}, "slug"),
+        ({"name": "Acme", "slug": ""}, "slug"),
+        ({"name": "Acme", "slug": None}, "slug"),
+        ({"name": "Acme", "slug": "taken"}, "slug"),
+        ({"name": "Acme", "slug": "x" * 101}, "slug"),
+        ([], "non_field_errors"),
+    ],
+)
+def test_a_bad_body_is_named_by_field(body: Any, field: str) -> None:
+    make_organization("taken")
+    answer = client_of(make_user()).post(LIST, body, format="json")
+    assert answer.status_code == 400
+    assert list(answer.json()) == [field]
+
+
+def test_an_organization_is_shown_changed_and_deleted_by_its_owner(django_assert_num_queries: Any) -> None:
+    ada = make_user()
+    organization = make_organization("Acme", owner=ada)
+    path, client = f"{LIST}/{organization.pk}", client_of(ada)
+    with django_assert_num_queries(1):
+        assert client.get(path).json()["role"] == "owner"
+    answer = client.patch(path, {"name": "Apex", "owner": make_user().pk}, format="json")
+    assert (answer.status_code, answer.json()["name"], answer.json()["slug"]) == (200, "Apex", "acme")
+    assert answer.json()["owner"] == ada.pk
+    assert client.patch(path, {"slug": "apex"}, format="json").json()["slug"] == "apex"
+    assert client.patch(path, {}, format="json").json()["name"] == "Apex"
+    assert client.delete(path).status_code == 204
+    assert client.get(path).status_code == 404
+    assert client.put(path, {"name": "x"}, format="json").status_code == 404
+
+
+def test_put_is_not_allowed() -> None:
+    ada = make_user()
+    path = f"{LIST}/{make_organization(owner=ada).pk}"
+    assert client_of(ada).put(path, {"name": "x"}, format="json").status_code == 405
+
+
+def test_a_taken_slug_is_refused_on_change() -> None:
+    ada = make_user()
+    make_organization("Globex")
+    path = f"{LIST}/{make_organization(owner=ada).pk}"
+    answer = client_of(ada).patch(path, {"slug": "globex"}, format="json")
+    assert (answer.status_code, list(answer.json())) == (400, ["slug"])
+
+
+def test_options_describe_without_failing() -> None:
+    ada = make_user()
+    organization = make_organization(owner=ada)
+    for path in (LIST, f"{LIST}/{organization.pk}", f"{LIST}/{organization.pk}/members"):
+        assert client_of(ada).options(path).status_code == 200
+
+
+# ids
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["0", "-1", "9" * 30, "9" * 5000, "a%00b", "%00", "%ff", "null", "..", "%F0%9F%92%A9", " ", "x" * 4000,
+     "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}"],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["", "/members"])
+def test_an_id_that_is_none_is_not_found(key: str, suffix: str) -> None:
+    assert client_of(make_user()).get(f"{LIST}/{key}{suffix}").status_code == 404
+
+
+_texts = st.text(max_size=60)
+# Escaped surrogates, NaN and infinities: JSON as far as a parser lets it through.
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=60),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    max_leaves=6,
+)
+_bodies = _values | st.fixed_dictionaries({}, optional={"name": _values, "slug": _values, "role": _values})
+_keys = st.sampled_from(["mine", "foreign"]) | _texts
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    method=st.sampled_from(["get", "post", "put", "patch", "delete", "head", "options"]),
+    key=_keys,
+    member=st.none() | _keys,
+    body=_bodies,
+    query=st.dictionaries(st.sampled_from(["cursor", "limit", "format"]) | _texts, _texts, max_size=2),
+)
+def test_no_request_is_answered_with_a_server_error(
+    db: None, method: str, key: str, member: str | None, body: Any, query: dict[str, str]
+) -> None:
+    ada = make_user()
+    owned = {"mine": make_organization(owner=ada), "foreign": make_organization()}
+    path = f"{LIST}/{owned[key].pk if key in owned else quote(key)}/members"
+    if member is None:
+        path = path.removesuffix("/members")
+    elif member in owned:
+        path = f"{path}/{Membership._default_manager.get(organization=owned[member]).pk}"
+    else:
+        path = f"{path}/{quote(member)}"
+    client, content, parameters = client_of(ada), json.dumps(body), urlencode(query)
+    answer = client.generic(method.upper(), f"{path}?{parameters}", content, content_type="application/json")
+    listed = client.get(f"{LIST}?{parameters}")
+    created = client.generic("POST", LIST, content, content_type="application/json")
+    assert answer.status_code < 500
+    assert listed.status_code in (200, 400, 404)  # 404 for a format that nobody renders
+    assert created.status_code in (201, 400)
+
+
+# credentials that name an organization
+
+
+def test_a_machine_sees_its_organization_only() -> None:
+    mine, other = make_organization("Acme"), make_organization("Globex")
+    client = client_of(Machine(), auth=ApiKey(mine.pk))
+    assert [(item["id"], item["role"]) for item in client.get(LIST).json()["data"]] == [(str(mine.pk), None)]
+    assert client.get(f"{LIST}/{mine.pk}").json()["name"] == "Acme"
+    for method in ("get", "patch", "delete"):
+        assert getattr(client, method)(f"{LIST}/{other.pk}").status_code == 404
+
+
+def test_a_machine_does_what_its_scopes_say() -> None:
+    organization = make_organization("Acme")
+    path = f"{LIST}/{organization.pk}"
+    without = client_of(Machine(), auth=ApiKey(organization.pk, ("invoices:*",)))
+    assert without.get(f"{path}/members").status_code == 403
+    assert without.patch(path, {"name": "Apex"}, format="json").status_code == 403
+    assert (
+        client_of(Machine(), auth=ApiKey(organization.pk, ("members:view",))).get(f"{path}/members").status_code == 200
+    )
+    wide = client_of(Machine(), auth=ApiKey(organization.pk, ("members:*", "organization:*")))
+    assert wide.get(f"{path}/members").status_code == 200
+    assert wide.patch(path, {"name": "Apex"}, format="json").json()["name"] == "Apex"
+    # Roles bound these, and a machine has none.
+    member = Membership._default_manager.get()
+    assert wide.delete(path).status_code == 403
+    assert wide.patch(f"{path}/members/{member.pk}", {"role": "admin"}, format="json").status_code == 403
+    assert wide.post(LIST, {"name": "Acme"}, format="json").status_code == 403
+
+
+def test_a_person_with_such_a_credential_needs_role_and_scope_and_sees_one_organization() -> None:
+    ada = make_user()
+    mine, other = make_organization("Acme", admin=ada), make_organization("Globex", owner=ada)
+    narrow = client_of(ada, auth=ApiKey(mine.pk, ("members:view",)))
+    assert [item["id"] for item in narrow.get(LIST).json()["data"]] == [str(mine.pk)]
+    assert narrow.get(f"{LIST}/{other.pk}").status_code == 404
+    assert narrow.get(f"{LIST}/{mine.pk}/members").status_code == 200
+    assert narrow.patch(f"{LIST}/{mine.pk}", {"name": "Apex"}, format="json").status_code == 403
+    wide = client_of(ada, auth=ApiKey(mine.pk, ("organization:*",)))
+    assert wide.patch(f"{LIST}/{mine.pk}", {"name": "Apex"}, format="json").status_code == 200
+    assert wide.delete(f"{LIST}/{mine.pk}").status_code == 403
+    assert wide.post(LIST, {"name": "New"}, format="json").status_code == 403
+    stranger = client_of(make_user(), auth=ApiKey(mine.pk, ("organization:*",)))
+    assert stranger.get(f"{LIST}/{mine.pk}").status_code == 404
+
+
+def test_a_principal_that_is_neither_person_nor_machine_of_an_organization_sees_nothing() -> None:
+    organization = make_organization()
+    client = client_of(Machine())
+    assert client.get(LIST).json()["data"] == []
+    assert client.get(f"{LIST}/{organization.pk}").status_code == 404
+    assert client.post(LIST, {"name": "Acme"}, format="json").status_code == 403
+
+
+# the project around
+
+
+def test_a_session_signs_in_and_its_posts_need_csrf_protection() -> None:
+    ada = make_user()
+    make_organization(owner=ada)
+    client = APIClient(enforce_csrf_checks=True)
+    assert client.get(LIST).status_code in (401, 403)
+    client.force_login(ada)
+    assert len(client.get(LIST).json()["data"]) == 1
+    assert client.post(LIST, {"name": "Acme"}, format="json").status_code == 403
+
+
+def test_a_project_names_its_own_paginator() -> None:
+    ada = make_user()
+    make_organization(owner=ada)
+    with override_settings(TENANCY_PAGINATION_CLASS="rest_framework.pagination.LimitOffsetPagination"):
+        assert client_of(ada).get(LIST, {"limit": 1}).json()["count"] == 1
+    with override_settings(TENANCY_PAGINATION_CLASS=None):
+        assert len(client_of(ada).get(LIST).json()) == 1
+
+
+def test_the_schema_is_complete_and_without_warnings(capsys: Any) -> None:
+    generators = pytest.importorskip("drf_spectacular.generators", reason="needs drf-spectacular to infer a schema")
+    from drf_spectacular.drainage import GENERATOR_STATS
+    from drf_spectacular.openapi import AutoSchema
+    from rest_framework.views import APIView
+
+    from dovetail_tenancy.api import urls
+
+    before = APIView.schema
+    APIView.schema = AutoSchema()
+    try:
+        with GENERATOR_STATS.silence():
+            schema = generators.SchemaGenerator(patterns=urls.urlpatterns).get_schema(request=None, public=True)
+        assert not GENERATOR_STATS, GENERATOR_STATS.emit_summary()
+    finally:
+        APIView.schema = before
+    paths = schema["paths"]
+    assert {path: sorted(set(operations)) for path, operations in paths.items()} == {
+        "/organizations": ["get", "post"],
+        "/organizations/{organization_id}": ["delete", "get", "patch"],
+        "/organizations/{organization_id}/members": ["get"],
+        "/organizations/{organization_id}/members/{membership_id}": ["delete", "patch"],
+    }
+    listing = paths["/organizations"]["get"]
+    assert {parameter["name"] for parameter in listing["parameters"]} == {"cursor", "limit"}
+    page = schema["components"]["schemas"]["PaginatedOrganizationList"]
+    assert page["required"] == ["data", "meta"]
+    assert schema["components"]["schemas"]["Member"]["properties"]["user"]
