@@ -194,12 +194,12 @@ class AppSettings:
 
 class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core"):
     TRAILING_SLASH = Setting(True, "Whether paths of the packages' REST resources end in a slash.", boolean)
-    TRUSTED_PROXIES = Setting(
+    TRUSTED_PROXIES: Setting[Sequence[str]] = Setting(
         (),
         "Networks (`10.0.0.0/8`) or addresses of the proxies whose `X-Forwarded-For` is believed.",
         sequence_of_strings,
     )
-    SECRET_PEPPERS = Setting(
+    SECRET_PEPPERS: Setting[Sequence[str]] = Setting(
         (),
         "Keys of at least 32 characters for keyed hashes at rest, newest first; empty derives one from `SECRET_KEY`.",
         sequence_of_strings,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.conf import settings
 from django.utils.crypto import constant_time_compare
+from django.utils.encoding import force_bytes
 
 from dovetail_core.conf import conf
 
@@ -36,7 +37,8 @@ def keyed_hashes(purpose: str, value: str) -> Iterator[str]:
     """
     # The length prefix keeps ("ab", "c") and ("a", "bc") apart.
     message = f"{len(purpose)}:{purpose}{value}".encode()
-    for pepper in conf.SECRET_PEPPERS or (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+    keys: Sequence[str | bytes] = conf.SECRET_PEPPERS or (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    for pepper in keys:
         # Derived, so that no hash here equals a MAC that Django makes with the same SECRET_KEY.
-        key = hashlib.sha256(b"dovetail.secrets" + pepper.encode()).digest()
+        key = hashlib.sha256(b"dovetail.secrets" + force_bytes(pepper)).digest()
         yield hmac.new(key, message, hashlib.sha256).hexdigest()

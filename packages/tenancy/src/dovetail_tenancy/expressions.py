@@ -19,7 +19,7 @@ class InCurrentTenant(Expression):
     """
 
     conditional = True
-    output_field = models.BooleanField()  # type: ignore[assignment]  # Django documents a plain attribute here
+    output_field = models.BooleanField()
 
     def __init__(self, organization: str | Combinable) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
@@ -87,7 +87,7 @@ class OrganizationForeignKey(SettingForeignKey):
         kwargs["on_delete"] = _plain(kwargs["on_delete"])
         return name, path, args, kwargs
 
-    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+    def get_extra_restriction(self, alias: str | None, related_alias: str) -> Any:
         return JoinedInCurrentTenant(self.get_col(related_alias))
 
 
@@ -104,14 +104,14 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
     def contribute_to_related_class(self, cls: type[models.Model], related: Any) -> None:
         super().contribute_to_related_class(cls, related)
         if organization_column(cls) is None:
-            self.remote_field.on_delete = _from_everywhere(self.remote_field.on_delete)
+            self.remote_field.on_delete = _from_everywhere(cast("OnDelete", self.remote_field.on_delete))
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, _, args, kwargs = super().deconstruct()
         kwargs["on_delete"] = _plain(kwargs["on_delete"])
         return name, "django.db.models.ForeignKey", list(args), dict(kwargs)
 
-    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+    def get_extra_restriction(self, alias: str | None, related_alias: str) -> Any:
         own = organization_column(self.model)
         if own is None:
             return None

@@ -26,8 +26,8 @@ class TenantQuerySet(models.QuerySet[M]):
         return self._bound_to(self._scope("Pinning a query"))
 
     def _bound_to(self, scope: Scope) -> TenantQuerySet[M]:
-        queryset = self._chain()
-        queryset.query.tenancy_scope = scope
+        queryset = self.all()
+        queryset.query.tenancy_scope = scope  # type: ignore[attr-defined]  # Query.clone() carries it along
         return queryset
 
     def _scope(self, what: str) -> Scope:
@@ -36,7 +36,7 @@ class TenantQuerySet(models.QuerySet[M]):
 
     def none(self) -> TenantQuerySet[M]:
         # Without the condition: no rows are no rows for whichever organization.
-        queryset = self._chain()
+        queryset = self.all()
         queryset.query.clear_where()
         queryset.query.set_empty()
         return queryset

@@ -41,8 +41,8 @@ class TenantModel(models.Model):
     # organization.
     def _save_table(self, *args: Any, **kwargs: Any) -> bool:
         self._stamp()
-        written: bool = super()._save_table(*args, **kwargs)
-        self.__dict__["_loaded_organization_id"] = self.organization_id
+        written: bool = super()._save_table(*args, **kwargs)  # type: ignore[misc]  # Django's own, not in the stubs
+        self.__dict__["_loaded_organization_id"] = self.__dict__["organization_id"]
         return written
 
     def _stamp(self) -> None:

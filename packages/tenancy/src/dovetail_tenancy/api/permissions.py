@@ -31,7 +31,7 @@ class InOrganization(BasePermission):
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        if not request.user or not request.user.is_authenticated:
+        if not request.user.is_authenticated:
             return False
         try:
             organization_id = resolution.resolve_organization(request)
