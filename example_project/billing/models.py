@@ -69,7 +69,7 @@ class Invoice(TenantModel):
 
     def clean(self) -> None:
         # The admin site sees the customers of every organization.
-        if self.customer_id and self.organization_id and self.customer.organization_id != self.organization_id:
+        if hasattr(self, "customer") and self.customer.organization_id != self.organization_id:
             raise ValidationError({"customer": "The customer belongs to another organization."})
 
     @property

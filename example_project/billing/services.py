@@ -99,7 +99,8 @@ def delete_invoice(*, invoice: Invoice) -> None:
 def mark_overdue(*, today: date) -> int:
     """Note since when sent invoices are past their due date. Returns how many were new."""
     late = Invoice.objects.filter(status=InvoiceStatus.SENT, due_on__lt=today, overdue_since=None)
-    return late.update(overdue_since=timezone.now())
+    marked: int = late.update(overdue_since=timezone.now())
+    return marked
 
 
 def _assign(instance: Customer | Invoice, fields: dict[str, Any]) -> None:

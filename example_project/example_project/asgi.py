@@ -11,7 +11,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 # Fills the app registry, which the imports below need.
 django_application = get_asgi_application()
 
-from channels.routing import ProtocolTypeRouter  # noqa: E402
+from channels.routing import ProtocolTypeRouter  # type: ignore[import-untyped]  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from example_project import routing  # noqa: E402

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import environ
+import environ  # type: ignore[import-untyped]
 from django.core.exceptions import ImproperlyConfigured
 
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
-class Environment(environ.Env):
+class Environment(environ.Env):  # type: ignore[misc]  # untyped
     """The process's variables and those of an optional file; the process's win.
 
     An empty variable counts as unset, because that is what compose files and charts make of an absent one.

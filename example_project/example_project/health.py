@@ -28,11 +28,12 @@ class HealthMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Response | Awaitable[Response]]) -> None:
         self.get_response = get_response
-        if iscoroutinefunction(get_response):
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Response | Awaitable[Response]:
-        if iscoroutinefunction(self):
+        if self.is_async:
             return self.__acall__(request)
         return answer(request) or self.get_response(request)
 

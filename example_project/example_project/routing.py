@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels.auth import AuthMiddlewareStack
-from channels.routing import URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.auth import AuthMiddlewareStack  # type: ignore[import-untyped]
+from channels.routing import URLRouter  # type: ignore[import-untyped]
+from channels.security.websocket import AllowedHostsOriginValidator  # type: ignore[import-untyped]
 from django.urls import URLPattern, re_path
 
 # No package has a consumer yet.

@@ -174,7 +174,7 @@ SIMPLE_JWT = {
     # Derived where none is given, so that a token's signature never shares a key with Django's own.
     "SIGNING_KEY": env("JWT_SIGNING_KEY", default=hashlib.sha256(f"jwt:{SECRET_KEY}".encode()).hexdigest()),
 }
-if len(SIMPLE_JWT["SIGNING_KEY"]) < 32:  # type: ignore[arg-type]  # RFC 7518 3.2: HS256 needs a key of 256 bits
+if len(SIMPLE_JWT["SIGNING_KEY"]) < 32:  # RFC 7518 3.2: HS256 needs a key of 256 bits
     raise ImproperlyConfigured("JWT_SIGNING_KEY is shorter than 32 characters.")
 
 API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=DEBUG)

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
 from example_project.docs import RedocView
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("api/auth/", include("dovetail_identity.api.urls")),
     path("api/v1/", include("dovetail_identity.api.v1_urls")),
     path("api/v1/", include("dovetail_tenancy.api.urls")),

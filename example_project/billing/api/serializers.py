@@ -23,7 +23,7 @@ class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
 class InvoiceSerializer(serializers.ModelSerializer[Invoice]):
     # The queryset runs for the active organization: another's customer "does not exist".
     customer = serializers.PrimaryKeyRelatedField(queryset=Customer.objects.all(), pk_field=serializers.UUIDField())
-    lines = InvoiceLineSerializer(many=True, allow_empty=False, max_length=100)
+    lines = InvoiceLineSerializer(many=True, allow_empty=False, max_length=100)  # type: ignore[call-arg]  # the list's
     total = serializers.DecimalField(max_digits=24, decimal_places=2, read_only=True)
 
     class Meta:

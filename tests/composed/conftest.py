@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+
+from tests.composed import factories
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    # Throttles count in it.
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def organization(db: None) -> Any:
+    return factories.organization()
+
+
+@pytest.fixture
+def owner(organization: Any) -> Any:
+    return organization.owner
+
+
+@pytest.fixture
+def api(owner: Any) -> Any:
+    return factories.client(owner)
+
+
+@pytest.fixture
+def database_url(tmp_path: Path, django_db_blocker: Any) -> Iterator[str]:
+    """An empty database of the lane's kind for other processes, which do not see the tests' own."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path / 'served.sqlite3'}"
+        return
+    import psycopg
+
+    given = connection.settings_dict
+    address = f"{given['USER']}@{given['HOST']}:{given['PORT'] or 5432}"
+    if given["PASSWORD"]:
+        address = address.replace("@", f":{given['PASSWORD']}@", 1)
+    name = f"dovetail_served_{uuid4().hex[:12]}"
+    url = urlsplit(f"postgres://{address}/{name}")
+    with psycopg.connect(urlunsplit(url._replace(scheme="postgresql", path="/postgres")), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}")
+        yield urlunsplit(url)
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,114 @@
+"""Programs that the tests start as an operator would: own process, own environment, real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.composed.settings import EXAMPLE_PROJECT
+
+PRODUCTION = {
+    "DJANGO_SECRET_KEY": "zq3!ks8Vb0n1mX-Lw7Rt5Yp9Gh2Jd4Fs6Ac8Ue0Io_Production_Key",
+    "DJANGO_ALLOWED_HOSTS": "api.example.com",
+}
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Nothing of ours but what is given: no setting of the test run leaks into the program."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "DJANGO_ENV_FILE": os.devnull, "PYTHONWARNINGS": "error::RuntimeWarning", **variables}
+
+
+def run(*arguments: str, cwd: Path = EXAMPLE_PROJECT, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with ``arguments`` in the example project's folder."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return run("manage.py", *arguments, **variables)
+
+
+def settings(*names: str, **variables: str) -> dict[str, Any]:
+    """What the settings module makes of an environment."""
+    code = f"""
+import json
+from example_project import settings
+print(json.dumps({{name: getattr(settings, name) for name in {names!r}}}, default=str))
+"""
+    done = run("-c", code, **variables)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running(*command: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in the example project's folder, stopped as Ctrl-C does. Its output is in ``process.log``."""
+    with tempfile.NamedTemporaryFile() as log:
+        process = subprocess.Popen(
+            command, cwd=EXAMPLE_PROJECT, env=environment(**variables), stdout=log, stderr=subprocess.STDOUT
+        )
+        process.log = Path(log.name)  # type: ignore[attr-defined]
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until_up(process: subprocess.Popen[bytes], port: int, path: str = "/health/live") -> None:
+    for _ in range(300):
+        output = process.log.read_text()  # type: ignore[attr-defined]
+        assert process.poll() is None, output
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"Nothing answers on port {port} after 30 seconds:\n{output}")
+
+
+def call(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+    """Status and JSON body of an HTTP request; header names with ``_`` for ``-``."""
+    data = None if body is None else json.dumps(body).encode()
+    named = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    request = urllib.request.Request(url, data=data, method=method, headers=named)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            status, content = answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            status, content = error.code, error.read()
+    try:
+        return status, json.loads(content) if content else None
+    except ValueError:
+        return status, content.decode()

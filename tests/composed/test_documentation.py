@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from importlib import reload
+
+import pytest
+from django.test import Client
+from django.urls import clear_url_caches
+
+from example_project import urls
+from tests.composed.processes import free_port, manage, running, wait_until_up
+
+# Django asks the database what it can do while the schema is made.
+pytestmark = pytest.mark.django_db
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def test_the_page_names_nothing_of_another_host():
+    answer = Client().get("/api/docs/")
+    page = answer.content.decode()
+    addresses = re.findall(r"""(?:src|href|spec-url)=["']?([^"'\s>]+)""", page)
+    assert addresses == ["/api/schema/", "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"]
+    assert "://" not in page
+    for address in addresses:
+        with closing(Client().get(address)) as found:
+            assert found.status_code == 200
+
+
+def test_the_browser_is_told_to_fetch_from_nowhere_else_and_to_run_no_inline_script():
+    policy = Client().get("/api/docs/")["Content-Security-Policy"]
+    directives = dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
+    assert directives["default-src"] == "'none'"
+    assert directives["script-src"] == directives["connect-src"] == directives["font-src"] == "'self'"
+    assert directives["img-src"] == "'self' data:"
+    assert "http" not in policy
+
+
+def test_switched_off_there_is_neither_page_nor_schema(settings):
+    assert Client().get("/api/schema/").status_code == 200
+    try:
+        settings.API_DOCS_ENABLED = False
+        reload(urls)
+        clear_url_caches()
+        assert Client().get("/api/schema/").status_code == 404
+        assert Client().get("/api/docs/").status_code == 404
+    finally:
+        settings.API_DOCS_ENABLED = True
+        reload(urls)
+        clear_url_caches()
+
+
+def test_the_schema_is_valid_and_generated_without_a_warning(tmp_path):
+    done = manage(
+        "spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "s.yaml"), DJANGO_DEBUG="true"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_the_schema_describes_the_list_as_it_is_answered():
+    schema = Client().get("/api/schema/", headers={"accept": "application/json"}).json()
+    operation = schema["paths"]["/api/v1/invoices"]["get"]
+    assert {parameter["name"] for parameter in operation["parameters"]} == {"X-Organization-ID", "cursor", "limit"}
+    reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
+    page = schema["components"]["schemas"][reference.rpartition("/")[2]]
+    assert set(page["required"]) == {"data", "meta"}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to render the page with")
+def test_a_browser_renders_the_page_and_asks_this_host_only(database_url, tmp_path):
+    port = free_port()
+    page = f"http://127.0.0.1:{port}"
+    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
+        wait_until_up(server, port)
+        rendered = subprocess.run(
+            [
+                str(CHROMIUM),
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                f"--user-data-dir={tmp_path / 'profile'}",
+                f"--log-net-log={tmp_path / 'net.json'}",
+                "--virtual-time-budget=20000",
+                "--dump-dom",
+                f"{page}/api/docs/",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=True,
+        ).stdout
+    assert "/api/v1/invoices" in rendered
+    log = json.loads((tmp_path / "net.json").read_text())
+    asked = {
+        event["params"]["url"]
+        for event in log["events"]
+        # The browser's own errands (updates, its clock) have no origin.
+        if event.get("params", {}).get("initiator") == page and "url" in event["params"]
+    }
+    assert f"{page}/api/schema/" in asked
+    assert [url for url in asked if not url.startswith((f"{page}/", "blob:", "data:"))] == []

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import django
+import pytest
+from django.core import mail
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from example_project.databases import database
+from example_project.email import PROVIDERS, email_settings
+from example_project.environment import Environment
+from tests.composed.processes import PRODUCTION, manage, run, settings
+from tests.composed.settings import EXAMPLE_PROJECT
+
+VALUES = {"EMAIL_PORT": "2525", "EMAIL_USE_TLS": "false"}
+
+
+@pytest.fixture
+def env(monkeypatch: pytest.MonkeyPatch):
+    def make(**variables: str) -> Environment:
+        for provider in PROVIDERS.values():
+            for variable in ("EMAIL_PROVIDER", "DEFAULT_FROM_EMAIL", "DATABASE_URL", *provider.variables):
+                monkeypatch.delenv(variable, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return Environment(Path(os.devnull))
+
+    return make
+
+
+def _variables_read() -> set[str]:
+    """Every variable that the settings read, by their source: no environment runs through all branches."""
+    found: set[str] = set()
+    for path in (EXAMPLE_PROJECT / "example_project").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                name = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+                if isinstance(name, ast.Name) and name.id == "env":
+                    found.add(node.args[0].value)
+    return found.union(*(provider.variables for provider in PROVIDERS.values()))
+
+
+def test_the_example_file_and_the_readme_document_exactly_the_variables_that_are_read():
+    read = _variables_read()
+    assert len(read) >= 40
+    assert "DJANGO_SECRET_KEY" in read
+    example = (EXAMPLE_PROJECT / ".env.example").read_text()
+    assert set(re.findall(r"^# ([A-Z0-9_]+)=", example, re.MULTILINE)) == read
+    table = re.findall(r"^\| `([A-Z0-9_]+)`", (EXAMPLE_PROJECT / "README.md").read_text(), re.MULTILINE)
+    assert len(table) == len(set(table))
+    assert set(table) == read | {"DJANGO_ENV_FILE", "PORT"}
+
+
+def test_the_example_file_starts_a_project_when_every_line_is_uncommented_that_has_a_value(tmp_path):
+    lines = (EXAMPLE_PROJECT / ".env.example").read_text().splitlines()
+    given = [line[2:] for line in lines if re.match(r"^# [A-Z0-9_]+=.+", line)]
+    (tmp_path / ".env").write_text("\n".join([*given, "DJANGO_SECRET_KEY='$a key that begins like a reference'"]))
+    done = run(
+        "-c",
+        "from example_project import settings; print(settings.SECRET_KEY, settings.CELERY_BROKER_URL)",
+        DJANGO_ENV_FILE=str(tmp_path / ".env"),
+    )
+    assert done.stdout == "$a key that begins like a reference amqp://guest:guest@localhost:5672//\n", done.stderr
+
+
+def test_production_without_a_secret_key_does_not_start():
+    done = manage("check")
+    assert done.returncode != 0
+    assert "ImproperlyConfigured: DJANGO_SECRET_KEY is not set." in done.stderr
+
+
+def test_development_starts_with_nothing_else_and_production_is_the_default():
+    assert settings("DEBUG", DJANGO_DEBUG="true") == {"DEBUG": True}
+    assert settings("DEBUG", "API_DOCS_ENABLED", **PRODUCTION) == {"DEBUG": False, "API_DOCS_ENABLED": False}
+
+
+def test_the_process_wins_over_the_file_and_an_empty_variable_is_unset(tmp_path):
+    (tmp_path / ".env").write_text("DJANGO_DEBUG=true\nLOG_LEVEL=ERROR\nREDIS_URL=\n")
+    found = settings(
+        "DEBUG", "REDIS_URL", "LOGGING", DJANGO_ENV_FILE=str(tmp_path / ".env"), LOG_LEVEL="WARNING", THROTTLE_ANON=""
+    )
+    assert found["DEBUG"] is True
+    assert found["REDIS_URL"] == ""
+    assert found["LOGGING"]["root"]["level"] == "WARNING"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("DJANGO_DEBUG", "ture", "DJANGO_DEBUG is 'ture'; it takes one of: true, yes, on, 1, false, no, off, 0."),
+        ("DATABASE_CONN_MAX_AGE", "x", "DATABASE_CONN_MAX_AGE is 'x'; it takes int."),
+        ("CELERY_BROKER_URL", "kafka://x", "CELERY_BROKER_URL takes a redis://, rediss://, amqp:// or amqps://"),
+        ("JWT_SIGNING_KEY", "short", "JWT_SIGNING_KEY is shorter than 32 characters."),
+        ("LOG_LEVEL", "LOUD", "LOG_LEVEL is 'LOUD'; it takes one of: DEBUG, INFO, WARNING, ERROR."),
+        ("EMAIL_PROVIDER", "pigeon", "EMAIL_PROVIDER is 'pigeon'; it takes one of: console, smtp, resend, postmark,"),
+        ("EMAIL_PROVIDER", "resend", "Not set: RESEND_API_KEY, DEFAULT_FROM_EMAIL. Other providers: console, smtp,"),
+    ],
+)
+def test_a_mistake_stops_the_start_with_a_message_that_says_what_is_allowed(variable, value, message):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": "postgres://x@localhost/x", variable: value}
+    done = manage("check", **given)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::anymail.exceptions.AnymailNotSupportedWarning")  # SendGrid, by the user's choice
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_provider_builds_its_backend_from_its_variables(env, name):
+    provider = PROVIDERS[name]
+    given = {variable: VALUES.get(variable, f"given-{variable}") for variable in provider.variables}
+    found = email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **given))
+    with override_settings(**found):
+        backend = mail.mailers["default"] if django.VERSION >= (6, 1) else mail.get_connection(found["EMAIL_BACKEND"])
+    assert f"{type(backend).__module__}.{type(backend).__name__}" == provider.backend
+    for option, variable in provider.required.items():
+        if name == "ses":
+            assert backend.client_params["region_name"] == given[variable]
+        else:
+            assert getattr(backend, option) == given[variable]
+    if name == "smtp":
+        assert (backend.port, backend.use_tls) == (2525, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [(name, variable) for name, provider in PROVIDERS.items() for variable in provider.required.values()],
+)
+def test_a_provider_without_one_of_its_variables_is_refused(env, name, variable):
+    given = {required: "given" for required in PROVIDERS[name].required.values() if required != variable}
+    with pytest.raises(ImproperlyConfigured, match=f"EMAIL_PROVIDER is '{name}'.* Not set: {variable}\\."):
+        email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **given))
+
+
+def test_sqlite_waits_for_the_write_lock_and_lets_readers_read(tmp_path):
+    code = """
+import django; django.setup()
+from django.db import connection, transaction
+with connection.cursor() as cursor:
+    print(*[cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "busy_timeout")])
+print(connection.transaction_mode)
+"""
+    done = run(
+        "-c",
+        code,
+        DJANGO_SETTINGS_MODULE="example_project.settings",
+        DJANGO_DEBUG="true",
+        DATABASE_URL=f"sqlite:///{tmp_path / 'wal.sqlite3'}",
+    )
+    assert done.stdout.split() == ["wal", "1", "20000", "IMMEDIATE"], done.stderr
+
+
+def test_postgresql_keeps_checked_connections_or_pools_them(env):
+    url = "postgres://user:p%40ss@db.example.com:5433/shop"
+    kept = database(env(DATABASE_URL=url), default="")
+    assert (kept["HOST"], kept["PORT"], kept["PASSWORD"]) == ("db.example.com", 5433, "p@ss")
+    assert (kept["CONN_MAX_AGE"], kept["CONN_HEALTH_CHECKS"]) == (60, True)
+    pooled = database(env(DATABASE_URL=url, DATABASE_POOL="true"), default="")
+    assert (pooled["CONN_MAX_AGE"], pooled["OPTIONS"]["pool"]) == (0, True)
+
+
+def test_redis_is_cache_and_channel_layer_and_a_bucket_is_the_storage():
+    found = settings(
+        "CACHES",
+        "CHANNEL_LAYERS",
+        "STORAGES",
+        REDIS_URL="redis://cache.example.com/3",
+        AWS_STORAGE_BUCKET_NAME="files",
+        AWS_S3_ENDPOINT_URL="https://minio.example.com",
+        **PRODUCTION,
+    )
+    assert found["CACHES"]["default"]["LOCATION"] == "redis://cache.example.com/3"
+    assert found["CHANNEL_LAYERS"]["default"]["CONFIG"] == {"hosts": ["redis://cache.example.com/3"]}
+    assert found["STORAGES"]["default"]["OPTIONS"]["bucket_name"] == "files"
+    assert found["STORAGES"]["default"]["OPTIONS"]["endpoint_url"] == "https://minio.example.com"
+
+
+def test_the_token_key_is_never_the_secret_key():
+    derived = settings("SIMPLE_JWT", "SECRET_KEY", **PRODUCTION)
+    assert derived["SIMPLE_JWT"]["SIGNING_KEY"] != derived["SECRET_KEY"]
+    own = settings("SIMPLE_JWT", JWT_SIGNING_KEY="k" * 32, **PRODUCTION)
+    assert own["SIMPLE_JWT"]["SIGNING_KEY"] == "k" * 32
+    assert own["SIMPLE_JWT"]["USER_ID_CLAIM"] == "sub"
+    assert (own["SIMPLE_JWT"]["ACCESS_TOKEN_LIFETIME"], own["SIMPLE_JWT"]["REFRESH_TOKEN_LIFETIME"]) == (
+        "0:15:00",
+        "30 days, 0:00:00",
+    )
+
+
+@pytest.mark.parametrize("provider", ["console", "sendgrid"])
+def test_the_deployment_check_is_clean_in_production(provider):
+    given = {"EMAIL_PROVIDER": provider, "SENDGRID_API_KEY": "x", "DEFAULT_FROM_EMAIL": "a@example.com"}
+    done = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION, **given)
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout + done.stderr
+
+
+def test_no_migration_is_missing():
+    done = manage("makemigrations", "--check", "--dry-run", DJANGO_DEBUG="true", DATABASE_URL="sqlite://:memory:")
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from dovetail_core.events import emit
+from example_project.logs import JSONFormatter, logging_settings
+
+
+def _line(record: logging.LogRecord) -> dict[str, object]:
+    text = JSONFormatter().format(record)
+    assert "\n" not in text
+    parsed: dict[str, object] = json.loads(text)
+    return parsed
+
+
+def test_a_record_is_one_line_with_its_extras(caplog):
+    logging.getLogger("shop").warning("two\nlines and %s", "ü", extra={"order": 7, "when": object})
+    entry = _line(caplog.records[-1])
+    assert (entry["level"], entry["logger"], entry["message"], entry["order"]) == (
+        "WARNING",
+        "shop",
+        "two\nlines and ü",
+        7,
+    )
+    assert str(entry["time"]).endswith("Z")
+
+
+def test_an_event_carries_its_fields(caplog):
+    with caplog.at_level(logging.INFO, logger="dovetail.events"):
+        emit("invoice.created", organization_id="o1", data={"number": "N-1"})
+    entry = _line(caplog.records[-1])
+    assert (entry["event"], entry["organization_id"], entry["data"]) == ("invoice.created", "o1", {"number": "N-1"})
+
+
+def test_a_traceback_stays_on_its_line():
+    try:
+        raise ValueError("no")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "f", 1, "failed", None, sys.exc_info())
+    assert "ValueError: no" in str(_line(record)["exception"])
+
+
+def test_servers_write_json_as_well():
+    configured = logging_settings(level="INFO", json_lines=True)
+    assert configured["loggers"]["uvicorn.access"]["handlers"] == ["console"]
+    assert configured["handlers"]["console"]["formatter"] == "json"
+    assert "uvicorn.access" not in logging_settings(level="INFO", json_lines=False)["loggers"]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import re
+import sys
+import time
+from datetime import date
+
+import pytest
+from celery.schedules import crontab
+from django.conf import settings
+from django.core.management import get_commands
+from django.utils import timezone
+
+from billing.models import Invoice, InvoiceStatus
+from billing.tasks import mark_overdue_invoices
+from dovetail_tenancy import tenant, unscoped
+from example_project.celery import app
+from example_project.tasks import purge
+from tests.composed import factories
+from tests.composed.processes import manage, run, running
+from tests.composed.settings import TEST_BROKER_URL
+
+
+def _overdue() -> set[str]:
+    with unscoped(reason="look"):
+        return set(Invoice.objects.exclude(overdue_since=None).values_list("number", flat=True))
+
+
+@pytest.mark.django_db
+def test_without_a_broker_a_task_runs_at_once_for_every_organization():
+    today = timezone.localdate()
+    for name in ("A", "B"):
+        organization = factories.organization()
+        fields = {"customer": factories.customer(organization), "issued_on": date(2026, 1, 1)}
+        factories.invoice(organization, number=f"late-{name}", status=InvoiceStatus.SENT, **fields)
+        factories.invoice(organization, number=f"paid-{name}", status=InvoiceStatus.PAID, **fields)
+        factories.invoice(organization, number=f"today-{name}", status=InvoiceStatus.SENT, due_on=today, **fields)
+    assert mark_overdue_invoices.delay().get() == 2
+    assert _overdue() == {"late-A", "late-B"}
+    assert mark_overdue_invoices.delay().get() == 0
+
+
+@pytest.mark.django_db
+def test_a_task_leaves_the_callers_organization_active(organization):
+    factories.invoice(organization, status=InvoiceStatus.SENT)
+    other = factories.organization()
+    with tenant(other):
+        mark_overdue_invoices.delay()
+        assert Invoice.objects.count() == 0
+    assert len(_overdue()) == 1
+
+
+def test_every_purge_command_is_scheduled():
+    purging = {name for name in get_commands() if re.match(r"purge_|clearsessions$|flushexpired", name)}
+    assert "clearsessions" in purging
+    assert set(settings.PURGE_COMMANDS) == purging
+    scheduled = {tuple(entry.get("args", ())) for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert {(command,) for command in purging} <= scheduled
+
+
+def test_what_is_scheduled_exists_and_runs_at_some_time():
+    app.loader.import_default_modules()
+    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+        assert entry["task"] in app.tasks
+        assert isinstance(entry["schedule"], crontab)
+
+
+@pytest.mark.django_db
+def test_a_purge_task_runs_purge_commands_only():
+    purge("clearsessions")
+    with pytest.raises(ValueError, match="'flush' is no purge command; these are: clearsessions"):
+        purge("flush")
+
+
+@pytest.mark.skipif(not TEST_BROKER_URL, reason="no broker: CELERY_BROKER_URL names none")
+def test_a_worker_takes_a_task_from_the_broker(database_url):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "CELERY_BROKER_URL": TEST_BROKER_URL}
+    assert manage("migrate", "-v0", **given).returncode == 0
+    assert manage("seed_demo", **given).returncode == 0
+    worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
+    marked = """
+import django; django.setup()
+from billing.models import Invoice
+from dovetail_tenancy import unscoped
+with unscoped(reason="look"):
+    print(Invoice.objects.exclude(overdue_since=None).count())
+"""
+    with running(*worker, **given) as process:
+        sent = run("-m", "celery", "-A", "example_project", "call", "billing.tasks.mark_overdue_invoices", **given)
+        assert sent.returncode == 0, sent.stderr
+        for _ in range(60):
+            output = process.log.read_text()
+            if "succeeded" in output:
+                break
+            time.sleep(0.5)
+    assert "billing.tasks.mark_overdue_invoices" in output
+    assert "succeeded" in output, output
+    count = run("-c", marked, DJANGO_SETTINGS_MODULE="example_project.settings", **given)
+    assert int(count.stdout) > 0, count.stderr
