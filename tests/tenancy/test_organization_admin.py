@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin, messages
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from dovetail_core.events import Event, domain_event
+from dovetail_tenancy import get_membership_model, get_organization_model, services
+from tests.tenancy.documents.factories import make_document
+from tests.tenancy.factories import make_organization, make_user, membership_of
+
+pytestmark = pytest.mark.django_db
+
+Organization = get_organization_model()
+Membership = get_membership_model()
+
+CHANGES = "admin:dovetail_tenancy_organization_change"
+
+
+@pytest.fixture
+def staff() -> Any:
+    return make_user(username="root", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def client(staff: Any) -> Client:
+    signed_in = Client()
+    signed_in.force_login(staff)
+    return signed_in
+
+
+@pytest.fixture
+def seen() -> Iterator[list[Event]]:
+    events: list[Event] = []
+
+    def record(event: Event, **kwargs: Any) -> None:
+        events.append(event)
+
+    domain_event.connect(record)
+    yield events
+    domain_event.disconnect(record)
+
+
+def form(organization: Any, *rows: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """What the browser sends from the organization's page; ``rows`` change or add memberships, in their order."""
+    memberships = list(Membership._default_manager.filter(organization=organization).order_by("pk"))
+    data = {"name": organization.name, "slug": organization.slug, **values}
+    total = max(len(rows), len(memberships))
+    data |= {"members-TOTAL_FORMS": total, "members-INITIAL_FORMS": len(memberships)}
+    for index in range(total):
+        known = memberships[index] if index < len(memberships) else None
+        row = {"id": known.pk, "user": known.user_id, "role": known.role} if known else {}
+        row |= {"organization": organization.pk} | (rows[index] if index < len(rows) else {})
+        data |= {f"members-{index}-{name}": value for name, value in row.items()}
+    return data
+
+
+def complaints(response: Any) -> list[str]:
+    return [str(message) for message in response.context["messages"] if message.level == messages.ERROR]
+
+
+def test_an_organization_is_added_with_its_owner(client: Client, seen: list[Event]) -> None:
+    ada = make_user()
+    client.post(reverse("admin:dovetail_tenancy_organization_add"), {"name": "Acme", "owner": ada.pk})
+    organization = Organization._default_manager.get()
+    assert (organization.slug, organization.owner) == ("acme", ada)
+    assert membership_of(ada, organization).role == "owner"
+    assert [event.name for event in seen] == ["organization.created", "member.added"]
+
+
+def test_an_organization_cannot_be_added_for_someone_who_cannot_sign_in(client: Client) -> None:
+    path, owner = reverse("admin:dovetail_tenancy_organization_add"), make_user(is_active=False)
+    answer = client.post(path, {"name": "Acme", "owner": owner.pk}, follow=True)
+    assert answer.status_code == 200
+    assert "inactive" in complaints(answer)[0]
+    assert not Organization._default_manager.exists()
+
+
+def test_members_are_added_changed_and_removed_on_their_organization_s_page(
+    client: Client, staff: Any, seen: list[Event]
+) -> None:
+    ada, bo, cy = make_user(), make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    seen.clear()
+    data = form(organization, {"role": "admin"}, {"DELETE": "on"}, {"user": cy.pk, "role": "owner"}, name="Apex")
+    answer = client.post(reverse(CHANGES, args=[organization.pk]), data, follow=True)
+    assert not complaints(answer)
+    organization.refresh_from_db()
+    assert (organization.name, organization.owner) == ("Apex", cy)
+    roles = Membership._default_manager.filter(organization=organization).values_list("user", "role")
+    assert dict(roles) == {ada.pk: "admin", cy.pk: "owner"}
+    assert [event.name for event in seen] == [
+        "organization.updated", "member.added", "member.role_changed", "member.removed",
+    ]  # fmt: skip
+    assert {event.actor for event in seen} == {staff}
+
+
+def test_one_page_hands_an_organization_over(client: Client) -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    data = form(organization, {"role": "member"}, {"role": "owner"})
+    client.post(reverse(CHANGES, args=[organization.pk]), data)
+    organization.refresh_from_db()
+    assert organization.owner == bo
+    assert membership_of(ada, organization).role == "member"
+
+
+@pytest.mark.parametrize("row", [{"role": "admin"}, {"DELETE": "on"}])
+def test_the_last_owner_is_kept_with_a_message_and_nothing_is_written(client: Client, row: dict[str, Any]) -> None:
+    organization = make_organization("Acme", member=make_user())
+    data = form(organization, row, {"role": "admin"}, slug="apex")
+    answer = client.post(reverse(CHANGES, args=[organization.pk]), data, follow=True)
+    assert answer.status_code == 200
+    assert [complaint.partition(".")[0] for complaint in complaints(answer)] == [
+        "No owner who can sign in would be left in: Acme"
+    ]
+    organization.refresh_from_db()
+    assert organization.slug == "acme"
+    assert sorted(Membership._default_manager.values_list("role", flat=True)) == ["member", "owner"]
+
+
+def test_a_membership_is_never_turned_into_another_person_s(client: Client) -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada)
+    client.post(reverse(CHANGES, args=[organization.pk]), form(organization, {"user": bo.pk}))
+    assert Membership._default_manager.get().user == ada
+
+
+def test_a_membership_s_own_page_changes_its_role_and_removes_it(client: Client) -> None:
+    organization, bo = make_organization("Acme"), make_user()
+    membership = services.add_member(organization=organization, user=bo, role="member")
+    page = reverse("admin:dovetail_tenancy_membership_change", args=[membership.pk])
+    client.post(page, {"role": "owner"})
+    organization.refresh_from_db()
+    assert membership_of(bo, organization).role == "owner"
+    client.post(reverse("admin:dovetail_tenancy_membership_delete", args=[membership.pk]), {"post": "yes"})
+    assert not Membership._default_manager.filter(user=bo).exists()
+    last = Membership._default_manager.get()
+    refused = client.post(
+        reverse("admin:dovetail_tenancy_membership_delete", args=[last.pk]), {"post": "yes"}, follow=True
+    )
+    assert "Acme" in complaints(refused)[0]
+    assert client.get(reverse("admin:dovetail_tenancy_membership_add")).status_code == 403
+
+
+def test_several_are_deleted_from_the_list_or_none(client: Client) -> None:
+    organization, other = make_organization("Acme", member=make_user()), make_organization("Globex")
+    make_document(organization, "ours")
+    memberships = Membership._default_manager.filter(organization=organization)
+    selected = {"action": "delete_selected", "post": "yes", "_selected_action": [m.pk for m in memberships]}
+    answer = client.post(reverse("admin:dovetail_tenancy_membership_changelist"), selected, follow=True)
+    assert "Acme" in complaints(answer)[0]
+    assert memberships.count() == 2
+    selected["_selected_action"] = [organization.pk, other.pk]
+    answer = client.post(reverse("admin:dovetail_tenancy_organization_changelist"), selected, follow=True)
+    assert not complaints(answer)
+    assert not Organization._default_manager.exists()
+
+
+def test_an_organization_is_deleted_with_its_rows(client: Client) -> None:
+    organization = make_organization(member=make_user())
+    make_document(organization, "ours")
+    page = reverse("admin:dovetail_tenancy_organization_delete", args=[organization.pk])
+    assert "ours" in client.get(page).content.decode()
+    client.post(page, {"post": "yes"})
+    assert not Organization._default_manager.exists()
+
+
+@pytest.mark.parametrize("model", ["organization", "membership"])
+def test_lists_take_as_many_queries_for_one_row_as_for_twenty(
+    client: Client, model: str, django_assert_num_queries: Any
+) -> None:
+    page = reverse(f"admin:dovetail_tenancy_{model}_changelist")
+    make_organization()
+    client.get(page)
+    with CaptureQueriesContext(connection) as one:
+        client.get(page)
+    for _ in range(20):
+        make_organization()
+    with django_assert_num_queries(len(one)):
+        assert client.get(page).status_code == 200
+
+
+def test_pages_render_and_search(client: Client) -> None:
+    organization = make_organization("Acme")
+    for page in (
+        reverse("admin:dovetail_tenancy_organization_add"),
+        reverse(CHANGES, args=[organization.pk]),
+        reverse("admin:dovetail_tenancy_organization_changelist") + "?q=acm",
+        reverse("admin:dovetail_tenancy_membership_changelist") + "?q=acm",
+        reverse("admin:dovetail_tenancy_membership_change", args=[Membership._default_manager.get().pk]),
+    ):
+        assert client.get(page).status_code == 200
+    assert "admin-autocomplete" in client.get(reverse(CHANGES, args=[organization.pk])).content.decode()
+
+
+def test_a_project_whose_admin_does_not_know_its_users_types_their_keys(client: Client) -> None:
+    site = admin.AdminSite()
+    site.register(Organization, type(admin.site._registry[Organization]))
+    page = site._registry[Organization]
+    assert page.get_autocomplete_fields(None) == ()
+    assert page.inlines[0](Organization, site).get_autocomplete_fields(None) == ()
+    assert page.raw_id_fields == ("owner",)
