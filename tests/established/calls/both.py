@@ -12,5 +12,5 @@ bearer = {"HTTP_AUTHORIZATION": f"Bearer {answer.json()['access']}"}
 answer = client.post("/api/v1/organizations/", {"name": "Third Mill"}, content_type="application/json", **bearer)
 assert answer.status_code == 201, answer.content
 answer = client.get("/api/v1/organizations/", **bearer)
-assert [row["name"] for row in answer.json()["results"]] == ["Third Mill"], answer.content
+assert [row["name"] for row in answer.json()["data"]] == ["Third Mill"], answer.content
 assert client.delete(f"/api/v1/organizations/{answer.json()['results'][0]['id']}/", **bearer).status_code == 204

@@ -15,7 +15,7 @@ miller = User.objects.get(username="miller")
 client = Client(SERVER_NAME="localhost")
 assert client.get("/api/v1/organizations/").status_code in {401, 403}
 client.force_login(miller)
-assert client.get("/api/v1/organizations/").json()["results"] == []
+assert client.get("/api/v1/organizations/").json()["data"] == []
 
 answer = client.post("/api/v1/organizations/", {"name": "New Mill"}, content_type="application/json")
 assert answer.status_code == 201, answer.content
@@ -25,13 +25,13 @@ assert answer.json()["id"] == created.pk, answer.content
 
 answer = client.get("/api/v1/organizations/")
 assert answer.status_code == 200, answer.content
-assert [row["name"] for row in answer.json()["results"]] == ["New Mill"], answer.content
+assert [row["name"] for row in answer.json()["data"]] == ["New Mill"], answer.content
 membership = get_membership_model().objects.get()
 assert (membership.user, membership.organization, membership.role) == (miller, created, "owner")
 
 members = client.get(f"/api/v1/organizations/{created.pk}/members/")
 assert members.status_code == 200, members.content
-assert len(members.json()["results"]) == 1, members.content
+assert len(members.json()["data"]) == 1, members.content
 # Another company is none of this person's.
 other = Company.objects.get(name="Old Mill")
 assert client.get(f"/api/v1/organizations/{other.pk}/").status_code == 404
