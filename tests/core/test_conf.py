@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import re
+import sys
+import types
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from dovetail_core import conf as conf_module
+from dovetail_core.conf import (
+    REQUIRED,
+    AppSettings,
+    ImportSetting,
+    Setting,
+    Validator,
+    boolean,
+    model_label,
+    one_of,
+    positive_integer,
+    sequence_of_strings,
+)
+
+
+def _is_callable(value: object) -> None:
+    if not callable(value):
+        raise ValueError("must be callable")
+
+
+class SampleSettings(AppSettings, prefix="SAMPLE_", app_label="dovetail_sample"):
+    EXPIRY_DAYS = Setting(7, "Days until it expires.", positive_integer)
+    MODEL: Setting[str] = Setting(REQUIRED, "The model.", model_label, hint="Name one of your models.")
+    ISSUER: ImportSetting[Any] = ImportSetting("dovetail_core.secrets.random_token", "Issues tokens.", _is_callable)
+    HOOK: ImportSetting[Any] = ImportSetting(None, "Called afterwards.")
+
+
+conf = SampleSettings()
+
+
+def problems() -> list[tuple[str | None, str]]:
+    return [(message.id, message.msg) for message in conf.check()]
+
+
+@pytest.fixture(autouse=True)
+def _model() -> Any:
+    with override_settings(SAMPLE_MODEL="auth.User"):
+        yield
+
+
+def test_a_setting_that_is_left_out_has_its_default() -> None:
+    assert conf.EXPIRY_DAYS == 7
+
+
+def test_settings_are_read_live() -> None:
+    with override_settings(SAMPLE_EXPIRY_DAYS=3):
+        assert conf.EXPIRY_DAYS == 3
+    assert conf.EXPIRY_DAYS == 7
+
+
+def test_a_required_setting_that_is_missing_raises_with_what_to_do() -> None:
+    with override_settings():
+        del settings.SAMPLE_MODEL
+        with pytest.raises(ImproperlyConfigured, match=r"^SAMPLE_MODEL is not set\. Name one of your models\.$"):
+            _ = conf.MODEL
+        assert problems() == [("dovetail_sample.E001", "SAMPLE_MODEL is required and not set.")]
+
+
+def test_a_dotted_path_gives_the_object_it_names() -> None:
+    from dovetail_core.secrets import random_token
+
+    assert conf.ISSUER is random_token
+
+
+def test_an_object_stands_for_itself_and_none_stays_none() -> None:
+    def issue() -> None: ...
+
+    with override_settings(SAMPLE_ISSUER=issue):
+        assert conf.ISSUER is issue
+    assert conf.HOOK is None
+
+
+def test_a_dotted_path_is_imported_once_and_again_after_a_setting_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("sample_module")
+    module.hook = "first"  # type: ignore[attr-defined]  # made up here
+    monkeypatch.setitem(sys.modules, "sample_module", module)
+    with override_settings(SAMPLE_HOOK="sample_module.hook"):
+        assert conf.HOOK == "first"
+        module.hook = "second"  # type: ignore[attr-defined]  # made up here
+        assert conf.HOOK == "first"
+    with override_settings(SAMPLE_HOOK="sample_module.hook"):
+        assert conf.HOOK == "second"
+
+
+def test_reading_a_path_that_cannot_be_imported_raises() -> None:
+    with override_settings(SAMPLE_HOOK="nowhere.at_all"), pytest.raises(ImportError, match="nowhere"):
+        _ = conf.HOOK
+
+
+def test_good_settings_pass_the_check() -> None:
+    assert conf.check() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("EXPIRY_DAYS", 0, "SAMPLE_EXPIRY_DAYS is 0; it must be a whole number of at least 1."),
+        ("EXPIRY_DAYS", "7", "SAMPLE_EXPIRY_DAYS is '7'; it must be a whole number of at least 1."),
+        ("MODEL", "User", "SAMPLE_MODEL is 'User'; it must be a model's label in the form 'app_label.ModelName'."),
+        ("HOOK", "nowhere.x", "SAMPLE_HOOK is 'nowhere.x', which cannot be imported: No module named 'nowhere'."),
+    ],
+)
+def test_e001_says_what_was_found_and_what_is_allowed(name: str, value: object, message: str) -> None:
+    with override_settings(**{f"SAMPLE_{name}": value}):
+        found = conf.check()
+    assert [(error.id, error.msg) for error in found] == [("dovetail_sample.E001", message)]
+    assert isinstance(found[0], checks.Error)
+
+
+def test_a_value_that_imports_to_something_not_allowed_is_e001() -> None:
+    with override_settings(SAMPLE_ISSUER="django.VERSION"):
+        (found,) = conf.check()
+    assert found.id == "dovetail_sample.E001"
+    assert "must be callable" in found.msg
+
+
+def test_the_hint_of_e001_gives_the_meaning_and_the_default() -> None:
+    with override_settings(SAMPLE_EXPIRY_DAYS=None):
+        (found,) = conf.check()
+    assert found.hint == "Days until it expires. Default: 7."
+    with override_settings(SAMPLE_MODEL=1):
+        (found,) = conf.check()
+    assert found.hint == "Name one of your models."
+
+
+def test_w001_names_the_setting_that_a_misspelt_one_is_near() -> None:
+    with override_settings(SAMPLE_EXPIRY_DAY=3):
+        (found,) = conf.check()
+    assert (found.id, found.msg) == ("dovetail_sample.W001", "The setting SAMPLE_EXPIRY_DAY is unknown.")
+    assert found.hint == "Did you mean SAMPLE_EXPIRY_DAYS?"
+    assert isinstance(found, checks.Warning)
+
+
+def test_another_apps_setting_with_the_same_prefix_is_left_alone() -> None:
+    with override_settings(SAMPLE_SOMETHING_ELSE_ENTIRELY=1):
+        assert conf.check() == []
+
+
+def test_defaults_are_installed_where_missing_and_only_there() -> None:
+    with override_settings(SAMPLE_EXPIRY_DAYS=3):
+        conf.install_defaults("EXPIRY_DAYS", "HOOK")
+        assert settings.SAMPLE_EXPIRY_DAYS == 3
+        assert settings.SAMPLE_HOOK is None
+        del settings.SAMPLE_HOOK
+    assert not hasattr(settings, "SAMPLE_HOOK")
+
+
+def test_a_setting_seen_on_the_class_is_its_declaration() -> None:
+    assert SampleSettings.EXPIRY_DAYS.name == "SAMPLE_EXPIRY_DAYS"
+    assert SampleSettings.EXPIRY_DAYS.meaning == "Days until it expires."
+    assert list(SampleSettings.declared()) == ["EXPIRY_DAYS", "MODEL", "ISSUER", "HOOK"]
+
+
+def test_the_documentation_is_a_table_of_every_setting() -> None:
+    assert conf.documentation().splitlines() == [
+        "| setting | default | meaning |",
+        "| --- | --- | --- |",
+        "| `SAMPLE_EXPIRY_DAYS` | `7` | Days until it expires. |",
+        "| `SAMPLE_MODEL` | `required` | The model. |",
+        "| `SAMPLE_ISSUER` | `'dovetail_core.secrets.random_token'` | Issues tokens. |",
+        "| `SAMPLE_HOOK` | `None` | Called afterwards. |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("validate", "good", "bad"),
+    [
+        (boolean, [True, False], [0, 1, "True", None]),
+        (positive_integer, [1, 10**9], [0, -1, 1.0, True, "1", None]),
+        (model_label, ["auth.User"], ["User", "a.b.C", "auth.", ".User", "auth.My-User", "", None, 3]),
+        (sequence_of_strings, [(), [], ["a"], ("a", "b")], ["abc", [1], {"a"}, None, 3]),
+        (one_of("a", None), ["a", None], ["b", 0]),
+    ],
+)
+def test_validators_take_what_they_say(validate: Validator, good: list[object], bad: list[object]) -> None:
+    for value in good:
+        validate(value)
+    for value in bad:
+        with pytest.raises(ValueError, match=r"^must be "):
+            validate(value)
+
+
+def test_one_of_lists_what_is_allowed() -> None:
+    with pytest.raises(ValueError, match=re.escape("must be one of: 'a', None")):
+        one_of("a", None)("b")
+
+
+def test_the_suites_own_settings_have_their_defaults_and_pass() -> None:
+    assert conf_module.conf.check() == []
+    assert conf_module.conf.TRAILING_SLASH is True
+    with override_settings(DOVETAIL_TRAILING_SLASH="no"):
+        assert [message.id for message in conf_module.conf.check()] == ["dovetail_core.E001"]
