@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from dovetail_tenancy import get_membership_model, get_organization_model
+from dovetail_tenancy.api import views
 from tests.tenancy.factories import client_of, make_organization, make_user
 
 pytestmark = pytest.mark.django_db
@@ -137,6 +138,17 @@ def test_a_taken_slug_is_refused_on_change() -> None:
     path = f"{LIST}/{make_organization(owner=ada).pk}"
     answer = client_of(ada).patch(path, {"slug": "globex"}, format="json")
     assert (answer.status_code, list(answer.json())) == (400, ["slug"])
+
+
+def test_a_model_that_needs_more_is_created_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert views._required_fields(Organization) == {"name"}
+    assert views._required_fields(Membership) == {"user", "organization", "role"}
+    monkeypatch.setattr(views, "_required_fields", lambda model: {"name", "country"})
+    answer = client_of(make_user()).post(LIST, {"name": "Acme"}, format="json")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        405, "Organizations are not created here: they need country as well.",
+    )  # fmt: skip
+    assert not Organization._default_manager.exists()
 
 
 def test_options_describe_without_failing() -> None:
