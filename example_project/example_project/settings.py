@@ -161,7 +161,7 @@ REST_FRAMEWORK = {
         "user": env("THROTTLE_USER", default="600/min"),
     },
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["example_project.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "dovetail_tenancy.api.pagination.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from datetime import date
 from decimal import Decimal
 from uuid import uuid4
@@ -182,7 +181,6 @@ def test_an_organization_takes_its_customers_and_invoices_with_it(organization):
         ("number", ""),
         ("number", "x" * 33),
         ("number", "a\0b"),
-        ("number", "\ud800"),
         ("customer", "not-a-uuid"),
         ("customer", "\0"),
         ("customer", 10**400),
@@ -206,11 +204,16 @@ def test_an_organization_takes_its_customers_and_invoices_with_it(organization):
     ],
 )
 def test_a_bad_value_is_refused_and_its_field_named(api, organization, field, value):
-    # Encoded here: the test client refuses half a surrogate pair, other clients do not.
-    sent = json.dumps(body(factories.customer(organization), **{field: value}))
-    answer = api.post(INVOICES, sent, content_type="application/json")
+    answer = api.post(INVOICES, body(factories.customer(organization), **{field: value}))
     assert answer.status_code == 400
     assert set(answer.json()) == {field}
+
+
+@pytest.mark.parametrize("sent", [b'{"status": "\\ud800"}', b"[" * 50_000])
+def test_a_body_that_is_no_text_or_has_no_end_is_refused(api, sent):
+    answer = api.post(CUSTOMERS, sent, content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("JSON parse error")
 
 
 @pytest.mark.parametrize("key", ["1", "not-a-uuid", "%00", "%ff", "a" * 3000])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import sys
 from importlib.util import find_spec
 
@@ -14,10 +13,8 @@ from websockets.sync.client import connect
 
 from tests.composed.journeys import journey
 from tests.composed.processes import (
-    EXAMPLE_PROJECT,
     PRODUCTION,
     call,
-    environment,
     free_port,
     manage,
     run,
@@ -101,17 +98,6 @@ call_command("collectstatic", interactive=False, verbosity=0)
 page = Client(headers={"host": "api.example.com"}).get("/api/docs/", secure=True).content.decode()
 print("redoc.standalone." in page and "redoc.standalone.js" not in page)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script % str(tmp_path)],
-        cwd=EXAMPLE_PROJECT,
-        env=environment(
-            **PRODUCTION,
-            API_DOCS_ENABLED="true",
-            DJANGO_SETTINGS_MODULE="example_project.settings",
-            DATABASE_URL=database_url,
-        ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    given = {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DATABASE_URL": database_url}
+    done = run("-c", script % str(tmp_path), API_DOCS_ENABLED="true", **PRODUCTION, **given)
     assert done.stdout == "True\n", done.stderr

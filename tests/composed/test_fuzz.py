@@ -1,0 +1,155 @@
+"""No operation of the schema answers 5xx, whatever it is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+from rest_framework.test import APIClient
+
+from dovetail_tenancy import get_membership_model, get_organization_model
+from tests.composed import factories
+
+SCHEMA = json.loads(json.dumps(SchemaGenerator().get_schema(request=None, public=True), default=str))
+OPERATIONS = [(method, path) for path, item in SCHEMA["paths"].items() for method in item if method != "parameters"]
+
+# NUL, which PostgreSQL stores nowhere; half a surrogate pair, which no database does; numbers beyond every column.
+STRANGE = [
+    *[None, True, 0, -1, 10**400, 1e308, "", " ", "\0", "\ud800", "a" * 100_000, "9" * 5000, "1E+999999", "NaN"],
+    *["0000-00-00", "9999-12-31T23:59:59+99:99", "00000000-0000-0000-0000-000000000000", "{{7*7}}", "%s%n", "' OR 1=1"],
+    *[[], [None], [[]], {}, {"": None}, {"a": {"b": []}}],
+]
+KEYS = ["0", "x", "%00", "%ff", "%F0%9F%92%A9", "a" * 2000, "00000000-0000-0000-0000-000000000000", "' OR 1=1--"]
+QUERIES = [
+    "limit=%00",
+    "limit=9" * 50,
+    "limit=-1",
+    "limit=1e5",
+    "cursor=%00",
+    "cursor=%ff",
+    "cursor=WyJsdCIsIjEiXQ:x",
+    "a=%",
+]
+BODIES = [b"", b"\xff", b"{", b"null", b"[]", b'"x"', b"1", b"[" * 50_000, b'{"a":' * 50_000, b'{"a":1e999}', b"NaN"]
+ORGANIZATIONS = ["", "x", "\0", "\xff", "1" * 5000, "00000000-0000-0000-0000-000000000000"]
+CREDENTIALS = ["Bearer", "Bearer x", "Bearer a.b.c", "Bearer \xff", "Basic x", "Token x"]
+HEADERS = [
+    *({"HTTP_X_ORGANIZATION_ID": value} for value in ORGANIZATIONS),
+    *({"HTTP_AUTHORIZATION": value} for value in CREDENTIALS),
+]
+
+
+@pytest.fixture
+def known() -> dict[str, str]:
+    """Keys of one organization's things, by the name that the schema has for each in its paths."""
+    organization = factories.organization()
+    invoice = factories.invoice(organization)
+    return {
+        "organization_id": str(organization.pk),
+        "membership_id": str(get_membership_model().objects.get(organization=organization).pk),
+        "/api/v1/customers/{id}": str(invoice.customer_id),
+        "/api/v1/invoices/{id}": str(invoice.pk),
+    }
+
+
+@pytest.fixture
+def signed_in(known) -> APIClient:
+    client = factories.client(get_organization_model().objects.get().owner)
+    client.raise_request_exception = False
+    return client
+
+
+def _known_path(path: str, known: dict[str, str]) -> str:
+    return re.sub(r"{(\w+)}", lambda found: known.get(found[1]) or known[path], path)
+
+
+def _paths(path: str, known: dict[str, str]) -> Iterator[str]:
+    if "{" in path:
+        for key in KEYS:
+            yield re.sub(r"{\w+}", key, path)
+            # What is strange may be looked at only once what stands before it is real.
+            yield _known_path(path.rpartition("{")[0], known) + key
+
+
+def _bodies(method: str, path: str) -> Iterator[bytes]:
+    yield from BODIES
+    content = SCHEMA["paths"][path][method].get("requestBody", {}).get("content", {})
+    for description in content.values():
+        component = SCHEMA["components"]["schemas"][description["schema"]["$ref"].rpartition("/")[2]]
+        for strange in STRANGE:
+            yield json.dumps(dict.fromkeys(component["properties"], strange)).encode()
+            for name in component["properties"]:
+                yield json.dumps({name: strange}).encode()
+
+
+def test_the_schema_has_every_resource():
+    assert len(OPERATIONS) > 20
+    assert {"/api/v1/me", "/api/v1/organizations", "/api/v1/customers", "/api/v1/invoices"} <= set(SCHEMA["paths"])
+
+
+@pytest.mark.django_db
+@pytest.mark.filterwarnings("ignore::django.utils.deprecation.RemovedAfterNextVersionWarning")
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_strange_input_is_refused_and_never_a_server_error(signed_in, known, method, path):
+    failures: list[Any] = []
+
+    def send(url: str, body: bytes = b"", **headers: str) -> None:
+        answer = signed_in.generic(method.upper(), url, body, content_type="application/json", **headers)
+        if answer.status_code >= 500:
+            failures.append((url[:80], body[:80], headers, answer.status_code))
+
+    for strange in _paths(path, known):
+        send(strange, b"{}")
+    url = _known_path(path, known)
+    for query in QUERIES:
+        send(f"{url}?{query}")
+    for headers in HEADERS:
+        send(url, b"{}", **headers)
+    if method in {"post", "put", "patch"}:
+        for body in _bodies(method, path):
+            send(url, body)
+    assert failures == []
+
+
+@pytest.mark.django_db
+def test_a_server_error_would_have_been_seen(signed_in, monkeypatch):
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("billing.api.views.CustomerViewSet.list", fail)
+    assert signed_in.get("/api/v1/customers").status_code == 500
+
+
+if find_spec("schemathesis") is not None:
+    import schemathesis
+    from hypothesis import HealthCheck
+    from hypothesis import settings as examples
+
+    from example_project.wsgi import application
+
+    generated = schemathesis.openapi.from_dict(SCHEMA)
+    generated.app = application
+    generated.location = "http://testserver/"
+
+    @pytest.mark.django_db
+    @generated.parametrize()
+    @examples(
+        max_examples=25,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    def test_what_the_schema_allows_and_what_it_does_not_is_never_a_server_error(case, signed_in, known):
+        case.path_parameters.update(
+            {name: known.get(name) or known[case.operation.path] for name in case.path_parameters}
+        )
+        # A made-up organization is 404 before anything else is looked at; HEADERS are tried above.
+        case.headers.pop("X-Organization-ID", None)
+        answer = case.call(headers={"Authorization": signed_in._credentials["HTTP_AUTHORIZATION"]})
+        assert answer.status_code < 500
