@@ -34,7 +34,7 @@ class InvoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     raw_id_fields = ["organization", "customer"]
     inlines = [InvoiceLineInline]
 
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:  # noqa: ARG002
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         for line in formset.save(commit=False):
             line.organization_id = form.instance.organization_id
             line.save()

@@ -16,15 +16,15 @@ from billing.models import Customer, Invoice, InvoiceLine, InvoiceStatus
 from dovetail_core.events import emit
 
 
-class DuplicateNumber(Exception):  # noqa: N818  # named as the domain names it
+class DuplicateNumber(Exception):
     """The organization has another invoice with this number."""
 
 
-class CustomerGone(Exception):  # noqa: N818  # named as the domain names it
+class CustomerGone(Exception):
     """The customer was deleted while the invoice was being written."""
 
 
-class CustomerHasInvoices(Exception):  # noqa: N818  # named as the domain names it
+class CustomerHasInvoices(Exception):
     """A customer with invoices cannot be deleted, only archived."""
 
 

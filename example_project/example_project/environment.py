@@ -29,7 +29,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # untyped
         var: str,
         cast: Any = None,
         default: Any = environ.Env.NOTSET,
-        parse_default: bool = False,  # noqa: ARG002  # django-environ's signature
+        parse_default: bool = False,
     ) -> Any:
         """The value of ``var``, or ``default``. Raises ``ImproperlyConfigured`` where there is neither."""
         # django-environ's own takes "$abc" for a reference to another variable: a secret key may begin so, and

@@ -13,7 +13,7 @@ from django.urls import URLPattern, re_path
 websocket_urlpatterns: list[URLPattern] = []
 
 
-async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ARG001  # ASGI's signature
+async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Close before the handshake ends, which the client sees as 403.
 
     Without it a socket on an unknown path is a ``ValueError`` with a traceback for whoever cares to knock.

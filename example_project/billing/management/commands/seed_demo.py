@@ -40,7 +40,7 @@ class Command(BaseCommand):
     help = "Create the demo accounts, organizations, customers and invoices, or whatever of them is missing."
 
     @transaction.atomic
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002  # Django's signature
+    def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError(
                 "seed_demo makes accounts with a password that everyone knows, one of them a superuser. It runs only "

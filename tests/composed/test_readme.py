@@ -1,0 +1,118 @@
+"""The READMEs' console blocks, run as a reader would, against what they promise to print."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.composed.processes import environment, free_port, running, wait_until_up
+from tests.composed.settings import EXAMPLE_PROJECT
+
+ROOT = EXAMPLE_PROJECT.parent
+DONE = "@@done@@"
+# What differs from run to run, each seen the same by its shape.
+VARYING = [
+    (r"eyJhbGciOi[\w.…-]+", "TOKEN"),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+    (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    command: str
+    output: str
+
+
+def steps(readme: Path) -> list[Step]:
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```$", readme.read_text(), re.DOTALL | re.MULTILINE):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            first, *rest = step.splitlines()
+            more = [line[2:] for line in rest if line.startswith("> ")]
+            found.append(Step("\n".join([first, *more]), "\n".join(line for line in rest if not line.startswith("> "))))
+    return found
+
+
+def shape(text: str) -> str:
+    for pattern, name in VARYING:
+        text = re.sub(pattern, name, text)
+    return text.strip("\n")
+
+
+def follow(readme: Path, cwd: Path, **variables: str) -> list[tuple[Step, str]]:
+    """Every command in one shell, with what it printed. Fails at the first that fails."""
+    script = "set -e\n" + "".join(f"{step.command}\nprintf '\\n{DONE}\\n'\n" for step in steps(readme))
+    done = subprocess.run(
+        ["bash", "-s"],
+        input=script.replace("http://127.0.0.1:8000", variables.pop("base", "")),
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    printed = done.stdout.split(f"\n{DONE}\n")[:-1]
+    assert len(printed) == len(steps(readme)), done.stdout + done.stderr
+    return list(zip(steps(readme), printed, strict=True))
+
+
+def test_a_readers_first_minutes_are_as_the_readme_shows_them(database_url, tmp_path):
+    port = free_port()
+    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
+        wait_until_up(server, port)
+        followed = follow(ROOT / "README.md", tmp_path, base=f"http://127.0.0.1:{port}")
+    assert len([step for step, _ in followed if step.output]) > 10
+    for step, printed in followed:
+        assert (step.command, shape(printed)) == (step.command, shape(step.output))
+    assert list(tmp_path.glob("[!s]*")) == []
+
+
+def test_the_commands_of_the_example_project_run(database_url, tmp_path):
+    # The reader's `python` is the one with the project's packages. Not a link, which would leave its environment.
+    path = f"{tmp_path}:{environment()['PATH']}"
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    collected = EXAMPLE_PROJECT / "staticfiles"
+    was_there = collected.exists()
+    try:
+        followed = follow(EXAMPLE_PROJECT / "README.md", EXAMPLE_PROJECT, PATH=path, DATABASE_URL=database_url)
+    finally:
+        if not was_there:
+            shutil.rmtree(collected, ignore_errors=True)
+    assert len(followed) > 5
+    for step, printed in followed:
+        # Messages of the check go to the error stream.
+        if step.output and "System check" not in step.output:
+            assert (step.command, printed.strip("\n")) == (step.command, step.output)
+
+
+def test_a_wrong_output_would_have_been_seen():
+    assert shape('{"id":"01a2075e-4703-7d6e-8d0c-d724fc642a1c"}') == '{"id":"UUID"}'
+    assert shape("eyJhbGciOi…") == shape("eyJhbGciOiJIUzI1NiJ9.e30.x-_y")
+    assert shape('{"total":"360.00"}') != shape('{"total":"361.00"}')
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("readme", [ROOT / "README.md", EXAMPLE_PROJECT / "README.md"])
+def test_links_lead_to_files(readme):
+    links = re.findall(r"\]\(([^)#]+)\)", readme.read_text())
+    assert links
+    assert [link for link in links if "://" not in link and not (readme.parent / link).exists()] == []
+
+
+def test_make_serve_is_what_was_tried():
+    printed = subprocess.run(
+        ["make", "--dry-run", "serve", "PORT=8123"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.splitlines()[-1] == "PORT=8123 .venv/bin/python example_project/serve.py"
