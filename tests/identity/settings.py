@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from tests.databases import databases
 
 SECRET_KEY = "identity-tests-secret-key-of-32-characters"
@@ -15,6 +17,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "dovetail_identity",
 ]
+if find_spec("drf_spectacular"):
+    INSTALLED_APPS += ["drf_spectacular"]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -12,8 +12,6 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.validation import validate_schema
 from rest_framework.views import APIView
 
-from dovetail_identity.contrib import spectacular
-
 
 @pytest.fixture
 def schema(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
@@ -65,7 +63,3 @@ def test_the_account_is_described_as_it_is(schema: dict[str, Any]) -> None:
     }
     assert {"jwtAuth": []} in me["get"]["security"]
     assert schema["components"]["securitySchemes"]["jwtAuth"]["scheme"] == "bearer"
-
-
-def test_our_authentication_has_simplejwts_scheme() -> None:
-    assert spectacular.JWTScheme.name == "jwtAuth"

@@ -71,10 +71,15 @@ def test_no_answer_tells_whether_the_account_exists(
     assert len(queries) == 1
 
 
-def test_an_account_that_only_a_lenient_backend_lets_in_gets_no_token(client: APIClient, settings: Any) -> None:
+def test_an_account_that_only_a_lenient_backend_lets_in_gets_the_same_answer(
+    client: APIClient, settings: Any, events: list[Event]
+) -> None:
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.AllowAllUsersModelBackend"]
     make_user(email="ada@example.com", is_active=False)
-    assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 401
+    answer = client.post(URL, {"email": "ada@example.com", "password": PASSWORD})
+    assert answer.status_code == 401
+    assert answer.json() == {"detail": "No active account found with the given credentials"}
+    assert [event.name for event in events] == ["user.sign_in_failed"]
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,10 @@ class ReaderManager(Manager):
 
 
 class Reader(AbstractBaseUser):
-    """Signs in by an address in any case, of which there may be several that differ by case."""
+    """Signs in by an address, which several may have."""
 
     id = models.BigAutoField(primary_key=True)
-    email = models.EmailField(unique=True)
+    email = models.EmailField()
     is_active = models.BooleanField(default=True)
 
     objects = ReaderManager()

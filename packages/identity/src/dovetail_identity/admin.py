@@ -29,7 +29,8 @@ class UserCreationForm(_CreationForm):
 class UserChangeForm(_ChangeForm):
     class Meta:
         model = User
-        fields = "__all__"
+        # The administration names the fields; "__all__" would make Django 5.2 warn about the URL before it can.
+        fields = ("email",)
 
 
 # Django leaves a model out that AUTH_USER_MODEL swaps, so this does nothing in a project with its own users.

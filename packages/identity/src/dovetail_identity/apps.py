@@ -16,7 +16,8 @@ class IdentityConfig(AppConfig):
 
         checks.register(identity_checks.check_settings)
         checks.register(identity_checks.check_simplejwt, checks.Tags.security)
-        checks.register(identity_checks.check_email, checks.Tags.models)
+        checks.register(identity_checks.check_sign_in_email, checks.Tags.models)
+        checks.register(identity_checks.check_other_email, checks.Tags.models, deploy=True)
         checks.register(identity_checks.check_signing_key, checks.Tags.security, deploy=True)
         if apps.is_installed("drf_spectacular"):
             # It finds extensions only once they are imported.

@@ -73,8 +73,8 @@ def _superuser(fields: dict[str, Any]) -> dict[str, Any]:
 class AbstractUser(AbstractBaseUser, PermissionsMixin):
     """A person, known by an e-mail address that is unique whatever its case.
 
-    Inherit from it to add fields, name your model in ``AUTH_USER_MODEL``, and let your ``Meta`` inherit
-    ``AbstractUser.Meta``: that keeps the database's own refusal of an address in mixed case.
+    Inherit from it to add fields and name your model in ``AUTH_USER_MODEL``. A ``Meta`` of your own inherits
+    ``AbstractUser.Meta``: that has the database's own refusal of an address in mixed case.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)

@@ -37,28 +37,26 @@ def check_simplejwt(**_: Any) -> Iterator[CheckMessage]:
         )
 
 
-def check_email(**_: Any) -> Iterator[CheckMessage]:
-    model = get_user_model()
-    name = getattr(model, "EMAIL_FIELD", "email")
-    field = next((field for field in model._meta.concrete_fields if field.name == name), None)
-    if field is None or _unique_in_any_case(field):
-        return
-    hint = (
-        f"Make it a unique dovetail_identity.fields.NormalizedEmailField, or add UniqueConstraint(Lower({name!r}), "
-        "name=…) once no two rows differ by case alone."
-    )
-    if name == model.USERNAME_FIELD:
+def check_sign_in_email(**_: Any) -> Iterator[CheckMessage]:
+    field = _ambiguous_email()
+    if field is not None and field.name == get_user_model().USERNAME_FIELD:
         yield Warning(
-            f"Two rows of {model._meta.label} may have one {name} in different case, and people sign in by it.",
-            hint=hint,
+            f"Two rows of {field.model._meta.label} may have one {field.name} in different case, and people sign in "
+            "by it.",
+            hint=_unique_hint(field),
             obj=field,
             id="dovetail_identity.W002",
         )
-    else:
+
+
+# Of deployment only: Django's own user model is such a one, and its projects would read this at every command.
+def check_other_email(**_: Any) -> Iterator[CheckMessage]:
+    field = _ambiguous_email()
+    if field is not None and field.name != get_user_model().USERNAME_FIELD:
         yield Info(
-            f"Two rows of {model._meta.label} may have one {name} in different case. An address that several accounts "
-            "have is treated as unknown.",
-            hint=hint,
+            f"Two rows of {field.model._meta.label} may have one {field.name} in different case. An address that "
+            "several accounts have is treated as unknown.",
+            hint=_unique_hint(field),
             obj=field,
             id="dovetail_identity.I001",
         )
@@ -73,6 +71,20 @@ def check_signing_key(**_: Any) -> Iterator[CheckMessage]:
             hint="Set SIMPLE_JWT['SIGNING_KEY'] to a random key of its own, of at least 32 characters.",
             id="dovetail_identity.W003",
         )
+
+
+def _ambiguous_email() -> models.Field[Any, Any] | None:
+    model = get_user_model()
+    name = getattr(model, "EMAIL_FIELD", "email")
+    field = next((field for field in model._meta.concrete_fields if field.name == name), None)
+    return None if field is None or _unique_in_any_case(field) else field
+
+
+def _unique_hint(field: models.Field[Any, Any]) -> str:
+    return (
+        "Make it a unique dovetail_identity.fields.NormalizedEmailField, or add "
+        f"UniqueConstraint(Lower({field.name!r}), name=…), once no two rows differ by case alone."
+    )
 
 
 def _unique_in_any_case(field: models.Field[Any, Any]) -> bool:

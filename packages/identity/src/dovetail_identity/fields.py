@@ -27,12 +27,9 @@ class NormalizedEmailField(_EmailField):
     write; for those add the check constraint that ``base.AbstractUser`` has.
     """
 
+    # CharField.get_prep_value, which prepares lookups and updates, goes through here too.
     def to_python(self, value: Any) -> Any:
         value = super().to_python(value)
-        return normalize_email(value) if isinstance(value, str) else value
-
-    def get_prep_value(self, value: Any) -> Any:
-        value = super().get_prep_value(value)
         return normalize_email(value) if isinstance(value, str) else value
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:

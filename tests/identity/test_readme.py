@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import dovetail_identity
+from dovetail_identity import checks, events
+from dovetail_identity.conf import conf
+
+PACKAGE = Path(__file__).parents[2] / "packages/identity"
+README = (PACKAGE / "README.md").read_text()
+
+
+def test_the_table_of_settings_is_the_declaration() -> None:
+    assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
+
+
+def test_every_check_has_its_row() -> None:
+    assert checks.__file__ is not None
+    used = set(re.findall(r"dovetail_identity\.[EWI]\d{3}", Path(checks.__file__).read_text()))
+    rows = re.findall(r"^\| `(dovetail_identity\.[EWI]\d{3})` \| \S.* \| \S.* \|$", README, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(used | {"dovetail_identity.E001", "dovetail_identity.W001"})
+
+
+def test_every_name_in_it_exists() -> None:
+    table = README.split("## For your own code")[1].split("## Limits")[0]
+    for module, name, further in re.findall(r"`(dovetail_identity\.[\w.]+)\.(\w+)(?:\(.*?\))?`(?:, `(\w+)`)?", table):
+        for each in filter(None, (name, further)):
+            found = import_module(module)
+            assert hasattr(found, each) or import_module(f"{module}.{each}"), f"{module}.{each}"
+
+
+def test_it_names_every_event() -> None:
+    names = {value for name, value in vars(events).items() if name.startswith("USER_")}
+    assert names == set(re.findall(r"`(user\.\w+)`", README))
+    assert all(name in str(events.__doc__) for name in names)
+
+
+def test_the_changelog_has_the_version() -> None:
+    version = re.search(r'^version = "(.+)"$', (PACKAGE / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    assert version is not None
+    assert f"## [{version[1]}]" in (PACKAGE / "CHANGELOG.md").read_text()
+    assert dovetail_identity.__doc__
