@@ -30,11 +30,7 @@ class Credential(Protocol):
     scopes: Any
 
 
-class _Unchanged:
-    pass
-
-
-_UNCHANGED: Any = _Unchanged()
+_UNCHANGED: Any = object()
 
 _request_id: ContextVar[str | None] = ContextVar("dovetail_request_id", default=None)
 _principal: ContextVar[Any] = ContextVar("dovetail_principal", default=None)

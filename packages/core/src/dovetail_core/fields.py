@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pkgutil
 import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -18,6 +18,7 @@ from django.db import models
 from django.db.migrations import operations
 from django.db.migrations.migration import Migration, SwappableTuple
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState
 
 _uuid7_lock = threading.Lock()
 _uuid7_last = 0
@@ -91,58 +92,79 @@ def dependency(setting: str) -> tuple[str, str]:
     """
     app_label = named_model(setting).split(".")[0]
     creation = _creation(named_model(setting))
-    # Not found: its migrations are not written yet (makemigrations is about to), or they are those being imported
-    # now, where Django ignores a reference to __first__ of the same app.
-    return SwappableTuple((app_label, creation.migration if creation else "__first__"), setting)
+    # Not found: its migrations are yet to be written, or being imported now; Django ignores __first__ of the same app.
+    return SwappableTuple((app_label, creation[0] if creation else "__first__"), setting)
 
 
-def target(setting: str) -> str:
-    """What a migration that has ``dependency(setting)`` writes as ``ForeignKey(to=…)``.
+class Target(str):
+    """A model's label as it was when the model was created, which knows the ``labels`` that it has had since."""
 
-    It is the model's label under the name that it has right after that migration. If the project renames the model
-    later, its own ``RenameModel`` carries the foreign key along, on a new database and on one that was migrated
-    before the renaming. (To depend on the renaming instead would make Django refuse every database that had applied
-    our migration before: ``InconsistentMigrationHistory``.)
+    __slots__ = ("labels",)
+    labels: list[str]
 
-    Only for the migration that adds the foreign key; one that alters it years later cannot know the name.
+
+def target(setting: str) -> Target:
+    """What a :class:`TargetingMigration` that has ``dependency(setting)`` writes as ``ForeignKey(to=…)``."""
+    app_label, name = named_model(setting).split(".")
+    _, names = _creation(named_model(setting)) or (None, [name])
+    found = Target(f"{app_label}.{names[0]}")
+    found.labels = [f"{app_label}.{name}" for name in names]
+    return found
+
+
+class TargetingMigration(Migration):
+    """A migration with relations to :func:`target`: they get the name that the model has when the migration runs.
+
+    Where the project renames the model, that name is known only then: on a new database the labels of the apps decide
+    whether the renaming or our migration comes first, on one in use either may be there already. A dependency that
+    fixed the order would make Django refuse databases of the other one (``InconsistentMigrationHistory``).
     """
-    label = named_model(setting)
-    creation = _creation(label)
-    return f"{label.split('.')[0]}.{creation.name}" if creation else label
+
+    def mutate_state(self, project_state: ProjectState, preserve: bool = True) -> ProjectState:
+        return Migration.mutate_state(self._settled(project_state), project_state, preserve)
+
+    def apply(self, project_state: ProjectState, schema_editor: Any, collect_sql: bool = False) -> ProjectState:
+        return Migration.apply(self._settled(project_state), project_state, schema_editor, collect_sql)
+
+    def unapply(self, project_state: ProjectState, schema_editor: Any, collect_sql: bool = False) -> ProjectState:
+        return Migration.unapply(self._settled(project_state), project_state, schema_editor, collect_sql)
+
+    def _settled(self, state: ProjectState) -> Migration:
+        # Copies: states keep the field objects of the operations that made them.
+        settled: Any = copy.copy(self)
+        settled.operations = copy.deepcopy(self.operations)
+        for operation in _state_operations(settled.operations):
+            fields = [field for _, field in getattr(operation, "fields", ())] or [getattr(operation, "field", None)]
+            for relation in filter(None, (getattr(field, "remote_field", None) for field in fields)):
+                for end in ("model", "through"):
+                    # The latest of them that is there: another model may have taken an earlier name.
+                    for label in getattr(getattr(relation, end, None), "labels", []):
+                        if tuple(label.lower().split(".")) in state.models:
+                            setattr(relation, end, label)
+        return settled  # type: ignore[no-any-return]  # assigned to as Any: the stubs know operations of classes only
 
 
-@dataclass
-class _Creation:
-    migration: str
-    name: str
-
-
-def _creation(label: str) -> _Creation | None:
+def _creation(label: str) -> tuple[str, list[str]] | None:
+    """The migration that creates the model, and the names it has had since, the present one last."""
     app_label, model_name = label.split(".")
-    now: dict[str, _Creation] = {}
+    now: dict[str, tuple[str, list[str]]] = {}
     for migration_name, migration in _in_order(app_label, _migrations(app_label)):
-        created: list[_Creation] = []
         for operation in _state_operations(migration.operations):
             if isinstance(operation, operations.CreateModel):
-                now[operation.name_lower] = _Creation(migration_name, operation.name)
-                created.append(now[operation.name_lower])
+                now[operation.name_lower] = migration_name, [operation.name]
             elif isinstance(operation, operations.RenameModel) and operation.old_name_lower in now:
-                now[operation.new_name_lower] = renamed = now.pop(operation.old_name_lower)
-                # Renamed by the very migration that creates it, as squashing leaves it: the old name is never seen.
-                if renamed in created:
-                    renamed.name = operation.new_name
+                now[operation.new_name_lower] = now.pop(operation.old_name_lower)
+                now[operation.new_name_lower][1].append(operation.new_name)
             elif isinstance(operation, operations.DeleteModel):
                 now.pop(operation.name_lower, None)
     return now.get(model_name.lower())
 
 
 def _created_first(label: str) -> bool:
-    app_label = label.split(".")[0]
-    migrations = _migrations(app_label)
-    creation = _creation(label)
+    app_label, migrations, creation = label.split(".")[0], _migrations(label.split(".")[0]), _creation(label)
     if creation is None:
         return not migrations
-    return all(parent_label != app_label for parent_label, _ in migrations[creation.migration].dependencies)
+    return all(parent_label != app_label for parent_label, _ in migrations[creation[0]].dependencies)
 
 
 def _migrations(app_label: str) -> dict[str, type[Migration]]:
@@ -150,10 +172,8 @@ def _migrations(app_label: str) -> dict[str, type[Migration]]:
 
     try:
         module_name, _ = MigrationLoader.migrations_module(app_label)
-        package = import_module(module_name) if module_name else None
-    except (LookupError, ModuleNotFoundError):
-        package = None
-    if package is None:
+        package = import_module(module_name or "")
+    except (LookupError, ModuleNotFoundError, ValueError):  # ValueError: MIGRATION_MODULES says None, there are none
         return {}
     names = [name for _, name, is_package in pkgutil.iter_modules(package.__path__) if not is_package]
     modules = {name: import_module(f"{package.__name__}.{name}") for name in names if name[0] not in "_~"}
@@ -169,7 +189,6 @@ def _in_order(app_label: str, migrations: dict[str, type[Migration]]) -> Iterato
     replaced_by = {
         old: name for name, migration in migrations.items() for _, old in migration.replaces if old in migrations
     }
-    waiting = sorted(set(migrations) - set(replaced_by))
     done: set[str] = set()
 
     def visit(name: str) -> Iterator[tuple[str, type[Migration]]]:
@@ -183,7 +202,7 @@ def _in_order(app_label: str, migrations: dict[str, type[Migration]]) -> Iterato
                 yield from visit(parent)
         yield name, migrations[name]
 
-    for name in waiting:
+    for name in sorted(set(migrations) - set(replaced_by)):
         yield from visit(name)
 
 

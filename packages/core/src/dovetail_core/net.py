@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address
 
 from django.http import HttpRequest
 
 from dovetail_core.conf import conf
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 
 def client_address(request: HttpRequest) -> Address | None:
@@ -22,12 +21,9 @@ def client_address(request: HttpRequest) -> Address | None:
     """
     address = _parse(request.META.get("REMOTE_ADDR", ""))
     trusted = [ipaddress.ip_network(network, strict=False) for network in conf.TRUSTED_PROXIES]
-    if address is None and trusted:
-        # A Unix socket: only our own proxy can reach it.
-        hops = _forwarded_for(request)
-        address = _parse(hops.pop()) if hops else None
-    else:
-        hops = _forwarded_for(request)
+    hops = _forwarded_for(request)
+    if address is None and trusted and hops:
+        address = _parse(hops.pop())  # a Unix socket: only our own proxy can reach it
     while hops and address is not None and any(address in network for network in trusted):
         forwarded = _parse(hops.pop())
         if forwarded is None:
@@ -39,8 +35,7 @@ def client_address(request: HttpRequest) -> Address | None:
 def client_network(request: HttpRequest) -> str | None:
     """The client as a bucket for limits: the IPv4 address, or the /64 of an IPv6 address.
 
-    One customer of a provider has at least a /64 of IPv6 to draw addresses from, so a limit by single address
-    is none.
+    One customer has at least a /64 of IPv6 to draw addresses from, so a limit by single address is none.
     """
     address = client_address(request)
     if address is None:

@@ -1,0 +1,185 @@
+"""``dependency()`` and ``target()`` find the model that a setting names wherever its project's history made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.core.migrated import Project
+
+FIELDS = "[('id', models.AutoField(primary_key=True, serialize=False)), ('name', models.CharField(max_length=9))]"
+INDUSTRY = f"CreateModel('Industry', {FIELDS})"
+COMPANY = f"CreateModel('Company', {FIELDS})"
+FIRM = f"CreateModel('Firm', {FIELDS})"
+RENAME = "RenameModel('Firm', 'Company')"
+CLEAN = "makemigrations --check --dry-run"
+
+Make = Callable[..., Project]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Project] = []
+
+    def project(*apps: str, model: str = "companies.Company", more: str = "") -> Project:
+        made.append(Project(tmp_path, *(apps or ("companies",)), model=model, more=more))
+        made[0].on_server("DROP DATABASE IF EXISTS {}", "CREATE DATABASE {}")
+        return made[0]
+
+    yield project
+    for each in made:
+        each.on_server("DROP DATABASE IF EXISTS {}")
+
+
+def goes_forth_and_back(project: Project) -> None:
+    all_to_zero = [f"migrate {app} zero" for app in project.apps]
+    project.manage("migrate", CLEAN, "try", *all_to_zero, "migrate", "try")
+
+
+def test_a_model_that_a_later_migration_creates(make: Make) -> None:
+    project = make()
+    project.models("companies", "Industry", "Company")
+    project.migration("companies/0001_initial", INDUSTRY)
+    project.migration("companies/0002_company", COMPANY)
+    goes_forth_and_back(project)
+
+
+def renamed(project: Project) -> None:
+    project.models("companies", "Industry", "Company")
+    project.migration("companies/0001_initial", INDUSTRY)
+    project.migration("companies/0002_firm", FIRM)
+    project.migration("companies/0003_rename", RENAME)
+
+
+def test_a_model_that_was_renamed_before_we_came(make: Make) -> None:
+    project = make()
+    renamed(project)
+    goes_forth_and_back(project)
+
+
+@pytest.mark.parametrize("app", ["companies", "zoo"])
+def test_a_renaming_before_we_came_whichever_app_migrates_first(make: Make, app: str) -> None:
+    """Without a dependency between them Django migrates apps in the order of their labels."""
+    project = make(app, model=f"{app}.Company")
+    project.models(app, "Company")
+    project.migration(f"{app}/0001_initial", FIRM)
+    project.migration(f"{app}/0002_rename", RENAME)
+    goes_forth_and_back(project)
+
+
+@pytest.mark.parametrize("app", ["companies", "zoo"])
+def test_a_renaming_that_comes_after_us(make: Make, app: str) -> None:
+    project = make(app, model=f"{app}.Firm")
+    project.models(app, "Firm")
+    project.migration(f"{app}/0001_initial", FIRM)
+    project.manage("migrate", "try")
+
+    project.models(app, "Company")
+    project.migration(f"{app}/0002_rename", RENAME)
+    project.configure(f"{app}.Company")
+    project.manage("migrate", "try", CLEAN, "migrate keys zero")
+    goes_forth_and_back(project)
+
+
+def test_a_model_that_state_operations_moved_from_another_app(make: Make) -> None:
+    project = make("old", "companies")
+    project.models("companies", "Company", table="old_company")
+    project.migration("old/0001_initial", COMPANY)
+    project.migration("companies/0001_initial", after=[])
+    moved = f"CreateModel('Company', {FIELDS}, {{'db_table': 'old_company'}})"
+    project.migration(
+        "companies/0002_move",
+        f"SeparateDatabaseAndState([], [{moved}])",
+        after=[("companies", "0001_initial"), ("old", "0001_initial")],
+    )
+    project.migration(
+        "old/0002_move",
+        "SeparateDatabaseAndState([], [DeleteModel('Company')])",
+        after=[("old", "0001_initial"), ("companies", "0002_move")],
+    )
+    goes_forth_and_back(project)
+
+
+@pytest.mark.parametrize("old_files", ["kept", "removed"])
+@pytest.mark.parametrize("rename", ["folded in", "left apart"])
+def test_a_squashed_history(make: Make, old_files: str, rename: str) -> None:
+    project = make()
+    renamed(project)
+    operations = (INDUSTRY, COMPANY) if rename == "folded in" else (INDUSTRY, FIRM, RENAME)
+    replaced = ["0001_initial", "0002_firm", "0003_rename"]
+    project.migration("companies/0001_squashed_0003_rename", *operations, after=[], replaces=replaced)
+    if old_files == "removed":
+        for name in replaced:
+            project.remove(f"companies/{name}")
+    goes_forth_and_back(project)
+
+
+def test_a_history_that_is_squashed_after_we_came_and_loses_its_old_files(make: Make) -> None:
+    project = make()
+    renamed(project)
+    project.manage("migrate")
+    replaced = ["0001_initial", "0002_firm", "0003_rename"]
+    project.migration("companies/0001_squashed_0003_rename", INDUSTRY, COMPANY, after=[], replaces=replaced)
+    project.manage("migrate", "try")
+    for name in replaced:
+        project.remove(f"companies/{name}")
+    project.manage("migrate")
+    goes_forth_and_back(project)
+
+
+def test_a_squashed_migration_whose_parts_are_applied_only_in_part(make: Make) -> None:
+    project = make()
+    project.models("companies", "Industry", "Company")
+    project.migration("companies/0001_initial", INDUSTRY)
+    project.manage("migrate companies 0001")
+    project.migration("companies/0002_company", COMPANY)
+    replaced = ["0001_initial", "0002_company"]
+    project.migration("companies/0001_squashed_0002_company", INDUSTRY, COMPANY, after=[], replaces=replaced)
+    goes_forth_and_back(project)
+
+
+def test_a_model_that_was_deleted_and_created_again(make: Make) -> None:
+    project = make()
+    project.models("companies", "Company")
+    project.migration("companies/0001_initial", COMPANY)
+    project.migration("companies/0002_delete", "DeleteModel('Company')")
+    project.migration("companies/0003_again", COMPANY)
+    goes_forth_and_back(project)
+
+
+def test_a_model_whose_earlier_name_another_one_has_taken(make: Make) -> None:
+    project = make()
+    project.models("companies", "Company", "Firm")
+    project.migration("companies/0001_initial", FIRM)
+    project.migration("companies/0002_rename", RENAME)
+    project.migration("companies/0003_firm", FIRM)
+    goes_forth_and_back(project)
+
+
+def test_migrations_that_stand_elsewhere(make: Make) -> None:
+    project = make(more='MIGRATION_MODULES = {"companies": "companies.history"}')
+    project.models("companies", "Company")
+    project.write("companies/history/__init__.py", "")
+    project.migration("companies/history/0001_initial", INDUSTRY)
+    project.migration("companies/history/0002_company", "DeleteModel('Industry')", COMPANY)
+    goes_forth_and_back(project)
+
+
+def test_an_app_without_migrations(make: Make) -> None:
+    project = make(more='MIGRATION_MODULES = {"companies": None}')
+    project.models("companies", "Company")
+    project.manage("migrate --run-syncdb", "try")
+
+
+def test_an_app_whose_first_migration_is_yet_to_be_written(make: Make) -> None:
+    project = make()
+    project.models("companies", "Company")
+    project.manage("makemigrations companies")
+    goes_forth_and_back(project)
+
+
+def test_djangos_own_user(make: Make) -> None:
+    project = make("django.contrib.contenttypes", "django.contrib.auth", model="auth.Group")
+    project.manage("migrate", "try", CLEAN)
