@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,7 +129,10 @@ def test_the_last_owner_is_kept_with_a_message_and_nothing_is_written(client: Cl
 def test_a_membership_is_never_turned_into_another_person_s(client: Client) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada)
-    client.post(reverse(CHANGES, args=[organization.pk]), form(organization, {"user": bo.pk}))
+    page = reverse(CHANGES, args=[organization.pk])
+    (field,) = re.findall(r'<select name="members-0-user"[^>]*>', client.get(page).content.decode())
+    assert " disabled " in field
+    client.post(page, form(organization, {"user": bo.pk}))
     assert Membership._default_manager.get().user == ada
 
 

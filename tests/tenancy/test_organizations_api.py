@@ -6,7 +6,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
+from django.contrib.auth.models import Group
+from django.contrib.sessions.models import Session
+from django.http import Http404
 from django.test import override_settings
+from django.test.utils import isolate_apps
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
@@ -169,6 +174,26 @@ def test_options_describe_without_failing() -> None:
 @pytest.mark.parametrize("suffix", ["", "/members"])
 def test_an_id_that_is_none_is_not_found(key: str, suffix: str) -> None:
     assert client_of(make_user()).get(f"{LIST}/{key}{suffix}").status_code == 404
+
+
+@isolate_apps("tests.tenancy.documents")
+def test_keys_of_every_type_are_parsed() -> None:
+    class Branch(Group):
+        class Meta:
+            app_label = "documents"
+
+    group = Group.objects.create(name="a")
+    session = Session.objects.create(session_key="a", expire_date=timezone.now())
+    assert views.row_or_404(Group.objects.all(), str(group.pk)) == group
+    assert views.row_or_404(Session.objects.all(), "a") == session
+    for model, keys in (
+        (Group, ("9" * 30, "x", "1.0")),
+        (Branch, ("9" * 30, "-" + "9" * 30)),
+        (Session, ("a\0", "a" * 999)),
+    ):
+        for key in keys:
+            with pytest.raises(Http404):
+                views.row_or_404(model._default_manager.all(), key)
 
 
 _texts = st.text(max_size=60)

@@ -57,6 +57,8 @@ def test_a_walk_meets_every_row_once_and_the_way_back_the_same(db: None, count: 
         if last.meta[BACK]:
             back, first = walk(rows, limit, BACK, last.meta[BACK])
             assert [key for page in reversed(back) for key in page] + pages[-1] == expected
+            assert all(len(page) == limit for page in back[:-1])
+            assert first.keys
             assert first.meta[BACK] is None
             assert bool(first.meta[FORWARD])
         else:
