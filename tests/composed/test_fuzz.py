@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
@@ -125,6 +127,17 @@ def test_a_server_error_would_have_been_seen(signed_in, monkeypatch):
     assert signed_in.get("/api/v1/customers").status_code == 500
 
 
+@pytest.fixture
+def _own_connection(signed_in: APIClient) -> Iterator[None]:
+    # The application is called as a server calls it, and would close the connection that the transaction is on.
+    # After the test client, which connects the signals again.
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
 if find_spec("schemathesis") is not None:
     import schemathesis
     from hypothesis import HealthCheck
@@ -137,6 +150,7 @@ if find_spec("schemathesis") is not None:
     generated.location = "http://testserver/"
 
     @pytest.mark.django_db
+    @pytest.mark.usefixtures("_own_connection")
     @generated.parametrize()
     @examples(
         max_examples=25,
