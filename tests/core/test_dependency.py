@@ -129,6 +129,19 @@ def test_a_history_that_is_squashed_after_we_came_and_loses_its_old_files(make: 
     goes_forth_and_back(project)
 
 
+def test_a_migration_that_still_depends_on_a_squashed_one(make: Make) -> None:
+    project = make()
+    project.models("companies", "Industry", "Enterprise")
+    project.migration("companies/0001_initial", INDUSTRY)
+    project.migration("companies/0002_firm", FIRM)
+    replaced = ["0001_initial", "0002_firm"]
+    project.migration("companies/0001_squashed_0002_firm", INDUSTRY, FIRM, after=[], replaces=replaced)
+    # Before the squashed one by name, after it by dependency.
+    project.migration("companies/0000_rename", "RenameModel('Firm', 'Enterprise')", after=[("companies", "0002_firm")])
+    project.configure("companies.Enterprise")
+    goes_forth_and_back(project)
+
+
 def test_a_squashed_migration_whose_parts_are_applied_only_in_part(make: Make) -> None:
     project = make()
     project.models("companies", "Industry", "Company")
