@@ -12,6 +12,8 @@ from rest_framework.test import APIRequestFactory, force_authenticate
 
 from dovetail_core import context
 from dovetail_tenancy import TenantRequired, current_tenant_id, tenant, unscoped
+from dovetail_tenancy.middleware import TenantMiddleware
+from dovetail_tenancy.scope import fill_slot
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document
 from tests.tenancy.documents.views import DocumentList
@@ -115,8 +117,6 @@ class Machine:
 
 
 def test_a_credentials_organization_is_authoritative(acme: Any, globex: Any, rf: RequestFactory) -> None:
-    from dovetail_tenancy.middleware import TenantMiddleware
-
     def call(**headers: str) -> Any:
         request = APIRequestFactory().get("/documents/", headers=headers)
         force_authenticate(request, user=Machine(), token=Credential(globex.pk))
@@ -128,6 +128,19 @@ def test_a_credentials_organization_is_authoritative(acme: Any, globex: Any, rf:
     refused = call(**{"X-Organization-ID": str(acme.pk)})
     assert refused.status_code == 403
     assert refused.data["detail"].code == "organization_mismatch"
+
+
+def test_a_persons_credential_ends_with_the_membership(user: Any, acme: Any, globex: Any) -> None:
+    def call() -> Any:
+        request = APIRequestFactory().get("/documents/")
+        force_authenticate(request, user=user, token=Credential(globex.pk))
+        return TenantMiddleware(DocumentList.as_view())(request)
+
+    assert call().status_code == 404
+    membership = make_membership(globex, user)
+    assert [row["title"] for row in call().data] == ["theirs"]
+    membership.delete()
+    assert call().status_code == 404
 
 
 def test_without_the_middleware_the_permission_says_what_to_add(user: Any, acme: Any) -> None:
@@ -181,9 +194,6 @@ def test_the_same_under_asgi(user: Any, acme: Any, globex: Any, path: str) -> No
 
 
 def test_scope_is_closed_when_a_view_raises(acme: Any, user: Any) -> None:
-    from dovetail_tenancy.middleware import TenantMiddleware
-    from dovetail_tenancy.scope import fill_slot
-
     def view(request: Any) -> Any:
         fill_slot(acme)
         raise RuntimeError("broken")

@@ -76,7 +76,9 @@ def _foreign_keys(model: type[models.Model]) -> Iterator[CheckMessage]:
 
 
 def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
-    groups: list[Sequence[str]] = [(field.name,) for field in model._meta.local_fields if field.unique and not field.primary_key]
+    groups: list[Sequence[str]] = [
+        (field.name,) for field in model._meta.local_fields if field.unique and not field.primary_key
+    ]
     groups += [tuple(group) for group in model._meta.unique_together]
     groups += [
         constraint.fields

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 from dovetail_tenancy import get_membership_model
+from dovetail_tenancy.roles import is_person
 from dovetail_tenancy.scope import organization_key
 
 HEADER = "X-Organization-ID"
@@ -34,8 +34,9 @@ class OrganizationNotFound(Exception):
 def resolve_organization(request: Any) -> Any:
     """The key of the organization that ``request`` (Django's or DRF's) is for.
 
-    From the credential, if it names one; else from ``X-Organization-ID``; else the person's only membership. Where a
-    membership decided, it is at ``request.membership`` afterwards. One query, none for a credential's own.
+    From the credential, if it names one; else from ``X-Organization-ID``; else the person's only membership. A person
+    is a member of it, also with a credential, and the membership is at ``request.membership`` afterwards. One query,
+    none for a machine.
     Raises ``OrganizationRequired``, ``OrganizationMismatch`` or ``OrganizationNotFound``.
     """
     named = request.headers.get(HEADER)
@@ -43,7 +44,10 @@ def resolve_organization(request: Any) -> Any:
     if credential is not None:
         if named is not None and _key(named) != credential:
             raise OrganizationMismatch
-        return credential
+        if not is_person(request.user):
+            return credential
+        # A key that acts for its creator must not outlive the creator's membership.
+        named = credential
     membership = _membership(request.user, named)
     plain_request(request).membership = membership
     return membership.organization_id
@@ -55,7 +59,7 @@ def plain_request(request: Any) -> Any:
     return inner if isinstance(inner, HttpRequest) else request
 
 
-def _membership(user: Any, named: str | None) -> Any:
+def _membership(user: Any, named: Any) -> Any:
     memberships = get_membership_model()._default_manager.filter(user=user)
     if named is not None:
         membership = memberships.filter(organization=_key(named)).first()
@@ -68,8 +72,8 @@ def _membership(user: Any, named: str | None) -> Any:
     return found[0]
 
 
-def _key(named: str) -> Any:
+def _key(named: Any) -> Any:
     try:
         return organization_key(named)
-    except (ValueError, ValidationError) as error:
+    except ValueError as error:
         raise OrganizationNotFound from error

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
-from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation, ValidationError
+from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 
 from dovetail_core import context
 from dovetail_core.fields import named_model
+from dovetail_tenancy.keys import parse_key
 
 logger = logging.getLogger("dovetail.tenancy")
 
@@ -181,8 +182,8 @@ def organization_key(organization: Any) -> Any:
     value = organization.pk if isinstance(organization, model) else organization
     try:
         # Only a key of its own type equals a row's: "1" is not 1, and a row of organization 1 would be "foreign".
-        key = None if value is None else model._meta.pk.to_python(value)
-    except ValidationError as error:
+        key = None if value is None else parse_key(model, value)
+    except ValueError as error:
         raise ValueError(f"{organization!r} is neither a {model._meta.label} nor a key of one.") from error
     if key is None:
         raise ValueError(f"{organization!r} names no {model._meta.label}: is it saved?")

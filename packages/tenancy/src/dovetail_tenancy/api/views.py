@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
-from django.core.exceptions import ValidationError
 from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Value
 from django.http import Http404
 from rest_framework import status
@@ -28,6 +27,7 @@ from dovetail_tenancy.exceptions import (
     SlugTaken,
     TenancyError,
 )
+from dovetail_tenancy.keys import parse_key
 from dovetail_tenancy.owners import has_owner
 from dovetail_tenancy.roles import OWNER, is_person
 
@@ -69,17 +69,10 @@ def visible_organizations(request: Request) -> QuerySet[Any]:
 
 def row_or_404(rows: QuerySet[Any], key: str) -> Any:
     """The row whose primary key is written as ``key``; 404 also for what can be no key of it at all."""
-    pk = rows.model._meta.pk
-    while pk.remote_field:
-        pk = pk.target_field
     try:
-        value = pk.to_python(key)
-        # Integers that no column holds, longer texts: some databases fail on them instead of finding nothing.
-        pk.run_validators(value)
-    except ValidationError:
-        raise Http404 from None
-    # PostgreSQL refuses to compare with a NUL.
-    row = None if "\0" in key else rows.filter(pk=value).first()
+        row = rows.filter(pk=parse_key(rows.model, key)).first()
+    except ValueError:
+        row = None
     if row is None:
         raise Http404
     return row
