@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-
 from example_project.environment import Environment
 
 # WAL: readers do not wait for the writer. NORMAL: safe against a crash of the process, and under WAL a power cut loses
@@ -18,6 +16,7 @@ _SQLITE = {
 
 def database(env: Environment, *, default: str) -> dict[str, Any]:
     """What ``DATABASE_URL`` names, with the options that make it fit for a server."""
+    env.address("DATABASE_URL", "sqlite", "postgres", "postgresql")
     config: dict[str, Any] = env.db_url("DATABASE_URL", default=default)
     options: dict[str, Any] = config.setdefault("OPTIONS", {})
     if config["ENGINE"] == "django.db.backends.sqlite3":
@@ -30,8 +29,5 @@ def database(env: Environment, *, default: str) -> dict[str, Any]:
         # used once; a pool is shared by all threads (measured: three times the requests per second).
         config["CONN_MAX_AGE"] = 0
         options["pool"] = True
-    if config["ENGINE"] == "django.db.backends.postgresql":
-        options.setdefault("connect_timeout", 5)
-    elif "pool" in options:
-        raise ImproperlyConfigured("DATABASE_POOL=true needs PostgreSQL in DATABASE_URL.")
+    options.setdefault("connect_timeout", 5)
     return config

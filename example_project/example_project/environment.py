@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,21 @@ class Environment(environ.Env):  # type: ignore[misc]  # untyped
         if flag is None:
             raise ImproperlyConfigured(f"{var} is {value!r}; it takes one of: {', '.join(_FLAGS)}.")
         return flag
+
+    def address(self, var: str, *schemes: str) -> str:
+        """The address in ``var``, empty where there is none. Raises ``ImproperlyConfigured`` for another scheme."""
+        value: str = self.get_value(var, default="")
+        if value and value.partition("://")[0] not in schemes:
+            # Not the value itself: it may hold a password.
+            raise ImproperlyConfigured(f"{var} takes an address that begins with {'://, '.join(schemes)}://.")
+        return value
+
+    def rate(self, var: str, default: str) -> str:
+        """A rate as DRF reads it, which otherwise finds out in the first request that it cannot."""
+        value: str = self.get_value(var, default=default)
+        if not re.fullmatch(r"[1-9][0-9]*/(sec|min|hour|day)", value):
+            raise ImproperlyConfigured(f"{var} is {value!r}; it takes a number and a period, such as {default}.")
+        return value
 
     def one_of(self, var: str, *allowed: str, default: str) -> str:
         value: str = self.get_value(var, default=default)

@@ -104,7 +104,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 DATABASES = {"default": database(env, default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 
-REDIS_URL = env("REDIS_URL", default="")
+REDIS_URL = env.address("REDIS_URL", "redis", "rediss", "unix")
 CACHES: dict[str, dict[str, Any]] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 if REDIS_URL:
@@ -121,9 +121,7 @@ if REDIS_URL:
 
 WEBSOCKETS_ENABLED = env.bool("WEBSOCKETS_ENABLED", default=False)
 
-CELERY_BROKER_URL = env("CELERY_BROKER_URL", default="")
-if CELERY_BROKER_URL and not CELERY_BROKER_URL.startswith(("redis://", "rediss://", "amqp://", "amqps://")):
-    raise ImproperlyConfigured("CELERY_BROKER_URL takes a redis://, rediss://, amqp:// or amqps:// address.")
+CELERY_BROKER_URL = env.address("CELERY_BROKER_URL", "redis", "rediss", "amqp", "amqps")
 # Without a broker a task runs at once, in the process that calls it.
 CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True
@@ -157,8 +155,8 @@ REST_FRAMEWORK = {
         "example_project.throttling.UserRateThrottle",
     ],
     "DEFAULT_THROTTLE_RATES": {
-        "anon": env("THROTTLE_ANON", default="60/min"),
-        "user": env("THROTTLE_USER", default="600/min"),
+        "anon": env.rate("THROTTLE_ANON", default="60/min"),
+        "user": env.rate("THROTTLE_USER", default="600/min"),
     },
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["example_project.parsers.JSONParser"],

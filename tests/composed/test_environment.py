@@ -94,7 +94,14 @@ def test_the_process_wins_over_the_file_and_an_empty_variable_is_unset(tmp_path)
     [
         ("DJANGO_DEBUG", "ture", "DJANGO_DEBUG is 'ture'; it takes one of: true, yes, on, 1, false, no, off, 0."),
         ("DATABASE_CONN_MAX_AGE", "x", "DATABASE_CONN_MAX_AGE is 'x'; it takes int."),
-        ("CELERY_BROKER_URL", "kafka://x", "CELERY_BROKER_URL takes a redis://, rediss://, amqp:// or amqps://"),
+        (
+            "CELERY_BROKER_URL",
+            "kafka://x",
+            "CELERY_BROKER_URL takes an address that begins with redis://, rediss://, amqp",
+        ),
+        ("DATABASE_URL", "postgress://x", "DATABASE_URL takes an address that begins with sqlite://, postgres://"),
+        ("REDIS_URL", "localhost:6379", "REDIS_URL takes an address that begins with redis://, rediss://, unix://."),
+        ("THROTTLE_ANON", "many", "THROTTLE_ANON is 'many'; it takes a number and a period, such as 60/min."),
         ("JWT_SIGNING_KEY", "short", "JWT_SIGNING_KEY is shorter than 32 characters."),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL is 'LOUD'; it takes one of: DEBUG, INFO, WARNING, ERROR."),
         ("EMAIL_PROVIDER", "pigeon", "EMAIL_PROVIDER is 'pigeon'; it takes one of: console, smtp, resend, postmark,"),
@@ -191,9 +198,10 @@ def test_the_token_key_is_never_the_secret_key():
     )
 
 
-@pytest.mark.parametrize("provider", ["console", "sendgrid"])
+@pytest.mark.parametrize("provider", ["smtp", "sendgrid"])
 def test_the_deployment_check_is_clean_in_production(provider):
-    given = {"EMAIL_PROVIDER": provider, "SENDGRID_API_KEY": "x", "DEFAULT_FROM_EMAIL": "a@example.com"}
+    given = {"SENDGRID_API_KEY": "x", "EMAIL_HOST": "smtp.example.com", "DEFAULT_FROM_EMAIL": "a@example.com"}
+    given["EMAIL_PROVIDER"] = provider
     done = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION, **given)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout + done.stderr
