@@ -18,7 +18,7 @@ test: $(READY) ## every test lane that needs no service; LANES="core tenancy" ch
 	$(BIN)/python -m tests $(LANES) --jobs 2
 
 lint: $(READY) ## style, format and who may import whom
-	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports
+	$(BIN)/ruff check && $(BIN)/ruff format --check && PYTHONPATH=example_project $(BIN)/lint-imports
 
 types: $(READY) ## mypy, strict
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group types && $(BIN)/mypy

@@ -82,17 +82,17 @@ def run(lane: Lane, reports: Path, pytest_arguments: Sequence[str], *, quiet: bo
         stdout=subprocess.PIPE if quiet else None,
         stderr=subprocess.STDOUT if quiet else None,
     )
-    # 5: nothing collected. That is a failure (a lane that ran nothing proved nothing), except where -k left it out.
-    good = finished.returncode == 0 or (finished.returncode == 5 and bool(pytest_arguments))
     try:
         counted = count(report)
     except (OSError, ET.ParseError):
-        counted = Count()
+        counted = Count(failed=1)  # it did not live to write one, whatever its exit status says
+    # 5: nothing collected. That is a failure (a lane that ran nothing proved nothing), except where -k left it out.
+    good = finished.returncode == 0 or (finished.returncode == 5 and bool(pytest_arguments))
     if not good and not counted.failed:
         counted += Count(failed=1)
     output = (finished.stdout or b"").decode(errors="replace")
     print(f"{output}── {lane.name}: {counted} in {time.monotonic() - begun:.1f} s\n", flush=True)
-    return counted, good
+    return counted, good and not counted.failed
 
 
 def parse(arguments: Sequence[str], known: dict[str, Lane]) -> tuple[list[Lane], int, list[str]]:
