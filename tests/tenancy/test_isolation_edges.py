@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from dovetail_core import context
 from dovetail_tenancy import TenantRequired, current_tenant_id, tenant, unscoped
 from dovetail_tenancy.middleware import TenantMiddleware
 from dovetail_tenancy.scope import fill_slot
+from tests import asynchronous
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document
 from tests.tenancy.documents.views import DocumentList
@@ -188,7 +188,7 @@ def test_the_same_under_asgi(user: Any, acme: Any, globex: Any, path: str) -> No
             return b"".join([part async for part in response.streaming_content])
         return bytes(response.content)
 
-    body = asyncio.run(main())
+    body = asynchronous.run(main())
     assert b"ours" in body
     assert b"theirs" not in body
 

@@ -14,6 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Subquery
 
 from dovetail_tenancy import TenantRequired, get_organization_model, tenant, unscoped
+from tests import asynchronous
 from tests.tenancy.documents.factories import make_document, make_organization, make_user
 from tests.tenancy.documents.models import Document, Folder, Note
 
@@ -232,4 +233,4 @@ def test_async_reads_are_held_to_the_same() -> None:
         async with tenant(theirs):
             assert [d.title async for d in Document.objects.all()] == ["theirs"]
 
-    asyncio.run(main())
+    asynchronous.run(main())

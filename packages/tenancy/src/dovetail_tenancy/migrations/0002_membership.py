@@ -4,10 +4,10 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 import dovetail_core.fields
-from dovetail_core.fields import dependency, target
+from dovetail_core.fields import TargetingMigration, dependency, target
 
 
-class Migration(migrations.Migration):
+class Migration(TargetingMigration):
     # Apart from the organization: a replaced membership needs the organization to exist, and `members` needs the
     # membership to exist.
     dependencies = [
