@@ -53,3 +53,6 @@ REST_FRAMEWORK = {
 STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+# Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
