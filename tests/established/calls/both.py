@@ -13,4 +13,4 @@ answer = client.post("/api/v1/organizations/", {"name": "Third Mill"}, content_t
 assert answer.status_code == 201, answer.content
 answer = client.get("/api/v1/organizations/", **bearer)
 assert [row["name"] for row in answer.json()["data"]] == ["Third Mill"], answer.content
-assert client.delete(f"/api/v1/organizations/{answer.json()['results'][0]['id']}/", **bearer).status_code == 204
+assert client.delete(f"/api/v1/organizations/{answer.json()['data'][0]['id']}/", **bearer).status_code == 204
