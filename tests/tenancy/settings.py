@@ -1,6 +1,15 @@
 from __future__ import annotations
 
+import os
+
 from tests.databases import databases
+
+if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
+    import pymysql
+
+    # Django asks for mysqlclient's version number.
+    pymysql.version_info = (2, 2, 8, "final", 0)
+    pymysql.install_as_MySQLdb()
 
 SECRET_KEY = "a key for tests only, long enough for every check"
 DATABASES = databases()

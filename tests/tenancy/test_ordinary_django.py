@@ -13,10 +13,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import ProtectedError
 from django.test import Client
 
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant, unscoped
+from dovetail_tenancy.exceptions import LastOwner
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document, Folder, Note
 
@@ -77,7 +77,7 @@ def test_deleting_a_user_by_queryset() -> None:
 def test_the_owner_of_an_organization_cannot_be_deleted_away() -> None:
     owner = make_user()
     make_organization(owner=owner)
-    with pytest.raises(ProtectedError):
+    with pytest.raises(LastOwner):
         owner.delete()
 
 

@@ -333,6 +333,8 @@ def test_the_schema_is_complete_and_without_warnings(capsys: Any) -> None:
     assert {path: sorted(set(operations)) for path, operations in paths.items()} == {
         "/organizations": ["get", "post"],
         "/organizations/{organization_id}": ["delete", "get", "patch"],
+        "/organizations/{organization_id}/leave": ["post"],
+        "/organizations/{organization_id}/transfer-ownership": ["post"],
         "/organizations/{organization_id}/members": ["get"],
         "/organizations/{organization_id}/members/{membership_id}": ["delete", "patch"],
     }

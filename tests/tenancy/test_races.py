@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 ROUNDS = 20
+MIXED_ROUNDS = 50
 
 Membership = get_membership_model()
 Organization = get_organization_model()
@@ -80,6 +81,19 @@ def deletion(user: Any, organization: Any, actor: Any = None) -> Callable[[], An
     return lambda: services.delete_user(user)
 
 
+def leaving(user: Any, organization: Any, actor: Any = None) -> Callable[[], Any]:
+    return lambda: services.leave_organization(organization=organization, user=user)
+
+
+def deactivation(user: Any, organization: Any, actor: Any = None) -> Callable[[], Any]:
+    user.is_active = False
+    return user.save
+
+
+def plain_deletion(user: Any, organization: Any, actor: Any = None) -> Callable[[], Any]:
+    return user.delete
+
+
 def joining(user: Any, organization: Any, role: str = "member") -> Callable[[], Any]:
     return lambda: services.add_member(organization=organization, user=user, role=role)
 
@@ -94,10 +108,20 @@ def closing(organization: Any) -> Callable[[], Any]:
 
 
 @pytest.mark.parametrize(
-    "ways", [(demotion, demotion), (removal, removal), (deletion, deletion), (demotion, removal, deletion, demotion)]
+    "ways",
+    [
+        (demotion, demotion),
+        (removal, removal),
+        (deletion, deletion),
+        (leaving, leaving),
+        (deactivation, deactivation),
+        (plain_deletion, plain_deletion),
+        (demotion, removal, leaving, deactivation, plain_deletion, deletion),
+    ],
+    ids=lambda ways: "+".join(way.__name__ for way in ways),
 )
 def test_some_owner_is_always_left(ways: Sequence[Callable[..., Any]]) -> None:
-    for _ in range(ROUNDS):
+    for _ in range(MIXED_ROUNDS if len(ways) > 2 else ROUNDS // 2):
         owners = [make_user() for _ in ways]
         organization = owned_by(*owners)
         outcomes = at_once(*(way(owner, organization) for way, owner in zip(ways, owners, strict=True)))
@@ -115,6 +139,21 @@ def test_two_owners_who_demote_each_other_do_not_both_succeed() -> None:
         # The second one is no owner any more when its turn comes.
         assert kinds(outcomes) == {"done": 1, RoleNotAllowed.__name__: 1}
         assert active_members(organization.pk, OWNER, using="default").count() == 1
+
+
+def test_one_who_is_deactivated_while_being_made_an_owner_is_not_the_only_one_left() -> None:
+    for _ in range(ROUNDS):
+        ada, bo = make_user(), make_user()
+        organization = make_organization(owner=ada, member=bo)
+        at_once(
+            lambda ada=ada, bo=bo, organization=organization: services.transfer_ownership(
+                organization=organization, to=bo, actor=ada
+            ),
+            deactivation(bo, organization),
+        )
+        left = active_members(organization.pk, OWNER, using="default").get()
+        organization.refresh_from_db()
+        assert organization.owner_id == left.user_id
 
 
 def test_a_user_is_added_once_however_often_at_once() -> None:

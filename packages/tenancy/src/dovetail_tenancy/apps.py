@@ -21,8 +21,10 @@ class TenancyConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_tenancy import checks as tenancy_checks
+        from dovetail_tenancy import guard
         from dovetail_tenancy.commands import open_unscoped_command
 
         checks.register(tenancy_checks.check_settings)
         checks.register(tenancy_checks.check_models, checks.Tags.models)
+        guard.install()
         open_unscoped_command()

@@ -9,6 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.fields import SettingForeignKey, uuid7
+from dovetail_tenancy.fields import OwnerForeignKey
 
 
 class AbstractOrganization(models.Model):
@@ -21,14 +22,8 @@ class AbstractOrganization(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(_("name"), max_length=200)
     slug = models.SlugField(_("slug"), max_length=100, unique=True)
-    owner = SettingForeignKey(
-        setting="AUTH_USER_MODEL",
-        inherited=True,
-        verbose_name=_("owner"),
-        # Not CASCADE: deleting a person must not delete a company. `services.delete_user` decides what becomes of it.
-        on_delete=models.PROTECT,
-        related_name="+",
-    )
+    # Deleting a person never deletes a company: another owner becomes the contact, or the deletion is refused.
+    owner = OwnerForeignKey(verbose_name=_("owner"), related_name="+")
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 

@@ -1,15 +1,21 @@
 """The domain events of this package (see ``dovetail_core.events``).
 
-======================  ============  =========================================================
-name                    target        data
-======================  ============  =========================================================
-organization.created    organization
-organization.updated    organization  ``fields``: names of the fields that were written
-organization.deleted    organization  as it was; its row is gone, ``organization_id`` is its key
-member.added            membership    ``user_id``, ``role``
-member.role_changed     membership    ``user_id``, ``role``, ``previous_role``
-member.removed          membership    as it was; ``user_id``, ``role``
-======================  ============  =========================================================
+==================================  ============  ===============================================================
+name                                target        data
+==================================  ============  ===============================================================
+organization.created                organization
+organization.updated                organization  ``fields``: names of the fields that were written
+organization.deleted                organization  as it was; its row is gone, ``organization_id`` is its key
+organization.ownership_transferred  organization  ``user_id`` of the owner it was handed to
+member.added                        membership    ``user_id``, ``role``
+member.role_changed                 membership    ``user_id``, ``role``, ``previous_role``
+member.removed                      membership    as it was; ``user_id``, ``role``; actor: who leaves is the same
+invitation.created                  invitation    ``role``
+invitation.resent                   invitation    ``role``
+invitation.accepted                 invitation    ``role``, ``user_id``; the address is proven to be that user's
+invitation.declined                 invitation    ``role``
+invitation.revoked                  invitation    ``role``
+==================================  ============  ===============================================================
 
 Deleting an organization removes its members without an event for each.
 """
@@ -23,9 +29,15 @@ from dovetail_core import events
 ORGANIZATION_CREATED: Final = "organization.created"
 ORGANIZATION_UPDATED: Final = "organization.updated"
 ORGANIZATION_DELETED: Final = "organization.deleted"
+OWNERSHIP_TRANSFERRED: Final = "organization.ownership_transferred"
 MEMBER_ADDED: Final = "member.added"
 MEMBER_ROLE_CHANGED: Final = "member.role_changed"
 MEMBER_REMOVED: Final = "member.removed"
+INVITATION_CREATED: Final = "invitation.created"
+INVITATION_RESENT: Final = "invitation.resent"
+INVITATION_ACCEPTED: Final = "invitation.accepted"
+INVITATION_DECLINED: Final = "invitation.declined"
+INVITATION_REVOKED: Final = "invitation.revoked"
 
 
 def emit_organization(name: str, organization: Any, *, actor: Any, using: str, **data: Any) -> None:
@@ -39,5 +51,17 @@ def emit_member(name: str, membership: Any, *, actor: Any, using: str, **data: A
         organization_id=membership.organization_id,
         target=membership,
         data={"user_id": str(membership.user_id), "role": membership.role, **data},
+        using=using,
+    )
+
+
+def emit_invitation(name: str, invitation: Any, *, actor: Any, using: str, **data: Any) -> None:
+    # Without the address: events are logged, and an address is personal data of somebody who has no account here.
+    events.emit(
+        name,
+        actor=actor,
+        organization_id=invitation.organization_id,
+        target=invitation,
+        data={"role": invitation.role, **data},
         using=using,
     )

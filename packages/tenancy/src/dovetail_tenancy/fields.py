@@ -75,6 +75,49 @@ def organization_column(model: type[models.Model]) -> Any:
     return field if isinstance(field, OrganizationForeignKey) else None
 
 
+class _HandedOver:
+    """An ``on_delete`` that leaves the contact to the guard, which finds another or refuses; ``PROTECT`` in migrations.
+
+    Only Django's admin is told while it collects, because there a protected object is a page and not an exception.
+    """
+
+    lazy_sub_objs = True
+    __name__ = "PROTECT"
+
+    def __call__(self, collector: Collector, field: Any, sub_objs: Any, using: str | None) -> None:
+        if not hasattr(collector, "protected"):
+            return
+        from dovetail_tenancy.owners import active_members
+
+        leaving = [user.pk for user in collector.data.get(field.remote_field.model, ())]
+        kept = [
+            organization
+            for organization in sub_objs
+            if not active_members(organization.pk, "owner", using=using or "default").exclude(user__in=leaving).exists()
+        ]
+        if kept:
+            raise models.ProtectedError("The last owner of an organization stays.", set(kept))
+
+    def __eq__(self, other: object) -> bool:
+        return other is models.PROTECT or isinstance(other, _HandedOver)
+
+    def __hash__(self) -> int:
+        return hash(models.PROTECT)
+
+
+class OwnerForeignKey(SettingForeignKey):
+    """The contact of an organization, one of its owners: never left without one when a user is deleted."""
+
+    def __init__(self, to: Any = None, on_delete: Any = None, **kwargs: Any) -> None:
+        kwargs = {"setting": "AUTH_USER_MODEL", "inherited": True, **kwargs}
+        super().__init__(to, on_delete=_HandedOver(), **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs["on_delete"] = models.PROTECT
+        return name, path, args, kwargs
+
+
 class OrganizationForeignKey(SettingForeignKey):
     """The organization that owns a row. Joins from the organization to the rows see the active one's only."""
 

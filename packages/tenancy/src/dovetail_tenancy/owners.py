@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
-from django.db import connections
+from django.db import connections, router
 from django.db.models import F, Field, ForeignKey, Model, QuerySet
 
 from dovetail_tenancy import get_membership_model, get_organization_model
@@ -20,6 +21,11 @@ def field(model: type[Model], name: str) -> Field[Any, Any] | None:
     except FieldDoesNotExist:
         return None
     return found if isinstance(found, Field) and found.concrete else None
+
+
+def database(instance: Any) -> str:
+    # Not type(): the instance may be a lazy object that stands for it.
+    return router.db_for_write(instance.__class__, instance=instance)
 
 
 def has_owner(organization_model: type[Model]) -> bool:
@@ -59,6 +65,32 @@ def one_row(rows: QuerySet[Model]) -> Any:
         return rows.get()
     except ObjectDoesNotExist:
         raise Gone(str(rows.model._meta.verbose_name)) from None
+
+
+def lock_membership(membership: Any, *, using: str) -> tuple[Any, Any]:
+    """The membership's organization, locked, and the membership as it is under that lock."""
+    organization = lock_organization(membership.organization_id, using=using)
+    return organization, one_row(get_membership_model()._base_manager.using(using).filter(pk=membership.pk))
+
+
+def memberships_of(user: Any, *, using: str) -> list[Any]:
+    rows = get_membership_model()._base_manager.using(using).filter(user=user.pk)
+    # In one order for everybody: two transactions that lock the same organizations do not wait for each other.
+    return list(rows.order_by("organization_id"))
+
+
+def lock_organizations_of(user: Any, *, using: str) -> dict[Any, Any]:
+    """The organizations the user is a member of by their keys, all locked, and the user's row with them."""
+    locked: dict[Any, Any] = {}
+    for lock_the_user in (True, False):
+        for membership in memberships_of(user, using=using):
+            if (key := membership.organization_id) not in locked:
+                with contextlib.suppress(Gone):
+                    locked[key] = lock_organization(key, using=using)
+        # Organizations first, as everywhere; the second round is for what the user joined meanwhile.
+        if lock_the_user:
+            lock_user(user, using=using)
+    return locked
 
 
 def active_members(organization_id: Any, role: str, *, using: str) -> QuerySet[Model]:

@@ -18,6 +18,7 @@ PERMISSIONS: Final = (
     "organization.view",
     "organization.update",
     "organization.delete",
+    "organization.transfer",
     "members.view",
     "members.invite",
     "members.change_role",

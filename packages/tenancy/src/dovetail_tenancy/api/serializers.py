@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.exceptions import UnknownRole
+from dovetail_tenancy.keys import parse_key
 from dovetail_tenancy.owners import field, user_model
 from dovetail_tenancy.roles import declared_roles
 
@@ -60,3 +62,26 @@ class MemberSerializer(serializers.ModelSerializer[Any]):
         if role not in declared_roles():
             raise serializers.ValidationError(str(UnknownRole(role, declared_roles())), code=UnknownRole.code)
         return role
+
+
+class MemberKeyField(serializers.Field[Any, Any, Any, Any]):
+    """A membership of the organization in the context, named by its ``id``."""
+
+    default_error_messages = {"does_not_exist": _("No member of this organization has this id.")}
+
+    def to_internal_value(self, data: Any) -> Any:
+        members = Membership._default_manager.filter(organization=self.context["organization"].pk)
+        try:
+            found = members.select_related("user").filter(pk=parse_key(Membership, data)).first()
+        except (TypeError, ValueError):
+            found = None
+        if found is None:
+            self.fail("does_not_exist")
+        return found
+
+    def to_representation(self, value: Any) -> Any:
+        return value.pk
+
+
+class TransferSerializer(serializers.Serializer[Any]):
+    member = MemberKeyField(help_text="The `id` of the member who becomes the owner.")

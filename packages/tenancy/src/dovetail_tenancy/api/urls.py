@@ -23,6 +23,16 @@ urlpatterns = [
         name="organization-detail",
     ),
     path(
+        f"organizations/<str:organization_id>/transfer-ownership{_slash}",
+        OrganizationViewSet.as_view({"post": "transfer_ownership"}),
+        name="organization-transfer-ownership",
+    ),
+    path(
+        f"organizations/<str:organization_id>/leave{_slash}",
+        OrganizationViewSet.as_view({"post": "leave"}),
+        name="organization-leave",
+    ),
+    path(
         f"organizations/<str:organization_id>/members{_slash}",
         MemberViewSet.as_view({"get": "list"}),
         name="member-list",

@@ -17,12 +17,13 @@ from rest_framework.viewsets import GenericViewSet
 
 from dovetail_tenancy import get_membership_model, get_organization_model, services
 from dovetail_tenancy.api.permissions import HasOrganizationPermission, organization_credential
-from dovetail_tenancy.api.serializers import MemberSerializer, OrganizationSerializer
+from dovetail_tenancy.api.serializers import MemberSerializer, OrganizationSerializer, TransferSerializer
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import (
     AlreadyMember,
     Gone,
     LastOwner,
+    OwnerCannotSignIn,
     RoleNotAllowed,
     SlugTaken,
     TenancyError,
@@ -34,6 +35,7 @@ from dovetail_tenancy.roles import OWNER, is_person
 _STATUS = {
     LastOwner: status.HTTP_409_CONFLICT,
     AlreadyMember: status.HTTP_409_CONFLICT,
+    OwnerCannotSignIn: status.HTTP_409_CONFLICT,
     SlugTaken: status.HTTP_409_CONFLICT,
     RoleNotAllowed: status.HTTP_403_FORBIDDEN,
     Gone: status.HTTP_404_NOT_FOUND,
@@ -80,6 +82,8 @@ def row_or_404(rows: QuerySet[Any], key: str) -> Any:
 
 class OrganizationView(GenericViewSet[Any]):
     permissions: ClassVar[dict[str | None, str]]
+    #: Actions that every member may do, whatever the role permits.
+    open_to_members: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
@@ -95,7 +99,7 @@ class OrganizationView(GenericViewSet[Any]):
 
     def get_permissions(self) -> Sequence[BasePermission]:
         required: list[BasePermission] = [IsAuthenticated()]
-        if "organization_id" in self.kwargs:
+        if "organization_id" in self.kwargs and self.action not in self.open_to_members:
             required.append(HasOrganizationPermission(self.permissions.get(self.action, "organization.view")))
         return required
 
@@ -122,8 +126,10 @@ class OrganizationViewSet(OrganizationView):
         "retrieve": "organization.view",
         "partial_update": "organization.update",
         "destroy": "organization.delete",
+        "transfer_ownership": "organization.transfer",
     }
-    contract = {"idempotency": "optional", "codes": (LastOwner.code, SlugTaken.code)}
+    open_to_members = frozenset({"leave"})
+    contract = {"idempotency": "optional", "codes": (LastOwner.code, OwnerCannotSignIn.code, SlugTaken.code)}
 
     def get_queryset(self) -> QuerySet[Any]:
         return visible_organizations(self.request)
@@ -158,6 +164,22 @@ class OrganizationViewSet(OrganizationView):
 
     def destroy(self, request: Request, organization_id: str) -> Response:
         services.delete_organization(organization=self.organization, actor=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def transfer_ownership(self, request: Request, organization_id: str) -> Response:
+        serializer = TransferSerializer(data=request.data, context={"organization": self.organization})
+        serializer.is_valid(raise_exception=True)
+        heir = serializer.validated_data["member"].user
+        services.transfer_ownership(organization=self.organization, to=heir, actor=request.user)
+        # Anew: the contact and the caller's own role have changed.
+        organization = row_or_404(visible_organizations(request), organization_id)
+        return Response(OrganizationSerializer(organization).data)
+
+    def leave(self, request: Request, organization_id: str) -> Response:
+        # No permission of a role is needed to go; but it is for the person, not for a key that acts in their name.
+        if not is_person(request.user) or organization_credential(request) is not None:
+            raise PermissionDenied("Only a signed-in person leaves an organization.")
+        services.leave_organization(organization=self.organization, user=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -1,0 +1,31 @@
+"""Every rule that writes organizations, memberships and invitations.
+
+Each function is atomic on the database that the organization lives on. ``actor`` is the user whose own role bounds the
+change and who stands in the event; without one the system acts, unbounded. What is forbidden raises a
+``dovetail_tenancy.exceptions.TenancyError`` and changes nothing.
+"""
+
+from __future__ import annotations
+
+from dovetail_tenancy.services.accounts import deactivate_user, delete_user
+from dovetail_tenancy.services.members import (
+    add_member,
+    change_role,
+    leave_organization,
+    remove_member,
+    transfer_ownership,
+)
+from dovetail_tenancy.services.organizations import create_organization, delete_organization, update_organization
+
+__all__ = [
+    "add_member",
+    "change_role",
+    "create_organization",
+    "deactivate_user",
+    "delete_organization",
+    "delete_user",
+    "leave_organization",
+    "remove_member",
+    "transfer_ownership",
+    "update_organization",
+]

@@ -1,0 +1,149 @@
+"""Handing an organization over, and leaving it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import override_settings
+
+from dovetail_core.events import Event, domain_event
+from dovetail_tenancy import get_membership_model, services
+from dovetail_tenancy.exceptions import Gone, LastOwner, OwnerCannotSignIn, RoleNotAllowed
+from tests.tenancy.factories import client_of, make_organization, make_user, membership_of
+
+pytestmark = pytest.mark.django_db
+
+Membership = get_membership_model()
+
+
+def path(organization: Any, action: str) -> str:
+    return f"/api/organizations/{organization.pk}/{action}"
+
+
+def role(user: Any, organization: Any) -> str:
+    return str(membership_of(user, organization).role)
+
+
+def test_an_organization_is_handed_over() -> None:
+    ada, bo = make_user(), make_user()
+    organization, seen = make_organization(owner=ada, member=bo), []
+
+    def record(event: Event, **kwargs: Any) -> None:
+        seen.append((event.name, event.actor))
+
+    domain_event.connect(record)
+    try:
+        heir = services.transfer_ownership(organization=organization, to=bo, actor=ada)
+    finally:
+        domain_event.disconnect(record)
+    organization.refresh_from_db()
+    assert (organization.owner, heir.role) == (bo, "owner")
+    assert (role(ada, organization), role(bo, organization)) == ("admin", "owner")
+    assert seen == [
+        ("member.role_changed", ada), ("member.role_changed", ada), ("organization.ownership_transferred", ada),
+    ]  # fmt: skip
+
+
+def test_other_owners_stay_owners_and_the_system_hands_over_for_the_contact() -> None:
+    ada, bo, cy = make_user(), make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    services.add_member(organization=organization, user=cy, role="owner")
+    services.transfer_ownership(organization=organization, to=bo)
+    assert [role(user, organization) for user in (ada, bo, cy)] == ["admin", "owner", "owner"]
+
+
+def test_an_owner_makes_themselves_the_contact() -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada)
+    services.add_member(organization=organization, user=bo, role="owner")
+    services.transfer_ownership(organization=organization, to=bo, actor=bo)
+    organization.refresh_from_db()
+    assert (organization.owner, role(ada, organization), role(bo, organization)) == (bo, "owner", "owner")
+
+
+@override_settings(TENANCY_ROLES={"owner": []})
+def test_where_no_other_role_is_declared_both_are_owners() -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada)
+    services.add_member(organization=organization, user=bo, role="owner")
+    services.transfer_ownership(organization=organization, to=bo, actor=ada)
+    assert role(ada, organization) == "owner"
+
+
+def test_what_is_not_handed_over() -> None:
+    ada, admin, gone = make_user(), make_user(), make_user()
+    organization = make_organization(owner=ada, admin=admin, member=gone)
+    with pytest.raises(RoleNotAllowed):
+        services.transfer_ownership(organization=organization, to=admin, actor=admin)
+    with pytest.raises(Gone):
+        services.transfer_ownership(organization=organization, to=make_user(), actor=ada)
+    # The instance in hand says active; the row does not.
+    get_user_model()._default_manager.filter(pk=gone.pk).update(is_active=False)
+    with pytest.raises(OwnerCannotSignIn):
+        services.transfer_ownership(organization=organization, to=gone, actor=ada)
+    organization.refresh_from_db()
+    assert (organization.owner, role(ada, organization)) == (ada, "owner")
+
+
+def test_a_member_leaves_and_the_last_owner_does_not() -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    services.leave_organization(organization=organization, user=bo)
+    with pytest.raises(Gone):
+        services.leave_organization(organization=organization, user=bo)
+    with pytest.raises(LastOwner):
+        services.leave_organization(organization=organization, user=ada)
+    assert Membership._default_manager.get().user == ada
+
+
+def test_over_rest_an_organization_is_handed_over() -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    body = {"member": str(membership_of(bo, organization).pk)}
+    refused = client_of(bo).post(path(organization, "transfer-ownership"), body, format="json")
+    assert refused.status_code == 403
+    answer = client_of(ada).post(path(organization, "transfer-ownership"), body, format="json")
+    assert (answer.status_code, answer.json()["owner"], answer.json()["role"]) == (200, bo.pk, "admin")
+
+
+@pytest.mark.parametrize("member", [None, "", "x", 7, [], {}, "a\0b", "01a20752-286b-7e33-be29-0fe5408e5556", "other"])
+def test_over_rest_a_member_must_be_one_of_the_organization(member: Any) -> None:
+    ada, bo = make_user(), make_user()
+    organization, other = make_organization(owner=ada), make_organization(owner=bo)
+    member = str(membership_of(bo, other).pk) if member == "other" else member
+    answer = client_of(ada).post(path(organization, "transfer-ownership"), {"member": member}, format="json")
+    assert (answer.status_code, list(answer.json())) == (400, ["member"])
+
+
+def test_over_rest_nobody_is_made_owner_who_cannot_sign_in() -> None:
+    ada, bo = make_user(), make_user(is_active=False)
+    organization = make_organization(owner=ada, member=bo)
+    body = {"member": str(membership_of(bo, organization).pk)}
+    answer = client_of(ada).post(path(organization, "transfer-ownership"), body, format="json")
+    assert (answer.status_code, answer.data["detail"].code) == (409, "owner_inactive")
+
+
+@override_settings(TENANCY_ROLES={"owner": [], "member": []})
+def test_over_rest_whoever_belongs_may_leave() -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    assert client_of(make_user()).post(path(organization, "leave")).status_code == 404
+    assert client_of(bo).post(path(organization, "leave")).status_code == 204
+    assert client_of(bo).post(path(organization, "leave")).status_code == 404
+    last = client_of(ada).post(path(organization, "leave"))
+    assert (last.status_code, last.data["detail"].code) == (409, "last_owner")
+
+
+class Key:
+    def __init__(self, organization_id: Any) -> None:
+        self.organization_id = organization_id
+        self.scopes = ["members:*", "organization:*"]
+
+
+def test_a_credential_of_the_organization_does_not_leave_for_its_person() -> None:
+    bo = make_user()
+    organization = make_organization(member=bo)
+    assert client_of(bo, auth=Key(organization.pk)).post(path(organization, "leave")).status_code == 403
+    assert role(bo, organization) == "member"
