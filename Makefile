@@ -26,7 +26,7 @@ types: $(READY) ## mypy, strict
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group types && $(BIN)/mypy
 
 build: $(READY) ## wheel and sdist of every package in dist/
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --group build && $(BIN)/hatch build --all --clean
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group build && rm -rf dist && $(BIN)/hatch build --all
 
 ci: ## everything the project promises, on every supported Python; needs PostgreSQL, MariaDB, Redis and RabbitMQ
 	.ci/run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +20,12 @@ def of_step(reports: Path, status: int) -> Count:
             total += count(report)
         except ParseError:
             total += Count(failed=1)
+    for result in reports.glob("tox.json"):
+        for name, environment in json.loads(result.read_text())["testenvs"].items():
+            # An environment that did not come to its tests has no report to say so.
+            if not environment.get("result", {}).get("success", True) and not any((reports / name).glob("*.xml")):
+                print(f"failed before its tests: {name}")
+                total += Count(failed=1)
     if status and not total.failed:
         total += Count(failed=1)
     return total if total != Count() else Count(passed=1)

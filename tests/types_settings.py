@@ -1,17 +1,16 @@
-"""What the type checker boots to learn the models."""
+"""What the type checker boots to learn the models and the settings: the example project, as it is without a ``.env``."""
 
 from __future__ import annotations
 
-SECRET_KEY = "a key for the type checker only"
-USE_TZ = True
-AUTH_USER_MODEL = "dovetail_identity.User"
-INSTALLED_APPS = [
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.messages",
-    "django.contrib.sessions",
-    "rest_framework",
-    "dovetail_identity",
-    "dovetail_tenancy",
-]
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "example_project"))
+os.environ |= {
+    "DJANGO_ENV_FILE": os.devnull,
+    "DJANGO_DEBUG": "false",
+    "DJANGO_SECRET_KEY": "the type checker's own " * 3,
+}
+
+from example_project.settings import *  # noqa: E402, F403  # the path and the environment come first

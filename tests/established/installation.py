@@ -31,6 +31,19 @@ for statement in statements:
 connection.close()
 """
 
+# To start Python and Django is most of what a management command costs.
+STEPS = """
+import runpy, sys
+import django
+from django.core.management import execute_from_command_line
+for step in sys.argv[1:]:
+    if step.endswith(".py"):
+        django.setup()
+        runpy.run_path(step)
+    else:
+        execute_from_command_line(["manage.py", *step.split()])
+"""
+
 
 class Installation:
     def __init__(self, folder: Path, interpreter: Path, django: str, database_server: str | None) -> None:
@@ -47,18 +60,14 @@ class Installation:
     def pip(self, command: str, *arguments: object) -> str:
         return run([UV, "pip", command, "--quiet", "--python", self.python, *arguments])
 
-    def manage(self, *arguments: str) -> str:
-        return run([self.python, "-B", "-W", "error", "manage.py", *arguments], self.project, self._environment())
-
-    def call(self, script: str) -> str:
-        """Run one of the scripts in ``calls/`` in the project. Raises ``AssertionError`` with what it printed."""
-        path = Path(__file__).parent / "calls" / f"{script}.py"
-        code = "import django, runpy, sys; django.setup(); runpy.run_path(sys.argv[1])"
-        return run([self.python, "-B", "-W", "error", "-c", code, path], self.project, self._environment())
+    def run(self, *steps: str) -> str:
+        """Management commands, and scripts of ``calls/`` by their name, one after the other in one process."""
+        folder = Path(__file__).parent / "calls"
+        paths = [str(path) if (path := folder / f"{step}.py").exists() else step for step in steps]
+        return run([self.python, "-B", "-W", "error", "-c", STEPS, *paths], self.project, self._environment())
 
     def tables(self) -> set[str]:
-        code = "from django.db import connection as c; print(*c.introspection.table_names(), sep='\\n')"
-        return set(self.manage("shell", "-v0", "-c", code).split())
+        return set(self.run("tables").split())
 
     def make_databases(self) -> None:
         self._on_server("CREATE DATABASE {}")

@@ -53,6 +53,10 @@ CELLS = [(django, packages, None) for django in PYTHONS for packages in SETS] + 
     ("6.1", SETS[-1], "MARIADB_SERVER"),
 ]
 
+CHECK = "check --fail-level WARNING"
+MIGRATE = ["migrate --database default", "migrate --database archive"]
+DRIFT = "makemigrations --check --dry-run"
+
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
@@ -94,41 +98,22 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     if server is not None and server not in os.environ:
         pytest.skip(f"{server} names no server, such as postgres://postgres@127.0.0.1:5432")
     project = install(django, os.environ[server] if server else None)
-    _migrate(project)
-    project.call("before")
+    project.run(*MIGRATE, "before")
     tables = project.tables()
 
     project.pip("install", *(wheels[name] for name in ("core", *packages)))
     for module, parts in (("with_packages.py", SETTINGS), ("with_packages_urls.py", URLS)):
         (project.project / module).write_text("".join(parts[name] for name in ("", *packages)))
     project.settings = "with_packages"
-    project.manage("check", "--fail-level", "WARNING")
-    _migrate(project)
-    project.manage("makemigrations", "--check", "--dry-run")
+    both = ["both"] if len(packages) > 1 else []
+    # The project's own tests know nothing of the packages.
+    project.run(CHECK, *MIGRATE, DRIFT, "session", *packages, *both, "test")
     added = project.tables() - tables
     assert {table for table in added if not table.startswith("dovetail_")} == set()
     assert added.isdisjoint({"dovetail_identity_user", "dovetail_tenancy_organization"})
-    project.call("session")
-    for package in packages:
-        project.call(package)
-    if len(packages) > 1:
-        project.call("both")
-    # The project's own tests, which know nothing of the packages.
-    project.manage("test")
 
-    for package in reversed(packages):
-        project.manage("migrate", f"dovetail_{package}", "zero")
+    project.run(*(f"migrate dovetail_{package} zero" for package in reversed(packages)))
     project.settings = "established.settings"
     project.pip("uninstall", *(f"dovetail-{name}" for name in ("core", *packages)))
     assert project.tables() == tables
-    project.manage("check", "--fail-level", "WARNING")
-    for database in ("default", "archive"):
-        project.manage("migrate", "--check", "--database", database)
-    project.manage("makemigrations", "--check", "--dry-run")
-    project.call("session")
-    project.manage("test")
-
-
-def _migrate(project: Installation) -> None:
-    for database in ("default", "archive"):
-        project.manage("migrate", "--database", database)
+    project.run(CHECK, *(f"{migrate} --check" for migrate in MIGRATE), DRIFT, "session", "test")
