@@ -1,4 +1,4 @@
-"""What the type checker boots to learn the models and the settings: the example project, as it is without a ``.env``."""
+"""What the type checker boots to learn models and settings: the example project as it is without a ``.env``."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ os.environ |= {
     "DJANGO_SECRET_KEY": "the type checker's own " * 3,
 }
 
-from example_project.settings import *  # noqa: E402, F403  # the path and the environment come first
+from example_project.settings import *  # noqa: F403  # the path and the environment come first
