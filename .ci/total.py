@@ -11,7 +11,6 @@ from xml.etree.ElementTree import ParseError
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tests.__main__ import Count, count
 
-
 NOTHING_SKIPPED = {"services-composed"}
 
 
