@@ -130,7 +130,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 
 # Every command that deletes what has run out; a test holds the list against the commands that are installed.
-PURGE_COMMANDS = ["clearsessions"]
+PURGE_COMMANDS = ["clearsessions", "purge_sessions"]
 CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
     **{
@@ -164,6 +164,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+
+IDENTITY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),

@@ -14,6 +14,8 @@ from django.db import close_old_connections
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from dovetail_identity.models import Session
+from dovetail_identity.services import issue_tokens
 from dovetail_tenancy import get_membership_model, get_organization_model
 from tests.composed import factories
 
@@ -51,7 +53,9 @@ def known() -> dict[str, str]:
     """Keys of one organization's things, by the name that the schema has for each in its paths."""
     organization = factories.organization()
     invoice = factories.invoice(organization)
+    issue_tokens(organization.owner, request=None)
     return {
+        "session_id": str(Session.objects.get().pk),
         "organization_id": str(organization.pk),
         "membership_id": str(get_membership_model().objects.get(organization=organization).pk),
         "/api/v1/customers/{id}": str(invoice.customer_id),

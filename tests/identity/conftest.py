@@ -9,8 +9,10 @@ from rest_framework.test import APIClient
 from dovetail_core.events import Event, domain_event
 from tests.identity.hashers import CountingHasher
 
-# Another project, with its own users: test_own_user_projects.py runs it in a process of its own.
-collect_ignore = ["own_user_project"] if os.environ["DJANGO_SETTINGS_MODULE"] == "tests.identity.settings" else []
+# test_own_user_projects.py and test_parallel.py run them in processes of their own.
+collect_ignore = ["own_user_project", "parallel"]
+if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.identity.settings":
+    collect_ignore.clear()
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.test import Client
 
 from dovetail_identity.admin import UserAdmin
-from dovetail_identity.models import User
+from dovetail_identity.models import Session, User
+from dovetail_identity.services import issue_tokens
 from tests.identity.factories import PASSWORD, make_user
 
 pytestmark = pytest.mark.django_db
@@ -69,3 +71,48 @@ def test_the_list_is_in_order_of_addresses(staff: Client) -> None:
     make_user(email="a@example.com")
     emails = [user.email for user in staff.get(URL).context["cl"].queryset]
     assert emails == ["a@example.com", "b@example.com", "root@example.com"]
+
+
+SESSIONS = "/admin/dovetail_identity/session/"
+
+
+def test_staff_see_sessions_and_change_none(staff: Client, django_assert_max_num_queries: Any) -> None:
+    for _ in range(5):
+        issue_tokens(make_user(), request=None)
+    session = Session.objects.all()[0]
+    with django_assert_max_num_queries(8):
+        page = staff.get(f"{SESSIONS}?q=person").content.decode()
+    assert page.count('class="action-select"') == 5
+    assert "delete_selected" not in page
+    assert staff.get(f"{SESSIONS}add/").status_code == 403
+    assert staff.get(f"{SESSIONS}{session.pk}/change/").status_code == 200
+    assert staff.post(f"{SESSIONS}{session.pk}/change/", {"device": "x"}).status_code == 403
+
+
+def test_staff_end_sessions(staff: Client) -> None:
+    for _ in range(2):
+        issue_tokens(make_user(), request=None)
+    chosen = Session.objects.all()[0]
+    answer = staff.post(SESSIONS, {"action": "revoke", "_selected_action": [chosen.pk]}, follow=True)
+    assert "1 sessions were ended." in answer.content.decode()
+    assert Session.objects.exclude(revoked_at=None).get() == chosen
+
+
+def test_staff_who_only_look_end_none(staff: Client) -> None:
+    issue_tokens(make_user(), request=None)
+    viewer = make_user(is_staff=True)
+    viewer.user_permissions.add(
+        Permission.objects.get(content_type__app_label="dovetail_identity", codename="view_session")
+    )
+    client = Client()
+    client.force_login(viewer)
+    assert client.get(SESSIONS).status_code == 200
+    client.post(SESSIONS, {"action": "revoke", "_selected_action": [Session.objects.get().pk]})
+    assert Session.objects.get().revoked_at is None
+
+
+def test_staff_delete_an_account_that_has_sessions(staff: Client) -> None:
+    user = make_user()
+    issue_tokens(user, request=None)
+    assert staff.post(f"{URL}{user.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert not Session.objects.exists()

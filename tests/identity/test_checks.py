@@ -133,3 +133,15 @@ def test_w003_only_in_deployment_a_signing_key_that_is_the_secret_key(monkeypatc
         assert _found(deploy=True) == []
     monkeypatch.setattr(api_settings, "ALGORITHM", "RS256")
     assert _found(deploy=True) == []
+
+
+@pytest.mark.parametrize("name", ["ROTATE_REFRESH_TOKENS", "BLACKLIST_AFTER_ROTATION"])
+def test_i002_only_in_deployment_rotation_that_has_no_effect(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, name: str
+) -> None:
+    settings.SECRET_KEY = "another"
+    monkeypatch.setattr(api_settings, name, True)
+    message = next(message for message in _found(deploy=True) if message.id == "dovetail_identity.I002")
+    assert name in message.msg
+    assert name in str(message.hint)
+    assert "dovetail_identity.I002" not in [message.id for message in _found()]

@@ -32,8 +32,8 @@ def test_every_name_in_it_exists() -> None:
 
 
 def test_it_names_every_event() -> None:
-    names = {value for name, value in vars(events).items() if name.startswith("USER_")}
-    assert names == set(re.findall(r"`(user\.\w+)`", README))
+    names = {value for name, value in vars(events).items() if name.startswith(("USER_", "SESSION_"))}
+    assert names == set(re.findall(r"`((?:user|session)\.\w+)`", README))
     assert all(name in str(events.__doc__) for name in names)
 
 

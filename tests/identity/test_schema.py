@@ -10,12 +10,14 @@ from drf_spectacular.drainage import GENERATOR_STATS
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.validation import validate_schema
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 
 @pytest.fixture
 def schema(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(APIView, "schema", AutoSchema())
+    monkeypatch.setattr(api_settings, "DEFAULT_SCHEMA_CLASS", AutoSchema)
     GENERATOR_STATS.reset()
     schema: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
     assert not GENERATOR_STATS

@@ -11,7 +11,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from dovetail_core.events import Event, domain_event
 from dovetail_identity import services
-from dovetail_identity.models import User
+from dovetail_identity.models import Session, User
 from tests.identity.factories import PASSWORD, make_user
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,9 @@ def test_every_way_of_signing_in_says_how(events: list[Event]) -> None:
     request = RequestFactory().get("/", REMOTE_ADDR="2001:db8::1")
     tokens = services.issue_tokens(make_user(), request=request, amr=("otp", "mfa"))
     assert AccessToken(tokens["access"])["amr"] == ["otp", "mfa"]
-    assert events[0].data == {"amr": ["otp", "mfa"], "network": "2001:db8::/64"}
+    session = Session.objects.get()
+    assert events[0].data == {"session_id": str(session.pk), "amr": ["otp", "mfa"], "network": "2001:db8::/64"}
+    assert session.address == "2001:db8::1"
 
 
 def test_outside_a_request_there_is_no_network(events: list[Event]) -> None:

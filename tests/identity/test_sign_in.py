@@ -14,6 +14,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from dovetail_core.events import Event
 from dovetail_identity.api import views
+from dovetail_identity.models import Session
 from tests.identity.factories import PASSWORD, make_user
 from tests.identity.hashers import CountingHasher
 
@@ -145,16 +146,17 @@ def test_what_is_sent_as_credentials_otherwise_is_not_looked_at(client: APIClien
     assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
 
 
-def test_a_sign_in_is_two_statements_where_it_notes_the_time(
+def test_a_sign_in_is_three_statements_and_one_more_where_it_notes_the_time(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = make_user(email="ada@example.com")
-    with django_assert_num_queries(3):  # the user; a savepoint and its release, because the test is a transaction
+    # The user, the known devices, the session; a savepoint and its release, because the test is a transaction.
+    with django_assert_num_queries(5):
         assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
     user.refresh_from_db()
     assert user.last_login is None
     monkeypatch.setattr(api_settings, "UPDATE_LAST_LOGIN", True)
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(6):
         assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
     user.refresh_from_db()
     assert user.last_login is not None
@@ -165,7 +167,8 @@ def test_signing_in_is_an_event(client: APIClient, events: list[Event]) -> None:
     client.post(URL, {"email": "ada@example.com", "password": PASSWORD})
     (event,) = events
     assert (event.name, event.actor, event.target) == ("user.signed_in", user, user)
-    assert event.data == {"amr": ["pwd"], "network": "127.0.0.1/32"}
+    session = Session.objects.get()
+    assert event.data == {"session_id": str(session.pk), "amr": ["pwd"], "network": "127.0.0.1/32"}
     assert event.using == "default"
 
 
@@ -202,12 +205,12 @@ def test_a_name_that_several_rows_have_is_treated_as_unknown_and_logged(
 
 
 def test_the_answers_name_their_hooks_and_nothing_of_drf() -> None:
-    for view in (views.TokenObtainView, views.TokenRefreshView, views.TokenVerifyView):
+    for view in (views.TokenObtainView, views.TokenRefreshView, views.TokenVerifyView, views.SignOutView):
         assert view.contract == {"throttle": "sign_in"}
         assert not hasattr(view, "throttle_scope")
 
 
 def test_only_post(client: APIClient) -> None:
-    for path in ("token", "refresh", "verify"):
+    for path in ("token", "refresh", "verify", "logout"):
         assert client.get(f"/api/auth/jwt/{path}/").status_code == 405
         assert client.options(f"/api/auth/jwt/{path}/").status_code == 200

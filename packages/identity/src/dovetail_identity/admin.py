@@ -4,17 +4,21 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
-from django.contrib.auth import forms
+from django.contrib.auth import forms, get_user_model
 from django.db import models
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_identity.models import User
+from dovetail_identity import services
+from dovetail_identity.models import Session, User
 
 if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Session]
     _UserAdmin = auth_admin.UserAdmin[Any]
     _CreationForm = forms.AdminUserCreationForm[Any]
     _ChangeForm = forms.UserChangeForm[Any]
 else:
+    _ModelAdmin = admin.ModelAdmin
     _UserAdmin = auth_admin.UserAdmin
     _CreationForm = forms.AdminUserCreationForm
     _ChangeForm = forms.UserChangeForm
@@ -54,3 +58,36 @@ class UserAdmin(_UserAdmin):
         (_("Important dates"), {"fields": ("last_login", "date_joined", "email_verified_at")}),
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "usable_password", "password1", "password2")}),)
+
+
+@admin.register(Session)
+class SessionAdmin(_ModelAdmin):
+    """Where people are signed in. Nothing can be changed; an action ends sessions."""
+
+    list_display = ("user", "device", "address", "created_at", "last_used_at", "revoked_at", "revoked_reason")
+    list_filter = ("revoked_reason",)
+    list_select_related = ("user",)
+    # Keys are made in the order of time, and have an index.
+    ordering = ("-pk",)
+    actions = ("revoke",)
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return (f"user__{get_user_model().USERNAME_FIELD}",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
+        # Staff who delete an account are asked for each session; the list has its own action, which is an event.
+        return obj is not None and super().has_delete_permission(request, obj)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("dovetail_identity.delete_session")
+
+    @admin.action(description=_("End the selected sessions"), permissions=["revoke"])
+    def revoke(self, request: HttpRequest, sessions: models.QuerySet[Session]) -> None:
+        ended = sum(services.revoke_session(session) for session in sessions.select_related("user"))
+        self.message_user(request, _("%d sessions were ended.") % ended)

@@ -18,6 +18,7 @@ class IdentityConfig(AppConfig):
         checks.register(identity_checks.check_simplejwt, checks.Tags.security)
         checks.register(identity_checks.check_sign_in_email, checks.Tags.models)
         checks.register(identity_checks.check_other_email, checks.Tags.models, deploy=True)
+        checks.register(identity_checks.check_rotation, checks.Tags.security, deploy=True)
         checks.register(identity_checks.check_signing_key, checks.Tags.security, deploy=True)
         if apps.is_installed("drf_spectacular"):
             # It finds extensions only once they are imported.

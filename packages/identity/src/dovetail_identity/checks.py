@@ -37,6 +37,18 @@ def check_simplejwt(**_: Any) -> Iterator[CheckMessage]:
         )
 
 
+# Of deployment only: harmless, and projects that also serve simplejwt's own views mean them for those.
+def check_rotation(**_: Any) -> Iterator[CheckMessage]:
+    names = ("ROTATE_REFRESH_TOKENS", "BLACKLIST_AFTER_ROTATION")
+    given = [name for name in names if getattr(simplejwt.api_settings, name)]
+    if given:
+        yield Info(
+            f"SIMPLE_JWT[{given[0]!r}] does not change how refresh tokens follow one another here: sessions do.",
+            hint=f"Leave {' and '.join(given)} out, unless you serve simplejwt's own views as well.",
+            id="dovetail_identity.I002",
+        )
+
+
 def check_sign_in_email(**_: Any) -> Iterator[CheckMessage]:
     field = _ambiguous_email()
     if field is not None and field.name == get_user_model().USERNAME_FIELD:

@@ -16,6 +16,9 @@ class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_iden
         "What `DELETE /me` calls with the user. An exception that has a `code` refuses, as 409.",
         _callable,
     )
+    PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
+        "dovetail_identity.api.pagination.CursorPagination", "The paginator of the list of sessions."
+    )
 
 
 conf = IdentitySettings()

@@ -1,8 +1,46 @@
 from __future__ import annotations
 
+from datetime import datetime
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dovetail_core.fields import SettingForeignKey, uuid7
 from dovetail_identity.base import AbstractUser
 
 
 class User(AbstractUser):
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"
+
+
+class Session(models.Model):
+    """One sign-in on one device: the refresh tokens that follow one another, and the access tokens made from them.
+
+    ``generation`` is that of the newest refresh token which has been used (0: none yet), ``rotated_at`` when it first
+    was. Its successor is derived from these, so that nothing here signs anybody in.
+    """
+
+    id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
+    user = SettingForeignKey(
+        setting="AUTH_USER_MODEL", on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
+    )
+    generation = models.PositiveIntegerField(_("generation"), default=0)
+    device = models.CharField(_("device"), max_length=100, blank=True)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created at"))
+    last_used_at = models.DateTimeField(_("last used at"))
+    rotated_at = models.DateTimeField(_("rotated at"))
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True)
+    revoked_reason = models.CharField(_("reason"), max_length=32, blank=True)
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+
+    def __str__(self) -> str:
+        return f"{self.device or self.pk}"
+
+    def lives(self, now: datetime) -> bool:
+        return self.revoked_at is None and self.expires_at > now

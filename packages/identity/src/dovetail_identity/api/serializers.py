@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
+from rest_framework_simplejwt.exceptions import TokenError
+
+from dovetail_identity.models import Session
+from dovetail_identity.sessions import session_of
 
 User = get_user_model()
 
@@ -31,6 +36,10 @@ class TokenObtainSerializer(serializers.Serializer[Any]):
 class TokenRefreshSerializer(serializers.Serializer[Any]):
     refresh = serializers.CharField(max_length=_LONGEST_TOKEN)
     access = serializers.CharField(read_only=True)
+
+
+class TokenLogoutSerializer(serializers.Serializer[Any]):
+    refresh = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
 
 
 class TokenVerifySerializer(serializers.Serializer[Any]):
@@ -63,3 +72,23 @@ class UserSerializer(serializers.ModelSerializer[Any]):
         model = User
         fields = tuple(_sources())
         extra_kwargs = {key: _options(key, source) for key, source in _sources().items()}
+
+
+class SessionSerializer(serializers.ModelSerializer[Any]):
+    current = serializers.SerializerMethodField(help_text="Whether this very request belongs to it.")
+
+    class Meta:
+        model = Session
+        fields = ("id", "device", "address", "current", "created_at", "last_used_at", "expires_at")
+        read_only_fields = fields
+
+    def get_current(self, session: Session) -> bool:
+        return session.pk == current_session(self.context["request"])
+
+
+def current_session(request: Any) -> UUID | None:
+    """The session whose access token ``request`` came with; None for Django's sessions and other credentials."""
+    try:
+        return session_of(request.auth)
+    except TokenError:
+        return None

@@ -12,4 +12,5 @@ urlpatterns = [
     path("jwt/token/", views.TokenObtainView.as_view(), name="token-obtain"),
     path("jwt/refresh/", views.TokenRefreshView.as_view(), name="token-refresh"),
     path("jwt/verify/", views.TokenVerifyView.as_view(), name="token-verify"),
+    path("jwt/logout/", views.SignOutView.as_view(), name="token-logout"),
 ]

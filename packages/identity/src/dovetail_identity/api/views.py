@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 from django.contrib.auth import get_user_model
 from django.db import connections, transaction
 from django.db.models import ProtectedError, RestrictedError
-from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException, AuthenticationFailed, ParseError
@@ -17,9 +16,10 @@ from rest_framework.response import Response
 from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPES
 from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 
-from dovetail_identity import services
+from dovetail_identity import services, sessions
 from dovetail_identity.api.permissions import IsPerson
 from dovetail_identity.api.serializers import (
+    TokenLogoutSerializer,
     TokenObtainSerializer,
     TokenRefreshSerializer,
     TokenVerifySerializer,
@@ -35,12 +35,11 @@ def payload(request: Request) -> Any:
         raise ParseError(_("The request body is nested too deeply.")) from error
 
 
-class SignInEndpoint(GenericAPIView[Any]):
-    """Open to everybody, whatever the project's default authentication and permissions are."""
+class AccountEndpoint(GenericAPIView[Any]):
+    """Takes a body, asks a service, answers what it says."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
     contract: ClassVar[Mapping[str, Any]] = {"throttle": "sign_in"}
+    success: ClassVar[int] = status.HTTP_200_OK
 
     def handle_exception(self, exc: Exception) -> Response:
         # What was written about a refused attempt must stay. Under ATOMIC_REQUESTS DRF's handler takes it back.
@@ -50,21 +49,28 @@ class SignInEndpoint(GenericAPIView[Any]):
             transaction.set_rollback(mark, alias)
         return response
 
-    def get_authenticate_header(self, request: Request) -> str:
-        # Without authentication classes DRF has none to show, and turns 401 into 403.
-        return f'{AUTH_HEADER_TYPES[0]} realm="api"'
-
     def post(self, request: Request, **_: Any) -> Response:
         serializer = self.get_serializer(data=payload(request))
         serializer.is_valid(raise_exception=True)
         try:
-            answer = self.answer(serializer.validated_data, request._request)
+            answer = self.answer(serializer.validated_data, request)
         except TokenError as error:
             raise InvalidToken(error.args[0]) from error
-        return Response(answer, headers={"Cache-Control": "no-store"})  # RFC 6749 5.1
+        return Response(answer, self.success, headers={"Cache-Control": "no-store"})  # RFC 6749 5.1
 
-    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any] | None:
         raise NotImplementedError
+
+
+class SignInEndpoint(AccountEndpoint):
+    """Open to everybody, whatever the project's default authentication and permissions are."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def get_authenticate_header(self, request: Request) -> str:
+        # Without authentication classes DRF has none to show, and turns 401 into 403.
+        return f'{AUTH_HEADER_TYPES[0]} realm="api"'
 
 
 class TokenObtainView(SignInEndpoint):
@@ -72,9 +78,9 @@ class TokenObtainView(SignInEndpoint):
 
     serializer_class = TokenObtainSerializer
 
-    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
         username = data[get_user_model().USERNAME_FIELD]
-        tokens = services.sign_in(username=username, password=data["password"], request=request)
+        tokens = services.sign_in(username=username, password=data["password"], request=request._request)
         if tokens is None:
             raise AuthenticationFailed(
                 _("No active account found with the given credentials"), code="no_active_account"
@@ -83,12 +89,12 @@ class TokenObtainView(SignInEndpoint):
 
 
 class TokenRefreshView(SignInEndpoint):
-    """Exchange a refresh token for a new pair."""
+    """Exchange a refresh token for a new access token and the refresh token that follows."""
 
     serializer_class = TokenRefreshSerializer
 
-    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
-        return services.refresh_tokens(data["refresh"], request=request)
+    def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
+        return services.refresh_tokens(data["refresh"], request=request._request)
 
 
 class TokenVerifyView(SignInEndpoint):
@@ -96,9 +102,19 @@ class TokenVerifyView(SignInEndpoint):
 
     serializer_class = TokenVerifySerializer
 
-    def answer(self, data: Mapping[str, Any], request: HttpRequest) -> Mapping[str, Any]:
+    def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
         services.verify_token(data["token"])
         return {}
+
+
+class SignOutView(SignInEndpoint):
+    """End the session of a refresh token, and its access tokens."""
+
+    serializer_class = TokenLogoutSerializer
+    success = status.HTTP_204_NO_CONTENT
+
+    def answer(self, data: Mapping[str, Any], request: Request) -> None:
+        sessions.sign_out(data["refresh"])
 
 
 class DeletionRefused(APIException):
