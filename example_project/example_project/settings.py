@@ -165,7 +165,19 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
+# Pages of the app in front of this API, which mails link to.
+_FRONTEND = "http://localhost:3000" if DEBUG else f"https://{ALLOWED_HOSTS[0].lstrip('.')}" if ALLOWED_HOSTS else ""
+
 IDENTITY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
+IDENTITY_DELETE_USER = "dovetail_tenancy.services.delete_user"
+IDENTITY_REGISTRATION = env.bool("REGISTRATION_ENABLED", default=True)
+IDENTITY_EMAIL_VERIFICATION_URL = env(
+    "EMAIL_VERIFICATION_URL", default=f"{_FRONTEND}/verify-email" if _FRONTEND else ""
+)
+IDENTITY_PASSWORD_RESET_URL = env("PASSWORD_RESET_URL", default=f"{_FRONTEND}/reset-password" if _FRONTEND else "")
+PASSWORD_RESET_TIMEOUT = 3600
+if CELERY_BROKER_URL:
+    IDENTITY_MAIL_DISPATCH = "dovetail_identity.contrib.celery.dispatch"
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),

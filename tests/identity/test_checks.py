@@ -123,6 +123,46 @@ def test_and_a_notice_where_they_do_not(account: Any) -> None:
     assert "treated as unknown" in message.msg
 
 
+@pytest.fixture
+def reset_page(settings: Any) -> None:
+    settings.IDENTITY_PASSWORD_RESET_URL = "https://app.example.com/reset"
+
+
+def test_w004_only_in_deployment_a_reset_that_mails_nothing(settings: Any) -> None:
+    settings.SECRET_KEY = "another"
+    (message,) = _found(deploy=True)
+    assert message.id == "dovetail_identity.W004"
+    assert "IDENTITY_PASSWORD_RESET_URL" in message.msg
+
+
+def test_e005_registration_without_a_page_to_link_to(settings: Any) -> None:
+    settings.IDENTITY_REGISTRATION = True
+    (message,) = _found()
+    assert message.id == "dovetail_identity.E005"
+    settings.IDENTITY_EMAIL_VERIFICATION_URL = "https://app.example.com/verify"
+    assert _found() == []
+
+
+def test_e004_registration_for_a_model_that_needs_more(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.IDENTITY_REGISTRATION = True
+    settings.IDENTITY_EMAIL_VERIFICATION_URL = "https://app.example.com/verify"
+    monkeypatch.setattr("dovetail_identity.models.User.REQUIRED_FIELDS", ["phone_number", "first_name"])
+    (message,) = _found()
+    assert message.id == "dovetail_identity.E004"
+    assert "it needs phone_number." in message.msg
+    settings.IDENTITY_CREATE_USER = "tests.identity.test_me.note_deletion"
+    assert _found() == []
+
+
+@pytest.mark.parametrize("url", ["/reset", "ftp://example.com", "https://", "javascript:x", "https://a/#/x", 7, None])
+def test_e001_a_page_that_no_mail_can_link_to(settings: Any, url: Any) -> None:
+    settings.IDENTITY_PASSWORD_RESET_URL = url
+    (message,) = _found()
+    assert message.id == "dovetail_identity.E001"
+    assert "absolute http:// or https:// address" in message.msg
+
+
+@pytest.mark.usefixtures("reset_page")
 def test_w003_only_in_deployment_a_signing_key_that_is_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
     (message,) = _found(deploy=True)
     assert message.id == "dovetail_identity.W003"

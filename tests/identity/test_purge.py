@@ -28,9 +28,9 @@ def test_what_has_expired_goes_and_the_rest_stays(django_assert_num_queries: Dja
     _sessions(2)
     Session.objects.filter(expires_at__gt=timezone.now()).update(revoked_at=timezone.now())
     out = io.StringIO()
-    with django_assert_num_queries(7):  # three batches, and the look that finds nothing more
+    with django_assert_num_queries(8):  # three batches, and the looks that find nothing more
         call_command("purge_sessions", batch=2, stdout=out)
-    assert out.getvalue() == "Deleted 5 expired sessions.\n"
+    assert out.getvalue() == "Deleted 5 expired sessions and 0 registrations.\n"
     assert Session.objects.count() == 2
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 from django.contrib.auth import get_user_model
 from django.test import Client
 
@@ -35,3 +38,5 @@ assert post("/api/auth/jwt/verify/", token=pair["access"]).status_code == 200
 assert post("/api/auth/jwt/token/", username="miller", password="wrong").status_code == 401
 # An address that two accounts share signs nobody in.
 assert post("/api/auth/jwt/token/", username="shared@example.com", password="grain-and-stone").status_code == 401
+
+runpy.run_path(str(Path(__file__).with_name("identity_accounts.py")))

@@ -19,6 +19,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from dovetail_core.events import Event, domain_event
 from dovetail_identity.api.authentication import JWTAuthentication
+from dovetail_identity.tokens import reset_token
 from tests.identity.hashers import CountingHasher
 from tests.identity.own_user_project.users import PASSWORD, credentials, make_user
 
@@ -136,3 +137,46 @@ def test_what_is_noted_about_a_failed_attempt_outlives_the_requests_transaction(
         domain_event.disconnect(note)
     noted.refresh_from_db()
     assert noted.password == "noted"
+
+
+@pytest.mark.django_db
+def test_a_password_is_reset_by_a_token_for_any_key(client: APIClient, user: Any) -> None:
+    tokens = client.post(TOKEN, credentials(user)).json()
+    user.refresh_from_db()
+    body = {"token": reset_token(user), "password": "another battery staple 7"}
+    answer = client.post("/api/auth/password/reset/confirm/", body)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 401
+    assert client.post(TOKEN, credentials(user)).status_code == 401
+    assert client.post(TOKEN, credentials(user) | {"password": body["password"]}).status_code == 200
+    answer = client.post("/api/auth/password/reset/confirm/", body)
+    assert (answer.status_code, answer.json()) == (400, {"error": "invalid_or_expired"})
+
+
+@pytest.mark.django_db
+def test_the_password_is_changed(signed_in: APIClient, user: Any) -> None:
+    body = {"current_password": PASSWORD, "new_password": "another battery staple 7"}
+    assert signed_in.post("/api/auth/password/change/", body).status_code == 204
+    user.refresh_from_db()
+    assert user.check_password("another battery staple 7")
+
+
+@pytest.mark.django_db
+def test_signing_out_outlives_the_requests_transaction(client: APIClient, user: Any) -> None:
+    tokens = client.post(TOKEN, credentials(user)).json()
+    assert client.post("/api/auth/jwt/logout/", {"refresh": tokens["refresh"]}).status_code == 204
+    assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 401
+    assert client.post(VERIFY, {"token": tokens["access"]}).status_code == 401
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["x", "shared@example.com", "%", "a" * 200])
+def test_a_reset_is_202_for_whatever_is_asked(client: APIClient, user: Any, address: str) -> None:
+    answer = client.post("/api/auth/password/reset/", {"email": address})
+    assert (answer.status_code, answer.json()) == (202, {})
+
+
+@pytest.mark.django_db
+def test_registration_is_closed(client: APIClient) -> None:
+    body = {"email": "ada@example.com", "password": PASSWORD}
+    assert client.post("/api/auth/register/", body).status_code == 403

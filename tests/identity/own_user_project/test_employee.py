@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.core import mail as outbox
 from django.core.checks import run_checks
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework_simplejwt.tokens import AccessToken
@@ -11,7 +12,9 @@ from rest_framework_simplejwt.tokens import AccessToken
 from dovetail_identity.api.authentication import JWTAuthentication
 from dovetail_identity.api.views import MeView
 from dovetail_identity.models import User
+from dovetail_identity.testing import mailed_token
 from tests.identity.own_user_project.users import PASSWORD, make_user
+from tests.identity.own_users.models import Employee
 
 pytestmark = pytest.mark.django_db
 
@@ -80,4 +83,49 @@ def test_addresses_that_nobody_signs_in_by_are_a_notice_in_deployment_only() -> 
         return [str(message.id) for message in run_checks(**options) if str(message.id).startswith("dovetail")]
 
     assert found() == []
-    assert found(include_deployment_checks=True) == ["dovetail_identity.I001"]
+    assert sorted(found(include_deployment_checks=True)) == ["dovetail_identity.I001", "dovetail_identity.W004"]
+
+
+@pytest.fixture
+def _mail(settings: Any) -> None:
+    settings.IDENTITY_MAIL_DISPATCH = "dovetail_identity.mail.deliver"
+    settings.IDENTITY_PASSWORD_RESET_URL = "https://app.example.com/reset"
+    settings.IDENTITY_EMAIL_VERIFICATION_URL = "https://app.example.com/verify"
+
+
+@pytest.mark.usefixtures("_mail")
+def test_blank_and_shared_addresses_get_no_mail(
+    client: APIClient, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks: Any
+) -> None:
+    for email in ("", "same@example.com", "Same@Example.com", "alone@example.com"):
+        make_user(email=email)
+    for email in ("", " ", "same@example.com", "SAME@example.com", "ALONE@example.com"):
+        with django_capture_on_commit_callbacks(execute=True):
+            answer = client.post("/api/auth/password/reset/", {"email": email})
+        assert answer.status_code == (202 if email.strip() else 400)
+    assert [message.to for message in outbox.outbox] == [["alone@example.com"]]
+    assert caplog.text.count("several rows of own_users.Employee have the address") == 2
+    assert "example.com" not in caplog.text
+
+
+@pytest.mark.usefixtures("_mail")
+def test_registration_needs_a_function_of_the_projects_own(
+    client: APIClient, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.IDENTITY_REGISTRATION = True
+    found = {str(message.id): message.msg for message in run_checks() if "identity" in str(message.id)}
+    assert found["dovetail_identity.E004"].endswith("it needs username.")
+    settings.IDENTITY_CREATE_USER = _hire
+    assert [message for message in run_checks() if "identity" in str(message.id)] == []
+    body = {"email": "Ada@example.com", "password": PASSWORD, "first_name": "Ada"}
+    with django_capture_on_commit_callbacks(execute=True):
+        assert client.post("/api/auth/register/", body).status_code == 202
+    answer = client.post("/api/auth/email/verify/", {"token": mailed_token()})
+    assert answer.status_code == 200
+    assert answer.json()["user"]["email"] == "ada@example.com"
+    credentials = {"username": "ada", "password": PASSWORD}
+    assert client.post("/api/auth/jwt/token/", credentials).status_code == 200
+
+
+def _hire(*, email: str, password: str, first_name: str, last_name: str) -> Any:
+    return Employee.objects.create(username=email.split("@")[0], email=email, password=password, first_name=first_name)

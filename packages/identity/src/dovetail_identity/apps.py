@@ -15,6 +15,8 @@ class IdentityConfig(AppConfig):
         from dovetail_identity import checks as identity_checks
 
         checks.register(identity_checks.check_settings)
+        checks.register(identity_checks.check_registration)
+        checks.register(identity_checks.check_password_reset, deploy=True)
         checks.register(identity_checks.check_simplejwt, checks.Tags.security)
         checks.register(identity_checks.check_sign_in_email, checks.Tags.models)
         checks.register(identity_checks.check_other_email, checks.Tags.models, deploy=True)

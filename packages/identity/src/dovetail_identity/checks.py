@@ -13,6 +13,7 @@ from rest_framework_simplejwt import settings as simplejwt
 
 from dovetail_identity.conf import conf
 from dovetail_identity.fields import NormalizedEmailField
+from dovetail_identity.registration import create_user, missing_fields
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -34,6 +35,35 @@ def check_simplejwt(**_: Any) -> Iterator[CheckMessage]:
             hint=f"Set it to one of: {', '.join(map(repr, names))}.",
             obj=model,
             id="dovetail_identity.E003",
+        )
+
+
+def check_registration(**_: Any) -> Iterator[CheckMessage]:
+    if conf.REGISTRATION is not True:
+        return
+    if conf.CREATE_USER is create_user and (missing := missing_fields()):
+        yield Error(
+            "IDENTITY_REGISTRATION is True, but an address, a password and names make no "
+            f"{get_user_model()._meta.label}: it needs {', '.join(missing)}.",
+            hint="Name a function of your own in IDENTITY_CREATE_USER, or leave IDENTITY_REGISTRATION out.",
+            obj=get_user_model(),
+            id="dovetail_identity.E004",
+        )
+    if not conf.EMAIL_VERIFICATION_URL:
+        yield Error(
+            "IDENTITY_REGISTRATION is True, but IDENTITY_EMAIL_VERIFICATION_URL names no page to link to.",
+            hint="Set it to the page of your app that posts its ?token= to email/verify/.",
+            id="dovetail_identity.E005",
+        )
+
+
+# Of deployment only: projects that use the package for tokens alone have no such page.
+def check_password_reset(**_: Any) -> Iterator[CheckMessage]:
+    if not conf.PASSWORD_RESET_URL:
+        yield Warning(
+            "IDENTITY_PASSWORD_RESET_URL is not set: password/reset/ answers 202 and mails nothing.",
+            hint="Set it to the page of your app that posts its ?token= to password/reset/confirm/.",
+            id="dovetail_identity.W004",
         )
 
 

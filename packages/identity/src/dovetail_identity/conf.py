@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
-from dovetail_core.conf import AppSettings, ImportSetting
+from dovetail_core.conf import AppSettings, ImportSetting, Setting, boolean, positive_integer
 
 
 def _callable(value: object) -> None:
     if not callable(value):
-        raise ValueError("must be a function that takes the user, or its dotted path")
+        raise ValueError("must be a function, or its dotted path")
+
+
+def _absolute_url(value: object) -> None:
+    if value == "":
+        return
+    parts = urlsplit(value) if isinstance(value, str) else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.fragment:
+        raise ValueError("must be an absolute http:// or https:// address without a fragment, or empty")
 
 
 class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_identity"):
@@ -18,6 +27,28 @@ class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_iden
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.api.pagination.CursorPagination", "The paginator of the list of sessions."
+    )
+    PASSWORD_RESET_URL = Setting(
+        "",
+        "The page that a mail about a forgotten password links to, with `?token=`.",
+        _absolute_url,
+    )
+    EMAIL_VERIFICATION_URL = Setting(
+        "", "The page that a mail about a registration links to, with `?token=`.", _absolute_url
+    )
+    REGISTRATION = Setting(False, "Whether anybody may register. If not, `register/` is 403.", boolean)
+    REGISTRATION_EXPIRY_HOURS = Setting(24, "Hours until a registration that nobody proved is void.", positive_integer)
+    CREATE_USER: ImportSetting[Any] = ImportSetting(
+        "dovetail_identity.registration.create_user",
+        "Makes the account of a proved registration: called with `email`, `password` (a hash), `first_name`, "
+        "`last_name`; returns the saved user.",
+        _callable,
+    )
+    MAIL_DISPATCH: ImportSetting[Any] = ImportSetting(
+        "dovetail_identity.mail.in_background",
+        "Sends a mail, after commit: `in_background` by a thread, `dovetail_identity.contrib.celery.dispatch` by a "
+        "worker, `dovetail_identity.mail.deliver` at once, which tells by its time who has an account.",
+        _callable,
     )
 
 

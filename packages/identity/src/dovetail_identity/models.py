@@ -44,3 +44,22 @@ class Session(models.Model):
 
     def lives(self, now: datetime) -> bool:
         return self.revoked_at is None and self.expires_at > now
+
+
+class Registration(models.Model):
+    """Somebody asked for an account with this address, and has not proved yet that it is theirs."""
+
+    id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
+    email = models.EmailField(_("email address"), db_index=True)
+    password = models.CharField(_("password"), max_length=128)
+    first_name = models.CharField(_("first name"), max_length=150, blank=True)
+    last_name = models.CharField(_("last name"), max_length=150, blank=True)
+    created_at = models.DateTimeField(_("created at"))
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+
+    class Meta:
+        verbose_name = _("registration")
+        verbose_name_plural = _("registrations")
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -17,6 +17,8 @@ from rest_framework_simplejwt.settings import api_settings
 from dovetail_core.events import emit
 from dovetail_core.secrets import keyed_hash
 from dovetail_identity import events
+from dovetail_identity.passwords import change_password, request_password_reset, reset_password
+from dovetail_identity.registration import purge_registrations, register, verify_email
 from dovetail_identity.sessions import (
     Ended,
     Tokens,
@@ -33,14 +35,20 @@ from dovetail_identity.sessions import (
 __all__ = [
     "Ended",
     "Tokens",
+    "change_password",
     "delete_user",
     "issue_tokens",
+    "purge_registrations",
     "purge_sessions",
     "refresh_tokens",
+    "register",
+    "request_password_reset",
+    "reset_password",
     "revoke_all_sessions",
     "revoke_session",
     "sign_in",
     "update_user",
+    "verify_email",
     "verify_token",
 ]
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import unquote
 
+from django.core import mail
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.settings import api_settings
 
@@ -15,3 +18,17 @@ def sign_in(client: APIClient, user: Any) -> Tokens:
     tokens = issue_tokens(user, request=None)
     client.credentials(**{api_settings.AUTH_HEADER_NAME: f"{api_settings.AUTH_HEADER_TYPES[0]} {tokens['access']}"})
     return tokens
+
+
+def mailed_token(index: int = -1) -> str:
+    """The token of the link in a mail of Django's test outbox, the last one by default. Raises ``AssertionError``.
+
+    Mail leaves after commit: run the request in a transactional test or inside ``captureOnCommitCallbacks``, with
+    ``IDENTITY_MAIL_DISPATCH = "dovetail_identity.mail.deliver"``.
+    """
+    if not mail.outbox:
+        raise AssertionError("No mail was sent.")
+    found = re.search(r"[?&]token=(\S+)", str(mail.outbox[index].body))
+    if found is None:
+        raise AssertionError("The mail has no link with a token.")
+    return unquote(found[1])

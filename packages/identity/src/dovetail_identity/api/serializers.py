@@ -46,6 +46,54 @@ class TokenVerifySerializer(serializers.Serializer[Any]):
     token = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
 
 
+class _Password(serializers.CharField):
+    """Spaces at its ends are part of it."""
+
+    def __init__(self, **options: Any) -> None:
+        style = {"input_type": "password"}
+        options = {
+            "write_only": True,
+            "max_length": _LONGEST_PASSWORD,
+            "trim_whitespace": False,
+            "style": style,
+            **options,
+        }
+        super().__init__(**options)
+
+
+class ChangePasswordSerializer(serializers.Serializer[Any]):
+    current_password = _Password()
+    new_password = _Password()
+
+
+class RequestResetSerializer(serializers.Serializer[Any]):
+    # No EmailField: what is no address is unknown, like any other.
+    email = serializers.CharField(write_only=True, max_length=_LONGEST_USERNAME)
+
+
+class ConfirmResetSerializer(serializers.Serializer[Any]):
+    token = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
+    password = _Password()
+
+
+class RegisterSerializer(serializers.Serializer[Any]):
+    email = serializers.EmailField(write_only=True, max_length=254)
+    password = _Password()
+    first_name = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=150)
+    last_name = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=150)
+
+
+class VerifyEmailSerializer(serializers.Serializer[Any]):
+    """``{"token"}`` to ``{"access", "refresh", "user"}``."""
+
+    token = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
+    access = serializers.CharField(read_only=True)
+    refresh = serializers.CharField(read_only=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        return {**super().get_fields(), "user": UserSerializer(read_only=True)}
+
+
 def _sources() -> dict[str, str]:
     """The keys of a user in JSON and the model's names for them; a key that it has no field for is left out."""
     has = {field.name for field in User._meta.concrete_fields}

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import connections, transaction
 from django.db.models import ProtectedError, RestrictedError
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import APIException, AuthenticationFailed, ParseError
+from rest_framework.exceptions import APIException, AuthenticationFailed, ParseError, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -26,6 +27,7 @@ from dovetail_identity.api.serializers import (
     UserSerializer,
 )
 from dovetail_identity.conf import conf
+from dovetail_identity.tokens import InvalidOrExpired
 
 
 def payload(request: Request) -> Any:
@@ -56,6 +58,11 @@ class AccountEndpoint(GenericAPIView[Any]):
             answer = self.answer(serializer.validated_data, request)
         except TokenError as error:
             raise InvalidToken(error.args[0]) from error
+        except InvalidOrExpired:
+            # Not raised: this body is the same whatever the project's exception handler makes of errors.
+            return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST)
+        except DjangoValidationError as error:
+            raise ValidationError(error.message_dict) from error
         return Response(answer, self.success, headers={"Cache-Control": "no-store"})  # RFC 6749 5.1
 
     def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any] | None:

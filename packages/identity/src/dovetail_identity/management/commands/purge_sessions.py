@@ -8,7 +8,7 @@ from dovetail_identity import services
 
 
 class Command(BaseCommand):
-    help = "Delete the sessions that have expired. Run it once a day."
+    help = "Delete the sessions and registrations that have expired. Run it once a day."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--batch", type=int, default=1000, help="Rows in one statement (default: 1000).")
@@ -17,4 +17,5 @@ class Command(BaseCommand):
         if options["batch"] < 1:
             raise CommandError(f"--batch is {options['batch']}; it takes a whole number of at least 1.")
         deleted = services.purge_sessions(batch=options["batch"])
-        self.stdout.write(f"Deleted {deleted} expired sessions.")
+        registrations = services.purge_registrations(batch=options["batch"])
+        self.stdout.write(f"Deleted {deleted} expired sessions and {registrations} registrations.")

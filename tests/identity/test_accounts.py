@@ -1,0 +1,377 @@
+"""Registering, proving an address, changing and resetting a password."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote
+
+import pytest
+from django.core import mail as outbox
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone, translation
+from rest_framework.test import APIClient
+from rest_framework_simplejwt.tokens import AccessToken
+
+from dovetail_core.events import Event
+from dovetail_identity import mail, services
+from dovetail_identity.models import Registration, Session, User
+from dovetail_identity.testing import mailed_token, sign_in
+from dovetail_identity.tokens import InvalidOrExpired
+from tests.identity.factories import PASSWORD, make_user
+from tests.identity.hashers import CountingHasher
+
+pytestmark = pytest.mark.django_db
+AUTH = "/api/auth/"
+REGISTER, VERIFY = AUTH + "register/", AUTH + "email/verify/"
+CHANGE, RESET, CONFIRM = AUTH + "password/change/", AUTH + "password/reset/", AUTH + "password/reset/confirm/"
+NEW = "another battery staple 7"
+INVALID = {"error": "invalid_or_expired"}
+
+
+@pytest.fixture(autouse=True)
+def _mail(settings: Any) -> None:
+    settings.IDENTITY_MAIL_DISPATCH = "dovetail_identity.mail.deliver"
+    settings.IDENTITY_PASSWORD_RESET_URL = "https://app.example.com/reset"
+    settings.IDENTITY_EMAIL_VERIFICATION_URL = "https://app.example.com/verify?lang=en"
+    settings.IDENTITY_REGISTRATION = True
+    settings.AUTH_PASSWORD_VALIDATORS = [
+        {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+        {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    ]
+
+
+@pytest.fixture
+def post(client: APIClient, django_capture_on_commit_callbacks: Any) -> Callable[..., Any]:
+    def send(path: str, **body: Any) -> Any:
+        with django_capture_on_commit_callbacks(execute=True):
+            return client.post(path, body)
+
+    return send
+
+
+def _bearer(client: APIClient, access: str) -> int:
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {access}")
+    return int(client.get("/api/v1/me/").status_code)
+
+
+def test_a_registration_becomes_an_account_by_its_mail(post: Callable[..., Any], events: list[Event]) -> None:
+    answer = post(REGISTER, email="Ada@Example.com", password=PASSWORD, first_name="Ada")
+    assert (answer.status_code, answer.json()) == (202, {})
+    assert not User.objects.exists()
+    assert post(AUTH + "jwt/token/", email="ada@example.com", password=PASSWORD).status_code == 401
+    (message,) = outbox.outbox
+    assert message.to == ["ada@example.com"]
+    assert message.subject == "Confirm your address"
+    token = mailed_token()
+    assert f"https://app.example.com/verify?lang=en&token={quote(token)}" in str(message.body)
+    events.clear()
+    answer = post(VERIFY, token=token)
+    assert answer.status_code == 200
+    body = answer.json()
+    user = User.objects.get()
+    assert set(body) == {"access", "refresh", "user"}
+    assert body["user"]["id"] == AccessToken(body["access"])["user_id"] == str(user.pk)
+    assert (user.email, user.first_name, user.last_name) == ("ada@example.com", "Ada", "")
+    assert user.email_verified_at is not None
+    assert [event.name for event in events] == ["user.registered", "user.signed_in"]
+    assert post(AUTH + "jwt/token/", email="ada@example.com", password=PASSWORD).status_code == 200
+    assert (post(VERIFY, token=token).status_code, post(VERIFY, token=token).json()) == (400, INVALID)
+    assert not Registration.objects.exists()
+
+
+def test_who_registers_an_address_of_another_gets_no_account_by_the_owners_own_registration(
+    post: Callable[..., Any],
+) -> None:
+    post(REGISTER, email="ada@example.com", password="the thief's own password")
+    stolen = mailed_token()
+    post(REGISTER, email="ada@example.com", password=PASSWORD)
+    assert post(VERIFY, token=mailed_token()).status_code == 200
+    assert User.objects.get().check_password(PASSWORD)
+    assert post(VERIFY, token=stolen).json() == INVALID
+
+
+def test_an_expired_registration_is_void_and_purged(post: Callable[..., Any]) -> None:
+    post(REGISTER, email="ada@example.com", password=PASSWORD)
+    Registration.objects.update(expires_at=timezone.now())
+    assert post(VERIFY, token=mailed_token()).json() == INVALID
+    assert services.purge_registrations() == 1
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("token", ["x", "a.b", ":", "é", "a" * 500, "\ud83d"])
+def test_tokens_that_are_none_are_400_with_one_body(client: APIClient, token: str) -> None:
+    if token != "\ud83d":
+        assert client.post(VERIFY, {"token": token}).json() == INVALID
+        answer = client.post(CONFIRM, {"token": token, "password": NEW})
+        assert (answer.status_code, answer.json()) == (400, INVALID)
+    forged = mail.reset_token(make_user())[:-1] + "!"
+    assert client.post(CONFIRM, {"token": forged, "password": NEW}).json() == INVALID
+
+
+def _known() -> None:
+    make_user(email="ada@example.com")
+
+
+def _unknown() -> None:
+    pass
+
+
+def _inactive() -> None:
+    make_user(email="ada@example.com", is_active=False)
+
+
+def _without_password() -> None:
+    make_user(email="ada@example.com", password=None)
+
+
+@pytest.mark.parametrize("path", [REGISTER, RESET])
+@pytest.mark.parametrize("account", [_known, _unknown, _inactive, _without_password])
+def test_no_answer_tells_whether_the_address_has_an_account(
+    client: APIClient, hashes: type[CountingHasher], path: str, account: Callable[[], None]
+) -> None:
+    account()
+    hashes.calls = 0
+    body = {"email": "ADA@example.com"} | ({"password": PASSWORD} if path == REGISTER else {})
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.post(path, body)
+    assert (answer.status_code, answer.json()) == (202, {})
+    assert hashes.calls == (1 if path == REGISTER else 0)
+    assert len(queries) == (4 if path == REGISTER else 1)  # with the savepoint of the test's transaction
+
+
+def test_the_owner_of_an_address_is_told_that_there_is_an_account(post: Callable[..., Any]) -> None:
+    make_user(email="ada@example.com")
+    post(REGISTER, email="Ada@example.com", password=PASSWORD)
+    (message,) = outbox.outbox
+    assert (message.to, message.subject) == (["ada@example.com"], "You already have an account")
+    assert "token=" not in str(message.body)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_weak_password_is_400_for_everybody(client: APIClient, exists: bool) -> None:
+    if exists:
+        make_user(email="ada.lovelace@example.com")
+    for password in ("short", "ada.lovelace"):
+        answer = client.post(REGISTER, {"email": "ada.lovelace@example.com", "password": password})
+        assert (answer.status_code, set(answer.json())) == (400, {"password"})
+    assert not Registration.objects.exists()
+
+
+@pytest.mark.parametrize("email", ["", "x", "a@b", None, [], "a\x00@example.com", "a@example.com\nBcc: b@example.com"])
+def test_registering_takes_an_address(client: APIClient, email: Any) -> None:
+    assert client.post(REGISTER, {"email": email, "password": PASSWORD}).status_code == 400
+
+
+def test_registration_is_closed_unless_a_setting_opens_it(client: APIClient, settings: Any) -> None:
+    del settings.IDENTITY_REGISTRATION
+    assert client.post(REGISTER, {"email": "ada@example.com", "password": PASSWORD}).status_code == 403
+    assert not Registration.objects.exists()
+
+
+def test_an_address_that_got_an_account_meanwhile_is_400(post: Callable[..., Any]) -> None:
+    post(REGISTER, email="ada@example.com", password=PASSWORD)
+    token = mailed_token()
+    make_user(email="ada@example.com")
+    assert post(VERIFY, token=token).json() == INVALID
+    assert not Session.objects.exists()
+
+
+def test_a_reset_sets_the_password_once_and_ends_every_session(
+    client: APIClient, post: Callable[..., Any], events: list[Event]
+) -> None:
+    user = make_user(email="ada@example.com")
+    access = services.issue_tokens(user, request=None)["access"]
+    assert post(RESET, email="ADA@example.com").status_code == 202
+    (message,) = outbox.outbox
+    assert message.to == ["ada@example.com"]
+    token = mailed_token()
+    assert post(CONFIRM, token=token, password="short").json().keys() == {"password"}
+    events.clear()
+    answer = post(CONFIRM, token=token, password=NEW)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert [event.name for event in events] == ["user.password_changed", "session.revoked"]
+    assert _bearer(client, access) == 401
+    user.refresh_from_db()
+    assert user.check_password(NEW)
+    assert user.email_verified_at is not None
+    assert post(CONFIRM, token=token, password=PASSWORD).json() == INVALID
+
+
+def test_of_two_resets_at_once_one_counts() -> None:
+    user = make_user()
+    token = mail.reset_token(user)
+    late = User.objects.get()
+    services.reset_password(token=token, password=NEW)
+    stale = patch("dovetail_identity.passwords.user_of_reset_token", return_value=late)
+    with stale, pytest.raises(InvalidOrExpired):
+        services.reset_password(token=token, password="yet another password")
+    user.refresh_from_db()
+    assert user.check_password(NEW)
+
+
+def test_a_reset_expires(client: APIClient, settings: Any) -> None:
+    token = mail.reset_token(make_user())
+    settings.PASSWORD_RESET_TIMEOUT = -1
+    assert client.post(CONFIRM, {"token": token, "password": NEW}).json() == INVALID
+
+
+def test_a_reset_of_an_account_that_was_deactivated_is_400(client: APIClient) -> None:
+    user = make_user()
+    token = mail.reset_token(user)
+    User.objects.update(is_active=False)
+    assert client.post(CONFIRM, {"token": token, "password": NEW}).json() == INVALID
+
+
+@pytest.mark.parametrize("account", [_unknown, _inactive, _without_password])
+def test_nothing_is_mailed_to_whom_nothing_can_be_reset(post: Callable[..., Any], account: Callable[[], None]) -> None:
+    account()
+    for email in ("ada@example.com", "x", "%", "a" * 250):
+        assert post(RESET, email=email).status_code == 202
+    assert outbox.outbox == []
+
+
+def test_without_a_page_to_link_to_nothing_is_mailed(
+    post: Callable[..., Any], settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.IDENTITY_PASSWORD_RESET_URL = ""
+    make_user(email="ada@example.com")
+    assert post(RESET, email="ada@example.com").status_code == 202
+    assert outbox.outbox == []
+    assert "IDENTITY_PASSWORD_RESET_URL" in caplog.text
+
+
+def test_a_mail_that_fails_changes_nothing_visible_and_logs_no_address(
+    post: Callable[..., Any], settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_user(email="ada@example.com")
+    with patch("django.core.mail.EmailMultiAlternatives.send", side_effect=OSError("ada@example.com refused")):
+        assert post(RESET, email="ada@example.com").status_code == 202
+        assert post(REGISTER, email="linus@example.com", password=PASSWORD).status_code == 202
+    settings.IDENTITY_MAIL_DISPATCH = _down
+    assert post(RESET, email="ada@example.com").status_code == 202
+    assert caplog.text.count("could not be sent: OSError.") == 3
+    assert "example.com" not in caplog.text
+    assert "token" not in caplog.text
+
+
+def _down(message: Any) -> None:
+    raise OSError("the queue is down")
+
+
+def test_by_default_a_thread_sends(settings: Any, post: Callable[..., Any]) -> None:
+    del settings.IDENTITY_MAIL_DISPATCH
+    make_user(email="ada@example.com")
+    post(RESET, email="ada@example.com")
+    mail._threads().submit(int).result(timeout=10)
+    mail._threads().shutdown(wait=True)
+    mail._threads.cache_clear()
+    assert len(outbox.outbox) == 1
+
+
+def test_celery_sends_and_its_broker_gets_no_secret(settings: Any, post: Callable[..., Any]) -> None:
+    pytest.importorskip("celery", reason="celery is not installed")
+    from dovetail_identity.contrib import celery
+
+    settings.IDENTITY_MAIL_DISPATCH = "dovetail_identity.contrib.celery.dispatch"
+    user = make_user(email="ada@example.com")
+    sent: list[Any] = []
+    with patch.object(celery.send_mail, "delay", lambda *given: sent.append(given)):
+        post(RESET, email="ada@example.com")
+        post(REGISTER, email="linus@example.com", password=PASSWORD)
+    registration = Registration.objects.get()
+    assert sent == [("password_reset", str(user.pk), "en-us"), ("registration", str(registration.pk), "en-us")]
+    for given in sent:
+        celery.send_mail(*given)
+    celery.send_mail("registration", "00000000-0000-7000-8000-000000000000", None)
+    assert [message.to for message in outbox.outbox] == [["ada@example.com"], ["linus@example.com"]]
+
+
+@pytest.mark.parametrize("kind", ["password_reset", "registration", "account_exists"])
+def test_mails_are_text_and_html_in_the_languages_that_are_shipped(kind: str) -> None:
+    target: Any = make_user() if kind != "registration" else Registration(email="ada@example.com")
+    texts = []
+    for language in ("en", "de"):
+        with translation.override(language):
+            message = mail.compose(mail.Mail(kind, target, language))
+        html = str(message.alternatives[0][0])
+        assert f'<html lang="{language}">' in html
+        texts.append((message.subject, message.body, html))
+        if kind != "account_exists":
+            link = re.search(r'href="(.+?)"', html)
+            assert link is not None
+            assert link[1].replace("&amp;", "&") in str(message.body)
+    assert all(english != german for english, german in zip(*texts, strict=True))
+
+
+def test_changing_the_password_ends_the_other_sessions(client: APIClient, events: list[Event]) -> None:
+    user = make_user()
+    other = services.issue_tokens(user, request=None)["access"]
+    here = sign_in(client, user)["access"]
+    events.clear()
+    answer = client.post(CHANGE, {"current_password": PASSWORD, "new_password": NEW})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert [(event.name, event.target) for event in events] == [
+        ("user.password_changed", user),
+        ("session.revoked", user),
+    ]
+    assert (_bearer(client, here), _bearer(client, other)) == (200, 401)
+    assert not client.cookies
+    user.refresh_from_db()
+    assert user.check_password(NEW)
+
+
+def test_a_session_of_django_goes_on(client: APIClient) -> None:
+    user = make_user()
+    client.force_login(user)
+    assert client.post(CHANGE, {"current_password": PASSWORD, "new_password": NEW}).status_code == 204
+    assert client.get("/api/v1/me/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "field"),
+    [("wrong", NEW, "current_password"), (PASSWORD, "short", "new_password"), ("", NEW, "current_password")],
+)
+def test_a_change_that_is_refused_is_400_and_changes_nothing(
+    client: APIClient, current: str, new: str, field: str
+) -> None:
+    user = make_user()
+    other = services.issue_tokens(user, request=None)["access"]
+    sign_in(client, user)
+    answer = client.post(CHANGE, {"current_password": current, "new_password": new})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert _bearer(client, other) == 200
+
+
+def test_nobody_changes_no_password(client: APIClient) -> None:
+    assert client.post(CHANGE, {"current_password": PASSWORD, "new_password": NEW}).status_code == 401
+
+
+def test_passwords_and_tokens_are_in_no_log(
+    post: Callable[..., Any], caplog: pytest.LogCaptureFixture, events: list[Event]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    post(REGISTER, email="ada@example.com", password=PASSWORD)
+    first = mailed_token()
+    post(VERIFY, token=first)
+    post(RESET, email="ada@example.com")
+    second = mailed_token()
+    post(CONFIRM, token=second, password=NEW)
+    seen = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("dovetail"))
+    for secret in (PASSWORD, NEW, first, second, "ada@example.com"):
+        assert secret not in seen
+        assert secret not in repr([event.data for event in events])
+
+
+def test_an_old_registration_does_not_stand_in_the_way() -> None:
+    now = timezone.now()
+    Registration.objects.create(
+        email="ada@example.com", password="x", created_at=now, expires_at=now - timedelta(seconds=1)
+    )
+    services.register(email="ada@example.com", password=PASSWORD)
+    assert Registration.objects.count() == 2
