@@ -130,7 +130,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 
 # Every command that deletes what has run out; a test holds the list against the commands that are installed.
-PURGE_COMMANDS = ["clearsessions", "purge_sessions"]
+PURGE_COMMANDS = ["clearsessions", "purge_invitations", "purge_sessions"]
 CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
     **{
@@ -178,6 +178,13 @@ IDENTITY_PASSWORD_RESET_URL = env("PASSWORD_RESET_URL", default=f"{_FRONTEND}/re
 PASSWORD_RESET_TIMEOUT = 3600
 if CELERY_BROKER_URL:
     IDENTITY_MAIL_DISPATCH = "dovetail_identity.contrib.celery.dispatch"
+
+TENANCY_INVITATION_ACCEPT_URL = env(
+    "INVITATION_ACCEPT_URL", default=f"{_FRONTEND}/invitations#token={{token}}" if _FRONTEND else ""
+)
+TENANCY_INVITATION_SIGNUP = env.bool("INVITATION_SIGNUP", default=True)
+TENANCY_INVITATION_CREATE_USER = "example_project.invitations.create_user"
+TENANCY_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  # names a function
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),

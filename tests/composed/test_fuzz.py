@@ -17,6 +17,7 @@ from rest_framework.test import APIClient
 from dovetail_identity.models import Session
 from dovetail_identity.services import issue_tokens
 from dovetail_tenancy import get_membership_model, get_organization_model
+from dovetail_tenancy.services import invite
 from tests.composed import factories
 
 SCHEMA = json.loads(json.dumps(SchemaGenerator().get_schema(request=None, public=True), default=str))
@@ -57,6 +58,7 @@ def known() -> dict[str, str]:
     return {
         "session_id": str(Session.objects.get().pk),
         "organization_id": str(organization.pk),
+        "invitation_id": str(invite(organization=organization, email="new@example.com", role="member").pk),
         "membership_id": str(get_membership_model().objects.get(organization=organization).pk),
         "/api/v1/customers/{id}": str(invoice.customer_id),
         "/api/v1/invoices/{id}": str(invoice.pk),

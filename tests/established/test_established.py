@@ -28,6 +28,7 @@ REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"].append("dovetail_identity.api.a
 INSTALLED_APPS += ["dovetail_tenancy"]
 MIDDLEWARE += ["dovetail_tenancy.middleware.TenantMiddleware"]
 TENANCY_ORGANIZATION_MODEL = "companies.Company"
+TENANCY_INVITATION_ACCEPT_URL = "https://app.example.com/invitations#token={token}"
 """,
 }
 URLS = {

@@ -86,7 +86,8 @@ def test_a_replaced_table_is_not_created(project: Callable[..., Project]) -> Non
     made.steps(f"makemigrations {' '.join(apps)} documents", "migrate")
     tables = made.run("from django.db import connection; print(connection.introspection.table_names())")
     assert "zorg_organization" in tables
-    assert "dovetail_tenancy" not in tables
+    assert "dovetail_tenancy_organization" not in tables
+    assert "dovetail_tenancy_membership" not in tables
 
 
 COMPANY = """

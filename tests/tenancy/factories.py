@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.test import TestCase, override_settings
 from rest_framework.test import APIClient
 
 from dovetail_tenancy import services
@@ -37,3 +38,15 @@ def client_of(user: Any, *, auth: Any = None) -> APIClient:
     client = APIClient(raise_request_exception=True)
     client.force_authenticate(user, auth)
     return client
+
+
+def invite(organization: Any, email: str, role: str = "member", **more: Any) -> tuple[Any, str]:
+    """An invitation and the token that its e-mail carries; nothing is sent within a test's transaction."""
+    links: list[str] = []
+
+    def send(invitation: Any, *, link: str, language: str | None) -> None:
+        links.append(link)
+
+    with override_settings(TENANCY_INVITATION_SENDER=send), TestCase.captureOnCommitCallbacks(execute=True):
+        invitation = services.invite(organization=organization, email=email, role=role, **more)
+    return invitation, links[0].partition("#token=")[2]

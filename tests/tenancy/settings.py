@@ -49,4 +49,5 @@ TEMPLATES = [
 ]
 
 DOVETAIL_TRAILING_SLASH = False
+TENANCY_INVITATION_ACCEPT_URL = "https://app.example.com/invitations#token={token}"
 STATIC_URL = "static/"

@@ -333,6 +333,11 @@ def test_the_schema_is_complete_and_without_warnings(capsys: Any) -> None:
     assert {path: sorted(set(operations)) for path, operations in paths.items()} == {
         "/organizations": ["get", "post"],
         "/organizations/{organization_id}": ["delete", "get", "patch"],
+        "/invitations/accept": ["post"],
+        "/invitations/decline": ["post"],
+        "/organizations/{organization_id}/invitations": ["get", "post"],
+        "/organizations/{organization_id}/invitations/{invitation_id}/resend": ["post"],
+        "/organizations/{organization_id}/invitations/{invitation_id}/revoke": ["post"],
         "/organizations/{organization_id}/leave": ["post"],
         "/organizations/{organization_id}/transfer-ownership": ["post"],
         "/organizations/{organization_id}/members": ["get"],

@@ -5,13 +5,25 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
+from django.core import mail
 from django.db import IntegrityError, connection, connections
 
 from dovetail_tenancy import get_membership_model, get_organization_model, services
-from dovetail_tenancy.exceptions import AlreadyMember, Gone, LastOwner, RoleNotAllowed
+from dovetail_tenancy.exceptions import (
+    AccountExists,
+    AlreadyInvited,
+    AlreadyMember,
+    Gone,
+    InvalidInvitation,
+    LastOwner,
+    LimitReached,
+    RoleNotAllowed,
+)
+from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.owners import active_members
 from dovetail_tenancy.roles import OWNER
 from tests.tenancy.factories import make_organization, make_user, membership_of
@@ -194,3 +206,43 @@ def test_a_user_who_joins_while_being_deleted_leaves_nothing_behind() -> None:
         assert not Membership._default_manager.filter(user=key).exists()
         organization.refresh_from_db()
         assert organization.owner == owner
+
+
+def test_an_invitation_accepted_often_at_once_makes_one_member() -> None:
+    for _ in range(MIXED_ROUNDS):
+        organization, user = make_organization(), make_user()
+        services.invite(organization=organization, email=user.email, role="member")
+        token = mail.outbox[-1].body.partition("#token=")[2].split()[0]
+        outcomes = at_once(*[lambda token=token, user=user: services.accept_invitation(token=token, user=user)] * 8)
+        assert kinds(outcomes) == {"done": 1, InvalidInvitation.__name__: 7}
+        assert Membership._default_manager.filter(organization=organization, user=user).count() == 1
+
+
+def test_an_address_invited_often_at_once_has_one_invitation() -> None:
+    for _ in range(ROUNDS):
+        organization = make_organization()
+        inviting = partial(services.invite, organization=organization, email="bo@example.com", role="member")
+        assert kinds(at_once(*[inviting] * 4)) == {"done": 1, AlreadyInvited.__name__: 3}
+        assert Invitation._default_manager.filter(organization=organization).count() == 1
+
+
+def test_an_account_is_made_once_however_often_the_link_is_followed_at_once(settings: Any) -> None:
+    settings.TENANCY_TOKEN_ISSUER = lambda user, **kwargs: {}
+    for number in range(ROUNDS):
+        services.invite(organization=make_organization(), email=f"new{number}@example.com", role="member")
+        token = mail.outbox[-1].body.partition("#token=")[2].split()[0]
+        following = partial(services.sign_up_by_invitation, token=token, request=None)
+        outcomes = kinds(at_once(*[following] * 4))
+        # Too late, one is told either that the link was used or that the account is there.
+        assert outcomes["done"] == 1
+        assert outcomes[InvalidInvitation.__name__] + outcomes[AccountExists.__name__] == 3
+
+
+def test_limits_hold_when_several_come_at_once(settings: Any) -> None:
+    settings.TENANCY_MAX_MEMBERS, settings.TENANCY_MAX_ORGANIZATIONS = 2, 1
+    for _ in range(ROUNDS):
+        organization, person = make_organization(), make_user()
+        outcomes = at_once(*(joining(make_user(), organization) for _ in range(4)))
+        assert kinds(outcomes) == {"done": 1, LimitReached.__name__: 3}
+        outcomes = at_once(*[partial(services.create_organization, name="Mine", owner=person)] * 3)
+        assert kinds(outcomes) == {"done": 1, LimitReached.__name__: 2}

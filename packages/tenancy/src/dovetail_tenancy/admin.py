@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from dovetail_core import context
 from dovetail_tenancy import get_membership_model, services
 from dovetail_tenancy.exceptions import TenancyError
-from dovetail_tenancy.models import Membership, Organization
+from dovetail_tenancy.models import Invitation, Membership, Organization
 from dovetail_tenancy.owners import user_model
 from dovetail_tenancy.roles import OWNER, declared_roles
 
@@ -136,9 +136,16 @@ class MembershipAdmin(ServiceAdmin):
     search_fields = ("organization__name", "organization__slug")
     fields = ("user", "organization", "role", "created_at")
     readonly_fields = ("user", "organization", "created_at")
+    actions = ("transfer",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    @admin.action(description=_("Hand the organization over to this member"), permissions=["change"])
+    def transfer(self, request: HttpRequest, queryset: Any) -> None:
+        for membership in queryset.select_related("organization", "user"):
+            services.transfer_ownership(organization=membership.organization, to=membership.user)
+        self.message_user(request, _("Handed over."), messages.SUCCESS)
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm[Any], change: bool) -> None:
         services.change_role(membership=obj, role=obj.role)
@@ -151,6 +158,46 @@ class MembershipAdmin(ServiceAdmin):
             services.remove_member(membership=membership)
 
 
+class InvitationAdmin(ServiceAdmin):
+    """Made and changed by the services: an invitation is added with its e-mail, and resent or revoked from the list."""
+
+    list_display = ("email", "organization", "role", "status", "invited_by", "expires_at")
+    list_filter = ("role",)
+    list_select_related = ("organization", "invited_by")
+    search_fields = ("email",)
+    date_hierarchy = "created_at"
+    raw_id_fields = ("organization",)
+    actions = ("resend", "revoke")
+    form = RoleForm
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        given = ("organization", "email", "role")
+        return given if obj is None else (*given, "status", "invited_by", "bounded", *_MOMENTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # The list's actions need it; a single invitation is for looking.
+        return obj is None and super().has_change_permission(request)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm[Any], change: bool) -> None:
+        invited = services.invite(organization=obj.organization, email=obj.email, role=obj.role)
+        vars(obj).update(vars(invited))
+
+    @admin.action(description=_("Send again, with a new link"), permissions=["change"])
+    def resend(self, request: HttpRequest, queryset: Any) -> None:
+        for invitation in queryset:
+            services.resend_invitation(invitation=invitation)
+        self.message_user(request, _("Sent."), messages.SUCCESS)
+
+    @admin.action(description=_("Revoke"), permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: Any) -> None:
+        for invitation in queryset:
+            services.revoke_invitation(invitation=invitation)
+        self.message_user(request, _("Revoked."), messages.SUCCESS)
+
+
+_MOMENTS = ("created_at", "expires_at", "accepted_at", "declined_at", "revoked_at")
+
+admin.site.register(Invitation, InvitationAdmin)
 if not Organization._meta.swapped:
     admin.site.register(Organization, OrganizationAdmin)
 if not Membership._meta.swapped:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core import checks
 
 from dovetail_tenancy.conf import conf
@@ -25,6 +25,10 @@ class TenancyConfig(AppConfig):
         from dovetail_tenancy.commands import open_unscoped_command
 
         checks.register(tenancy_checks.check_settings)
+        checks.register(tenancy_checks.check_invitations, checks.Tags.urls)
         checks.register(tenancy_checks.check_models, checks.Tags.models)
         guard.install()
+        if apps.is_installed("drf_spectacular"):
+            # It finds extensions only once they are imported.
+            from dovetail_tenancy.contrib import spectacular  # noqa: F401
         open_unscoped_command()

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.db import models
+from django.urls import URLResolver, get_resolver
 
 from dovetail_tenancy import get_membership_model
 from dovetail_tenancy.conf import conf
@@ -16,6 +18,36 @@ from dovetail_tenancy.tenant_model import TenantModel
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     return conf.check()
+
+
+def check_invitations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    if conf.INVITATION_SIGNUP is True and conf.TOKEN_ISSUER is None:
+        yield Error(
+            "TENANCY_INVITATION_SIGNUP is True, but nothing says how the new account is signed in.",
+            hint="Set TENANCY_TOKEN_ISSUER to the dotted path of a function (user, request=…, amr=…) that returns "
+            "{'access': …, 'refresh': …}.",
+            id="dovetail_tenancy.E005",
+        )
+    if not conf.INVITATION_ACCEPT_URL and _serves_invitations():
+        yield Error(
+            "TENANCY_INVITATION_ACCEPT_URL is not set, and the URLs of invitations are served.",
+            hint="Set it to the absolute address of the page of your frontend that accepts invitations, with {token} "
+            "in it: 'https://app.example.com/invitations#token={token}'.",
+            id="dovetail_tenancy.E006",
+        )
+
+
+def _serves_invitations() -> bool:
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return False
+    # Not by resolving a path, of which a project may have changed any part.
+    waiting: list[Any] = [get_resolver()]
+    while waiting:
+        resolver = waiting.pop()
+        if resolver.app_name == "dovetail_tenancy":
+            return True
+        waiting += [each for each in resolver.url_patterns if isinstance(each, URLResolver)]
+    return False
 
 
 def check_models(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

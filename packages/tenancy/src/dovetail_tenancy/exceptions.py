@@ -70,3 +70,67 @@ class OwnerCannotSignIn(TenancyError):
 
     def __init__(self) -> None:
         super().__init__("The owner's account is inactive. Name an owner who can sign in.")
+
+
+class InvalidAddress(TenancyError):
+    code = "invalid_address"
+
+    def __init__(self) -> None:
+        super().__init__("This is no e-mail address.")
+
+
+class AlreadyInvited(TenancyError):
+    code = "already_invited"
+
+    def __init__(self) -> None:
+        super().__init__("An invitation for this address is pending. Resend it, or revoke it first.")
+
+
+class InvitationClosed(TenancyError):
+    """Only an unanswered invitation is resent or revoked."""
+
+    code = "invitation_closed"
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"This invitation is {status} already. Make a new one.")
+
+
+class InvalidInvitation(TenancyError):
+    """The token is unknown, expired, used or revoked, or nobody vouches for it any more: nobody can tell which."""
+
+    code = "invalid_or_expired"
+
+    def __init__(self) -> None:
+        super().__init__("This invitation is not valid, or not any more. Ask for a new one.")
+
+
+class WrongAccount(TenancyError):
+    """The invitation is for the address of another account."""
+
+    code = "wrong_account"
+
+    def __init__(self) -> None:
+        super().__init__("This invitation is for another address. Sign in with the account that has it.")
+
+
+class AccountExists(TenancyError):
+    """An invitation makes an account, but signs nobody in to one that exists."""
+
+    code = "account_exists"
+
+    def __init__(self) -> None:
+        super().__init__("The invited address has an account. Sign in, then accept.")
+
+
+class LimitReached(TenancyError):
+    code = "limit_reached"
+
+    def __init__(self, what: str, allowed: int) -> None:
+        self.allowed = allowed
+        super().__init__(f"No more {what} are allowed here than {allowed}.")
+
+
+class Vetoed(TenancyError):
+    """For a project's ``TENANCY_BEFORE_*`` hooks: refuses the change, with a text for people."""
+
+    code = "vetoed"

@@ -15,7 +15,7 @@ from dovetail_tenancy.resolution import (
     OrganizationRequired,
     resolve_organization,
 )
-from dovetail_tenancy.scope import Slot
+from dovetail_tenancy.scope import Slot, reporting
 
 
 class TenantMiddleware:
@@ -68,12 +68,17 @@ def _organization_of(request: HttpRequest) -> Any:
         return None
     try:
         return resolve_organization(request)
-    except OrganizationRequired as error:
-        raise BadRequest(str(error)) from error
-    except OrganizationMismatch as error:
-        raise PermissionDenied(str(error)) from error
-    except OrganizationNotFound as error:
-        raise Http404 from error
+    except (OrganizationRequired, OrganizationMismatch, OrganizationNotFound) as error:
+        if reporting():
+            # A view that knew no organizations must go on answering; the access itself is reported.
+            return None
+        raise _answer(error) from error
+
+
+def _answer(error: Exception) -> Exception:
+    if isinstance(error, OrganizationRequired):
+        return BadRequest(str(error))
+    return PermissionDenied(str(error)) if isinstance(error, OrganizationMismatch) else Http404()
 
 
 def _kept_open(response: HttpResponseBase, slot: Slot) -> HttpResponseBase:

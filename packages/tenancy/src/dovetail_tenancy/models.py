@@ -2,14 +2,17 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from dovetail_core.fields import SettingForeignKey, uuid7
 from dovetail_tenancy.base import AbstractMembership, AbstractOrganization
 from dovetail_tenancy.fields import OrganizationForeignKey, TenantForeignKey
 from dovetail_tenancy.managers import TenantManager, TenantQuerySet
 from dovetail_tenancy.tenant_model import TenantModel
 
 __all__ = [
+    "Invitation",
     "Membership",
     "Organization",
     "OrganizationForeignKey",
@@ -36,3 +39,55 @@ class Organization(AbstractOrganization):
 class Membership(AbstractMembership):
     class Meta(AbstractMembership.Meta):
         swappable = "TENANCY_MEMBERSHIP_MODEL"
+
+
+class Invitation(models.Model):
+    """That an address may join an organization in a role. No ``TenantModel``: a token is looked up outside of any."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    organization = SettingForeignKey(
+        setting="TENANCY_ORGANIZATION_MODEL",
+        verbose_name=_("organization"),
+        on_delete=models.CASCADE,
+        related_name="+",
+    )
+    email = models.EmailField(_("email address"), max_length=254)
+    role = models.CharField(_("role"), max_length=50)
+    invited_by = SettingForeignKey(
+        setting="AUTH_USER_MODEL",
+        verbose_name=_("invited by"),
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+    )
+    # Not to be told from invited_by: an inviter who was deleted is null as well, and is not the system.
+    bounded = models.BooleanField(
+        _("bounded by the inviter"),
+        default=True,
+        editable=False,
+        help_text=_("Whether it is worth no more than the inviter's own role, asked on acceptance."),
+    )
+    token_hash = models.CharField(_("token hash"), max_length=64, unique=True, editable=False)
+    # One pending invitation for an address: MariaDB has no conditional unique constraint, but nulls are never equal.
+    pending_key = models.CharField(_("pending key"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+    accepted_at = models.DateTimeField(_("accepted at"), null=True, blank=True)
+    declined_at = models.DateTimeField(_("declined at"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def status(self) -> str:
+        """``accepted``, ``declined``, ``revoked``, ``expired`` or ``pending``."""
+        for status in ("accepted", "declined", "revoked"):
+            if getattr(self, f"{status}_at"):
+                return status
+        return "pending" if self.expires_at > timezone.now() else "expired"

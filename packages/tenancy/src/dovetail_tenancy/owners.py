@@ -41,15 +41,16 @@ def lock_organization(organization_id: Any, *, using: str) -> Any:
     transaction still sees the other owner, and none is left.
     """
     # NO KEY: inserting the organization's rows checks a foreign key to this one and must not wait for us.
-    return _lock(get_organization_model(), organization_id, no_key=True, using=using)
+    return lock_row(get_organization_model(), organization_id, using=using)
 
 
 def lock_user(user: Any, *, using: str) -> Any:
     """The user's row, locked; nobody can make the user a member of anything until the transaction ends."""
-    return _lock(user_model(), user.pk, no_key=False, using=using)
+    return lock_row(user_model(), user.pk, no_key=False, using=using)
 
 
-def _lock(model: type[Model], pk: Any, *, no_key: bool, using: str) -> Any:
+def lock_row(model: type[Model], pk: Any, *, no_key: bool = True, using: str) -> Any:
+    """The row as it is now, locked until the transaction ends. Raises ``Gone``."""
     rows = model._base_manager.using(using).filter(pk=pk)
     features = connections[using].features
     if features.has_select_for_update:
@@ -102,6 +103,13 @@ def active_members(organization_id: Any, role: str, *, using: str) -> QuerySet[M
 
 def user_model() -> type[Model]:
     return cast("type[Model]", get_membership_model()._meta.get_field("user").related_model)
+
+
+def email_field() -> str | None:
+    """The name of the user model's e-mail field, or None where it has none."""
+    model: Any = user_model()
+    name = str(getattr(model, "EMAIL_FIELD", "email"))
+    return name if field(model, name) else None
 
 
 def settle_owners(organization: Any, *, using: str) -> None:

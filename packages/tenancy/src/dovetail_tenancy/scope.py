@@ -19,6 +19,9 @@ from dovetail_tenancy.keys import parse_key
 
 logger = logging.getLogger("dovetail.tenancy")
 
+# Through which project code reaches the database; which of its own lines did is the question.
+_NOT_THE_PLACE = frozenset({"django", "dovetail_tenancy", "rest_framework", "asgiref", "contextlib", "functools"})
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -89,8 +92,35 @@ def current_scope() -> Scope | None:
 def require_scope(what: str) -> Scope:
     scope = current_scope()
     if scope is None:
-        raise TenantRequired(what)
+        if not reporting():
+            raise TenantRequired(what)
+        scope = _reported(what)
     return scope
+
+
+def reporting() -> bool:
+    """Whether ``TENANCY_ENFORCEMENT`` is ``"report"``: unscoped access is logged and not refused."""
+    # Not at the top: conf declares TENANCY_ROLES with a validator of a module that needs this one.
+    from dovetail_tenancy.conf import conf
+
+    return conf.ENFORCEMENT == "report"
+
+
+def _reported(what: str) -> Scope:
+    place = _place()
+    logger.warning("no organization: %s at %s", what, place, extra={"what": what, "place": place})
+    return Scope(reason="report")
+
+
+def _place() -> str:
+    """``file:line`` of the innermost frame that is neither Django's nor this package's."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in _NOT_THE_PLACE:
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "unknown"
 
 
 def current_tenant_id() -> Any:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.exceptions import UnknownRole
 from dovetail_tenancy.keys import parse_key
+from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.owners import field, user_model
 from dovetail_tenancy.roles import declared_roles
 
@@ -17,9 +18,17 @@ Organization = get_organization_model()
 Membership = get_membership_model()
 User = user_model()
 
+INVITATION_STATUSES = ("pending", "accepted", "declined", "revoked", "expired")
+
 
 def _existing(model: Any, *names: str) -> list[str]:
     return [name for name in names if field(model, name)]
+
+
+def declared_role(role: str) -> str:
+    if role not in declared_roles():
+        raise serializers.ValidationError(str(UnknownRole(role, declared_roles())), code=UnknownRole.code)
+    return role
 
 
 class OrganizationSerializer(serializers.ModelSerializer[Any]):
@@ -59,29 +68,74 @@ class MemberSerializer(serializers.ModelSerializer[Any]):
         extra_kwargs = {"id": {"source": "pk", "read_only": True}}
 
     def validate_role(self, role: str) -> str:
-        if role not in declared_roles():
-            raise serializers.ValidationError(str(UnknownRole(role, declared_roles())), code=UnknownRole.code)
-        return role
+        return declared_role(role)
 
 
-class MemberKeyField(serializers.Field[Any, Any, Any, Any]):
+class MemberKeyField(serializers.CharField):
     """A membership of the organization in the context, named by its ``id``."""
 
     default_error_messages = {"does_not_exist": _("No member of this organization has this id.")}
 
     def to_internal_value(self, data: Any) -> Any:
+        key = super().to_internal_value(data)
         members = Membership._default_manager.filter(organization=self.context["organization"].pk)
         try:
-            found = members.select_related("user").filter(pk=parse_key(Membership, data)).first()
-        except (TypeError, ValueError):
+            found = members.select_related("user").filter(pk=parse_key(Membership, key)).first()
+        except ValueError:
             found = None
         if found is None:
             self.fail("does_not_exist")
         return found
 
-    def to_representation(self, value: Any) -> Any:
-        return value.pk
+
+class TransferSerializer(OrganizationSerializer):
+    member = MemberKeyField(write_only=True, help_text=_("The `id` of the member who becomes the owner."))
+
+    class Meta(OrganizationSerializer.Meta):
+        fields = [*OrganizationSerializer.Meta.fields, "member"]
+        read_only_fields = OrganizationSerializer.Meta.fields
+        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
 
 
-class TransferSerializer(serializers.Serializer[Any]):
-    member = MemberKeyField(help_text="The `id` of the member who becomes the owner.")
+class NothingSerializer(serializers.Serializer[Any]):
+    """Neither asked for nor answered."""
+
+
+class InvitationSerializer(serializers.ModelSerializer[Any]):
+    status = serializers.ChoiceField(choices=INVITATION_STATUSES, read_only=True)
+
+    class Meta:
+        model = Invitation
+        fields = [
+            "id", "email", "role", "status", "invited_by",
+            "created_at", "expires_at", "accepted_at", "declined_at", "revoked_at",
+        ]  # fmt: skip
+        read_only_fields = ["invited_by", "created_at", "expires_at", "accepted_at", "declined_at", "revoked_at"]
+
+    def validate_role(self, role: str) -> str:
+        return declared_role(role)
+
+
+class InvitedToSerializer(serializers.ModelSerializer[Any]):
+    class Meta:
+        model = Organization
+        fields = ["id", *_existing(Organization, "name", "slug")]
+        read_only_fields = fields
+        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
+
+
+class TokenSerializer(serializers.Serializer[Any]):
+    token = serializers.CharField(write_only=True, max_length=200)
+
+
+class AcceptanceSerializer(MemberSerializer):
+    """The membership, seen by who joined; with tokens where the account is new."""
+
+    token = serializers.CharField(write_only=True, max_length=200)
+    organization = InvitedToSerializer(read_only=True)
+    access = serializers.CharField(read_only=True, required=False)
+    refresh = serializers.CharField(read_only=True, required=False)
+
+    class Meta(MemberSerializer.Meta):
+        fields = [*MemberSerializer.Meta.fields, "organization", "token", "access", "refresh"]
+        read_only_fields = [*MemberSerializer.Meta.fields]

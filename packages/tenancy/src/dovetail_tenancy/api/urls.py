@@ -5,6 +5,11 @@ from __future__ import annotations
 from django.urls import path
 
 from dovetail_core.conf import conf
+from dovetail_tenancy.api.invitation_views import (
+    AcceptInvitationView,
+    DeclineInvitationView,
+    InvitationViewSet,
+)
 from dovetail_tenancy.api.views import MemberViewSet, OrganizationViewSet
 
 app_name = "dovetail_tenancy"
@@ -42,4 +47,21 @@ urlpatterns = [
         MemberViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
         name="member-detail",
     ),
+    path(
+        f"organizations/<str:organization_id>/invitations{_slash}",
+        InvitationViewSet.as_view({"get": "list", "post": "create"}),
+        name="invitation-list",
+    ),
+    path(
+        f"organizations/<str:organization_id>/invitations/<str:invitation_id>/resend{_slash}",
+        InvitationViewSet.as_view({"post": "resend"}),
+        name="invitation-resend",
+    ),
+    path(
+        f"organizations/<str:organization_id>/invitations/<str:invitation_id>/revoke{_slash}",
+        InvitationViewSet.as_view({"post": "revoke"}),
+        name="invitation-revoke",
+    ),
+    path(f"invitations/accept{_slash}", AcceptInvitationView.as_view(), name="invitation-accept"),
+    path(f"invitations/decline{_slash}", DeclineInvitationView.as_view(), name="invitation-decline"),
 ]

@@ -17,19 +17,29 @@ from rest_framework.viewsets import GenericViewSet
 
 from dovetail_tenancy import get_membership_model, get_organization_model, services
 from dovetail_tenancy.api.permissions import HasOrganizationPermission, organization_credential
-from dovetail_tenancy.api.serializers import MemberSerializer, OrganizationSerializer, TransferSerializer
+from dovetail_tenancy.api.serializers import (
+    MemberSerializer,
+    NothingSerializer,
+    OrganizationSerializer,
+    TransferSerializer,
+)
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import (
+    AlreadyInvited,
     AlreadyMember,
     Gone,
+    InvitationClosed,
     LastOwner,
+    LimitReached,
     OwnerCannotSignIn,
     RoleNotAllowed,
     SlugTaken,
     TenancyError,
+    Vetoed,
+    WrongAccount,
 )
 from dovetail_tenancy.keys import parse_key
-from dovetail_tenancy.owners import has_owner
+from dovetail_tenancy.owners import field, has_owner
 from dovetail_tenancy.roles import OWNER, is_person
 
 _STATUS = {
@@ -37,7 +47,12 @@ _STATUS = {
     AlreadyMember: status.HTTP_409_CONFLICT,
     OwnerCannotSignIn: status.HTTP_409_CONFLICT,
     SlugTaken: status.HTTP_409_CONFLICT,
+    AlreadyInvited: status.HTTP_409_CONFLICT,
+    InvitationClosed: status.HTTP_409_CONFLICT,
+    WrongAccount: status.HTTP_409_CONFLICT,
+    LimitReached: status.HTTP_409_CONFLICT,
     RoleNotAllowed: status.HTTP_403_FORBIDDEN,
+    Vetoed: status.HTTP_403_FORBIDDEN,
     Gone: status.HTTP_404_NOT_FOUND,
 }
 
@@ -134,12 +149,25 @@ class OrganizationViewSet(OrganizationView):
     def get_queryset(self) -> QuerySet[Any]:
         return visible_organizations(self.request)
 
+    def get_serializer_class(self) -> Any:
+        return {"transfer_ownership": TransferSerializer, "leave": NothingSerializer}.get(
+            self.action, self.serializer_class
+        )
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        context = dict(super().get_serializer_context())
+        if self.action == "transfer_ownership" and not getattr(self, "swagger_fake_view", False):
+            context["organization"] = self.organization
+        return context
+
     def list(self, request: Request) -> Response:
         return self.paginated(self.get_queryset())
 
     def create(self, request: Request) -> Response:
         if not is_person(request.user) or organization_credential(request) is not None:
             raise PermissionDenied("Only a signed-in person creates organizations.")
+        if field(get_organization_model(), "name") is None:
+            raise MethodNotAllowed("POST", "Organizations are not created here: theirs is a model without a name.")
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         if missing := _required_fields(get_organization_model()) - serializer.validated_data.keys():
@@ -167,13 +195,13 @@ class OrganizationViewSet(OrganizationView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def transfer_ownership(self, request: Request, organization_id: str) -> Response:
-        serializer = TransferSerializer(data=request.data, context={"organization": self.organization})
+        serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         heir = serializer.validated_data["member"].user
         services.transfer_ownership(organization=self.organization, to=heir, actor=request.user)
         # Anew: the contact and the caller's own role have changed.
         organization = row_or_404(visible_organizations(request), organization_id)
-        return Response(OrganizationSerializer(organization).data)
+        return Response(self.get_serializer(organization).data)
 
     def leave(self, request: Request, organization_id: str) -> Response:
         # No permission of a role is needed to go; but it is for the person, not for a key that acts in their name.
@@ -220,10 +248,10 @@ def _required_fields(model: type[Model]) -> set[str]:
     """What a new organization needs that `create_organization` does not set by itself."""
     given = {"slug", "owner"} if has_owner(model) else {"slug"}
     return {
-        field.name
-        for field in model._meta.concrete_fields
-        if not (field.primary_key or field.null or field.has_default() or field.blank or field.name in given)
-        and not getattr(field, "auto_now", False)
-        and not getattr(field, "auto_now_add", False)
-        and not getattr(field, "generated", False)
+        column.name
+        for column in model._meta.concrete_fields
+        if not (column.primary_key or column.null or column.has_default() or column.blank or column.name in given)
+        and not getattr(column, "auto_now", False)
+        and not getattr(column, "auto_now_add", False)
+        and not getattr(column, "generated", False)
     }

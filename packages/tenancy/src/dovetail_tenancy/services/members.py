@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from dovetail_tenancy import events, get_membership_model, get_organization_model
+from dovetail_tenancy import events, get_membership_model, get_organization_model, hooks
 from dovetail_tenancy.exceptions import AlreadyMember, OwnerCannotSignIn, UnknownRole
 from dovetail_tenancy.owners import (
     authorize,
@@ -23,21 +23,26 @@ from dovetail_tenancy.roles import OWNER, declared_roles, is_person
 
 
 def add_member(*, organization: Any, user: Any, role: str, actor: Any = None) -> Any:
-    """Make the user a member. Raises ``AlreadyMember``, ``UnknownRole``, ``RoleNotAllowed``."""
+    """Make the user a member. Raises ``AlreadyMember``, ``LimitReached``, ``UnknownRole``, ``RoleNotAllowed``."""
     require_role(role)
     using = database(organization)
     with transaction.atomic(using=using):
         lock_organization(organization.pk, using=using)
         authorize(actor, organization.pk, "members.invite", role, using=using)
-        # get_or_create, although the lock is ours: code that knows no services may write memberships too.
-        membership, created = (
-            get_membership_model()
-            ._base_manager.using(using)
-            .get_or_create(organization=organization, user=user, defaults={"role": role})
-        )
-        if not created:
-            raise AlreadyMember
-        events.emit_member(events.MEMBER_ADDED, membership, actor=actor, using=using)
+        return join(organization, user, role, actor=actor, using=using)
+
+
+def join(organization: Any, user: Any, role: str, *, actor: Any, using: str) -> Any:
+    """The new membership, under the organization's lock. Raises ``AlreadyMember``, ``LimitReached``."""
+    hooks.ask("BEFORE_ADD_MEMBER", organization=organization, user=user, role=role, actor=actor)
+    members = get_membership_model()._base_manager.using(using)
+    in_it = members.filter(organization=organization.pk)
+    hooks.require_room("MAX_MEMBERS", in_it.count, organization=organization)
+    # get_or_create, although the lock is ours: code that knows no services may write memberships too.
+    membership, created = members.get_or_create(organization=organization, user=user, defaults={"role": role})
+    if not created:
+        raise AlreadyMember
+    events.emit_member(events.MEMBER_ADDED, membership, actor=actor, using=using)
     return membership
 
 
@@ -51,6 +56,7 @@ def change_role(*, membership: Any, role: str, actor: Any = None) -> Any:
     with transaction.atomic(using=using):
         organization, current = lock_membership(membership, using=using)
         authorize(actor, organization.pk, "members.change_role", current.role, role, using=using)
+        hooks.ask("BEFORE_CHANGE_ROLE", membership=current, role=role, actor=actor)
         previous, current.role = current.role, role
         if role == previous:
             return current
@@ -67,6 +73,7 @@ def remove_member(*, membership: Any, actor: Any = None) -> None:
     with transaction.atomic(using=using):
         organization, current = lock_membership(membership, using=using)
         authorize(actor, organization.pk, "members.remove", current.role, using=using)
+        hooks.ask("BEFORE_REMOVE_MEMBER", membership=current, actor=actor)
         remove_locked(organization, current, actor=actor, using=using)
 
 
@@ -75,7 +82,9 @@ def leave_organization(*, organization: Any, user: Any) -> None:
     using = database(organization)
     with transaction.atomic(using=using):
         locked = lock_organization(organization.pk, using=using)
-        remove_locked(locked, member_row(locked, user, using=using), actor=user, using=using)
+        membership = member_row(locked, user, using=using)
+        hooks.ask("BEFORE_REMOVE_MEMBER", membership=membership, actor=user)
+        remove_locked(locked, membership, actor=user, using=using)
 
 
 def transfer_ownership(*, organization: Any, to: Any, actor: Any = None) -> Any:
@@ -89,6 +98,7 @@ def transfer_ownership(*, organization: Any, to: Any, actor: Any = None) -> Any:
         locked = lock_organization(organization.pk, using=using)
         authorize(actor, locked.pk, "organization.transfer", OWNER, using=using)
         heir = member_row(locked, to, using=using)
+        hooks.ask("BEFORE_CHANGE_ROLE", membership=heir, role=OWNER, actor=actor)
         # Asked of the locked row's user, not of the caller's instance, which may be old.
         if not is_person(heir.user):
             raise OwnerCannotSignIn

@@ -10,9 +10,9 @@ from django.db import IntegrityError, router, transaction
 from django.db.models import Model
 from django.utils.text import slugify
 
-from dovetail_tenancy import events, get_membership_model, get_organization_model
+from dovetail_tenancy import events, get_membership_model, get_organization_model, hooks
 from dovetail_tenancy.exceptions import OwnerCannotSignIn, SlugTaken
-from dovetail_tenancy.owners import authorize, database, field, has_owner, lock_organization, save_fields
+from dovetail_tenancy.owners import authorize, database, field, has_owner, lock_organization, lock_user, save_fields
 from dovetail_tenancy.roles import OWNER, is_person
 
 # No look-alikes, no vowels: a random suffix must not spell a word.
@@ -24,7 +24,7 @@ def create_organization(*, name: str, owner: Any, slug: str | None = None, **fie
     """Create an organization together with its owner's membership.
 
     Without ``slug`` one is made from the name, with a random suffix where it is taken. ``fields`` are further fields
-    of a project's own organization model. Raises ``SlugTaken`` and ``OwnerCannotSignIn``.
+    of a project's own organization model. Raises ``SlugTaken``, ``OwnerCannotSignIn``, ``LimitReached``.
     """
     if not is_person(owner):
         raise OwnerCannotSignIn
@@ -33,6 +33,12 @@ def create_organization(*, name: str, owner: Any, slug: str | None = None, **fie
     if has_owner(model):
         fields["owner"] = owner
     with transaction.atomic(using=using):
+        hooks.ask("BEFORE_CREATE_ORGANIZATION", name=name, owner=owner)
+        if hooks.limited("MAX_ORGANIZATIONS"):
+            # Two that are created at the same moment would both find room for one.
+            lock_user(owner, using=using)
+            owned = get_membership_model()._base_manager.using(using).filter(user=owner.pk, role=OWNER)
+            hooks.require_room("MAX_ORGANIZATIONS", owned.count, user=owner)
         organization = _insert(model(name=name, **fields), slug, using=using)
         membership = get_membership_model()(organization=organization, user=owner, role=OWNER)
         membership.save(using=using, force_insert=True)
@@ -74,6 +80,7 @@ def delete_organization(*, organization: Any, actor: Any = None) -> None:
     with transaction.atomic(using=using):
         locked = lock_organization(organization.pk, using=using)
         authorize(actor, locked.pk, "organization.delete", using=using)
+        hooks.ask("BEFORE_DELETE_ORGANIZATION", organization=locked, actor=actor)
         delete_locked(locked, actor=actor, using=using)
 
 

@@ -1,0 +1,65 @@
+"""What is configured wrongly is told by a check with a hint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import checks as django_checks
+
+from dovetail_tenancy import checks
+
+
+def found(settings: Any, **values: Any) -> dict[str, str]:
+    for name, value in values.items():
+        setattr(settings, f"TENANCY_{name}", value)
+    messages = [*checks.check_settings(None), *checks.check_invitations(None)]
+    assert all(message.hint for message in messages)
+    return {str(message.id).partition(".")[2]: message.msg for message in messages}
+
+
+def test_the_lane_itself_has_nothing_to_complain_of() -> None:
+    assert [each for each in django_checks.run_checks() if str(each.id).startswith("dovetail_tenancy")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INVITATION_ACCEPT_URL", "/invitations#token={token}"),
+        ("INVITATION_ACCEPT_URL", "//app.example.com/{token}"),
+        ("INVITATION_ACCEPT_URL", "https://app.example.com/invitations"),
+        ("INVITATION_ACCEPT_URL", 7),
+        ("INVITATION_EXPIRY_DAYS", 0),
+        ("INVITATION_SENDER", None),
+        ("INVITATION_SENDER", "nowhere.at_all"),
+        ("MAX_MEMBERS", -1),
+        ("MAX_MEMBERS", True),
+        ("MAX_ORGANIZATIONS", "nowhere.at_all"),
+        ("BEFORE_INVITE", 7),
+        ("ROLES", {"admin": []}),
+    ],
+)
+def test_a_value_that_is_not_allowed(settings: Any, name: str, value: Any) -> None:
+    assert f"TENANCY_{name} is {value!r}" in found(settings, **{name: value})["E001"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_MEMBERS", 0), ("MAX_MEMBERS", lambda *, organization: 3), ("BEFORE_INVITE", print)],
+)
+def test_a_value_that_is_allowed(settings: Any, name: str, value: Any) -> None:
+    assert found(settings, **{name: value}) == {}
+
+
+def test_sign_up_needs_an_issuer(settings: Any) -> None:
+    assert "TENANCY_INVITATION_SIGNUP" in found(settings, INVITATION_SIGNUP=True)["E005"]
+    assert found(settings, INVITATION_SIGNUP=True, TOKEN_ISSUER=print) == {}
+
+
+def test_served_invitations_need_their_page(settings: Any) -> None:
+    assert "TENANCY_INVITATION_ACCEPT_URL" in found(settings, INVITATION_ACCEPT_URL="")["E006"]
+    # Who serves no invitations need not name a page for them.
+    settings.ROOT_URLCONF = "tests.tenancy.documents.urls"
+    assert found(settings) == {}
+    del settings.ROOT_URLCONF
+    assert found(settings) == {}

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import connection
+from django.test import Client, TestCase
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from dovetail_tenancy.models import Invitation
+from tests.tenancy.factories import invite, make_organization, make_user, membership_of
+
+pytestmark = pytest.mark.django_db
+
+LIST = "admin:dovetail_tenancy_invitation_changelist"
+
+
+@pytest.fixture
+def client() -> Client:
+    signed_in = Client()
+    signed_in.force_login(make_user(is_staff=True, is_superuser=True))
+    return signed_in
+
+
+def act(client: Client, action: str, *rows: Any, page: str = LIST) -> list[str]:
+    data = {"action": action, "_selected_action": [row.pk for row in rows]}
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        answer: Any = client.post(reverse(page), data, follow=True)
+    return [str(message) for message in answer.context["messages"]]
+
+
+def test_an_invitation_is_added_with_its_message(client: Client) -> None:
+    organization = make_organization("Acme")
+    add = reverse("admin:dovetail_tenancy_invitation_add")
+    assert client.get(add).status_code == 200
+    body = {"organization": organization.pk, "email": "Bo@example.com", "role": "admin"}
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        client.post(add, body)
+    invitation = Invitation._default_manager.get()
+    assert (invitation.email, invitation.role, invitation.bounded) == ("bo@example.com", "admin", False)
+    assert mail.outbox[0].to == ["bo@example.com"]
+    refused: Any = client.post(add, body, follow=True)
+    assert "pending" in [str(message) for message in refused.context["messages"]][-1]
+    assert Invitation._default_manager.count() == 1
+
+
+def test_invitations_are_resent_and_revoked_from_the_list(client: Client) -> None:
+    organization = make_organization()
+    invitation, _ = invite(organization, "bo@example.com")
+    before = Invitation._default_manager.get().token_hash
+    assert act(client, "resend", invitation) == ["Sent."]
+    assert Invitation._default_manager.get().token_hash != before
+    assert len(mail.outbox) == 1
+    assert act(client, "revoke", invitation) == ["Revoked."]
+    assert Invitation._default_manager.get().status == "revoked"
+    assert "revoked already" in act(client, "resend", invitation)[0]
+
+
+def test_an_invitation_s_page_is_for_looking_and_shows_no_secret(client: Client) -> None:
+    invitation, _ = invite(make_organization("Acme"), "bo@example.com")
+    page = client.get(reverse("admin:dovetail_tenancy_invitation_change", args=[invitation.pk]))
+    text = page.content.decode()
+    assert "bo@example.com" in text
+    assert "pending" in text
+    assert 'name="role"' not in text
+    assert Invitation._default_manager.get().token_hash not in text
+    assert client.get(reverse(LIST) + "?q=bo").status_code == 200
+
+
+def test_the_list_takes_as_many_queries_for_one_row_as_for_ten(client: Client, django_assert_num_queries: Any) -> None:
+    organization, ada = make_organization(), make_user()
+    invite(organization, "bo@example.com")
+    client.get(reverse(LIST))
+    with CaptureQueriesContext(connection) as one:
+        client.get(reverse(LIST))
+    for number in range(9):
+        invite(make_organization(owner=ada), f"p{number}@example.com", actor=ada)
+    with django_assert_num_queries(len(one)):
+        client.get(reverse(LIST))
+
+
+def test_an_organization_is_handed_over_from_the_list_of_members(client: Client) -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    members = "admin:dovetail_tenancy_membership_changelist"
+    assert act(client, "transfer", membership_of(bo, organization), page=members) == ["Handed over."]
+    organization.refresh_from_db()
+    assert organization.owner == bo
+    assert membership_of(ada, organization).role == "admin"

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.test import TestCase, override_settings
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from dovetail_tenancy import services
+from dovetail_tenancy.models import Invitation
+from tests.tenancy.factories import client_of, invite, make_organization, make_user, membership_of
+
+pytestmark = pytest.mark.django_db
+
+rows = Invitation._default_manager
+INVALID = {"error": "invalid_or_expired"}
+
+
+def path(organization: Any, invitation: Any = None, action: str = "") -> str:
+    base = f"/api/organizations/{organization.pk}/invitations"
+    return f"{base}/{invitation.pk}/{action}" if invitation else base
+
+
+def moment(value: Any) -> str:
+    return str(value.isoformat().replace("+00:00", "Z"))
+
+
+def issue(user: Any, *, request: Any, amr: Any) -> dict[str, str]:
+    assert request.path == "/api/invitations/accept"
+    return {"access": f"access-{user.email}", "refresh": "r"}
+
+
+@pytest.fixture
+def ada() -> Any:
+    return make_user()
+
+
+@pytest.fixture
+def bo() -> Any:
+    return make_user(email="Bo@Example.com")
+
+
+@pytest.fixture
+def acme(ada: Any) -> Any:
+    return make_organization("Acme", owner=ada)
+
+
+def test_an_invitation_is_made_sent_and_listed(acme: Any, ada: Any) -> None:
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        answer = client_of(ada).post(path(acme), {"email": "Bo@Example.com", "role": "admin"}, format="json")
+    invitation = rows.get()
+    assert answer.status_code == 201
+    assert answer.json() == {
+        "id": str(invitation.pk), "email": "bo@example.com", "role": "admin", "status": "pending", "invited_by": ada.pk,
+        "created_at": moment(invitation.created_at), "expires_at": moment(invitation.expires_at),
+        "accepted_at": None, "declined_at": None, "revoked_at": None,
+    }  # fmt: skip
+    assert mail.outbox[0].to == ["bo@example.com"]
+    assert client_of(ada).get(path(acme)).json()["data"] == [answer.json()]
+
+
+@pytest.mark.parametrize("count", [1, 10, 200])
+def test_any_number_of_invitations_is_two_queries(
+    acme: Any, ada: Any, count: int, django_assert_num_queries: Any
+) -> None:
+    rows.bulk_create(
+        Invitation(organization=acme, email=f"{n}@x.org", role="member", token_hash=str(n), expires_at=timezone.now())
+        for n in range(count)
+    )
+    with django_assert_num_queries(2):  # the organization with my role, and the page
+        assert len(client_of(ada).get(path(acme), {"limit": 200}).json()["data"]) == count
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"role": "member"}, "email"), ({"email": "bo@example.com"}, "role"),
+        ({"email": "bo", "role": "member"}, "email"),
+        ({"email": "bo@example.com", "role": "boss"}, "role"), ({"email": ["x"], "role": "member"}, "email"),
+        ({"email": f"{'a' * 250}@x.org", "role": "member"}, "email"), ({"email": "bo@example.com", "role": {}}, "role"),
+    ],
+)  # fmt: skip
+def test_a_bad_invitation_is_refused_by_field(acme: Any, ada: Any, body: Any, field: str) -> None:
+    answer = client_of(ada).post(path(acme), body, format="json")
+    assert (answer.status_code, list(answer.json())) == (400, [field])
+
+
+def test_what_stands_in_the_way_of_an_invitation(acme: Any, ada: Any, bo: Any) -> None:
+    admin = make_user()
+    services.add_member(organization=acme, user=admin, role="admin")
+    invite(acme, "cy@example.com")
+
+    def code(user: Any, email: str, role: str = "member") -> tuple[int, str]:
+        answer = client_of(user).post(path(acme), {"email": email, "role": role}, format="json")
+        return answer.status_code, answer.data["detail"].code
+
+    assert code(ada, "CY@example.com") == (409, "already_invited")
+    assert code(ada, admin.email.upper()) == (409, "already_member")
+    assert code(admin, "new@example.com", "owner") == (403, "role_not_allowed")
+    with override_settings(TENANCY_MAX_PENDING_INVITATIONS=0):
+        assert code(ada, "new@example.com") == (409, "limit_reached")
+
+
+def test_resending_and_revoking(acme: Any, ada: Any, bo: Any) -> None:
+    invitation, old = invite(acme, bo.email)
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        answer = client_of(ada).post(path(acme, invitation, "resend"))
+    assert (answer.status_code, answer.json()["invited_by"]) == (200, ada.pk)
+    (new,) = re.findall(r"#token=(\S+)", mail.outbox[0].body)
+    refused = client_of(bo).post("/api/invitations/accept", {"token": old}, format="json")
+    assert (refused.status_code, refused.json()) == (400, INVALID)
+    assert client_of(ada).post(path(acme, invitation, "revoke")).status_code == 204
+    refused = client_of(bo).post("/api/invitations/accept", {"token": new}, format="json")
+    assert (refused.status_code, refused.json()) == (400, INVALID)
+    for action in ("resend", "revoke"):
+        closed = client_of(ada).post(path(acme, invitation, action))
+        assert (closed.status_code, closed.data["detail"].code) == (409, "invitation_closed")
+
+
+def test_another_organization_s_invitation_is_not_found(acme: Any, ada: Any) -> None:
+    theirs, _ = invite(make_organization("Globex"), "bo@example.com")
+    for action in ("resend", "revoke"):
+        assert client_of(ada).post(path(acme, theirs, action)).status_code == 404
+    assert client_of(ada).post(f"{path(acme)}/nonsense/revoke").status_code == 404
+
+
+def test_the_invited_account_accepts_once(acme: Any, bo: Any) -> None:
+    _, token = invite(acme, "BO@example.com", "admin")
+    answer = client_of(bo).post("/api/invitations/accept", {"token": token}, format="json")
+    membership = membership_of(bo, acme)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "id": str(membership.pk), "role": "admin", "created_at": moment(membership.created_at),
+        "user": {"id": bo.pk, "email": bo.email, "first_name": "", "last_name": ""},
+        "organization": {"id": str(acme.pk), "name": "Acme", "slug": "acme"},
+    }  # fmt: skip
+    again = client_of(bo).post("/api/invitations/accept", {"token": token}, format="json")
+    assert (again.status_code, again.json()) == (400, INVALID)
+
+
+def test_another_account_is_told_to_switch(acme: Any) -> None:
+    _, token = invite(acme, "bo@example.com")
+    answer = client_of(make_user()).post("/api/invitations/accept", {"token": token}, format="json")
+    assert (answer.status_code, answer.data["detail"].code) == (409, "wrong_account")
+    assert rows.get().status == "pending"
+
+
+def test_who_is_not_signed_in_signs_in_first(acme: Any) -> None:
+    _, token = invite(acme, "bo@example.com")
+    for given in (token, "unknown"):
+        answer = APIClient().post("/api/invitations/accept", {"token": given}, format="json")
+        # 403 by the session authentication of this project, which has no challenge to send.
+        assert (answer.status_code, answer.data["detail"].code) == (403, "not_authenticated")
+
+
+@override_settings(TENANCY_INVITATION_SIGNUP=True, TENANCY_TOKEN_ISSUER=issue)
+def test_an_invitation_makes_an_account_and_signs_it_in(acme: Any, bo: Any) -> None:
+    _, token = invite(acme, "New@example.com")
+    answer = APIClient().post("/api/invitations/accept", {"token": token}, format="json")
+    assert (answer.status_code, answer.json()["access"], answer.json()["refresh"]) == (
+        200,
+        "access-new@example.com",
+        "r",
+    )
+    assert (answer.json()["organization"]["name"], answer.json()["user"]["email"]) == ("Acme", "new@example.com")
+    again = APIClient().post("/api/invitations/accept", {"token": token}, format="json")
+    assert (again.status_code, again.json()) == (400, INVALID)
+    _, token = invite(acme, "bo@example.com")
+    exists = APIClient().post("/api/invitations/accept", {"token": token}, format="json")
+    assert (exists.status_code, exists.data["detail"].code) == (403, "account_exists")
+
+
+def test_anybody_with_the_link_says_no(acme: Any) -> None:
+    _, token = invite(acme, "bo@example.com")
+    answer = APIClient().post("/api/invitations/decline", {"token": token}, format="json")
+    assert (answer.status_code, answer.content) == (204, b"")
+    again = APIClient().post("/api/invitations/decline", {"token": token}, format="json")
+    assert (again.status_code, again.json()) == (400, INVALID)
+    assert rows.get().status == "declined"
+
+
+@pytest.mark.parametrize("action", ["accept", "decline"])
+@pytest.mark.parametrize("token", [None, "", 7, [], {}, "x" * 201, "a\0b", "\ud800", "ä", "x"])
+def test_whatever_the_token_it_is_no_server_error(bo: Any, action: str, token: Any) -> None:
+    body = json.dumps({"token": token})  # not by DRF, which cannot write what anybody may send
+    answer = client_of(bo).post(f"/api/invitations/{action}", body, content_type="application/json")
+    assert answer.status_code == 400
+
+
+def test_an_expired_invitation_is_refused_and_listed(acme: Any, ada: Any, bo: Any) -> None:
+    invitation, token = invite(acme, bo.email)
+    rows.filter(pk=invitation.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    answer = client_of(bo).post("/api/invitations/accept", {"token": token}, format="json")
+    assert (answer.status_code, answer.json()) == (400, INVALID)
+    assert client_of(ada).get(path(acme)).json()["data"][0]["status"] == "expired"
+
+
+class Key:
+    def __init__(self, organization_id: Any) -> None:
+        self.organization_id = organization_id
+        self.scopes = ["members:*"]
+
+
+class Machine:
+    pk = "apikey:1"
+    is_authenticated = True
+
+
+def test_machines_read_invitations_and_make_none(acme: Any, bo: Any) -> None:
+    _, token = invite(acme, bo.email)
+    machine = client_of(Machine(), auth=Key(acme.pk))
+    assert len(machine.get(path(acme)).json()["data"]) == 1
+    body = {"email": "x@example.com", "role": "member"}
+    assert machine.post(path(acme), body, format="json").status_code == 403
+    for caller in (machine, client_of(bo, auth=Key(acme.pk))):
+        assert caller.post("/api/invitations/accept", {"token": token}, format="json").status_code == 403
+    assert rows.get().status == "pending"
