@@ -51,3 +51,5 @@ TEMPLATES = [
 DOVETAIL_TRAILING_SLASH = False
 TENANCY_INVITATION_ACCEPT_URL = "https://app.example.com/invitations#token={token}"
 STATIC_URL = "static/"
+# Django 6.1 warns where it is missing; those before do not know it, and their tests have a mailbox anyway.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
