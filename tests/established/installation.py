@@ -66,6 +66,9 @@ class Installation:
         paths = [str(path) if (path := folder / f"{step}.py").exists() else step for step in steps]
         return run([self.python, "-B", "-W", "error", "-c", STEPS, *paths], self.project, self._environment())
 
+    def write(self, path: str, text: str) -> None:
+        (self.project / path).write_text(text)
+
     def tables(self) -> set[str]:
         return set(self.run("tables").split())
 

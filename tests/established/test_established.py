@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -53,6 +54,31 @@ CELLS = [(django, packages, None) for django in PYTHONS for packages in SETS] + 
     ("6.1", SETS[-1], "POSTGRES_SERVER"),
     ("6.1", SETS[-1], "MARIADB_SERVER"),
 ]
+
+TENANT_ORDERS = """
+from django.db import models
+from dovetail_tenancy.models import TenantForeignKey, TenantModel
+
+
+class Order(TenantModel):
+    company = TenantForeignKey("companies.Company", on_delete=models.CASCADE, related_name="orders")
+    number = models.CharField(max_length=20)
+    total = models.DecimalField(max_digits=10, decimal_places=2)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["company", "number"], name="order_number_once_a_company")]
+"""
+ADOPTION = """
+from django.db import migrations
+from dovetail_core.fields import dependency
+from dovetail_tenancy.operations import AddOrganization
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("orders", "0001_initial"), dependency("TENANCY_ORGANIZATION_MODEL")]
+    operations = [AddOrganization("Order", "company")]
+"""
 
 CHECK = "check --fail-level WARNING"
 MIGRATE = ["migrate --database default", "migrate --database archive"]
@@ -104,7 +130,7 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
 
     project.pip("install", *(wheels[name] for name in ("core", *packages)))
     for module, parts in (("with_packages.py", SETTINGS), ("with_packages_urls.py", URLS)):
-        (project.project / module).write_text("".join(parts[name] for name in ("", *packages)))
+        project.write(module, "".join(parts[name] for name in ("", *packages)))
     project.settings = "with_packages"
     both = ["both"] if len(packages) > 1 else []
     # The project's own tests know nothing of the packages.
@@ -118,3 +144,34 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     project.pip("uninstall", *(f"dovetail-{name}" for name in ("core", *packages)))
     assert project.tables() == tables
     project.run(CHECK, *(f"{migrate} --check" for migrate in MIGRATE), DRIFT, "session", "test")
+
+
+@pytest.mark.parametrize("server", [None, "POSTGRES_SERVER", "MARIADB_SERVER"])
+def test_a_full_table_of_the_established_project_adopts_isolation(
+    install: Callable[[str, str | None], Installation], wheels: dict[str, Path], server: str | None
+) -> None:
+    if server is not None and server not in os.environ:
+        pytest.skip(f"{server} names no server, such as postgres://postgres@127.0.0.1:5432")
+    project = install("6.1", os.environ[server] if server else None)
+    project.run(*MIGRATE, "before", "many_orders")
+    project.pip("install", wheels["core"], wheels["tenancy"])
+    report = 'TENANCY_ENFORCEMENT = "report"\n'
+    project.write("with_packages.py", SETTINGS[""] + SETTINGS["tenancy"] + report)
+    project.write("with_packages_urls.py", URLS[""] + URLS["tenancy"])
+    project.settings = "with_packages"
+    project.run(MIGRATE[0])
+
+    project.write("orders/models.py", TENANT_ORDERS)
+    project.write("orders/migrations/0002_order_organization.py", ADOPTION)
+    for step in ("migrate orders", DRIFT, "check", "adoption_reported"):
+        begun = time.monotonic()
+        project.run(step)
+        print(f"{step:<45} {time.monotonic() - begun:5.1f} s")
+    project.write("with_packages.py", SETTINGS[""] + SETTINGS["tenancy"])
+    project.run("adoption_enforced")
+
+    before = (ROOT / "tests/projects/established/orders/models.py").read_text()
+    project.run("migrate orders 0001")
+    project.write("orders/models.py", before)
+    (project.project / "orders/migrations/0002_order_organization.py").unlink()
+    project.run(DRIFT, "migrate dovetail_tenancy zero")

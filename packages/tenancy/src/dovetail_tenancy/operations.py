@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.apps import apps
 from django.db import models, transaction
 from django.db.migrations.operations.base import Operation
 from django.db.models import F, OuterRef, Subquery
@@ -48,7 +49,8 @@ class AddOrganization(Operation):
 
     def state_forwards(self, app_label: str, state: Any) -> None:
         state.add_field(app_label, self.model_name_lower, NAME, _column(null=False), preserve_default=True)
-        state.alter_model_options(app_label, self.model_name_lower, {"base_manager_name": "objects"})
+        if options := self._options(app_label):
+            state.alter_model_options(app_label, self.model_name_lower, options)
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         before = from_state.apps.get_model(app_label, self.model_name)
@@ -71,6 +73,14 @@ class AddOrganization(Operation):
         model = from_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             schema_editor.remove_field(model, model._meta.get_field(NAME))
+
+    def _options(self, app_label: str) -> dict[str, str]:
+        # What makemigrations finds on the model: one with a Meta of its own inherits the manager without the option.
+        try:
+            own = apps.get_model(app_label, self.model_name)._meta.original_attrs
+        except LookupError:  # the model went with a later migration
+            return {}
+        return {"base_manager_name": "objects"} if "base_manager_name" in own else {}
 
     def _is_there(self, connection: Any, model: Any, column: Any) -> bool:
         with connection.cursor() as cursor:
