@@ -138,7 +138,7 @@ def test_the_same_name_is_free_in_every_organization() -> None:
                 Folder.objects.create(name="Inbox")
 
 
-@pytest.mark.skipif(connection.vendor == "mysql", reason="MySQL takes no unique_fields: in an organization, none is safe")
+@pytest.mark.skipif(connection.vendor == "mysql", reason="MySQL takes no unique_fields, so none is safe")
 def test_upsert_within_the_organization_works() -> None:
     with tenant(make_organization()):
         Folder.objects.bulk_create([Folder(name="Inbox")])
