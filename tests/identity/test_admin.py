@@ -66,6 +66,16 @@ def test_staff_search_change_and_set_a_password(staff: Client) -> None:
     assert user.check_password("another-strong-one")
 
 
+def test_a_password_that_staff_set_ends_the_sessions_of_its_account(staff: Client) -> None:
+    user, other = make_user(email="ada@example.com"), make_user(email="bo@example.com")
+    for each in (user, other):
+        issue_tokens(each, request=None)
+    body = {"usable_password": "true", "password1": "another-Password-1", "password2": "another-Password-1"}
+    assert staff.post(f"{URL}{user.pk}/password/", body).status_code == 302
+    assert list(Session.objects.filter(revoked_at=None).values_list("user", flat=True)) == [other.pk]
+    assert Session.objects.get(user=user).revoked_reason == "password_changed"
+
+
 def test_the_list_is_in_order_of_addresses(staff: Client) -> None:
     make_user(email="b@example.com")
     make_user(email="a@example.com")

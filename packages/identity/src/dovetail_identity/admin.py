@@ -5,23 +5,26 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
 from django.contrib.auth import forms, get_user_model
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_identity import services
 from dovetail_identity.models import Session, User
+from dovetail_identity.sessions import Ended, alias_of
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Session]
     _UserAdmin = auth_admin.UserAdmin[Any]
     _CreationForm = forms.AdminUserCreationForm[Any]
     _ChangeForm = forms.UserChangeForm[Any]
+    _PasswordForm = forms.AdminPasswordChangeForm[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
     _UserAdmin = auth_admin.UserAdmin
     _CreationForm = forms.AdminUserCreationForm
     _ChangeForm = forms.UserChangeForm
+    _PasswordForm = forms.AdminPasswordChangeForm
 
 
 class UserCreationForm(_CreationForm):
@@ -37,6 +40,16 @@ class UserChangeForm(_ChangeForm):
         fields = ("email",)
 
 
+class PasswordForm(_PasswordForm):
+    def save(self, commit: bool = True) -> Any:
+        # Who knew the old password may be signed in with it.
+        with transaction.atomic(using=alias_of(self.user)):
+            user = super().save(commit)
+            if commit:
+                services.revoke_all_sessions(user, reason=Ended.PASSWORD_CHANGED)
+        return user
+
+
 # Django leaves a model out that AUTH_USER_MODEL swaps, so this does nothing in a project with its own users.
 @admin.register(User)
 class UserAdmin(_UserAdmin):
@@ -44,6 +57,7 @@ class UserAdmin(_UserAdmin):
 
     form = UserChangeForm
     add_form = UserCreationForm
+    change_password_form = PasswordForm
     # https is what later versions of Django assume where a scheme is missing, and the present one warns about.
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     list_display = ("email", "first_name", "last_name", "is_active", "is_staff", "date_joined")
