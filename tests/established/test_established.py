@@ -12,44 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.established.installation import ROOT, Installation
+from tests.established.packages import PARTS, settings, urls
 from tests.interpreters import find
 
-SETTINGS = {
-    "": """
-from established.settings import *
-
-ROOT_URLCONF = "with_packages_urls"
-""",
-    "identity": """
-INSTALLED_APPS += ["dovetail_identity"]
-# Last: the first class decides between 401 and 403, and the project's answers stay what they were.
-REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"].append("dovetail_identity.api.authentication.JWTAuthentication")
-""",
-    "tenancy": """
-INSTALLED_APPS += ["dovetail_tenancy"]
-MIDDLEWARE += ["dovetail_tenancy.middleware.TenantMiddleware"]
-TENANCY_ORGANIZATION_MODEL = "companies.Company"
-TENANCY_INVITATION_ACCEPT_URL = "https://app.example.com/invitations#token={token}"
-""",
-}
-URLS = {
-    "": """
-from django.urls import include, path
-from established.urls import urlpatterns
-""",
-    "identity": """
-urlpatterns += [
-    path("api/auth/", include("dovetail_identity.api.urls")),
-    path("api/v1/", include("dovetail_identity.api.v1_urls")),
-]
-""",
-    "tenancy": """
-urlpatterns += [path("api/v1/", include("dovetail_tenancy.api.urls"))]
-""",
-}
 # The interpreters that a Django runs on, the first that is here.
 PYTHONS = {"5.2": ["3.11", "3.12", "3.13"], "6.0": ["3.12", "3.13"], "6.1": ["3.13", "3.12", "3.14"]}
-SETS = [("identity",), ("tenancy",), ("identity", "tenancy")]
+SETS = [*((name,) for name in PARTS), tuple(PARTS)]
 CELLS = [(django, packages, None) for django in PYTHONS for packages in SETS] + [
     ("6.1", SETS[-1], "POSTGRES_SERVER"),
     ("6.1", SETS[-1], "MARIADB_SERVER"),
@@ -88,7 +56,7 @@ DRIFT = "makemigrations --check --dry-run"
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("wheels")
-    for package in ("core", "identity", "tenancy"):
+    for package in ("core", *PARTS):
         build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
         subprocess.run(build, cwd=ROOT / "packages" / package, check=True, capture_output=True)
     return {path.name.split("-")[0].removeprefix("dovetail_"): path for path in folder.glob("*.whl")}
@@ -129,8 +97,8 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     tables = project.tables()
 
     project.pip("install", *(wheels[name] for name in ("core", *packages)))
-    for module, parts in (("with_packages.py", SETTINGS), ("with_packages_urls.py", URLS)):
-        project.write(module, "".join(parts[name] for name in ("", *packages)))
+    project.write("with_packages.py", settings(*packages))
+    project.write("with_packages_urls.py", urls(*packages))
     project.settings = "with_packages"
     both = ["both"] if len(packages) > 1 else []
     # The project's own tests know nothing of the packages.
@@ -156,8 +124,8 @@ def test_a_full_table_of_the_established_project_adopts_isolation(
     project.run(*MIGRATE, "before", "many_orders")
     project.pip("install", wheels["core"], wheels["tenancy"])
     report = 'TENANCY_ENFORCEMENT = "report"\n'
-    project.write("with_packages.py", SETTINGS[""] + SETTINGS["tenancy"] + report)
-    project.write("with_packages_urls.py", URLS[""] + URLS["tenancy"])
+    project.write("with_packages.py", settings("tenancy") + report)
+    project.write("with_packages_urls.py", urls("tenancy"))
     project.settings = "with_packages"
     project.run(MIGRATE[0])
 
@@ -167,7 +135,7 @@ def test_a_full_table_of_the_established_project_adopts_isolation(
         begun = time.monotonic()
         project.run(step)
         print(f"{step:<45} {time.monotonic() - begun:5.1f} s")
-    project.write("with_packages.py", SETTINGS[""] + SETTINGS["tenancy"])
+    project.write("with_packages.py", settings("tenancy"))
     project.run("adoption_enforced")
 
     before = (ROOT / "tests/projects/established/orders/models.py").read_text()

@@ -1,0 +1,25 @@
+"""What each package asks of a project: ``SETTINGS`` and ``URLS``, appended to the established project's own."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+PROJECT_SETTINGS = """
+from established.settings import *
+
+ROOT_URLCONF = "with_packages_urls"
+"""
+PROJECT_URLS = """
+from django.urls import include, path
+from established.urls import urlpatterns
+"""
+PARTS = {module.name: import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)}
+
+
+def settings(*packages: str) -> str:
+    return PROJECT_SETTINGS + "".join(PARTS[name].SETTINGS for name in packages)
+
+
+def urls(*packages: str) -> str:
+    return PROJECT_URLS + "".join(PARTS[name].URLS for name in packages)

@@ -1,0 +1,54 @@
+"""The smallest project with ``dovetail_magiclink``."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from tests.databases import databases
+
+SECRET_KEY = "magiclink-tests-secret-key-of-32-characters"
+DATABASES = databases()
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "rest_framework",
+    "dovetail_magiclink",
+]
+if find_spec("drf_spectacular"):
+    INSTALLED_APPS += ["drf_spectacular"]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "tests.magiclink.urls"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+STATIC_URL = "static/"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
+MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
