@@ -27,6 +27,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "dovetail_tenancy",
     "tests.tenancy.documents",
+    "tests.tenancy.lending",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -23,11 +23,13 @@ class TenancyConfig(AppConfig):
         from dovetail_tenancy import checks as tenancy_checks
         from dovetail_tenancy import guard
         from dovetail_tenancy.commands import open_unscoped_command
+        from dovetail_tenancy.relations import guard_relations
 
         checks.register(tenancy_checks.check_settings)
         checks.register(tenancy_checks.check_invitations, checks.Tags.urls)
         checks.register(tenancy_checks.check_models, checks.Tags.models)
         guard.install()
+        guard_relations()
         if apps.is_installed("drf_spectacular"):
             # It finds extensions only once they are imported.
             from dovetail_tenancy.contrib import spectacular  # noqa: F401

@@ -36,13 +36,24 @@ class InCurrentTenant(Expression):
         if scope.everything:
             raise FullResultSet
         column, params = compiler.compile(self.organization)
-        value = self.organization.output_field.get_db_prep_value(scope.organization_id, connection)
-        return f"{column} = %s", (*params, value)
+        return self.condition(column, connection), (*params, self.prepared(scope.organization_id, connection))
+
+    @property
+    def owned(self) -> type[models.Model]:
+        """The model whose rows the organization owns."""
+        model: type[models.Model] = self.organization.target.model
+        return model
+
+    def condition(self, column: str, connection: BaseDatabaseWrapper) -> str:
+        return f"{column} = %s"
+
+    def prepared(self, organization_id: Any, connection: BaseDatabaseWrapper) -> Any:
+        return self.organization.output_field.get_db_prep_value(organization_id, connection)
 
     def scope(self, compiler: SQLCompiler) -> Scope:
         """What a pinned queryset was bound to, else what is active now."""
         pinned: Scope | None = getattr(compiler.query, "tenancy_scope", None)
-        return pinned or require_scope(f"A query on {self.organization.target.model._meta.label}")
+        return pinned or require_scope(f"A query on {self.owned._meta.label}")
 
 
 class JoinedInCurrentTenant(InCurrentTenant):
@@ -53,3 +64,36 @@ class JoinedInCurrentTenant(InCurrentTenant):
             return super().as_sql(compiler, connection, **extra_context)
         except FullResultSet:
             return "1 = 1", ()
+
+
+class OwnedByCurrentTenant(JoinedInCurrentTenant):
+    """The condition for a row that has no organization itself: the row that its ``key`` points at has it.
+
+    ``owner`` is that row's organization column. Of a child table its parent is the owner, of a many-to-many table
+    each of the rows that it links.
+    """
+
+    # Not IN: the database would gather all of the organization's rows where it is asked for one.
+    template = "EXISTS (SELECT 1 FROM {table} {alias} WHERE {alias}.{key} = {column} AND {alias}.{organization} = %s)"
+
+    def __init__(self, key: str | Combinable, owner: Any) -> None:
+        super().__init__(key)
+        self.owner = owner
+
+    @property
+    def owned(self) -> type[models.Model]:
+        model: type[models.Model] = self.owner.model
+        return model
+
+    def condition(self, column: str, connection: BaseDatabaseWrapper) -> str:
+        quote = connection.ops.quote_name
+        return self.template.format(
+            table=quote(self.owned._meta.db_table),
+            alias=quote("tenancy_owner"),
+            key=quote(str(self.owned._meta.pk.column)),
+            column=column,
+            organization=quote(self.owner.column),
+        )
+
+    def prepared(self, organization_id: Any, connection: BaseDatabaseWrapper) -> Any:
+        return self.owner.get_db_prep_value(organization_id, connection)

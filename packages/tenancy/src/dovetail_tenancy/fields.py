@@ -11,7 +11,7 @@ from django.db.models.deletion import Collector
 from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_core.fields import SettingForeignKey
-from dovetail_tenancy.expressions import JoinedInCurrentTenant
+from dovetail_tenancy.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant
 from dovetail_tenancy.managers import TenantQuerySet
 from dovetail_tenancy.scope import unscoped
 
@@ -55,7 +55,7 @@ def _pinned(objects: Any) -> Any:
     return objects.pinned() if isinstance(objects, TenantQuerySet) else objects
 
 
-def _from_everywhere(on_delete: OnDelete) -> OnDelete:
+def from_everywhere(on_delete: OnDelete) -> OnDelete:
     # DO_NOTHING and what the database does by itself (Django 6.1) never ask the collector.
     if isinstance(on_delete, _FromEverywhere) or on_delete is models.DO_NOTHING or hasattr(on_delete, "on_delete_sql"):
         return on_delete
@@ -73,6 +73,33 @@ def organization_column(model: type[models.Model]) -> Any:
     except FieldDoesNotExist:
         return None
     return field if isinstance(field, OrganizationForeignKey) else None
+
+
+def ownership(model: type[models.Model], alias: str) -> Any:
+    """The condition that a row of a tenant model, joined as ``alias``, belongs to the active organization."""
+    column = organization_column(model)
+    if column.model._meta.db_table == model._meta.db_table:
+        return JoinedInCurrentTenant(column.get_col(alias))
+    # A child table has its parent's key, and not its organization.
+    return OwnedByCurrentTenant(model._meta.pk.get_col(alias), column)
+
+
+def join_condition(field: Any, alias: str | None, related_alias: str | None) -> Any:
+    """What a join over a foreign key carries, in either direction, where one end is a tenant model.
+
+    ``alias`` is of the table that the key points at, ``related_alias`` of the one it stands in; Django gives None for
+    an end that is not in the query.
+    """
+    own, theirs = organization_column(field.model), organization_column(field.remote_field.model)
+    tables = {field.model._meta.db_table, field.remote_field.model._meta.db_table}
+    if own and theirs and alias and related_alias and {own.model._meta.db_table, theirs.model._meta.db_table} == tables:
+        return WhereNode([own.get_lookup("exact")(own.get_col(related_alias), theirs.get_col(alias))], AND)
+    conditions = [
+        ownership(model, at)
+        for model, at, column in ((field.model, related_alias, own), (field.remote_field.model, alias, theirs))
+        if column is not None and at is not None
+    ]
+    return WhereNode(conditions, AND) if conditions else None
 
 
 class _HandedOver:
@@ -123,7 +150,7 @@ class OrganizationForeignKey(SettingForeignKey):
 
     def __init__(self, to: Any = None, on_delete: Any = models.CASCADE, **kwargs: Any) -> None:
         kwargs = {"setting": "TENANCY_ORGANIZATION_MODEL", "inherited": True, **kwargs}
-        super().__init__(to, on_delete=_from_everywhere(on_delete), **kwargs)
+        super().__init__(to, on_delete=from_everywhere(on_delete), **kwargs)
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
@@ -147,18 +174,12 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
     def contribute_to_related_class(self, cls: type[models.Model], related: Any) -> None:
         super().contribute_to_related_class(cls, related)
         if organization_column(cls) is None:
-            self.remote_field.on_delete = _from_everywhere(cast("OnDelete", self.remote_field.on_delete))
+            self.remote_field.on_delete = from_everywhere(cast("OnDelete", self.remote_field.on_delete))
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, _, args, kwargs = super().deconstruct()
         kwargs["on_delete"] = _plain(kwargs["on_delete"])
         return name, "django.db.models.ForeignKey", list(args), dict(kwargs)
 
-    def get_extra_restriction(self, alias: str | None, related_alias: str) -> Any:
-        own = organization_column(self.model)
-        if own is None:
-            return None
-        theirs = organization_column(self.remote_field.model)
-        if theirs is None or alias is None:
-            return JoinedInCurrentTenant(own.get_col(related_alias))
-        return WhereNode([own.get_lookup("exact")(own.get_col(related_alias), theirs.get_col(alias))], AND)
+    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+        return join_condition(self, alias, related_alias)

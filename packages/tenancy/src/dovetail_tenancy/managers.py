@@ -1,18 +1,64 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any, TypeVar
+import functools
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar, cast
 
 from django.db import models
+from django.db.models.sql import Query
+from django.db.models.sql.compiler import SQLCompiler
 
 from dovetail_tenancy.expressions import InCurrentTenant
-from dovetail_tenancy.scope import Scope, TenantMismatch, organization_key, require_scope
+from dovetail_tenancy.scope import (
+    Scope,
+    TenantMismatch,
+    asteps_within,
+    organization_key,
+    require_scope,
+    steps_within,
+    within,
+)
 
 M = TypeVar("M", bound=models.Model)
 
 
+class PinnedQuery(Query):
+    """A query that is compiled and run, with all that is nested in it, in the scope that it was bound to."""
+
+    tenancy_scope: Scope
+
+    def get_compiler(self, *args: Any, **kwargs: Any) -> SQLCompiler:
+        compiler: Any = super().get_compiler(*args, **kwargs)
+        for name in ("as_sql", "execute_sql"):
+            setattr(compiler, name, within(self.tenancy_scope)(getattr(compiler, name)))
+        return cast("SQLCompiler", compiler)
+
+
+def _in_own_scope(method: Callable[..., Any]) -> Any:
+    """A method of Django's querysets that runs in the scope that a pinned queryset is bound to."""
+
+    @functools.wraps(method)
+    def run(self: TenantQuerySet[Any], *args: Any, **kwargs: Any) -> Any:
+        with self._bound():
+            return method(self, *args, **kwargs)
+
+    return run
+
+
 class TenantQuerySet(models.QuerySet[M]):
     """Rows of the active organization. Which one that is, is decided when the queryset runs."""
+
+    # What runs more or other than its own query: prefetching, saving, cascades, the subqueries of an UPDATE.
+    _fetch_all = _in_own_scope(models.QuerySet._fetch_all)
+    _raw_delete = _in_own_scope(models.QuerySet._raw_delete)
+    _update = _in_own_scope(models.QuerySet._update)  # type: ignore[attr-defined]  # Django's own, not in the stubs
+    aggregate = _in_own_scope(models.QuerySet.aggregate)
+    count = _in_own_scope(models.QuerySet.count)
+    create = _in_own_scope(models.QuerySet.create)
+    delete = _in_own_scope(models.QuerySet.delete)
+    get_or_create = _in_own_scope(models.QuerySet.get_or_create)
+    update_or_create = _in_own_scope(models.QuerySet.update_or_create)
 
     def for_tenant(self, organization: Any) -> TenantQuerySet[M]:
         """Bound to ``organization`` (an instance or a key), whatever is active when it runs."""
@@ -27,12 +73,33 @@ class TenantQuerySet(models.QuerySet[M]):
 
     def _bound_to(self, scope: Scope) -> TenantQuerySet[M]:
         queryset = self.all()
-        queryset.query.tenancy_scope = scope  # type: ignore[attr-defined]  # Query.clone() carries it along
+        query = cast("PinnedQuery", queryset.query.chain(klass=PinnedQuery))
+        query.tenancy_scope = scope  # Query.clone() carries it along
+        queryset.query = query
         return queryset
 
+    @property
+    def _pin(self) -> Scope | None:
+        return getattr(self.query, "tenancy_scope", None)
+
+    def _bound(self) -> AbstractContextManager[Any]:
+        return within(self._pin) if self._pin else nullcontext()
+
     def _scope(self, what: str) -> Scope:
-        bound: Scope | None = getattr(self.query, "tenancy_scope", None)
-        return bound or require_scope(f"{what} on {self.model._meta.label}")
+        return self._pin or require_scope(f"{what} on {self.model._meta.label}")
+
+    def _iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        rows = super()._iterator(*args, **kwargs)  # type: ignore[misc]  # Django's own, not in the stubs
+        return steps_within(self._pin, rows) if self._pin else rows
+
+    def aiterator(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        rows = super().aiterator(*args, **kwargs)
+        return asteps_within(self._pin, rows) if self._pin else rows
+
+    def _merge_sanity_check(self, other: Any) -> None:
+        super()._merge_sanity_check(other)  # type: ignore[misc]  # Django's own, not in the stubs
+        if getattr(other.query, "tenancy_scope", None) != self._pin:
+            raise ValueError("Querysets that are bound to different organizations cannot be combined with &, | or ^.")
 
     def none(self) -> TenantQuerySet[M]:
         # Without the condition: no rows are no rows for whichever organization.
@@ -53,7 +120,9 @@ class TenantQuerySet(models.QuerySet[M]):
                 f"A {self.model._meta.label} cannot be moved to another organization. A migration that must do it "
                 "runs under `with unscoped(reason=…):`."
             )
-        return super().update(**kwargs)
+        refuse_foreign(self.model, kwargs.values(), scope)
+        with self._bound():
+            return super().update(**kwargs)
 
     def bulk_create(
         self,
@@ -74,7 +143,10 @@ class TenantQuerySet(models.QuerySet[M]):
                 f"bulk_create(update_conflicts=True) on {self.model._meta.label} could overwrite another "
                 "organization's row: unique_fields must contain 'organization'."
             )
-        return super().bulk_create(objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
+        with self._bound():
+            return super().bulk_create(
+                objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+            )
 
 
 class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: ignore[misc]  # built by Django at import
@@ -99,6 +171,19 @@ def stamp(instance: models.Model, scope: Scope) -> None:
         raise TenantMismatch(
             f"This {instance._meta.label} belongs to another organization than the active one, {scope.organization_id}."
         )
+    refuse_foreign(type(instance), instance._state.fields_cache.values(), scope)
+
+
+def refuse_foreign(model: type[models.Model], values: Iterable[Any], scope: Scope) -> None:
+    """Refuse related instances that another organization owns. Of a bare key nobody knows without asking for it."""
+    if scope.everything:
+        return
+    for value in values:
+        if isinstance(value, models.Model) and loaded_organization(value) not in (None, scope.organization_id):
+            raise TenantMismatch(
+                f"A {model._meta.label} of organization {scope.organization_id} cannot refer to a "
+                f"{value._meta.label} of another."
+            )
 
 
 def loaded_organization(instance: models.Model) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -197,6 +197,32 @@ def unscoped(*, reason: str) -> _Activation:
         raise ValueError("unscoped(reason=…) needs a reason: a few words that tell an auditor why.")
 
     return _Activation(lambda: _everything(reason))
+
+
+def within(scope: Scope) -> _Activation:
+    """Make ``scope`` the one in force again, for what was bound to it."""
+    return _Activation(lambda: scope)
+
+
+def steps_within(scope: Scope, rows: Iterator[R]) -> Iterator[R]:
+    """An iterator each of whose steps runs in ``scope``, and what its consumer does in between does not."""
+    while True:
+        with within(scope):
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+        yield row
+
+
+async def asteps_within(scope: Scope, rows: AsyncIterator[R]) -> AsyncIterator[R]:
+    while True:
+        with within(scope):
+            try:
+                row = await anext(rows)
+            except StopAsyncIteration:
+                return
+        yield row
 
 
 def _everything(reason: str) -> Scope:

@@ -1,0 +1,154 @@
+"""Joins that the author of a tenant model does not declare: many-to-many tables, generic relations, others' keys.
+
+Django makes the first, the second have no field class of ours, and the third stand in any app, in a third party's too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
+from typing import Any, cast
+
+from django.apps import apps
+from django.db import models
+from django.db.models.sql.where import AND, WhereNode
+
+from dovetail_tenancy.expressions import OwnedByCurrentTenant
+from dovetail_tenancy.fields import (
+    OnDelete,
+    OrganizationForeignKey,
+    TenantForeignKey,
+    from_everywhere,
+    join_condition,
+    organization_column,
+    ownership,
+)
+from dovetail_tenancy.managers import TenantQuerySet
+from dovetail_tenancy.scope import TenantMismatch, require_scope, unscoped
+
+
+def guard_relations() -> None:
+    """Give every relation of the installed models that leads to a tenant model the organization's condition."""
+    for model in apps.get_models(include_auto_created=True):
+        if model._meta.auto_created and linked_owners(model):
+            _guard_link(model)
+        else:
+            _guard_foreign_keys(model)
+        for field in model._meta.private_fields:
+            # As Django's collector tells a generic relation, without contenttypes being installed.
+            if hasattr(field, "bulk_related_objects"):
+                _guard_generic_relation(field)
+
+
+def _guard_foreign_keys(model: type[models.Model]) -> None:
+    own = organization_column(model)
+    for field in model._meta.local_fields:
+        if not isinstance(field, models.ForeignKey) or isinstance(field, OrganizationForeignKey | TenantForeignKey):
+            continue
+        # A tenant model's own are its author's to declare (E004, W002); only its parent is not.
+        theirs = organization_column(field.remote_field.model)
+        if (theirs and not own) or (own and not theirs and field.remote_field.parent_link):
+            field.get_extra_restriction = partial(join_condition, field)  # type: ignore[method-assign]
+
+
+# Many-to-many tables --------------------------------------------------------------------------------------------------
+
+
+def linked_owners(link: type[models.Model]) -> dict[Any, Any]:
+    """The foreign keys of a many-to-many table that point at tenant models, with those models' organization columns."""
+    keys = (field for field in link._meta.local_fields if isinstance(field, models.ForeignKey))
+    columns = {field: organization_column(field.remote_field.model) for field in keys}
+    return {field: column for field, column in columns.items() if column is not None}
+
+
+def _guard_link(link: type[models.Model]) -> None:
+    owners = linked_owners(link)
+    for field in link._meta.local_fields:
+        if isinstance(field, models.ForeignKey):
+            field.get_extra_restriction = partial(_link_condition, field)  # type: ignore[method-assign]
+            if field not in owners:
+                field.remote_field.on_delete = from_everywhere(cast("OnDelete", field.remote_field.on_delete))
+    # Related managers read and write the table by its default manager, and count by its base manager.
+    link._meta.local_managers.clear()
+    link._meta.base_manager_name = "objects"
+    link.add_to_class("objects", LinkManager())
+    link.save_base = _save_link  # type: ignore[method-assign]
+
+
+def _link_condition(field: Any, alias: str | None, related_alias: str) -> WhereNode:
+    """That the rows at every end are the active organization's: of this field's end by the joined row itself."""
+    conditions = []
+    for key, column in linked_owners(field.model).items():
+        if key is field and alias is not None:
+            conditions.append(ownership(key.remote_field.model, alias))
+        else:
+            conditions.append(OwnedByCurrentTenant(key.get_col(related_alias), column))
+    return WhereNode(conditions, AND)
+
+
+def _save_link(self: models.Model, *args: Any, **kwargs: Any) -> None:
+    _refuse_foreign_ends(type(self), [self], kwargs.get("using"))
+    models.Model.save_base(self, *args, **kwargs)
+
+
+def _refuse_foreign_ends(link: type[models.Model], rows: Collection[Any], using: str | None) -> None:
+    """A link to a key that somebody guessed would tell whether it exists, and count among what the other one has."""
+    scope = require_scope(f"Linking a {link._meta.label}")
+    if scope.everything:
+        return
+    for field in linked_owners(link):
+        target = field.remote_field.model
+        keys = {getattr(row, field.attname) for row in rows}
+        found = target._base_manager.using(using).filter(**{f"{field.target_field.name}__in": keys})
+        if found.count() < len(keys):
+            raise TenantMismatch(
+                f"{link._meta.label} would link a {target._meta.label} that is not of the active organization, "
+                f"{scope.organization_id}."
+            )
+
+
+class LinkQuerySet(TenantQuerySet[Any]):
+    """Rows of a many-to-many table whose ends are the active organization's."""
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        rows = list(objs)
+        with self._bound():
+            _refuse_foreign_ends(self.model, rows, self.db)
+            # Past the one that would give each row an organization.
+            return models.QuerySet.bulk_create(self, rows, *args, **kwargs)
+
+    def update(self, **kwargs: Any) -> int:
+        if not self._scope("An update").everything:
+            raise TenantMismatch(f"Rows of {self.model._meta.label} are added and removed, never updated.")
+        return super().update(**kwargs)
+
+
+class LinkManager(models.Manager.from_queryset(LinkQuerySet)):  # type: ignore[misc]  # built by Django at import
+    def get_queryset(self) -> Any:
+        return super().get_queryset().filter(*self._conditions())
+
+    def _conditions(self) -> Iterator[OwnedByCurrentTenant]:
+        for field, column in linked_owners(self.model).items():
+            yield OwnedByCurrentTenant(field.name, column)
+
+
+# Generic relations ----------------------------------------------------------------------------------------------------
+
+
+def _guard_generic_relation(field: Any) -> None:
+    if organization_column(field.model) or organization_column(field.remote_field.model):
+        field.get_extra_restriction = partial(_generic_condition, field, field.get_extra_restriction)
+    if not organization_column(field.model) and organization_column(field.remote_field.model):
+        field.bulk_related_objects = partial(_with_everybodys, field, field.bulk_related_objects)
+
+
+def _generic_condition(field: Any, content_type: Any, alias: str | None, remote_alias: str) -> WhereNode:
+    ends = ((field.model, alias), (field.remote_field.model, remote_alias))
+    conditions = [ownership(model, at) for model, at in ends if at is not None and organization_column(model)]
+    return WhereNode([content_type(alias, remote_alias), *conditions], AND)
+
+
+def _with_everybodys(field: Any, related: Any, objs: Any, *args: Any, **kwargs: Any) -> Any:
+    # What nobody owns is deleted with what every organization attached to it.
+    with unscoped(reason=f"deletion of {field.model._meta.label}"):
+        return related(objs, *args, **kwargs).pinned()

@@ -1,0 +1,72 @@
+"""The leak matrix: every method, join and write, with no organization active, another's, one's own, and all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+from django.core.management import CommandError
+from django.db import transaction
+from django.db.models import Manager, QuerySet
+
+from dovetail_tenancy import TenantRequired, get_organization_model, services, tenant, unscoped
+from tests.tenancy.factories import make_user
+from tests.tenancy.lending import early, methods, models, reads, writes
+from tests.tenancy.lending.cases import Case, attempt
+from tests.tenancy.lending.world import Asynchronously, World
+
+pytestmark = pytest.mark.django_db
+
+READS = {**reads.READS, "early": early.EARLY, "methods": methods.cases()}
+ASYNC = {f"{family}, async": table for family, table in writes.WRITES.items()}
+CASES = {
+    f"{family}: {case.name}": case for family, table in {**READS, **writes.WRITES, **ASYNC}.items() for case in table
+}
+
+
+def lending() -> World:
+    return World(
+        models,
+        get_organization_model(),
+        within=tenant,
+        everything=lambda: unscoped(reason="test"),
+        make_organization=lambda name: services.create_organization(name=name, owner=make_user()),
+    )
+
+
+@pytest.fixture(scope="module")
+def m(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    """Filled once: every attempt is undone by itself."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        world = lending()
+        world.fill()
+        yield world
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_leaks(m: World, name: str) -> None:
+    case = CASES[name]
+    m.via = Asynchronously if ", async: " in name else World.via
+    without = attempt(m, case, nullcontext())
+    assert not without.leaked
+    assert isinstance(without.error, TenantRequired | CommandError), without
+    assert not attempt(m, case, tenant(m.mine)).leaked
+    # What shows nothing to anybody would prove nothing.
+    assert attempt(m, case, unscoped(reason="test")).leaked
+    assert case.crossing or attempt(m, case, tenant(m.theirs)).leaked
+
+
+@pytest.mark.parametrize("case", methods.refused(), ids=lambda case: case.name)
+def test_what_cannot_be_narrowed_is_refused_without_an_organization(m: World, case: Case) -> None:
+    assert isinstance(attempt(m, case, nullcontext()).error, TenantRequired)
+    assert attempt(m, case, tenant(m.theirs)).error is None
+
+
+def test_every_method_of_this_django_is_classified(m: World) -> None:
+    related = [m.row["shelf"].books, m.row["book"].topics, m.row["book"].remarks]
+    found = set.union(*(methods.public(kind) for kind in (QuerySet, Manager, *map(type, related))))
+    ours = {"for_tenant", "pinned"}
+    assert found - methods.classified() - ours - set(vars(models.Book)) == set()

@@ -1,0 +1,158 @@
+"""A queryset that is bound to an organization takes everything that it reads and writes from there."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user_model
+from django.db.models import Exists, F, Max, OuterRef, Q, Subquery
+
+from dovetail_tenancy import TenantMismatch, TenantRequired, current_tenant_id, tenant, unscoped
+from tests.tenancy.documents.factories import make_document, make_organization, make_user
+from tests.tenancy.documents.models import Document, Folder, Note
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def acme() -> Any:
+    organization = make_organization("Acme")
+    make_document(organization, "ours", author=make_user())
+    return organization
+
+
+@pytest.fixture
+def globex() -> Any:
+    organization = make_organization("Globex")
+    make_document(organization, "theirs", author=make_user())
+    return organization
+
+
+def pinned(organization: Any) -> Any:
+    return Document.objects.for_tenant(organization)
+
+
+READS: dict[str, Callable[[Any], Any]] = {
+    "subquery": lambda rows: rows.filter(folder__in=Folder.objects.filter(name="Inbox")),
+    "subquery in a subquery": lambda rows: rows.filter(
+        folder__in=Folder.objects.filter(documents__in=Document.objects.filter(notes__in=Note.objects.all()))
+    ),
+    "subquery over a model without organization": lambda rows: rows.filter(
+        author__in=get_user_model().objects.filter(documents__title="ours")
+    ),
+    "annotation": lambda rows: rows.annotate(
+        text=Subquery(Note.objects.filter(document=OuterRef("pk")).values("text")[:1])
+    ).filter(text="about ours"),
+    "Exists": lambda rows: rows.filter(Exists(Note.objects.filter(document=OuterRef("pk")))),
+    "ordered by a subquery": lambda rows: rows.order_by(
+        Subquery(Note.objects.filter(document=OuterRef("pk")).values("text")[:1])
+    ),
+    "union": lambda rows: rows.filter(title="ours").union(Document.objects.filter(title="ours")),
+    "refined": lambda rows: rows.exclude(title="").filter(Q(folder__name=F("folder__name"))),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_what_is_nested_in_it_follows_the_pin(acme: Any, globex: Any, name: str, elsewhere: bool) -> None:
+    rows = READS[name](pinned(acme))
+    with tenant(globex if elsewhere else acme):
+        assert [row.title for row in rows] == ["ours"]
+        assert (rows.count(), rows.exists(), len(list(rows.iterator()))) == (1, True, 1)
+    assert [row.title for row in rows.all()] == ["ours"]
+    assert current_tenant_id() is None
+
+
+def test_its_aggregates_nested_in_another_follow_each_its_own(acme: Any, globex: Any) -> None:
+    ours = Folder.objects.for_tenant(acme).filter(documents__in=Document.objects.all())
+    with tenant(globex):
+        assert not Document.objects.filter(folder__in=ours).exists()
+        assert get_user_model().objects.filter(documents__in=pinned(acme)).count() == 0
+        assert ours.filter(documents__in=Document.objects.for_tenant(globex)).count() == 0
+        assert ours.aggregate(n=Max(Subquery(Document.objects.values("title")[:1])))["n"] == "ours"
+        assert ours.distinct()[:5].count() == 1
+
+
+def prefetching(acme: Any) -> Any:
+    return pinned(acme).prefetch_related("notes", "folder")
+
+
+def texts(rows: Any) -> list[str]:
+    return [note.text for row in rows for note in row.notes.all()]
+
+
+def test_what_it_prefetches_follows_the_pin(acme: Any, globex: Any) -> None:
+    async def streamed() -> list[Any]:
+        return [row async for row in prefetching(acme).aiterator(chunk_size=1)]
+
+    with tenant(globex):
+        assert texts(prefetching(acme)) == ["about ours"]
+        assert texts(prefetching(acme).iterator(chunk_size=1)) == ["about ours"]
+        assert texts(async_to_sync(streamed)()) == ["about ours"]
+        assert current_tenant_id() == globex.pk
+
+
+def test_the_consumer_of_a_stream_stays_where_it_is(acme: Any, globex: Any) -> None:
+    make_document(acme, "more")
+    with tenant(globex):
+        for _ in prefetching(acme).iterator(chunk_size=1):
+            assert current_tenant_id() == globex.pk
+            assert Document.objects.get().title == "theirs"
+
+
+def test_it_writes_there(acme: Any, globex: Any) -> None:
+    with tenant(globex):
+        folder = Folder.objects.for_tenant(acme).create(name="new")
+        again, created = Folder.objects.for_tenant(acme).get_or_create(name="new")
+        _, other = Folder.objects.for_tenant(acme).update_or_create(name="other", defaults={"name": "other"})
+        (bulk,) = Folder.objects.for_tenant(acme).bulk_create([Folder(name="bulk")])
+        assert {folder.organization_id, bulk.organization_id} == {acme.pk}
+        assert (again, created, other) == (folder, False, True)
+        assert pinned(acme).filter(notes__in=Note.objects.all()).update(title="renamed") == 1
+        assert pinned(acme).filter(notes__in=Note.objects.all()).delete()[0] == 2
+        assert Document.objects.get().title == "theirs"
+    with unscoped(reason="test"):
+        assert set(Document.objects.values_list("title", flat=True)) == {"theirs"}
+
+
+def test_it_refuses_what_belongs_elsewhere(acme: Any, globex: Any) -> None:
+    with tenant(globex):
+        foreign = Folder.objects.get()
+        for write in (
+            lambda: pinned(acme).create(title="x", folder=foreign),
+            lambda: pinned(acme).update(folder=foreign),
+            lambda: pinned(acme).update(organization=globex),
+            lambda: pinned(acme).bulk_create([Document(title="x", folder=foreign)]),
+        ):
+            with pytest.raises(TenantMismatch):
+                write()
+
+
+def test_it_survives_pickling(acme: Any, globex: Any) -> None:
+    query = pickle.dumps(READS["subquery"](pinned(acme)).query)
+    rows = Document.objects.none()
+    rows.query = pickle.loads(query)
+    with tenant(globex):
+        assert [row.title for row in rows.all()] == ["ours"]
+
+
+def test_two_pins_do_not_combine(acme: Any, globex: Any) -> None:
+    with tenant(acme):
+        for other in (pinned(globex), Document.objects.all()):
+            with pytest.raises(ValueError, match="different organizations"):
+                pinned(acme) | other
+        assert (pinned(acme) | pinned(acme).filter(title="ours")).count() == 1
+
+
+def test_everything_can_be_pinned_and_nothing_cannot(acme: Any, globex: Any) -> None:
+    with unscoped(reason="test"):
+        rows = Document.objects.pinned().filter(folder__in=Folder.objects.all())
+    assert rows.count() == 2
+    with tenant(acme):
+        assert len(rows) == 2
+    with pytest.raises(TenantRequired):
+        Document.objects.pinned()
