@@ -1,0 +1,133 @@
+"""Joins that nobody declares go on working where they may: cascades, the admin's choices, children of children."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.urls import path
+
+from dovetail_tenancy import TenantMismatch, tenant, unscoped
+from tests.tenancy.factories import make_user
+from tests.tenancy.lending.models import Book, Loan, Page, Person, Remark, Thesis, Topic  # type: ignore[attr-defined]
+from tests.tenancy.lending.world import World
+from tests.tenancy.test_leaks import lending
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def m() -> World:
+    world = lending()
+    world.fill()
+    return world
+
+
+def left(*models: Any) -> list[int]:
+    with unscoped(reason="test"):
+        return [model.objects.count() for model in models]
+
+
+def test_the_links_of_a_person_go_with_them_in_every_organization(m: World) -> None:
+    with tenant(m.mine):
+        m.row["person"].delete()
+    assert left(Person, Book, Book.readers.through, Loan) == [0, 1, 0, 0]
+
+
+def test_what_is_attached_to_a_row_of_nobody_goes_with_it(m: World) -> None:
+    m.row["loan"].delete()
+    assert left(Loan, Remark) == [0, 1]
+
+
+def test_an_organization_goes_with_its_links_and_remarks(m: World) -> None:
+    m.theirs.delete()
+    assert left(Book, Thesis, Topic, Page, Book.topics.through, Book.readers.through) == [0] * 6
+    assert left(Person) == [1]
+
+
+def test_a_row_goes_with_its_links_and_remarks_only_in_its_organization(m: World) -> None:
+    with tenant(m.theirs):
+        Book.objects.get().delete()
+    assert left(Book, Thesis, Book.topics.through, Loan) == [0] * 4
+
+
+def test_linking_within_an_organization_costs_a_query_for_each_end(m: World, django_assert_num_queries: Any) -> None:
+    with tenant(m.theirs):
+        book = Book.objects.get()
+        topics = [Topic.objects.create(name=f"topic {number}") for number in range(20)]
+        with django_assert_num_queries(3):  # books, topics, links
+            book.topics.add(*topics[:1])
+        with django_assert_num_queries(3):
+            book.topics.add(*topics)
+        assert book.topics.count() == 21
+        assert set(topics) < set(Book.objects.prefetch_related("topics").get().topics.all())
+        book.topics.remove(*topics)
+        assert Topic.objects.filter(books=book).count() == 1
+
+
+def test_a_link_that_is_refused_names_what_it_would_link(m: World) -> None:
+    with tenant(m.mine), pytest.raises(TenantMismatch, match=r"lending\.Book that is not of the active"):
+        m.row["book"].topics.add(Topic.objects.create(name="mine"))
+
+
+def test_relations_of_a_child_table(m: World) -> None:
+    with tenant(m.theirs):
+        thesis = Thesis.objects.get()
+        assert Thesis.objects.filter(shelf__name="theirs", topics__name="theirs", examiner__name="theirs").exists()
+        assert list(Person.objects.exclude(examined__grade="other").values_list("examined__grade")) == [("theirs",)]
+        assert not Person.objects.exclude(examined__grade="theirs").exists()
+        thesis.remarks.create(text="another")
+        assert Thesis.objects.filter(remarks__text="another").count() == 1
+    with tenant(m.mine):
+        assert not Thesis.objects.filter(remarks__text="another").exists()
+        assert not Person.objects.exclude(examined=None).exists()
+
+
+class PageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    autocomplete_fields = ("book",)
+
+
+class BookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    search_fields = ("title", "topics__name", "readers__name")
+    ordering = ("title",)
+
+
+site = admin.AdminSite(name="lending")
+site.register(Page, PageAdmin)
+site.register(Book, BookAdmin)
+urlpatterns = [path("lending/", site.urls)]
+
+
+@pytest.fixture
+def librarian(settings: Any) -> Iterator[Client]:
+    settings.ROOT_URLCONF = __name__
+    client = Client()
+    client.force_login(make_user(is_staff=True, is_superuser=True))
+    return client
+
+
+def suggested(client: Client, term: str) -> list[str]:
+    parameters = {"app_label": "lending", "model_name": "page", "field_name": "book", "term": term}
+    return [each["id"] for each in client.get("/lending/autocomplete/", parameters).json()["results"]]
+
+
+@pytest.mark.parametrize("term", ["", "theirs"])
+def test_autocompletion_suggests_the_organization_s_rows(m: World, librarian: Client, settings: Any, term: str) -> None:
+    staff = get_user_model().objects.get(is_staff=True)
+    owner = m.theirs.owner
+    librarian.force_login(owner)
+    assert librarian.get("/lending/autocomplete/").status_code == 302
+    owner.is_staff = owner.is_superuser = True
+    owner.save()
+    assert suggested(librarian, term) == [str(m.row["book"].pk)]
+    librarian.force_login(m.mine.owner)
+    m.mine.owner.__class__.objects.filter(pk=m.mine.owner.pk).update(is_staff=True, is_superuser=True)
+    assert suggested(librarian, term) == []
+    # Who belongs nowhere sees every organization's only where the site is named for it.
+    librarian.force_login(staff)
+    settings.TENANCY_UNSCOPED_NAMESPACES = ("lending",)
+    assert suggested(librarian, term) == [str(m.row["book"].pk)]
