@@ -13,7 +13,16 @@ from django.urls import path
 
 from dovetail_tenancy import TenantMismatch, tenant, unscoped
 from tests.tenancy.factories import make_user
-from tests.tenancy.lending.models import Book, Loan, Page, Person, Remark, Thesis, Topic  # type: ignore[attr-defined]
+from tests.tenancy.lending.models import (  # type: ignore[attr-defined]
+    Book,
+    Librarian,
+    Loan,
+    Page,
+    Person,
+    Remark,
+    Thesis,
+    Topic,
+)
 from tests.tenancy.lending.world import World
 from tests.tenancy.test_leaks import lending
 
@@ -35,7 +44,14 @@ def left(*models: Any) -> list[int]:
 def test_the_links_of_a_person_go_with_them_in_every_organization(m: World) -> None:
     with tenant(m.mine):
         m.row["person"].delete()
-    assert left(Person, Book, Book.readers.through, Loan) == [0, 1, 0, 0]
+    assert left(Person, Book, Book.readers.through, Loan) == [1, 1, 0, 0]
+
+
+def test_the_child_of_a_row_that_nobody_owns_goes_with_it(m: World) -> None:
+    Person.objects.get(pk=m.row["librarian"].pk).delete()
+    assert left(Person, Librarian) == [1, 0]
+    Person.objects.all().delete()
+    assert left(Person, Librarian, Book) == [0, 0, 1]
 
 
 def test_what_is_attached_to_a_row_of_nobody_goes_with_it(m: World) -> None:
@@ -46,7 +62,7 @@ def test_what_is_attached_to_a_row_of_nobody_goes_with_it(m: World) -> None:
 def test_an_organization_goes_with_its_links_and_remarks(m: World) -> None:
     m.theirs.delete()
     assert left(Book, Thesis, Topic, Page, Book.topics.through, Book.readers.through) == [0] * 6
-    assert left(Person) == [1]
+    assert left(Person, Librarian) == [1, 0]
 
 
 def test_a_row_goes_with_its_links_and_remarks_only_in_its_organization(m: World) -> None:
@@ -78,8 +94,9 @@ def test_relations_of_a_child_table(m: World) -> None:
     with tenant(m.theirs):
         thesis = Thesis.objects.get()
         assert Thesis.objects.filter(shelf__name="theirs", topics__name="theirs", examiner__name="theirs").exists()
-        assert list(Person.objects.exclude(examined__grade="other").values_list("examined__grade")) == [("theirs",)]
-        assert not Person.objects.exclude(examined__grade="theirs").exists()
+        people = Person.objects.filter(pk=m.row["person"].pk)
+        assert list(people.exclude(examined__grade="other").values_list("examined__grade")) == [("theirs",)]
+        assert not people.exclude(examined__grade="theirs").exists()
         thesis.remarks.create(text="another")
         assert Thesis.objects.filter(remarks__text="another").count() == 1
     with tenant(m.mine):

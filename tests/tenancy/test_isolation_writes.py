@@ -130,6 +130,21 @@ def test_a_new_row_gets_the_active_organization() -> None:
     assert (created, created_again, again) == (True, False, folder)
 
 
+def test_receivers_see_the_organization_of_a_new_row() -> None:
+    acme, seen = make_organization(), []
+
+    def receive(instance: Folder, **kwargs: Any) -> None:
+        seen.append(instance.organization_id)
+
+    models.signals.pre_save.connect(receive, sender=Folder)
+    try:
+        with tenant(acme):
+            Folder.objects.create(name="Inbox")
+    finally:
+        models.signals.pre_save.disconnect(receive, sender=Folder)
+    assert seen == [acme.pk]
+
+
 def test_the_same_name_is_free_in_every_organization() -> None:
     for organization in (make_organization(), make_organization()):
         with tenant(organization):

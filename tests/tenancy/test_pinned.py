@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
+from django.db import connection, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, Subquery
 
 from dovetail_tenancy import TenantMismatch, TenantRequired, current_tenant_id, tenant, unscoped
@@ -62,7 +63,7 @@ def test_what_is_nested_in_it_follows_the_pin(acme: Any, globex: Any, name: str,
     rows = READS[name](pinned(acme))
     with tenant(globex if elsewhere else acme):
         assert [row.title for row in rows] == ["ours"]
-        assert (rows.count(), rows.exists(), len(list(rows.iterator()))) == (1, True, 1)
+        assert (rows.all().count(), rows.all().exists(), len(list(rows.iterator()))) == (1, True, 1)
     assert [row.title for row in rows.all()] == ["ours"]
     assert current_tenant_id() is None
 
@@ -156,3 +157,41 @@ def test_everything_can_be_pinned_and_nothing_cannot(acme: Any, globex: Any) -> 
         assert len(rows) == 2
     with pytest.raises(TenantRequired):
         Document.objects.pinned()
+
+
+STATEMENTS: dict[str, Callable[[Any], Any]] = {
+    "list": lambda rows: list(rows),
+    "iterator": lambda rows: list(rows.iterator()),
+    "first": lambda rows: rows.first(),
+    "exists": lambda rows: rows.exists(),
+    "count": lambda rows: rows.count(),
+    "count of some": lambda rows: rows.distinct()[:5].count(),
+    "aggregate": lambda rows: rows.distinct()[:5].aggregate(n=Max("title")),
+    "create": lambda rows: rows.create(title="new", folder=Folder.objects.for_tenant(rows._pin.organization_id).get()),
+    "get_or_create": lambda rows: rows.get_or_create(title="new", defaults={"folder_id": rows[0].folder_id}),
+    "update_or_create": lambda rows: rows.update_or_create(title="ours", defaults={"title": "renamed"}),
+    "bulk_create": lambda rows: rows.bulk_create([Document(title="new", folder_id=rows[0].folder_id)]),
+    "bulk_update": lambda rows: rows.bulk_update(list(rows), ["title"]),
+    "update": lambda rows: rows.update(title="renamed"),
+    "delete": lambda rows: rows.delete(),
+    "raw delete": lambda rows: rows.filter(title="none")._raw_delete("default"),
+}
+
+
+def test_every_statement_runs_where_it_is_pinned(acme: Any, globex: Any) -> None:
+    ran: list[tuple[str, Any]] = []
+
+    def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "documents_" in sql:
+            ran.append((sql, current_tenant_id()))
+        return execute(sql, params, many, context)
+
+    for name, run in STATEMENTS.items():
+        with tenant(globex), transaction.atomic():
+            rows = pinned(acme)
+            with connection.execute_wrapper(record):
+                run(rows)
+            transaction.set_rollback(True)
+        assert ran, name
+        assert {organization for _, organization in ran} == {acme.pk}, (name, ran)
+        ran.clear()

@@ -5,11 +5,12 @@ Persons and loans belong to no organization. All keys are UUIDs, so that a key n
 
 from __future__ import annotations
 
+import copy
 import sys
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -17,7 +18,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelatio
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
 
-NAMES = ("Person", "Shelf", "Topic", "Book", "Page", "Thesis", "Remark", "Loan")
+NAMES = ("Person", "Librarian", "Shelf", "Topic", "Book", "Page", "Thesis", "Remark", "Loan")
 
 
 def define(
@@ -33,6 +34,12 @@ def define(
     class Person(plain):  # type: ignore[misc]
         id = models.UUIDField(primary_key=True, default=uuid.uuid4)
         name = models.CharField(max_length=100)
+
+        class Meta:
+            app_label = label
+
+    class Librarian(base, Person):  # type: ignore[misc]
+        wage = models.CharField(max_length=100)
 
         class Meta:
             app_label = label
@@ -100,7 +107,7 @@ def define(
         class Meta:
             app_label = label
 
-    for model in (Person, Shelf, Topic, Book, Page, Thesis, Remark, Loan):
+    for model in (Person, Librarian, Shelf, Topic, Book, Page, Thesis, Remark, Loan):
         # As if written there, so that a pickle finds it.
         model.__module__, model.__qualname__ = module, model.__name__
         setattr(sys.modules[module], model.__name__, model)
@@ -148,12 +155,16 @@ class World:
             return getattr(self.models, name)
         raise AttributeError(name)
 
+    def __deepcopy__(self, memo: Any) -> World:
+        return replace(self, row={name: copy.copy(row) for name, row in self.row.items()})
+
     def fill(self) -> None:
         """Two organizations. The one, ``theirs``, has a row in every table; the other, ``mine``, none."""
         self.theirs, self.mine = self.make_organization("theirs"), self.make_organization("mine")
         person = self.Person.objects.create(name="theirs")
         with self.within(self.theirs):
             owned = {"organization": self.theirs}
+            librarian = self.Librarian.objects.create(name="theirs", wage="theirs", **owned)
             shelf = self.Shelf.objects.create(name="theirs", **owned)
             topic = self.Topic.objects.create(name="theirs", **owned)
             thesis = self.Thesis.objects.create(
@@ -168,7 +179,7 @@ class World:
             self.Remark.objects.create(subject=loan, text="theirs", **owned)
         self.row = {
             "person": person, "shelf": shelf, "topic": topic, "thesis": thesis, "book": book, "page": page,
-            "loan": loan, "remark": remark,
+            "loan": loan, "remark": remark, "librarian": librarian,
         }  # fmt: skip
 
     def mentions(self) -> set[tuple[str, ...]]:

@@ -99,6 +99,9 @@ ROWS = [
     Case("give away by bulk_update", lambda m: m.via(m.rows(m.Book)).bulk_update(
         [given_away(m, organization=m.theirs)], ["organization"]), own, True),
     Case("my book on their shelf", lambda m: m.via(given_away(m, shelf=m.row["shelf"])).save(), own, True),
+    Case("my book on a shelf that was read",
+         lambda m: m.via(stolen(m.prepared[0], shelf=m.prepared[1])).save(),
+         lambda m: (own(m), m.rows(m.Shelf).get(name="theirs")), True),
     Case("my book on their shelf by update",
          lambda m: m.via(m.rows(m.Book).filter(title="")).update(shelf=m.row["shelf"]), own, True),
     Case("my book added to their shelf", lambda m: m.via(m.row["shelf"].books).add(m.prepared), own, True),
@@ -122,6 +125,13 @@ def another(m: World) -> Any:
     with m.within(m.mine):
         mine = m.Topic.objects.create(name="mine", organization=m.mine)
     return {"book": book, "topic": mine, "their_topic": topic, "person": person}
+
+
+def linked(m: World) -> Any:
+    made = another(m)
+    with m.within(m.mine):
+        made["book"].topics.add(made["topic"])
+    return made
 
 
 def link(m: World, **keys: Any) -> Any:
@@ -154,7 +164,7 @@ LINKS = [
     Case("table between: bulk_create", lambda m: m.via(m.Book.topics.through.objects).bulk_create(
         [link(m, book=m.prepared["book"], topic=m.row["topic"])]), another, True),
     Case("table between: update",
-         lambda m: m.via(m.Book.topics.through.objects).update(topic=m.prepared["topic"]), another, True),
+         lambda m: m.via(m.Book.topics.through.objects).update(topic=m.row["topic"].pk), linked, True),
     Case("table between: delete", lambda m: m.via(m.Book.topics.through.objects.all()).delete()),
 ]  # fmt: skip
 

@@ -52,12 +52,10 @@ class TenantQuerySet(models.QuerySet[M]):
     # What runs more or other than its own query: prefetching, saving, cascades, the subqueries of an UPDATE.
     _fetch_all = _in_own_scope(models.QuerySet._fetch_all)
     _raw_delete = _in_own_scope(models.QuerySet._raw_delete)
-    _update = _in_own_scope(models.QuerySet._update)  # type: ignore[attr-defined]  # Django's own, not in the stubs
     aggregate = _in_own_scope(models.QuerySet.aggregate)
     count = _in_own_scope(models.QuerySet.count)
     create = _in_own_scope(models.QuerySet.create)
     delete = _in_own_scope(models.QuerySet.delete)
-    get_or_create = _in_own_scope(models.QuerySet.get_or_create)
     update_or_create = _in_own_scope(models.QuerySet.update_or_create)
 
     def for_tenant(self, organization: Any) -> TenantQuerySet[M]:

@@ -47,8 +47,15 @@ def _guard_foreign_keys(model: type[models.Model]) -> None:
             continue
         # A tenant model's own are its author's to declare (E004, W002); only its parent is not.
         theirs = organization_column(field.remote_field.model)
-        if (theirs and not own) or (own and not theirs and field.remote_field.parent_link):
+        child_of_nobodys = own and not theirs and field.remote_field.parent_link
+        if child_of_nobodys or (theirs and not own):
             field.get_extra_restriction = partial(join_condition, field)  # type: ignore[method-assign]
+        if child_of_nobodys:
+            _delete_from_everywhere(field)
+
+
+def _delete_from_everywhere(field: models.ForeignKey[Any, Any]) -> None:
+    field.remote_field.on_delete = from_everywhere(cast("OnDelete", field.remote_field.on_delete))
 
 
 # Many-to-many tables --------------------------------------------------------------------------------------------------
@@ -67,7 +74,7 @@ def _guard_link(link: type[models.Model]) -> None:
         if isinstance(field, models.ForeignKey):
             field.get_extra_restriction = partial(_link_condition, field)  # type: ignore[method-assign]
             if field not in owners:
-                field.remote_field.on_delete = from_everywhere(cast("OnDelete", field.remote_field.on_delete))
+                _delete_from_everywhere(field)
     # Related managers read and write the table by its default manager, and count by its base manager.
     link._meta.local_managers.clear()
     link._meta.base_manager_name = "objects"
