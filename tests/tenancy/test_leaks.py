@@ -11,8 +11,8 @@ from django.core.management import CommandError
 from django.db import transaction
 from django.db.models import Manager, QuerySet
 
-from dovetail_tenancy import TenantRequired, get_organization_model, services, tenant, unscoped
-from tests.tenancy.factories import make_user
+from dovetail_tenancy import TenantRequired, get_organization_model, tenant, unscoped
+from tests.tenancy.documents.factories import make_organization
 from tests.tenancy.lending import early, methods, models, reads, writes
 from tests.tenancy.lending.cases import Case, attempt
 from tests.tenancy.lending.world import Asynchronously, World
@@ -32,7 +32,7 @@ def lending() -> World:
         get_organization_model(),
         within=tenant,
         everything=lambda: unscoped(reason="test"),
-        make_organization=lambda name: services.create_organization(name=name, owner=make_user()),
+        make_organization=make_organization,
     )
 
 

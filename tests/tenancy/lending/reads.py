@@ -20,11 +20,14 @@ JOINS = named(
         "reverse prefetch": lambda m: [b for s in m.rows(m.Shelf).prefetch_related("books") for b in s.books.all()],
         "aggregate": lambda m: m.rows(m.Shelf).aggregate(n=Count("books__pages"), t=Max("books__title")),
         "union": lambda m: m.rows(m.Book).filter(title="theirs").union(m.rows(m.Book).filter(title="other")),
-        "from the organization": lambda m: m.Organization.objects.filter(book__title="theirs"),
-        "from the organization: values": lambda m: m.Organization.objects.values_list("book__title"),
-        "from the organization: aggregate": lambda m: m.Organization.objects.aggregate(n=Count("book")),
+        "from the organization": lambda m: m.Organization._default_manager.filter(book__title="theirs"),
+        "from the organization: values": lambda m: m.Organization._default_manager.values_list("book__title"),
+        "from the organization: aggregate": lambda m: m.Organization._default_manager.aggregate(n=Count("book")),
         "from the organization: exclude": lambda m: (
-            2 - m.Organization.objects.filter(pk__in=[m.mine.pk, m.theirs.pk]).exclude(book__title="theirs").count()
+            2
+            - m.Organization._default_manager.filter(pk__in=[m.mine.pk, m.theirs.pk])
+            .exclude(book__title="theirs")
+            .count()
         ),
         "from the organization: manager": lambda m: m.theirs.book_set.all(),
         "from a person": lambda m: m.Person.objects.filter(written__title="theirs"),
@@ -66,6 +69,8 @@ JOINS = named(
             for p in m.Person.objects.prefetch_related(Prefetch("written", m.rows(m.Book).order_by("title")))
             for b in p.written.all()
         ],
+        "one-to-one": lambda m: m.rows(m.Book).values_list("blurb__text"),
+        "one-to-one: held": lambda m: m.row["book"].blurb,
         "content type": lambda m: ContentType.objects.get_for_model(m.Book).get_object_for_this_type(title="theirs"),
         "content type: all": lambda m: ContentType.objects.get_for_model(m.Book).get_all_objects_for_this_type(),
         "default manager": lambda m: m.Book._default_manager.all(),

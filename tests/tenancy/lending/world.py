@@ -18,7 +18,7 @@ from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelatio
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, models
 
-NAMES = ("Person", "Librarian", "Shelf", "Topic", "Book", "Page", "Thesis", "Remark", "Loan")
+NAMES = ("Person", "Librarian", "Shelf", "Topic", "Book", "Page", "Blurb", "Thesis", "Remark", "Loan")
 
 
 def define(
@@ -27,6 +27,7 @@ def define(
     *,
     base: Any,
     foreign_key: Callable[..., Any] = models.ForeignKey,
+    one_to_one: Callable[..., Any] = models.OneToOneField,
     plain: Any = models.Model,
 ) -> None:
     """Put the models into ``module``. ``base`` is the abstract model that has ``organization`` and the manager."""
@@ -81,6 +82,14 @@ def define(
         class Meta:
             app_label = label
 
+    class Blurb(base):  # type: ignore[misc]
+        id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+        book = one_to_one(Book, on_delete=models.CASCADE, related_name="blurb")
+        text = models.CharField(max_length=100)
+
+        class Meta:
+            app_label = label
+
     class Thesis(Book):
         examiner = foreign_key(Person, on_delete=models.SET_NULL, null=True, related_name="examined")
         grade = models.CharField(max_length=100)
@@ -107,7 +116,7 @@ def define(
         class Meta:
             app_label = label
 
-    for model in (Person, Librarian, Shelf, Topic, Book, Page, Thesis, Remark, Loan):
+    for model in (Person, Librarian, Shelf, Topic, Book, Page, Blurb, Thesis, Remark, Loan):
         # As if written there, so that a pickle finds it.
         model.__module__, model.__qualname__ = module, model.__name__
         setattr(sys.modules[module], model.__name__, model)
@@ -172,26 +181,31 @@ class World:
             )
             book = self.Book.objects.get(pk=thesis.pk)
             page = self.Page.objects.create(book=book, text="theirs", **owned)
+            blurb = self.Blurb.objects.create(book=book, text="theirs", **owned)
             book.topics.add(topic)
             book.readers.add(person)
             loan = self.Loan.objects.create(book=book, person=person)
             remark = self.Remark.objects.create(subject=book, text="theirs", **owned)
             self.Remark.objects.create(subject=loan, text="theirs", **owned)
+            book = self.Book.objects.get(pk=thesis.pk)  # that remembers none of these
         self.row = {
             "person": person, "shelf": shelf, "topic": topic, "thesis": thesis, "book": book, "page": page,
-            "loan": loan, "remark": remark, "librarian": librarian,
+            "loan": loan, "remark": remark, "librarian": librarian, "blurb": blurb,
         }  # fmt: skip
 
     def mentions(self) -> set[tuple[str, ...]]:
         """Every row of every table in which a key of theirs stands, read past all guards."""
-        keys = {_text(self.theirs.pk)} | {_text(row.pk) for name, row in self.row.items() if name != "person"}
+        keys = {_text(row.pk) for name, row in self.row.items() if name != "person"}
         found: set[tuple[str, ...]] = set()
         with connection.cursor() as cursor:
             for table in self._tables():
                 cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+                columns = [column[0] for column in cursor.description]
                 for values in cursor.fetchall():
-                    texts = tuple(_text(value) for value in values)
-                    if keys.intersection(texts):
+                    texts = [_text(value) for value in values]
+                    # A small number is the key of many a row: of an organization only in its column.
+                    owner = dict(zip(columns, texts, strict=True)).get("organization_id")
+                    if owner == _text(self.theirs.pk) or keys.intersection(texts):
                         found.add((table, *texts))
         return found
 

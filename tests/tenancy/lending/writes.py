@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core import serializers
-from django.db import models
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
@@ -46,7 +45,7 @@ def made_up(m: World) -> Any:
 
 
 def organization_by_expression(m: World) -> Any:
-    return Coalesce(Value(m.theirs.pk, output_field=models.UUIDField()), F("organization_id"))
+    return Coalesce(Value(m.theirs.pk, output_field=type(m.Organization._meta.pk)()), F("organization_id"))
 
 
 def given_away(m: World, **values: Any) -> Any:

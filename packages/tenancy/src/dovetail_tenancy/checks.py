@@ -12,7 +12,7 @@ from django.urls import URLResolver, get_resolver
 from dovetail_tenancy import get_membership_model
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.fields import OrganizationForeignKey, TenantForeignKey, organization_column
-from dovetail_tenancy.managers import TenantManager
+from dovetail_tenancy.managers import TenantManager, TenantQuerySet
 from dovetail_tenancy.tenant_model import TenantModel
 
 
@@ -72,12 +72,13 @@ def _membership() -> Iterator[CheckMessage]:
 
 def _managers(model: type[models.Model]) -> Iterator[CheckMessage]:
     for name, manager in (("default", model._default_manager), ("base", model._base_manager)):
-        if not isinstance(manager, TenantManager):
+        # One made by from_queryset() may be ours, and the querysets that it makes not.
+        if not isinstance(manager, TenantManager) or not issubclass(manager._queryset_class, TenantQuerySet):
             yield Error(
                 f"The {name} manager of the tenant model {model._meta.label} shows every organization's rows.",
                 hint=(
-                    "Derive it from dovetail_tenancy.models.TenantManager, and leave Meta.base_manager_name as "
-                    "TenantModel sets it."
+                    "Derive it from dovetail_tenancy.models.TenantManager, its querysets from TenantQuerySet, and "
+                    "leave Meta.base_manager_name as TenantModel sets it."
                 ),
                 obj=model,
                 id="dovetail_tenancy.E003",
@@ -93,7 +94,8 @@ def _foreign_keys(model: type[models.Model]) -> Iterator[CheckMessage]:
         if organization_column(field.related_model) is not None:
             yield Error(
                 f"{field} points at a tenant model with a plain ForeignKey: joins over it can cross organizations.",
-                hint="Make it a dovetail_tenancy.models.TenantForeignKey. The database does not change.",
+                hint="Make it a dovetail_tenancy.models.TenantForeignKey, or a TenantOneToOneField where it is unique. "
+                "The database does not change.",
                 obj=field,
                 id="dovetail_tenancy.E004",
             )
@@ -101,16 +103,15 @@ def _foreign_keys(model: type[models.Model]) -> Iterator[CheckMessage]:
             yield Warning(
                 f"{field} is a plain ForeignKey of a tenant model: queries on {field.related_model._meta.label} can "
                 "reach every organization's rows over it, and deleting one raises TenantRequired.",
-                hint="Make it a dovetail_tenancy.models.TenantForeignKey. The database does not change.",
+                hint="Make it a dovetail_tenancy.models.TenantForeignKey, or a TenantOneToOneField where it is unique. "
+                "The database does not change.",
                 obj=field,
                 id="dovetail_tenancy.W002",
             )
 
 
 def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
-    groups: list[Sequence[str]] = [
-        (field.name,) for field in model._meta.local_fields if field.unique and not field.primary_key
-    ]
+    groups: list[Sequence[str]] = [(field.name,) for field in model._meta.local_fields if _unique_everywhere(field)]
     groups += [tuple(group) for group in model._meta.unique_together]
     groups += [
         constraint.fields
@@ -126,3 +127,9 @@ def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
                 obj=model,
                 id="dovetail_tenancy.W003",
             )
+
+
+def _unique_everywhere(field: Any) -> bool:
+    # What is unique for a row of one organization is so within it.
+    within = field.is_relation and organization_column(field.related_model) is not None
+    return field.unique and not field.primary_key and not within

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
@@ -62,7 +62,7 @@ def from_everywhere(on_delete: OnDelete) -> OnDelete:
     return _FromEverywhere(on_delete)
 
 
-def _plain(on_delete: OnDelete) -> OnDelete:
+def plain(on_delete: OnDelete) -> OnDelete:
     return on_delete.on_delete if isinstance(on_delete, _FromEverywhere) else on_delete
 
 
@@ -154,7 +154,7 @@ class OrganizationForeignKey(SettingForeignKey):
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
-        kwargs["on_delete"] = _plain(kwargs["on_delete"])
+        kwargs["on_delete"] = plain(kwargs["on_delete"])
         return name, path, args, kwargs
 
     def get_extra_restriction(self, alias: str | None, related_alias: str) -> Any:
@@ -168,6 +168,9 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
     active organization's rows only, and deleting its row reaches the rows of every organization.
     """
 
+    declared: ClassVar[type[models.Field[Any, Any]]] = models.ForeignKey
+    """What stands in migrations."""
+
     def __init__(self, to: Any, on_delete: Any, **kwargs: Any) -> None:
         super().__init__(to, on_delete, **kwargs)
 
@@ -178,8 +181,14 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, _, args, kwargs = super().deconstruct()
-        kwargs["on_delete"] = _plain(kwargs["on_delete"])
-        return name, "django.db.models.ForeignKey", list(args), dict(kwargs)
+        kwargs["on_delete"] = plain(kwargs["on_delete"])
+        return name, f"django.db.models.{self.declared.__name__}", list(args), dict(kwargs)
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
         return join_condition(self, alias, related_alias)
+
+
+class TenantOneToOneField(TenantForeignKey, models.OneToOneField):  # type: ignore[type-arg]  # as Django's own two
+    """A ``TenantForeignKey`` that is unique."""
+
+    declared = models.OneToOneField

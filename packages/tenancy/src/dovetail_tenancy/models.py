@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.fields import SettingForeignKey, uuid7
 from dovetail_tenancy.base import AbstractMembership, AbstractOrganization
-from dovetail_tenancy.fields import OrganizationForeignKey, TenantForeignKey
+from dovetail_tenancy.fields import OrganizationForeignKey, TenantForeignKey, TenantOneToOneField
 from dovetail_tenancy.managers import TenantManager, TenantQuerySet
 from dovetail_tenancy.tenant_model import TenantModel
 
@@ -19,6 +19,7 @@ __all__ = [
     "TenantForeignKey",
     "TenantManager",
     "TenantModel",
+    "TenantOneToOneField",
     "TenantQuerySet",
 ]
 

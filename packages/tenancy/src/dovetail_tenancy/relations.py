@@ -5,7 +5,7 @@ Django makes the first, the second have no field class of ours, and the third st
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from dovetail_tenancy.fields import (
     join_condition,
     organization_column,
     ownership,
+    plain,
 )
 from dovetail_tenancy.managers import TenantQuerySet
 from dovetail_tenancy.scope import TenantMismatch, require_scope, unscoped
@@ -52,10 +53,16 @@ def _guard_foreign_keys(model: type[models.Model]) -> None:
             field.get_extra_restriction = partial(join_condition, field)  # type: ignore[method-assign]
         if child_of_nobodys:
             _delete_from_everywhere(field)
+            field.deconstruct = partial(_as_declared, field.deconstruct)  # type: ignore[method-assign]
 
 
 def _delete_from_everywhere(field: models.ForeignKey[Any, Any]) -> None:
     field.remote_field.on_delete = from_everywhere(cast("OnDelete", field.remote_field.on_delete))
+
+
+def _as_declared(deconstruct: Callable[[], Any]) -> Any:
+    name, path, args, kwargs = deconstruct()
+    return name, path, args, {**kwargs, "on_delete": plain(kwargs["on_delete"])}
 
 
 # Many-to-many tables --------------------------------------------------------------------------------------------------
