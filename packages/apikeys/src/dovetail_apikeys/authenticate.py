@@ -66,20 +66,30 @@ def presented_key(request: HttpRequest) -> Presented | None:
     meta = request.META
     name = f"HTTP_{conf.HEADER.upper().replace('-', '_')}" if conf.HEADER else ""
     if name and name in meta:
-        meta[name] = raw = RawKey(meta[name].strip())
+        raw = RawKey(meta[name].strip())
+        _cover(request, name)
         return Presented(raw, [verifiers.OURS, *verifiers.verifiers()], claimed=True)
     keyword, _, rest = meta.get("HTTP_AUTHORIZATION", "").partition(" ")
     keyword, rest = keyword.lower(), RawKey(rest.strip())
     if keyword == "bearer" and raw_key.brand_of(rest) is not None:
-        # Whatever shows the request's headers shows them by repr from here on: a debug page, an error tracker.
-        meta["HTTP_AUTHORIZATION"] = RawKey(meta["HTTP_AUTHORIZATION"])
+        _cover(request, "HTTP_AUTHORIZATION")
         return Presented(rest, [verifiers.OURS], claimed=True)
     if keyword and conf.VERIFIERS:
         fitting = [each for each in verifiers.verifiers() if keyword in each.keywords]
         if fitting:
-            meta["HTTP_AUTHORIZATION"] = RawKey(meta["HTTP_AUTHORIZATION"])
+            _cover(request, "HTTP_AUTHORIZATION")
             return Presented(rest, fitting, claimed=False)
     return None
+
+
+def _cover(request: HttpRequest, name: str) -> None:
+    """Leave the header as it is, but not what debug pages and error trackers show of it, which is its ``repr``.
+
+    Django hides headers whose names it finds suspicious; ``API_KEYS_HEADER`` may have any.
+    """
+    request.META[name] = RawKey(request.META[name])
+    # A copy of all headers, if somebody has asked for them before.
+    vars(request).pop("headers", None)
 
 
 def _credential(presented: Presented) -> tuple[APIKeyCredential | None, str]:
