@@ -48,7 +48,9 @@ def authenticate(request: HttpRequest) -> APIKeyCredential | None:
     raw = presented.raw
     if len(raw) > raw_key.LONGEST or not raw.isascii():
         # Before hashing: 10 kB of it, half a surrogate pair, bytes that are no text.
-        raise InvalidKey
+        if presented.claimed:
+            raise InvalidKey
+        return None
     credential, stored_hash = _credential(presented)
     if credential is None:
         return None
