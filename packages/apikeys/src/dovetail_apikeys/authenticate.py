@@ -13,14 +13,15 @@ from django.utils.crypto import constant_time_compare
 
 from dovetail_apikeys import networks, raw_key, usage, verifiers
 from dovetail_apikeys.cache import cache
-from dovetail_apikeys.conf import conf
 from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys.hot import hot
 from dovetail_apikeys.lookup import Stored, look_up
 from dovetail_apikeys.raw_key import RawKey
 from dovetail_core.net import client_address
 
 logger = logging.getLogger("dovetail.apikeys")
 
+_OURS: Final = (verifiers.OURS,)
 _DUMMY: Final = "0" * 64
 
 
@@ -65,22 +66,20 @@ def presented_key(request: HttpRequest) -> Presented | None:
 
     ``Bearer`` is every kind of token's: only what begins with our brand is taken, the rest is left to the next class.
     """
-    meta = request.META
-    name = f"HTTP_{conf.HEADER.upper().replace('-', '_')}" if conf.HEADER else ""
-    if name and name in meta:
-        raw = RawKey(meta[name].strip())
-        _cover(request, name)
-        return Presented(raw, [verifiers.OURS, *verifiers.verifiers()], claimed=True)
+    meta, now = request.META, hot()
+    if now.header and now.header in meta:
+        raw = RawKey(meta[now.header].strip())
+        _cover(request, now.header)
+        return Presented(raw, [verifiers.OURS, *now.verifiers], claimed=True)
     keyword, _, rest = meta.get("HTTP_AUTHORIZATION", "").partition(" ")
     keyword, rest = keyword.lower(), RawKey(rest.strip())
-    if keyword == "bearer" and raw_key.brand_of(rest) is not None:
+    if keyword == "bearer" and rest.partition("_")[0] in now.brands:
         _cover(request, "HTTP_AUTHORIZATION")
-        return Presented(rest, [verifiers.OURS], claimed=True)
-    if keyword and conf.VERIFIERS:
-        fitting = [each for each in verifiers.verifiers() if keyword in each.keywords]
-        if fitting:
-            _cover(request, "HTTP_AUTHORIZATION")
-            return Presented(rest, fitting, claimed=False)
+        return Presented(rest, _OURS, claimed=True)
+    fitting = [each for each in now.verifiers if keyword in each.keywords]
+    if fitting:
+        _cover(request, "HTTP_AUTHORIZATION")
+        return Presented(rest, fitting, claimed=False)
     return None
 
 
@@ -96,7 +95,7 @@ def _cover(request: HttpRequest, name: str) -> None:
 
 def _credential(presented: Presented) -> tuple[APIKeyCredential | None, str]:
     """The good key and its stored hash ("" from memory). None for an unknown one that another class may know."""
-    raw, ttl = presented.raw, conf.CACHE_TTL
+    raw, ttl = presented.raw, hot().cache_ttl
     if not ttl:
         return _found(presented)
     digest = hashlib.sha256(raw.encode()).digest()
@@ -157,7 +156,7 @@ def _refused(prefix: str, why: str) -> InvalidKey:
 
 def principal_of(credential: APIKeyCredential) -> Any:
     """``request.user`` for this key. Raises ``InvalidKey`` where it acts for a person who may not sign in any more."""
-    principal = conf.PRINCIPAL(credential)
+    principal = hot().principal(credential)
     if principal is None:
         raise _refused(credential.prefix, "acts for nobody who may sign in")
     return principal

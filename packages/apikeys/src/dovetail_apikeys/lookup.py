@@ -19,6 +19,7 @@ from django.db.models import Q
 
 from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.conf import conf
+from dovetail_apikeys.hot import hot
 
 _PLACE: Final = "the prefix of the key"
 
@@ -88,7 +89,7 @@ def look_up(prefix: str) -> Stored | None:
 
     From the database that is written: a replica may not know of a revocation yet.
     """
-    model = get_api_key_model()
+    model = hot().model
     alias = router.db_for_write(model)
     query = _queries.get((model, alias))
     if query is None:

@@ -58,16 +58,8 @@ def checksum(text: str) -> str:
     return "".join(reversed(digits))
 
 
-def brand_of(raw: str) -> str | None:
-    """The brand, ours or a former one, that ``raw`` begins with; whatever follows it."""
-    brand = raw.partition("_")[0]
-    return brand if brand == conf.BRAND or brand in conf.FORMER_BRANDS else None
-
-
 def prefix_of(raw: str) -> str | None:
-    """The part of a key of ours that is stored in the clear, or None for what is malformed."""
-    if brand_of(raw) is None:
-        return None
+    """The part of a key of ours, of whatever brand, that is stored in the clear, or None for what is malformed."""
     found = _PATTERN.fullmatch(raw)
     if found is None or checksum(raw[:-CHECKSUM_LENGTH]) != raw[-CHECKSUM_LENGTH:]:
         return None

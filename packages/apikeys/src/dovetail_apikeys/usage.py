@@ -24,8 +24,8 @@ from django.utils import timezone
 from dovetail_apikeys import events, get_api_key_model
 from dovetail_apikeys.conf import conf
 from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys.hot import hot
 from dovetail_apikeys.networks import neighbourhood
-from dovetail_core.conf import conf as core
 from dovetail_core.net import Address, client_address
 
 logger = logging.getLogger("dovetail.apikeys")
@@ -68,11 +68,12 @@ def note(request: HttpRequest, credential: APIKeyCredential, *, upgrade: tuple[s
     """Have the use written behind the response. ``upgrade`` is the stored hash and the one to take its place."""
     if upgrade is not None:
         _behind(request, partial(_upgrade, credential.id, *upgrade))
-    interval = conf.LAST_USED_INTERVAL
+    now = hot()
+    interval = now.last_used_interval
     if not interval:
         return
     # Believed only behind trusted proxies, and only there it tells two clients apart.
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if core.TRUSTED_PROXIES else ""
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if now.behind_proxies else ""
     if gate.passes((credential.id, request.META.get("REMOTE_ADDR", ""), forwarded), interval):
         _behind(request, partial(record, credential.id, client_address(request)))
 
