@@ -200,6 +200,16 @@ def test_all_of_one_organization() -> None:
     assert Employee.objects.count() == 0
 
 
+def test_a_key_is_made_from_the_command_line() -> None:
+    firm = make_firm()
+    out = StringIO()
+    call_command("api_keys", "create", "Till", "--organization", str(firm.pk), "--scopes", "orders:read", stdout=out)
+    assert APIClient().get("/orders/", HTTP_X_API_KEY=out.getvalue().strip()).status_code == 200
+    assert (APIKey.objects.get().name, APIKey.objects.get().organization) == ("Till", firm)
+    with pytest.raises(CommandError, match="orders:red"):
+        call_command("api_keys", "create", "Till", "--organization", str(firm.pk), "--scopes", "orders:red")
+
+
 def test_the_report_names_what_nobody_uses() -> None:
     from tests.apikeys.factories import make_key
 

@@ -12,10 +12,11 @@ from django.utils import timezone
 from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.exceptions import APIKeysError
 from dovetail_apikeys.importing import SOURCES, by_path, import_keys
+from dovetail_apikeys.services import create_api_key
 
 
 class Command(BaseCommand):
-    help = "Reports on API keys, and imports those of other libraries."
+    help = "Makes API keys, reports on them, and imports those of other libraries."
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True)
@@ -23,6 +24,10 @@ class Command(BaseCommand):
         report.add_argument(
             "--stale", type=_days, default=90, metavar="DAYS", help="Unused for so many days; 90 by default."
         )
+        created = commands.add_parser("create", help="A new key, written to the standard output this once.")
+        created.add_argument("name", help="What it is for.")
+        created.add_argument("--organization", required=True, metavar="KEY", help="The primary key of its owner.")
+        created.add_argument("--scopes", default="", help="What it may do, separated by commas.")
         imported = commands.add_parser("import", help="Keys of djangorestframework-api-key, knox or DRF's authtoken.")
         imported.add_argument("source", choices=SOURCES)
         owner = imported.add_mutually_exclusive_group(required=True)
@@ -46,6 +51,14 @@ class Command(BaseCommand):
             self.stdout.write("\t".join(parts))
             lines += 1
         self.stderr.write(f"{lines} keys to look at.")
+
+    def _create(self, *, name: str, organization: str, scopes: str, **_: Any) -> None:
+        owner = _organization(organization)(None)
+        try:
+            _api_key, raw = create_api_key(organization=owner, name=name, scopes=filter(None, scopes.split(",")))
+        except APIKeysError as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(raw)
 
     def _import(self, *, source: str, scopes: str, dry_run: bool, model: str | None, **options: Any) -> None:
         organization, path = options["organization"], options["organization_of"]
