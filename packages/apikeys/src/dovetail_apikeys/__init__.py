@@ -1,1 +1,38 @@
+"""Keys with which an organization's machines call an API."""
+
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dovetail_apikeys.scopes import register_scopes
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+__all__ = ["get_actor", "get_api_key_model", "register_scopes"]
+
+
+def get_api_key_model() -> type[Model]:
+    """The model that ``API_KEYS_MODEL`` names. Models must be loaded."""
+    from django.apps import apps
+
+    from dovetail_apikeys.conf import conf
+
+    return apps.get_model(conf.MODEL)
+
+
+def get_actor(request: Any) -> tuple[Any, Any]:
+    """Who makes the request, as ``(user or None, key's id or None)``: for columns such as ``created_by``.
+
+    A foreign key to the user model does not take a key's principal; this tells which of the two columns to fill.
+    """
+    from django.contrib.auth import get_user_model
+
+    from dovetail_apikeys.credential import APIKeyCredential
+
+    user = getattr(request, "user", None)
+    credential = getattr(request, "auth", None)
+    return (
+        user if isinstance(user, get_user_model()) else None,
+        credential.id if isinstance(credential, APIKeyCredential) else None,
+    )

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from dovetail_apikeys import get_api_key_model
+from dovetail_apikeys.conf import LONGEST_GRACE
+
+_MOST = 200
+
+
+class Words(serializers.ListField):
+    """A list in JSON, a text of words in the database."""
+
+    child = serializers.CharField(max_length=200)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=_MOST, **options)
+
+    def to_representation(self, data: Any) -> list[str]:
+        return list(str(data).split())
+
+
+class APIKeySerializer(serializers.ModelSerializer[Any]):
+    prefix = serializers.CharField(source="key_prefix", read_only=True)
+    scopes = Words(required=False)
+    allowed_networks = Words(required=False, help_text="Addresses or networks (CIDR) that it may be used from.")
+    # No choice: a schema would name its values once for every project's own `status`, and warn of the collision.
+    status = serializers.CharField(read_only=True, help_text="active, expired or revoked")
+    created_by = serializers.PrimaryKeyRelatedField[Any](read_only=True)
+
+    class Meta:
+        model = get_api_key_model()
+        fields: tuple[str, ...] = (
+            "id",
+            "name",
+            "prefix",
+            "scopes",
+            "allowed_networks",
+            "rate_limit",
+            "status",
+            "created_by",
+            "created_at",
+            "last_used",
+            "last_used_ip",
+            "expires_at",
+            "revoked_at",
+            "rotated_from",
+        )
+        read_only_fields: tuple[str, ...] = (
+            "id",
+            "rate_limit",
+            "created_at",
+            "last_used",
+            "last_used_ip",
+            "revoked_at",
+            "rotated_from",
+        )
+
+
+class UpdateAPIKeySerializer(APIKeySerializer):
+    """Only its name and scopes change: what else it may do was said when it was made."""
+
+    class Meta(APIKeySerializer.Meta):
+        read_only_fields = (*APIKeySerializer.Meta.read_only_fields, "allowed_networks", "expires_at")
+
+    allowed_networks = Words(read_only=True)
+
+
+class NewAPIKeySerializer(APIKeySerializer):
+    key = serializers.CharField(read_only=True, help_text="The key itself. Shown this once, and stored nowhere.")
+
+    class Meta(APIKeySerializer.Meta):
+        fields = (*APIKeySerializer.Meta.fields, "key")
+
+
+class RotateAPIKeySerializer(serializers.Serializer[Any]):
+    grace = serializers.IntegerField(
+        min_value=0,
+        max_value=LONGEST_GRACE,
+        required=False,
+        help_text="Seconds that the old key stays good; 0 ends it now.",
+    )
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+
+
+class NothingSerializer(serializers.Serializer[Any]):
+    """A request without a body."""

@@ -1,0 +1,84 @@
+"""The abstract key, for projects that add fields to it. Importable although the app is not installed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from dovetail_core.fields import SettingForeignKey, uuid7
+
+
+class AbstractAPIKey(models.Model):
+    """A key of an organization. The key itself is stored nowhere, only what is enough to recognize it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(_("name"), max_length=100)
+    key_prefix = models.CharField(_("prefix"), max_length=64, unique=True, editable=False)
+    # "<scheme>$<hash>": an upgrade of the library must never void a credential, so each row says how it was made.
+    hashed_key = models.CharField(_("hash"), max_length=256, editable=False)
+    organization = SettingForeignKey(
+        setting="API_KEYS_ORGANIZATION_MODEL",
+        inherited=True,
+        verbose_name=_("organization"),
+        on_delete=models.CASCADE,
+        related_name="+",
+    )
+    # Space-separated, as in OAuth 2.0 (RFC 6749 3.3): text needs no conversion on the way of every request.
+    scopes = models.TextField(_("scopes"), blank=True, default="")
+    allowed_networks = models.TextField(
+        _("allowed networks"), blank=True, default="", help_text=_("Where it may be used from; empty for anywhere.")
+    )
+    rate_limit = models.CharField(
+        _("rate limit"), max_length=20, blank=True, default="", help_text=_("Such as 600/min; empty for the usual one.")
+    )
+    created_by = SettingForeignKey(
+        setting="AUTH_USER_MODEL",
+        inherited=True,
+        verbose_name=_("created by"),
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    last_used = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+    last_used_ip = models.GenericIPAddressField(_("last used from"), null=True, blank=True, editable=False)
+    used_networks = models.TextField(_("used from"), blank=True, default="", editable=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
+    # The key that this one took the place of. Unique: of two rotations at once, one finds it taken. No foreign key,
+    # because what replaced a key that was deleted did replace it all the same.
+    rotated_from = models.UUIDField(_("rotated from"), null=True, blank=True, unique=True, editable=False)
+
+    class Meta:
+        abstract = True
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.key_prefix})"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.key_prefix}>"
+
+    @property
+    def scope_list(self) -> list[str]:
+        return self.scopes.split()
+
+    @property
+    def network_list(self) -> list[str]:
+        return self.allowed_networks.split()
+
+    @property
+    def status(self) -> str:
+        """``revoked``, ``expired`` or ``active``."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.has_expired(timezone.now()) else "active"
+
+    def has_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now

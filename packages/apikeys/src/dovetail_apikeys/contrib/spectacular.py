@@ -1,0 +1,53 @@
+"""How drf-spectacular describes keys, with the scopes that each operation asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiViewExtension
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+
+from dovetail_apikeys.api.permissions import HasScope
+from dovetail_apikeys.conf import conf
+from dovetail_apikeys.scopes import declared_scopes
+
+
+class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself by an untyped hook
+    target_class = "dovetail_apikeys.api.authentication.APIKeyAuthentication"
+    name = "apiKeyAuth"
+    match_subclasses = True
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        header = f", or in the header `{conf.HEADER}`" if conf.HEADER else ""
+        rows = "".join(f"\n- `{name}`: {text}" for name, text in declared_scopes().items() if text)
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": f"{conf.BRAND}_{conf.ENVIRONMENT}_…",
+            "description": f"An organization's API key{header}. Its scopes say what it may do:\n{rows}",
+        }
+
+    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
+        view = auto_schema.view
+        permissions = [each for each in view.get_permissions() if isinstance(each, HasScope)]
+        asked = {each.required(view.request, view) for each in permissions} if getattr(view, "request", None) else set()
+        return {self.name: sorted(filter(None, asked))}
+
+
+class APIKeyViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
+    """Answers of other shapes than the requests."""
+
+    target_class = "dovetail_apikeys.api.views.APIKeyViewSet"
+
+    def view_replacement(self) -> Any:
+        from dovetail_apikeys.api.serializers import NewAPIKeySerializer
+
+        class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
+            @extend_schema(responses={status.HTTP_201_CREATED: NewAPIKeySerializer})
+            def rotate(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema(request=None, responses={status.HTTP_204_NO_CONTENT: None})
+            def revoke(self, request: Any, **kwargs: Any) -> Any: ...
+
+        return Described

@@ -1,0 +1,52 @@
+"""The domain events of this package (see ``dovetail_core.events``).
+
+=============================  =======  ===============================================================================
+name                           target   data
+=============================  =======  ===============================================================================
+api_key.created                the key  ``prefix``, ``scopes``
+api_key.updated                the key  ``prefix``, ``fields``: names of the fields that were written
+api_key.rotated                the key  ``prefix``, ``successor_id``, ``successor_prefix``, ``expires_at``: until when
+                                        the old key, the target, stays good (RFC 3339)
+api_key.revoked                the key  ``prefix``
+api_key.deleted                the key  as it was; its row is gone; ``prefix``
+api_key.used_from_new_network  the key  ``prefix``, ``network``: the IPv4 /24 or IPv6 /48 that it was never used from.
+                                        Not for the first use of all; ``target`` is the key's id
+=============================  =======  ===============================================================================
+
+``organization_id`` is the owner's. Deleting an organization deletes its keys without an event for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from dovetail_core import events
+
+API_KEY_CREATED: Final = "api_key.created"
+API_KEY_UPDATED: Final = "api_key.updated"
+API_KEY_ROTATED: Final = "api_key.rotated"
+API_KEY_REVOKED: Final = "api_key.revoked"
+API_KEY_DELETED: Final = "api_key.deleted"
+API_KEY_USED_FROM_NEW_NETWORK: Final = "api_key.used_from_new_network"
+
+
+def emit_key(name: str, api_key: Any, *, actor: Any, using: str, **data: Any) -> None:
+    events.emit(
+        name,
+        actor=actor,
+        organization_id=api_key.organization_id,
+        target=api_key,
+        data={"prefix": api_key.key_prefix, **data},
+        using=using,
+    )
+
+
+def emit_new_network(key_id: Any, row: Mapping[str, Any], *, network: str, using: str) -> None:
+    events.emit(
+        API_KEY_USED_FROM_NEW_NETWORK,
+        organization_id=row["organization_id"],
+        target=str(key_id),
+        data={"prefix": row["key_prefix"], "network": network},
+        using=using,
+    )

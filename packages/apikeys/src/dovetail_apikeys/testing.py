@@ -1,0 +1,23 @@
+"""For the tests of projects that use this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rest_framework.test import APIClient
+
+from dovetail_apikeys.services import create_api_key
+
+
+def api_key_client(organization: Any, *, scopes: Iterable[str] = (), **fields: Any) -> APIClient:
+    """A client of REST framework whose requests come with a new key of ``organization``.
+
+    The key's row is its attribute ``api_key``; ``fields`` are further arguments of ``create_api_key``.
+    """
+    client = APIClient()
+    client.api_key, raw = create_api_key(  # type: ignore[attr-defined]  # for the test to look at
+        organization=organization, scopes=scopes, **{"name": "Test", **fields}
+    )
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {raw}")
+    return client

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+
+from dovetail_apikeys.cache import cache as keys
+from dovetail_apikeys.usage import gate
+from dovetail_core.events import Event, domain_event
+
+# test_parallel.py and test_other_projects.py run them in processes of their own.
+collect_ignore = ["parallel", "other_projects"]
+if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.apikeys.settings":
+    collect_ignore.clear()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    # What a process remembers between requests: counts, keys, who wrote a use.
+    yield
+    cache.clear()
+    keys.clear()
+    gate.clear()
+
+
+@pytest.fixture
+def events() -> Iterator[list[Event]]:
+    seen: list[Event] = []
+
+    def receive(event: Event, **kwargs: object) -> None:
+        seen.append(event)
+
+    domain_event.connect(receive)
+    yield seen
+    domain_event.disconnect(receive)

@@ -1,0 +1,62 @@
+"""Keys on the handshake of a WebSocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+
+from dovetail_apikeys.contrib.channels import APIKeyAuthMiddleware
+from dovetail_apikeys.models import APIKey
+from tests.apikeys.factories import make_firm, make_key
+from tests.asynchronous import run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def consumer(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    user = scope.get("user")
+    await send({"type": "websocket.accept", "subprotocol": f"{user and user.pk} {scope.get('auth')}"})
+
+
+def connect(*headers: tuple[bytes, bytes], client: Any = ("192.0.2.1", 4000)) -> dict[str, Any]:
+    async def shake() -> dict[str, Any]:
+        scope = {"type": "websocket", "path": "/ws/", "headers": list(headers), "client": client}
+        socket = ApplicationCommunicator(APIKeyAuthMiddleware(consumer), scope)
+        await socket.send_input({"type": "websocket.connect"})
+        answer: dict[str, Any] = await socket.receive_output(timeout=10)
+        await socket.wait()
+        return answer
+
+    return run(shake())
+
+
+@pytest.mark.parametrize("header", [b"authorization", b"x-api-key"])
+def test_a_key_is_known_on_a_socket(header: bytes) -> None:
+    firm = make_firm()
+    api_key, raw = make_key(firm, scopes=["orders:read"])
+    value = raw.encode() if header == b"x-api-key" else b"Bearer " + raw.encode()
+    answer = connect((header, value))
+    assert answer["type"] == "websocket.accept"
+    assert answer["subprotocol"].startswith(f"apikey:{api_key.pk} APIKeyCredential(")
+    assert f"organization_id={firm.pk}" in answer["subprotocol"]
+    assert raw not in answer["subprotocol"]
+    assert APIKey.objects.get().last_used_ip == "192.0.2.1"
+
+
+@pytest.mark.parametrize("value", [b"x", b"\xff\x00", b"dvt_live_" + b"A" * 50, b"A" * 10_000, b""])
+def test_a_bad_one_is_refused(value: bytes) -> None:
+    assert connect((b"x-api-key", value)) == {"type": "websocket.close", "code": 4401}
+
+
+def test_without_a_key_it_goes_on() -> None:
+    assert connect((b"authorization", b"Bearer a.b.c"), client=None)["subprotocol"] == "None None"
+    assert connect()["subprotocol"] == "None None"
+
+
+def test_a_key_for_another_network_is_refused() -> None:
+    _api_key, raw = make_key(allowed_networks=["10.0.0.0/8"])
+    assert connect((b"x-api-key", raw.encode()))["type"] == "websocket.close"
+    assert connect((b"x-api-key", raw.encode()), client=("10.0.0.1", 1))["type"] == "websocket.accept"

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from django.test import RequestFactory
+from rest_framework import permissions
+from rest_framework.request import Request
+from rest_framework.test import APIClient
+
+from dovetail_apikeys import get_actor, get_api_key_model, register_scopes, scopes
+from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.principal import APIKeyPrincipal
+from dovetail_apikeys.testing import api_key_client
+from dovetail_core.context import Credential, Principal
+from tests.apikeys.factories import make_firm, make_key, make_user
+from tests.apikeys.firms.models import Firm
+from tests.apikeys.firms.views import Plain
+
+
+def credential(**fields: Any) -> APIKeyCredential:
+    return APIKeyCredential(**{"id": 1, "prefix": "dvt_live_x", "organization_id": 7, "scopes": frozenset(), **fields})
+
+
+def test_it_is_a_principal_and_a_credential_as_the_others_know_them() -> None:
+    assert isinstance(APIKeyPrincipal(credential()), Principal)
+    assert isinstance(credential(), Credential)
+
+
+def test_it_may_nothing_of_djangos_and_is_nobody_elses() -> None:
+    principal = APIKeyPrincipal(credential())
+    assert (principal.pk, principal.id, principal.organization_id) == ("apikey:1", "apikey:1", 7)
+    assert (principal.is_authenticated, principal.is_anonymous, principal.is_staff) == (True, False, False)
+    assert not principal.has_perm("x.y")
+    assert not principal.has_perms(["x.y"])
+    assert principal.has_perms([])
+    assert not principal.has_module_perms("x")
+    assert principal.get_all_permissions() == principal.get_user_permissions() == set()
+    assert principal == APIKeyPrincipal(credential())
+    assert len({principal, APIKeyPrincipal(credential()), APIKeyPrincipal(credential(id=2))}) == 2
+    assert principal != AnonymousUser()
+    assert str(principal) == principal.username == "dvt_live_x"
+    for change in (principal.save, principal.delete):
+        with pytest.raises(NotImplementedError, match=r"request\.auth"):
+            change()
+    with pytest.raises(AttributeError):
+        principal.is_staff = True  # type: ignore[misc]  # that is the point
+    with pytest.raises(AttributeError):
+        credential().organization_id = 8  # type: ignore[misc]  # as above
+    assert pickle.loads(pickle.dumps(credential())) == credential()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "permission",
+    [
+        permissions.AllowAny,
+        permissions.IsAuthenticated,
+        permissions.IsAdminUser,
+        permissions.IsAuthenticatedOrReadOnly,
+        permissions.DjangoModelPermissions,
+        permissions.DjangoModelPermissionsOrAnonReadOnly,
+        permissions.DjangoObjectPermissions,
+    ],
+)
+def test_the_frameworks_own_permissions_answer_it(monkeypatch: pytest.MonkeyPatch, permission: type) -> None:
+    monkeypatch.setattr(Plain, "permission_classes", [permission])
+    monkeypatch.setattr(Plain, "queryset", Firm.objects.all(), raising=False)
+    client = api_key_client(make_firm())
+    assert client.get("/plain/").status_code == (403 if permission is permissions.IsAdminUser else 200)
+
+
+@pytest.mark.django_db
+def test_the_testing_client_is_a_key() -> None:
+    firm = make_firm()
+    client = api_key_client(firm, scopes=["orders:read"], name="Own")
+    assert isinstance(client, APIClient)
+    assert client.get("/orders/").json()["organization"] == str(firm.pk)
+    assert client.api_key.name == "Own"  # type: ignore[attr-defined]  # set by the helper
+    assert client.post("/orders/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_the_row_behind_a_request_is_there_for_who_asks(django_assert_num_queries: Any) -> None:
+    api_key, _raw = make_key()
+    with django_assert_num_queries(1):
+        assert credential(id=api_key.pk).instance == api_key
+    api_key.delete()
+    with pytest.raises(APIKey.DoesNotExist):
+        _ = credential(id=api_key.pk).instance
+
+
+@pytest.mark.django_db
+def test_reading_some_columns_of_a_key_is_one_query(django_assert_num_queries: Any) -> None:
+    for _ in range(3):
+        make_key()
+    with django_assert_num_queries(1):
+        assert len([api_key.name for api_key in APIKey.objects.only("name")]) == 3
+    with django_assert_num_queries(1):
+        assert len([repr(api_key) for api_key in APIKey.objects.defer("hashed_key", "scopes")]) == 3
+
+
+@pytest.mark.django_db
+def test_who_acted_for_columns_that_take_a_user() -> None:
+    request = Request(RequestFactory().get("/"))
+    request.user, request.auth = APIKeyPrincipal(credential()), credential()
+    assert get_actor(request) == (None, 1)
+    user = make_user()
+    request.user, request.auth = user, None
+    assert get_actor(request) == (user, None)
+    request.user = AnonymousUser()
+    assert get_actor(request) == (None, None)
+    assert get_api_key_model() is APIKey
+
+
+def test_scopes_are_declared_with_what_they_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "_registered", dict(scopes._registered))
+    register_scopes({"stock:read": "See the stock"})
+    declared = scopes.declared_scopes()
+    assert declared["stock:read"] == "See the stock"
+    assert {"stock:*", "orders:read", "api_keys:write"} <= set(declared)
+    assert list(declared) == sorted(declared)
+    for wrong in ("stock", "Stock:read", "stock:*", "stock:read:all", "", ":", "stock: read"):
+        with pytest.raises(ValueError, match="resource:action"):
+            register_scopes({wrong: ""})
+    assert scopes.covers(["stock:*"], "stock:read")
+    assert not scopes.covers(["stock:*"], "stocks:read")
+    assert not scopes.covers(["stock:read"], "stock:*")

@@ -1,0 +1,44 @@
+"""Keys once more in the established project, with its own user model as their owner."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.established.installation import Installation
+from tests.established.packages import PARTS, settings, urls
+from tests.established.test_established import CHECK, DRIFT, MIGRATE, install, wheels
+
+__all__ = ["install", "wheels"]
+
+
+def test_it_asks_for_three_settings_and_one_include() -> None:
+    assert len(ast.parse(PARTS["apikeys"].SETTINGS).body) == 3
+    assert PARTS["apikeys"].URLS.count("include(") == 1
+
+
+@pytest.mark.parametrize("server", [None, "POSTGRES_SERVER", "MARIADB_SERVER"])
+def test_keys_of_the_projects_people(
+    install: Callable[[str, str | None], Installation],  # the fixtures of the lane's other module
+    wheels: dict[str, Path],
+    server: str | None,
+) -> None:
+    if server is not None and server not in os.environ:
+        pytest.skip(f"{server} names no server, such as postgres://postgres@127.0.0.1:5432")
+    project = install("6.1", os.environ[server] if server else None)
+    project.run(*MIGRATE, "before")
+    tables = project.tables()
+    project.pip("install", wheels["core"], wheels["apikeys"])
+    of_users = settings("apikeys").replace("companies.Company", "accounts.User")
+    project.write("with_packages.py", of_users)
+    project.write("with_packages_urls.py", urls("apikeys"))
+    project.settings = "with_packages"
+    project.run(CHECK, *MIGRATE, DRIFT, "session", "apikeys_of_users", "test")
+    acting = '\nAPI_KEYS_PRINCIPAL = "dovetail_apikeys.principal.owner"\n'
+    project.write("with_packages.py", of_users + acting)
+    project.run(CHECK, "apikeys_of_users", "migrate dovetail_apikeys zero")
+    assert project.tables() == tables
