@@ -46,6 +46,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+MAGIC_LINK_VERIFY_URL = "https://app.example.com/magic-verify"
+MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.mail.deliver"
 STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True
