@@ -61,7 +61,7 @@ def user(db: None) -> Any:
 @pytest.fixture
 def ask(post: Callable[..., Any], settings: Any) -> Callable[..., str]:
     """Asks for a mail, however often a test does, and returns the ``request_id``."""
-    settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = ()
+    settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = settings.MAGIC_LINK_REQUESTS_PER_NETWORK = ()
 
     def send(email: str = "ada@example.com", **extra: str) -> str:
         answer = post("request", email=email, extra=extra)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,6 +63,10 @@ def ask(email: str = "ada@example.com") -> str:
     return str(answer.json()["request_id"])
 
 
+def verify(**body: str) -> Any:
+    return APIClient().post(VERIFY, body)
+
+
 def statuses(answers: list[Any]) -> Counter[Any]:
     return Counter(getattr(answer, "status_code", answer) for answer in answers)
 
@@ -73,7 +78,7 @@ def test_of_parallel_verifications_of_one_mail_exactly_one_succeeds() -> None:
         ways = [{"token": mailed_code()}, {"k": mailed_key()}, {"token": mailed_code(), "request_id": request_id}]
         # Alone in most rounds; where the ways meet, the last may be refused by its five attempts.
         bodies = [ways[0 if number % 2 else each % 2] for each in range(PARALLEL - 1)] + [ways[2]]
-        answers = at_once(*(lambda body=body: APIClient().post(VERIFY, body) for body in bodies))
+        answers = at_once(*(partial(verify, **body) for body in bodies))
         assert statuses(answers) == {200: 1, 400: PARALLEL - 1}, answers
         assert MagicLink.objects.exclude(used_at=None).count() == number + 1
 
@@ -82,14 +87,13 @@ def test_parallel_wrong_guesses_are_five_and_no_more() -> None:
     for _ in range(ROUNDS):
         request_id = ask()
         code = mailed_code()
-        guess = {"token": wrong(code), "request_id": request_id}
-        answers = at_once(*[lambda: APIClient().post(VERIFY, guess)] * PARALLEL)
+        answers = at_once(*[partial(verify, token=wrong(code), request_id=request_id)] * PARALLEL)
         assert statuses(answers) == {400: PARALLEL}, answers
         assert MagicLink.objects.get(pk=request_id).attempts == 5
         # They were counted, although the answer is a refusal: the right code is locked, and the link is not.
         for locked in ({"request_id": request_id}, {"email": "ada@example.com"}, {}):
-            assert APIClient().post(VERIFY, {"token": code, **locked}).status_code == 400
-        assert APIClient().post(VERIFY, {"k": mailed_key()}).status_code == 200
+            assert verify(token=code, **locked).status_code == 400
+        assert verify(k=mailed_key()).status_code == 200
 
 
 def test_a_right_code_among_parallel_guesses_is_one_of_the_five() -> None:
@@ -97,12 +101,7 @@ def test_a_right_code_among_parallel_guesses_is_one_of_the_five() -> None:
         request_id = ask()
         code = mailed_code()
         tokens = [f"{(int(code) + distance) % 10**8:08}" for distance in range(8)]
-        answers = at_once(
-            *(
-                lambda token=token: APIClient().post(VERIFY, {"token": token, "request_id": request_id})
-                for token in tokens
-            )
-        )
+        answers = at_once(*(partial(verify, token=token, request_id=request_id) for token in tokens))
         link = MagicLink.objects.get(pk=request_id)
         assert statuses(answers)[200] == (link.used_at is not None)
         assert link.attempts <= 5
@@ -115,11 +114,11 @@ def test_parallel_guesses_of_one_network_are_counted_one_by_one(settings: Any) -
     consume = "dovetail_magiclink.verification._consume"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(consume, lambda *given: compared.append(given))
-        at_once(*[lambda: APIClient().post(VERIFY, {"token": "12345678"})] * PARALLEL)
+        at_once(*[partial(verify, token="12345678")] * PARALLEL)
     assert len(compared) == 10
-    assert APIClient().post(VERIFY, {"token": mailed_code()}).status_code == 400
+    assert verify(token=mailed_code()).status_code == 400
     cache.clear()
-    assert APIClient().post(VERIFY, {"token": mailed_code()}).status_code == 200
+    assert verify(token=mailed_code()).status_code == 200
 
 
 def test_parallel_guesses_spend_the_risk_budget_one_by_one(settings: Any) -> None:
@@ -128,7 +127,7 @@ def test_parallel_guesses_spend_the_risk_budget_one_by_one(settings: Any) -> Non
     compared: list[Any] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("dovetail_magiclink.verification._consume", lambda *given: compared.append(given))
-        at_once(*[lambda: APIClient().post(VERIFY, {"token": "12345678"})] * PARALLEL)
+        at_once(*[partial(verify, token="12345678")] * PARALLEL)
     assert len(compared) == 30
 
 
@@ -136,6 +135,6 @@ def test_of_parallel_requests_for_an_address_one_is_mailed(settings: Any) -> Non
     settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = ((1, 60),)
     for number in range(ROUNDS):
         email = f"user{number}@example.com"
-        answers = at_once(*[lambda email=email: APIClient().post(REQUEST, {"email": email})] * 12)
+        answers = at_once(*[partial(APIClient().post, REQUEST, {"email": email})] * 12)
         assert statuses(answers) == {202: 1, 429: 11}, answers
         assert MagicLink.objects.filter(email=email, pending_key__isnull=False).count() == 1

@@ -72,7 +72,7 @@ def _replace(model: Any, address: str, request: HttpRequest | None, using: str) 
     supersede(rows.filter(pending_key=key))
     earlier = list(
         rows.filter(address_key=key, created_at__gt=now - _DAY)
-        .order_by("-created_at")
+        .order_by("-created_at", "-pk")
         .values_list("created_at", "attempts", "used_at")
     )
     limits.admit_address([created_at for created_at, _, _ in earlier], now)
