@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "rest_framework",
     "dovetail_magiclink", "%(app)s",
 ]
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
 MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
 MAGIC_LINK_MODEL = "%(app)s.Link"
 MAGIC_LINK_VERIFY_URL = "https://app.example.com"
@@ -47,14 +48,17 @@ link = get_magic_link_model().objects.get()
 print(link._meta.label, link.campaign, link.used_at is not None, purge_magic_links())
 """
 MANAGE = """
-import os, sys
-from django.core.management import call_command, execute_from_command_line
+import os, runpy, sys
+from django.core.management import call_command
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 import django
 django.setup()
 for command in sys.argv[1:]:
-    call_command(*command.split()) if not command.endswith(".py") else exec(open(command).read())
+    if command.endswith(".py"):
+        runpy.run_path(command)
+    else:
+        call_command(*command.split())
 """
 
 
