@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.validators import validate_email
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, OperationalError, router, transaction
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
@@ -25,6 +25,8 @@ from dovetail_magiclink.mail import Mail, schedule
 from dovetail_magiclink.networks import wide_network
 
 _DAY = timedelta(days=1)
+# How MySQL and MariaDB end all but one of several transactions that insert the same key: here, for the same address.
+_MYSQL_DEADLOCK = 1213
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,17 @@ def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkR
     limits.note_request()
     model = get_magic_link_model()
     using = router.db_for_write(model)
-    with transaction.atomic(using=using):
-        link = _replace(model, address, request, using)
-        network = limits.network_of(request)
-        emit(events.MAGIC_LINK_REQUESTED, target=link, data={"network": network}, using=using)
-        secrets = draw(link, using) if settings.DEBUG and conf.DEBUG_ECHO_TOKEN is True else None
-        schedule(Mail(link, translation.get_language(), secrets), using=using)
+    try:
+        with transaction.atomic(using=using):
+            link = _replace(model, address, request, using)
+            network = limits.network_of(request)
+            emit(events.MAGIC_LINK_REQUESTED, target=link, data={"network": network}, using=using)
+            secrets = draw(link, using) if settings.DEBUG and conf.DEBUG_ECHO_TOKEN is True else None
+            schedule(Mail(link, translation.get_language(), secrets), using=using)
+    except OperationalError as error:
+        if error.args[:1] != (_MYSQL_DEADLOCK,):
+            raise
+        raise TooManyRequests(1) from error
     return MagicLinkRequest(link.pk, secrets.code if secrets else None)
 
 
