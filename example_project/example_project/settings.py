@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "corsheaders",
     "anymail",
     "dovetail_identity",
+    "dovetail_magiclink",
     "dovetail_tenancy",
     "billing",
 ]
@@ -130,7 +131,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 
 # Every command that deletes what has run out; a test holds the list against the commands that are installed.
-PURGE_COMMANDS = ["clearsessions", "purge_invitations", "purge_sessions"]
+PURGE_COMMANDS = ["clearsessions", "purge_invitations", "purge_magic_links", "purge_sessions"]
 CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
     **{
@@ -153,10 +154,12 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": [
         "example_project.throttling.AnonRateThrottle",
         "example_project.throttling.UserRateThrottle",
+        "example_project.throttling.ScopedRateThrottle",
     ],
     "DEFAULT_THROTTLE_RATES": {
         "anon": env.rate("THROTTLE_ANON", default="60/min"),
         "user": env.rate("THROTTLE_USER", default="600/min"),
+        "magic": env.rate("THROTTLE_MAGIC", default="5/min"),
     },
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["example_project.parsers.JSONParser"],
@@ -178,6 +181,16 @@ IDENTITY_PASSWORD_RESET_URL = env("PASSWORD_RESET_URL", default=f"{_FRONTEND}/re
 PASSWORD_RESET_TIMEOUT = 3600
 if CELERY_BROKER_URL:
     IDENTITY_MAIL_DISPATCH = "dovetail_identity.contrib.celery.dispatch"
+
+MAGIC_LINK_VERIFY_URL = env("MAGIC_LINK_VERIFY_URL", default=f"{_FRONTEND}/magic-verify" if _FRONTEND else "")
+MAGIC_LINK_EXPIRY_MINUTES = env.int("MAGIC_LINK_EXPIRY_MINUTES", default=15)
+MAGIC_LINK_DEBUG_ECHO_TOKEN = env.bool("MAGIC_LINK_DEBUG_ECHO_TOKEN", default=False)
+MAGIC_LINK_SIGNUP = IDENTITY_REGISTRATION
+MAGIC_LINK_CREATE_USER = "example_project.magic_links.create_user"
+MAGIC_LINK_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  # names a function
+MAGIC_LINK_USER_SERIALIZER = "dovetail_identity.api.serializers.UserSerializer"
+# A task like any other: by a worker where there is a broker, else at once.
+MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.contrib.celery.dispatch"
 
 TENANCY_INVITATION_ACCEPT_URL = env(
     "INVITATION_ACCEPT_URL", default=f"{_FRONTEND}/invitations#token={{token}}" if _FRONTEND else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import throttling
 from rest_framework.request import Request
 
@@ -20,3 +22,15 @@ class AnonRateThrottle(_ByNetwork, throttling.AnonRateThrottle):
 
 class UserRateThrottle(_ByNetwork, throttling.UserRateThrottle):
     pass
+
+
+class ScopedRateThrottle(_ByNetwork, throttling.ScopedRateThrottle):
+    """By the scope that a view's ``contract`` names; one without a rate in the settings is not limited."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        self.scope = getattr(view, "contract", {}).get("throttle")
+        if self.scope not in self.THROTTLE_RATES:
+            return True
+        self.rate = self.get_rate()
+        self.num_requests, self.duration = self.parse_rate(self.rate)
+        return throttling.SimpleRateThrottle.allow_request(self, request, view)

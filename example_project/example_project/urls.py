@@ -9,6 +9,7 @@ from example_project.docs import RedocView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/auth/", include("dovetail_identity.api.urls")),
+    path("api/auth/", include("dovetail_magiclink.api.urls")),
     path("api/v1/", include("dovetail_identity.api.v1_urls")),
     path("api/v1/", include("dovetail_tenancy.api.urls")),
     path("api/v1/", include("billing.api.urls")),

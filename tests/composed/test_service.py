@@ -23,9 +23,9 @@ def rate(monkeypatch):
 
 def test_rates_have_sensible_defaults_and_come_from_the_environment():
     found = settings("REST_FRAMEWORK", **PRODUCTION)["REST_FRAMEWORK"]
-    assert found["DEFAULT_THROTTLE_RATES"] == {"anon": "60/min", "user": "600/min"}
+    assert found["DEFAULT_THROTTLE_RATES"] == {"anon": "60/min", "user": "600/min", "magic": "5/min"}
     given = settings("REST_FRAMEWORK", THROTTLE_ANON="7/day", **PRODUCTION)["REST_FRAMEWORK"]
-    assert given["DEFAULT_THROTTLE_RATES"] == {"anon": "7/day", "user": "600/min"}
+    assert given["DEFAULT_THROTTLE_RATES"] == {"anon": "7/day", "user": "600/min", "magic": "5/min"}
 
 
 @pytest.mark.django_db

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 from tests.databases import databases
+
+if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
+    import pymysql
+
+    # Django asks for mysqlclient's version number.
+    pymysql.version_info = (2, 2, 8, "final", 0)
+    pymysql.install_as_MySQLdb()
 
 SECRET_KEY = "magiclink-tests-secret-key-of-32-characters"
 DATABASES = databases()
@@ -46,6 +54,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+MAGIC_LINK_VERIFY_URL = "https://app.example.com/magic-verify"
+MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.mail.deliver"
 STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True

@@ -1,1 +1,19 @@
+"""Sign-in by a mailed link and an 8-digit code, for any user model."""
+
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dovetail_magiclink.base import AbstractMagicLink
+
+__all__ = ["get_magic_link_model"]
+
+
+def get_magic_link_model() -> type[AbstractMagicLink]:
+    """The model that ``MAGIC_LINK_MODEL`` names. Models must be loaded."""
+    from django.apps import apps
+
+    from dovetail_core.fields import named_model
+
+    return apps.get_model(named_model("MAGIC_LINK_MODEL"))

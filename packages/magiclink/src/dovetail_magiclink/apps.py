@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-from django.apps import AppConfig
+from types import ModuleType
+
+from django.apps import AppConfig, apps
+from django.core import checks
 from django.utils.translation import gettext_lazy as _
+
+from dovetail_magiclink.conf import conf
 
 
 class MagicLinkConfig(AppConfig):
@@ -9,3 +14,25 @@ class MagicLinkConfig(AppConfig):
     verbose_name = _("Magic links")
     # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
+        super().__init__(app_name, app_module)
+        # Before any app's models load: Meta.swappable and projects' migrations read the setting by name.
+        conf.install_defaults("MODEL")
+
+    def ready(self) -> None:
+        from dovetail_magiclink import checks as magiclink_checks
+
+        checks.register(magiclink_checks.check_settings)
+        checks.register(magiclink_checks.check_verify_url)
+        checks.register(magiclink_checks.check_expiry, checks.Tags.security)
+        checks.register(magiclink_checks.check_cache, checks.Tags.caches)
+        checks.register(magiclink_checks.check_signup, checks.Tags.models)
+        checks.register(magiclink_checks.check_address_field, checks.Tags.models)
+        checks.register(magiclink_checks.check_session)
+        checks.register(magiclink_checks.check_echo, checks.Tags.security, deploy=True)
+        checks.register(magiclink_checks.check_shared_cache, checks.Tags.caches, deploy=True)
+        checks.register(magiclink_checks.check_limits, checks.Tags.security, deploy=True)
+        if apps.is_installed("drf_spectacular"):
+            # It finds extensions only once they are imported.
+            from dovetail_magiclink.contrib import spectacular  # noqa: F401

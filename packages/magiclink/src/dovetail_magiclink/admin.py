@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from dovetail_magiclink import services
+from dovetail_magiclink.models import MagicLink
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[MagicLink]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+# Django leaves a model out that MAGIC_LINK_MODEL swaps: register yours with this class.
+@admin.register(MagicLink)
+class MagicLinkAdmin(_ModelAdmin):
+    """Who asked for a mail. Nothing can be changed, and nothing here opens a door; an action ends links."""
+
+    fields = ("email", "network", "attempts", "prior_failures", "created_at", "expires_at", "used_at")
+    list_display = ("email", "network", "attempts", "created_at", "expires_at", "used_at")
+    search_fields = ("email",)
+    # Keys are made in the order of time, and have an index.
+    ordering = ("-pk",)
+    actions = ("supersede",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # The limits of an address and its wrong guesses are read from its links.
+        return False
+
+    def has_supersede_permission(self, request: HttpRequest) -> bool:
+        options = self.model._meta
+        return request.user.has_perm(f"{options.app_label}.change_{options.model_name}")
+
+    @admin.action(description=_("End the selected magic links"), permissions=["supersede"])
+    def supersede(self, request: HttpRequest, links: models.QuerySet[MagicLink]) -> None:
+        self.message_user(request, _("%d magic links were ended.") % services.supersede(links))

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+from rest_framework import status
+from rest_framework.exceptions import ParseError, Throttled
+from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from dovetail_magiclink import services
+from dovetail_magiclink.api.serializers import RequestSerializer, VerifySerializer
+from dovetail_magiclink.conf import conf
+
+# RFC 6749 5.1, for tokens; what says how an address was answered is no matter for a cache either.
+_HEADERS = {"Cache-Control": "no-store"}
+
+
+class MagicEndpoint(GenericAPIView[Any]):
+    """Open to everybody, whatever the project's default authentication and permissions are."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    contract: ClassVar[Mapping[str, Any]] = {"throttle": "magic"}
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        view = super().as_view(**initkwargs)
+        # Attempts are committed before they are compared, and what comes after has a transaction of its own. In that of
+        # ATOMIC_REQUESTS parallel guesses would wait for one another, and an error would take the counts back.
+        view._non_atomic_requests = set(settings.DATABASES)  # type: ignore[attr-defined]  # as Django's decorator does
+        return view
+
+    def valid(self, request: Request) -> Any:
+        """The validated body. Raises ``ValidationError`` for one of another shape."""
+        try:
+            serializer = self.get_serializer(data=request.data)
+        except RecursionError as error:  # a few kilobytes of "[", which the JSON parser lets through
+            raise ParseError(_("The request body is nested too deeply.")) from error
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+
+class RequestView(MagicEndpoint):
+    """Ask for a mail with a code and a link. The answer is the same whether or not the address has an account."""
+
+    serializer_class = RequestSerializer
+
+    def post(self, request: Request, **_: Any) -> Response:
+        email = self.valid(request)["email"]
+        try:
+            asked = services.request_magic_link(email=email, request=request._request)
+        except services.TooManyRequests as error:
+            raise Throttled(wait=math.ceil(error.wait)) from error
+        answer = {"request_id": str(asked.request_id)}
+        if asked.debug_token is not None:
+            answer["debug_token"] = asked.debug_token
+        return Response(answer, status.HTTP_202_ACCEPTED, headers=_HEADERS)
+
+
+class VerifyView(MagicEndpoint):
+    """Sign in by the code of a mail, or by the secret of its link. A GET signs nobody in: scanners follow links."""
+
+    serializer_class = VerifySerializer
+
+    @sensitive_variables()
+    def post(self, request: Request, **_: Any) -> Response:
+        given = self.valid(request)
+        signed_in = services.sign_in(
+            token=given.get("token", ""),
+            key=given.get("k"),
+            request_id=given.get("request_id"),
+            email=given.get("email"),
+            request=request._request,
+        )
+        if signed_in is None:
+            # Not raised: this body is the same whatever the project's exception handler makes of errors.
+            return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST, headers=_HEADERS)
+        user = conf.USER_SERIALIZER(signed_in.user, context=self.get_serializer_context()).data
+        return Response({**signed_in.answer, "user": user}, headers=_HEADERS)

@@ -1,0 +1,21 @@
+"""The domain events of this package (see ``dovetail_core.events``).
+
+=======================  ======  =====================================================================================
+name                     target  data
+=======================  ======  =====================================================================================
+magic_link.requested     link    ``network``: the client's IPv4 address or IPv6 /64, or None. The same whether or not
+                                 the address has an account
+magic_link.verified      user    ``request_id`` of the link; ``by``: link, bound_code or code (sent alone); ``network``;
+                                 ``created``: whether the account was made by it
+magic_link.under_attack  None    ``live_codes``; ``seconds`` of the window whose risk budget is spent. Once a window:
+                                 until it ends, a code that is sent alone is refused
+=======================  ======  =====================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAGIC_LINK_REQUESTED: Final = "magic_link.requested"
+MAGIC_LINK_VERIFIED: Final = "magic_link.verified"
+MAGIC_LINK_UNDER_ATTACK: Final = "magic_link.under_attack"

@@ -1,0 +1,148 @@
+"""Signing in by mail in the composed service: to a session of identity, at most five times a minute."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.test import Client
+
+from dovetail_magiclink.testing import mailed_code, mailed_key
+from example_project.throttling import ScopedRateThrottle
+from tests.composed import factories
+from tests.composed.processes import call, free_port, manage, running, settings, wait_until_up
+from tests.composed.settings import TEST_BROKER_URL
+from tests.magiclink.smtp import sink
+
+REQUEST, VERIFY = "/api/auth/magic/request/", "/api/auth/magic/verify/"
+PRODUCTION_HOST = {"DJANGO_SECRET_KEY": "x" * 50, "DJANGO_ALLOWED_HOSTS": "app.example.com"}
+
+
+@pytest.fixture
+def post(django_capture_on_commit_callbacks):
+    def send(path, **body):
+        with django_capture_on_commit_callbacks(execute=True):
+            return Client().post(path, body, "application/json")
+
+    return send
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("way", ["code", "request", "link"])
+def test_a_mail_signs_in_to_a_session_and_once(post, way):
+    user = factories.user(email="ada@example.com")
+    request_id = post(REQUEST, email="ADA@example.com").json()["request_id"]
+    body = {
+        "code": {"token": mailed_code()},
+        "request": {"token": mailed_code(), "request_id": request_id},
+        "link": {"token": mailed_code(), "k": mailed_key()},
+    }[way]
+    answer = post(VERIFY, **body)
+    assert (answer.status_code, set(answer.json())) == (200, {"access", "refresh", "user"})
+    assert answer.json()["user"]["id"] == str(user.pk)
+    bearer = {"authorization": f"Bearer {answer.json()['access']}"}
+    assert Client().get("/api/v1/me", headers=bearer).json()["email"] == "ada@example.com"
+    assert len(Client().get("/api/v1/me/sessions", headers=bearer).json()["data"]) == 1
+    user.refresh_from_db()
+    assert user.last_login is not None
+    again = post(VERIFY, **body)
+    assert (again.status_code, again.content) == (400, b'{"error":"invalid_or_expired"}')
+
+
+@pytest.mark.django_db
+def test_who_has_no_account_gets_one_by_the_proof_of_the_address(post):
+    assert post(REQUEST, email="new@example.com").status_code == 202
+    assert not get_user_model().objects.exists()
+    assert post(VERIFY, token=mailed_code()).status_code == 200
+    created = get_user_model().objects.get()
+    assert created.email == "new@example.com"
+    assert created.email_verified_at is not None
+    assert not created.has_usable_password()
+
+
+@pytest.mark.django_db
+def test_where_registration_is_closed_nobody_gets_one(post, settings):
+    settings.MAGIC_LINK_SIGNUP = False
+    assert post(REQUEST, email="new@example.com").status_code == 202
+    assert mail.outbox == []
+    assert settings.IDENTITY_REGISTRATION is True
+
+
+@pytest.mark.django_db
+def test_a_network_asks_and_tries_five_times_a_minute(post, monkeypatch):
+    monkeypatch.setattr(ScopedRateThrottle, "THROTTLE_RATES", {"magic": "5/min"})
+    statuses = [post(VERIFY, token="12345678").status_code for _ in range(6)]
+    assert statuses == [400] * 5 + [429]
+    # Other endpoints have limits of their own.
+    assert post("/api/auth/jwt/token/", email="x@example.com", password="x").status_code == 401
+
+
+def test_the_variables_are_the_settings():
+    names = [f"MAGIC_LINK_{name}" for name in ("VERIFY_URL", "EXPIRY_MINUTES", "DEBUG_ECHO_TOKEN", "SIGNUP")]
+    found = settings(*names, **PRODUCTION_HOST)
+    assert list(found.values()) == ["https://app.example.com/magic-verify", 15, False, True]
+    given = settings(
+        *names,
+        MAGIC_LINK_VERIFY_URL="https://other.example.com",
+        MAGIC_LINK_EXPIRY_MINUTES="10",
+        MAGIC_LINK_DEBUG_ECHO_TOKEN="true",
+        REGISTRATION_ENABLED="false",
+        **PRODUCTION_HOST,
+    )
+    assert list(given.values()) == ["https://other.example.com", 10, True, False]
+
+
+def test_echoed_codes_are_refused_by_the_deployment_check():
+    done = manage("check", "--deploy", MAGIC_LINK_DEBUG_ECHO_TOKEN="true", **PRODUCTION_HOST)
+    assert done.returncode != 0
+    assert "dovetail_magiclink.E004" in done.stderr
+
+
+def _sign_in_through_a_mail_server(database_url, broker=""):
+    with sink() as server:
+        given = {
+            "DJANGO_DEBUG": "true",
+            "DATABASE_URL": database_url,
+            "EMAIL_PROVIDER": "smtp",
+            "EMAIL_HOST": "127.0.0.1",
+            "EMAIL_PORT": str(server.port),
+            "EMAIL_USE_TLS": "false",
+            "DEFAULT_FROM_EMAIL": "no-reply@example.com",
+            "CELERY_BROKER_URL": broker,
+        }
+        port = free_port()
+        base = f"http://127.0.0.1:{port}"
+        with running(sys.executable, "serve.py", PORT=str(port), **given) as service:
+            wait_until_up(service, port)
+            status, asked = call("POST", f"{base}{REQUEST}", {"email": "ada@example.com"})
+            assert (status, set(asked)) == (202, {"request_id"}), asked
+            if not broker:
+                # It was sent within the request.
+                assert server.recipients == ["ada@example.com"]
+            worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "--concurrency", "1"]
+            if broker:
+                time.sleep(1)
+                assert server.recipients == []
+                with running(*worker, **given):
+                    for _ in range(120):
+                        if server.messages:
+                            break
+                        time.sleep(0.5)
+            (message,) = server.messages
+            (code,) = re.findall(r"^[0-9]{8}\r?$", str(message.get_body(("plain",)).get_content()), re.MULTILINE)
+            status, answer = call("POST", f"{base}{VERIFY}", {"token": code.strip()})
+            assert (status, set(answer)) == (200, {"access", "refresh", "user"}), answer
+            assert call("POST", f"{base}{VERIFY}", {"token": code.strip()}) == (400, {"error": "invalid_or_expired"})
+
+
+def test_without_a_broker_the_mail_is_sent_at_once(database_url):
+    _sign_in_through_a_mail_server(database_url)
+
+
+@pytest.mark.skipif(not TEST_BROKER_URL, reason="no broker: CELERY_BROKER_URL names none")
+def test_with_a_broker_a_worker_sends_it(database_url):
+    _sign_in_through_a_mail_server(database_url, TEST_BROKER_URL)

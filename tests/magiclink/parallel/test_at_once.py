@@ -1,0 +1,140 @@
+"""What must hold when requests meet: real threads, each with a connection of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.core.cache import cache
+from django.db import connection, connections
+from rest_framework.test import APIClient
+
+from dovetail_magiclink import get_magic_link_model
+from dovetail_magiclink.testing import WITHOUT_LIMITS, mailed_code, mailed_key
+from tests.magiclink.conftest import wrong
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MagicLink = get_magic_link_model()
+PARALLEL = 50
+ROUNDS = 4 if django_settings.DATABASES["default"]["ATOMIC_REQUESTS"] else 20
+REQUEST, VERIFY = "/api/auth/magic/request/", "/api/auth/magic/verify/"
+
+
+@pytest.fixture(autouse=True)
+def _user(settings: Any) -> None:
+    get_user_model().objects.create_user("ada", email="ada@example.com")
+    # Rounds ask for codes as they like; that guesses are limited is another test's.
+    for name, value in WITHOUT_LIMITS.items():
+        setattr(settings, name, value)
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    barrier = threading.Barrier(len(calls))
+    outcomes: list[Any] = [None] * len(calls)
+
+    def run(number: int) -> None:
+        try:
+            # The connection is opened first, so that the calls themselves meet.
+            connection.ensure_connection()
+            barrier.wait(timeout=60)
+            outcomes[number] = calls[number]()
+        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
+            outcomes[number] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    return outcomes
+
+
+def ask(email: str = "ada@example.com") -> str:
+    answer = APIClient().post(REQUEST, {"email": email})
+    assert answer.status_code == 202, answer.content
+    return str(answer.json()["request_id"])
+
+
+def verify(**body: str) -> Any:
+    return APIClient().post(VERIFY, body)
+
+
+def statuses(answers: list[Any]) -> Counter[Any]:
+    return Counter(getattr(answer, "status_code", answer) for answer in answers)
+
+
+def test_of_parallel_verifications_of_one_mail_exactly_one_succeeds() -> None:
+    """By code, by link, by code with its request, mixed."""
+    for number in range(ROUNDS):
+        request_id = ask()
+        ways = [{"token": mailed_code()}, {"k": mailed_key()}, {"token": mailed_code(), "request_id": request_id}]
+        # Alone in most rounds; where the ways meet, the last may be refused by its five attempts.
+        bodies = [ways[0 if number % 2 else each % 2] for each in range(PARALLEL - 1)] + [ways[2]]
+        answers = at_once(*(partial(verify, **body) for body in bodies))
+        assert statuses(answers) == {200: 1, 400: PARALLEL - 1}, answers
+        assert MagicLink.objects.exclude(used_at=None).count() == number + 1
+
+
+def test_parallel_wrong_guesses_are_five_and_no_more() -> None:
+    for _ in range(ROUNDS):
+        request_id = ask()
+        code = mailed_code()
+        answers = at_once(*[partial(verify, token=wrong(code), request_id=request_id)] * PARALLEL)
+        assert statuses(answers) == {400: PARALLEL}, answers
+        assert MagicLink.objects.get(pk=request_id).attempts == 5
+        # They were counted, although the answer is a refusal: the right code is locked, and the link is not.
+        for locked in ({"request_id": request_id}, {"email": "ada@example.com"}, {}):
+            assert verify(token=code, **locked).status_code == 400
+        assert verify(k=mailed_key()).status_code == 200
+
+
+def test_a_right_code_among_parallel_guesses_is_one_of_the_five() -> None:
+    for _ in range(ROUNDS):
+        request_id = ask()
+        code = mailed_code()
+        tokens = [f"{(int(code) + distance) % 10**8:08}" for distance in range(8)]
+        answers = at_once(*(partial(verify, token=token, request_id=request_id) for token in tokens))
+        link = MagicLink.objects.get(pk=request_id)
+        assert statuses(answers)[200] == (link.used_at is not None)
+        assert link.attempts <= 5
+
+
+def test_parallel_guesses_of_one_network_are_counted_one_by_one(settings: Any) -> None:
+    settings.MAGIC_LINK_FAILURES_PER_NETWORK = ((10, 86400),)
+    ask()
+    compared: list[Any] = []
+    consume = "dovetail_magiclink.verification._consume"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(consume, lambda *given: compared.append(given))
+        at_once(*[partial(verify, token="12345678")] * PARALLEL)
+    assert len(compared) == 10
+    assert verify(token=mailed_code()).status_code == 400
+    cache.clear()
+    assert verify(token=mailed_code()).status_code == 200
+
+
+def test_parallel_guesses_spend_the_risk_budget_one_by_one(settings: Any) -> None:
+    settings.MAGIC_LINK_RISK_BUDGET = ((6e-7, 86400),)  # 60 guesses at one code, 30 at the two that are counted
+    ask()
+    compared: list[Any] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dovetail_magiclink.verification._consume", lambda *given: compared.append(given))
+        at_once(*[partial(verify, token="12345678")] * PARALLEL)
+    assert len(compared) == 30
+
+
+def test_of_parallel_requests_for_an_address_one_is_mailed(settings: Any) -> None:
+    settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = ((1, 60),)
+    for number in range(ROUNDS):
+        email = f"user{number}@example.com"
+        answers = at_once(*[partial(APIClient().post, REQUEST, {"email": email})] * 12)
+        assert statuses(answers) == {202: 1, 429: 11}, answers
+        assert MagicLink.objects.filter(email=email, pending_key__isnull=False).count() == 1

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, run_checks
+
+from dovetail_magiclink import checks
+
+LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
+
+
+def found(*, deploy: bool = True) -> set[str]:
+    return {str(message.id) for message in run_checks(include_deployment_checks=deploy)} & OURS
+
+
+OURS = {f"dovetail_magiclink.{kind}00{number}" for kind in "EW" for number in range(10)}
+
+
+def test_the_smallest_project_has_nothing_to_be_told_but_its_cache() -> None:
+    assert found() == {"dovetail_magiclink.W004"}
+    assert found(deploy=False) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("VERIFY_URL", "app.example.com", "absolute http"),
+        ("VERIFY_URL", "ftp://app.example.com", "absolute http"),
+        ("VERIFY_URL", None, "absolute http"),
+        ("EXPIRY_MINUTES", 0, "at least 1"),
+        ("EXPIRY_MINUTES", "15", "at least 1"),
+        ("DEBUG_ECHO_TOKEN", "false", "True or False"),
+        ("MODEL", "MagicLink", "app_label.ModelName"),
+        ("TOKEN_ISSUER", "no.such.function", "cannot be imported"),
+        ("TOKEN_ISSUER", 7, "function"),
+        ("USER_SERIALIZER", "no.such.serializer", "cannot be imported"),
+        ("CREATE_USER", None, "function"),
+        ("MAIL_DISPATCH", "dovetail_magiclink.mail.nothing", "cannot be imported"),
+        ("BRAND", {"colour": "red"}, "keys name, color, logo_url"),
+        ("UNBOUND_CODES", True, "'same_network'"),
+        ("REQUESTS_PER_SITE", (1000, 3600), "pairs"),
+        ("REQUESTS_PER_SITE", ((0, 3600),), "pairs"),
+        ("REQUESTS_PER_ADDRESS", ((1, 90_000),), "86400"),
+        ("RISK_BUDGET", ((1, 900),), "probability"),
+        ("RISK_BUDGET", ((0.0, 900),), "probability"),
+        ("RETENTION_HOURS", 1, "at least 24"),
+        ("SIGNUP", "yes", "True or False"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_an_error(settings: Any, name: str, value: Any, message: str) -> None:
+    setattr(settings, f"MAGIC_LINK_{name}", value)
+    (error,) = checks.check_settings()
+    assert error.id == "dovetail_magiclink.E001"
+    assert error.msg.startswith(f"MAGIC_LINK_{name} ")
+    assert message in error.msg
+    found()  # the other checks bear it
+
+
+def test_a_name_that_is_misspelt_is_a_warning(settings: Any) -> None:
+    settings.MAGIC_LINK_EXPIRY_MINUTE = 5
+    assert "dovetail_magiclink.W001" in found()
+
+
+def _one(check: Callable[..., Any], **changed: Any) -> CheckMessage:
+    (message,) = check()
+    return message  # type: ignore[no-any-return]
+
+
+def test_without_a_page_to_link_to_there_is_a_warning(settings: Any) -> None:
+    settings.MAGIC_LINK_VERIFY_URL = ""
+    assert found(deploy=False) == {"dovetail_magiclink.W002"}
+
+
+def test_codes_that_live_long_are_a_warning(settings: Any) -> None:
+    settings.MAGIC_LINK_EXPIRY_MINUTES = 16
+    assert found(deploy=False) == {"dovetail_magiclink.W003"}
+    settings.MAGIC_LINK_EXPIRY_MINUTES = 10
+    assert found(deploy=False) == set()
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "django.core.cache.backends.db.DatabaseCache",
+        "django.core.cache.backends.filebased.FileBasedCache",
+        "django.core.cache.backends.dummy.DummyCache",
+    ],
+)
+def test_a_cache_whose_increment_is_not_atomic_is_an_error(settings: Any, backend: str) -> None:
+    settings.CACHES = {"default": {"BACKEND": LOCMEM}, "other": {"BACKEND": backend, "LOCATION": "/tmp/x"}}
+    assert found(deploy=False) == set()
+    settings.MAGIC_LINK_CACHE = "other"
+    assert found(deploy=False) == {"dovetail_magiclink.E003"}
+    message = _one(checks.check_cache)
+    assert backend.rpartition(".")[2] in message.msg
+
+
+def test_a_cache_that_is_shared_needs_no_warning(settings: Any) -> None:
+    pytest.importorskip("redis", reason="redis is not installed")
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/3"}
+    }
+    assert found() == set()
+
+
+@pytest.mark.parametrize("alias", ["nowhere", None, []])
+def test_a_cache_that_is_none_is_an_error(settings: Any, alias: Any) -> None:
+    settings.MAGIC_LINK_CACHE = alias
+    assert found() == {"dovetail_magiclink.E002"}
+
+
+def test_echoed_codes_are_an_error_in_a_deployment(settings: Any) -> None:
+    settings.MAGIC_LINK_DEBUG_ECHO_TOKEN = True
+    assert "dovetail_magiclink.E004" in found()
+    assert found(deploy=False) == set()
+
+
+def test_signing_up_needs_a_way_to_make_the_account(settings: Any) -> None:
+    settings.MAGIC_LINK_SIGNUP = True
+    assert found(deploy=False) == set()
+    first_name = get_user_model()._meta.get_field("first_name")
+    with patch.object(first_name, "blank", False):
+        assert found(deploy=False) == {"dovetail_magiclink.E005"}
+        assert "first_name" in _one(checks.check_signup).msg
+        settings.MAGIC_LINK_CREATE_USER = lambda **given: None
+        assert found(deploy=False) == set()
+
+
+def test_users_without_addresses_are_an_error(settings: Any) -> None:
+    with patch.object(get_user_model(), "EMAIL_FIELD", "mail"):
+        assert found(deploy=False) == {"dovetail_magiclink.E006"}
+        settings.MAGIC_LINK_SIGNUP = True
+        assert "mail" in _one(checks.check_signup).msg
+
+
+def test_djangos_session_needs_its_middleware(settings: Any) -> None:
+    settings.MAGIC_LINK_TOKEN_ISSUER = "dovetail_magiclink.issuers.django_session"
+    assert found(deploy=False) == set()
+    settings.MIDDLEWARE = []
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.admin"]
+    assert found(deploy=False) == {"dovetail_magiclink.E007"}
+
+
+def test_limits_that_are_off_are_a_warning_in_a_deployment(settings: Any) -> None:
+    settings.MAGIC_LINK_RISK_BUDGET = settings.MAGIC_LINK_REQUESTS_PER_SITE = ()
+    assert "dovetail_magiclink.W005" in found()
+    assert found(deploy=False) == set()
+    message = _one(checks.check_limits)
+    assert message.msg.startswith("MAGIC_LINK_RISK_BUDGET, MAGIC_LINK_REQUESTS_PER_SITE is empty")

@@ -1,0 +1,146 @@
+"""What a person is signed in to: simplejwt's pair, Django's session, or what the project names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.contrib.auth import get_user_model
+from rest_framework import serializers
+from rest_framework.test import APIClient
+
+from dovetail_magiclink import get_magic_link_model, issuers
+from dovetail_magiclink.testing import mailed_code
+
+pytestmark = pytest.mark.django_db
+Ask = Callable[..., str]
+Post = Callable[..., Any]
+MagicLink = get_magic_link_model()
+SESSION = "dovetail_magiclink.issuers.django_session"
+needs_simplejwt = pytest.mark.skipif(
+    find_spec("rest_framework_simplejwt") is None, reason="djangorestframework-simplejwt is not installed"
+)
+
+
+@needs_simplejwt
+def test_where_simplejwt_is_installed_it_is_its_pair(post: Post, ask: Ask, user: Any) -> None:
+    from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
+
+    ask()
+    body = post("verify", token=mailed_code()).json()
+    assert body.keys() == {"access", "refresh", "user"}
+    for token in (AccessToken(body["access"]), RefreshToken(body["refresh"])):
+        assert str(token["user_id"]) == str(user.pk)
+        assert token["amr"] == ["otp"]
+        assert token["auth_time"] <= token["iat"]
+
+
+@needs_simplejwt
+def test_whom_simplejwts_rule_refuses_is_refused_and_the_code_is_not_used(
+    post: Post, ask: Ask, user: Any, settings: Any
+) -> None:
+    ask()
+    with patch("rest_framework_simplejwt.settings.api_settings.USER_AUTHENTICATION_RULE", lambda user: False):
+        answer = post("verify", token=mailed_code())
+    assert (answer.status_code, answer.json()) == (400, {"error": "invalid_or_expired"})
+    assert MagicLink.objects.get().used_at is None
+    user.refresh_from_db()
+    assert user.last_login is None
+
+
+def test_where_it_is_not_it_is_djangos_session(post: Post, ask: Ask, user: Any, client: APIClient) -> None:
+    with patch("dovetail_magiclink.issuers.find_spec", return_value=None):
+        ask()
+        answer = post("verify", token=mailed_code())
+    assert answer.json().keys() == {"user"}
+    assert client.session["_auth_user_id"] == str(user.pk)
+
+
+def test_djangos_session_begins_anew(post: Post, ask: Ask, user: Any, client: APIClient, settings: Any) -> None:
+    settings.MAGIC_LINK_TOKEN_ISSUER = SESSION
+    session = client.session
+    session["cart"] = "full"
+    session.save()
+    before = session.session_key
+    ask()
+    assert post("verify", token=mailed_code()).status_code == 200
+    # Whoever knew the key before, for example because they set the cookie, is not signed in.
+    assert client.session.session_key != before
+    assert client.session["cart"] == "full"
+    user.refresh_from_db()
+    assert user.last_login is not None
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"HTTP_SEC_FETCH_SITE": "same-origin"}, 200),
+        ({"HTTP_SEC_FETCH_SITE": "same-site"}, 200),
+        ({"HTTP_SEC_FETCH_SITE": "cross-site"}, 403),
+        ({"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_ORIGIN": "https://evil.example.net"}, 403),
+        ({"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_ORIGIN": "http://app.example.org"}, 403),
+        ({"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_ORIGIN": "https://app.example.org"}, 200),
+        ({"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_ORIGIN": "https://a.example.com"}, 200),
+        ({"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_ORIGIN": "https://aexample.com"}, 403),
+    ],
+)
+def test_a_page_of_another_site_cannot_sign_its_visitor_in(
+    post: Post, ask: Ask, user: Any, settings: Any, headers: dict[str, str], status: int
+) -> None:
+    settings.MAGIC_LINK_TOKEN_ISSUER = SESSION
+    settings.CSRF_TRUSTED_ORIGINS = ["https://app.example.org", "https://*.example.com"]
+    ask()
+    assert post("verify", token=mailed_code(), extra=headers).status_code == status
+    assert (MagicLink.objects.get().used_at is None) is (status == 403)
+
+
+def issue(user: Any, *, request: Any, amr: Any) -> Mapping[str, Any]:
+    return {"token": f"of {user.username}", "path": request.path, "amr": amr}
+
+
+def raises(user: Any, *, request: Any, amr: Any) -> Mapping[str, Any]:
+    user.save()
+    raise OSError("the token service is down")
+
+
+def refuses(user: Any, *, request: Any, amr: Any) -> None:
+    return None
+
+
+def test_a_project_names_its_own(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+    settings.MAGIC_LINK_TOKEN_ISSUER = "tests.magiclink.test_issuers.issue"
+    settings.MAGIC_LINK_USER_SERIALIZER = "tests.magiclink.test_issuers.NameSerializer"
+    ask()
+    assert post("verify", token=mailed_code()).json() == {
+        "token": "of ada",
+        "path": "/api/auth/magic/verify/",
+        "amr": ["otp"],
+        "user": {"username": "ada"},
+    }
+
+
+class NameSerializer(serializers.ModelSerializer[Any]):
+    class Meta:
+        model = get_user_model()
+        fields = ("username",)
+
+
+def test_an_issuer_that_fails_uses_no_code(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+    request_id = ask()
+    settings.MAGIC_LINK_TOKEN_ISSUER = raises
+    with pytest.raises(OSError, match="down"):
+        post("verify", token=mailed_code(), request_id=request_id)
+    settings.MAGIC_LINK_TOKEN_ISSUER = refuses
+    assert post("verify", token=mailed_code(), request_id=request_id).status_code == 400
+    assert MagicLink.objects.get().attempts == 2
+    settings.MAGIC_LINK_TOKEN_ISSUER = issue
+    assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
+
+
+def test_the_session_is_chosen_by_name(settings: Any) -> None:
+    settings.MAGIC_LINK_TOKEN_ISSUER = SESSION
+    assert issuers.token_issuer() is issuers.django_session

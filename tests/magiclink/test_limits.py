@@ -1,0 +1,350 @@
+"""How often a code may be guessed and a mail asked for."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from rest_framework.exceptions import Throttled
+from rest_framework.response import Response
+
+from dovetail_core.events import Event
+from dovetail_magiclink import get_magic_link_model, limits, services
+from dovetail_magiclink.testing import mailed_code, mailed_key
+from tests.magiclink.conftest import wrong
+
+pytestmark = pytest.mark.django_db
+Ask = Callable[..., str]
+Post = Callable[..., Any]
+MagicLink = get_magic_link_model()
+
+
+class Clock:
+    def __init__(self) -> None:
+        # The beginning of a day, so that no window ends within a test that does not mean it.
+        self.now = float(20_000 * 86_400)
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds
+
+    def datetime(self) -> datetime:
+        return datetime.fromtimestamp(self.now, UTC)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    clock = Clock()
+    with patch("time.time", lambda: clock.now), patch("django.utils.timezone.now", clock.datetime):
+        yield clock
+
+
+def from_network(address: str) -> dict[str, str]:
+    return {"REMOTE_ADDR": address}
+
+
+def test_a_code_takes_five_guesses_and_its_link_stays_open(post: Post, ask: Ask, user: Any) -> None:
+    request_id = ask()
+    for _ in range(5):
+        post("verify", token=wrong(mailed_code()), request_id=request_id)
+    assert MagicLink.objects.get().attempts == 5
+    for which in ({"request_id": request_id}, {"email": "ada@example.com"}, {}):
+        assert post("verify", token=mailed_code(), **which).status_code == 400
+    assert post("verify", k=mailed_key()).status_code == 200
+
+
+def test_the_fifth_guess_may_be_the_right_one(post: Post, ask: Ask, user: Any) -> None:
+    request_id = ask()
+    for _ in range(4):
+        post("verify", token=wrong(mailed_code()), request_id=request_id)
+    assert post("verify", token=mailed_code(), email="ada@example.com").status_code == 200
+
+
+def test_a_new_code_does_not_reset_the_count_of_the_account(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+    for _ in range(4):
+        request_id = ask()
+        for _ in range(5):
+            post("verify", token=wrong(mailed_code()), request_id=request_id)
+    request_id = ask("ADA@example.com")
+    assert MagicLink.objects.get(pk=request_id).prior_failures == 20
+    for which in ({"request_id": request_id}, {"email": "ada@example.com"}, {}):
+        assert post("verify", token=mailed_code(), **which).status_code == 400
+    assert post("verify", k=mailed_key()).status_code == 200
+    # A sign-in ends the series.
+    request_id = ask()
+    assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
+
+
+def test_the_count_of_the_account_stops_in_the_middle_of_a_code(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+    settings.MAGIC_LINK_MAX_FAILURES = 7
+    first, second = ask(), None
+    for _ in range(6):
+        post("verify", token=wrong(mailed_code()), request_id=first)
+    second = ask()
+    for _ in range(5):
+        post("verify", token=wrong(mailed_code()), request_id=second)
+    assert MagicLink.objects.get(pk=second).attempts == 2
+
+
+def test_a_day_after_its_failures_an_account_has_codes_again(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+    for _ in range(4):
+        request_id = ask()
+        for _ in range(5):
+            post("verify", token=wrong(mailed_code()), request_id=request_id)
+    clock.forward(86_400 - 1)
+    request_id = ask()
+    assert post("verify", token=mailed_code(), request_id=request_id).status_code == 400
+    clock.forward(2)
+    request_id = ask()
+    assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
+
+
+def test_guesses_of_a_network_are_limited_and_those_of_others_are_not(
+    post: Post, ask: Ask, user: Any, clock: Clock
+) -> None:
+    ask()
+    here, elsewhere = from_network("192.0.2.1"), from_network("192.0.2.2")
+    for _ in range(10):
+        post("verify", token=wrong(mailed_code()), extra=here)
+    assert post("verify", token=mailed_code(), extra=here).status_code == 400
+    # Which code is meant, or the link, needs no such limit.
+    request_id = ask()
+    assert post("verify", token=mailed_code(), request_id=request_id, extra=here).status_code == 200
+    ask()
+    assert post("verify", k=mailed_key(), extra=here).status_code == 200
+    ask()
+    assert post("verify", token=mailed_code(), extra=elsewhere).status_code == 200
+    ask()
+    clock.forward(900)
+    ask()
+    assert post("verify", token=mailed_code(), extra=here).status_code == 200
+
+
+def test_what_was_right_is_not_counted(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+    for _ in range(15):
+        ask()
+        assert post("verify", token=mailed_code()).status_code == 200
+        ask()
+        assert post("verify", k=mailed_key()).status_code == 200
+
+
+def test_wrong_links_are_counted_apart_from_codes(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+    ask()
+    for _ in range(11):
+        post("verify", k="A" * 43)
+    assert post("verify", k=mailed_key()).status_code == 400
+    assert post("verify", token=mailed_code()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("addresses", "limited"),
+    [
+        ([f"2001:db8::{number:x}" for number in range(11)], True),
+        ([f"2001:db8:0:{number:x}::1" for number in range(11)], False),
+    ],
+)
+def test_a_customer_of_ipv6_has_one_network(
+    post: Post, ask: Ask, user: Any, clock: Clock, addresses: list[str], limited: bool
+) -> None:
+    ask()
+    for address in addresses[:-1]:
+        post("verify", token=wrong(mailed_code()), extra=from_network(address))
+    answer = post("verify", token=mailed_code(), extra=from_network(addresses[-1]))
+    assert (answer.status_code == 400) is limited
+
+
+def test_what_a_client_says_of_its_address_is_not_believed(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+    ask()
+    for number in range(11):
+        post("verify", token=wrong(mailed_code()), extra={"HTTP_X_FORWARDED_FOR": f"192.0.2.{number}"})
+    assert post("verify", token=mailed_code(), extra={"HTTP_X_FORWARDED_FOR": "192.0.2.99"}).status_code == 400
+
+
+@pytest.mark.parametrize(("codes", "guesses"), [(1, 1000), (5, 200), (50, 20), (500, 2), (1001, 0)])
+def test_the_risk_budget_allows_fewer_guesses_the_more_codes_are_live(
+    rf: Any, clock: Clock, events: list[Event], caplog: pytest.LogCaptureFixture, codes: int, guesses: int
+) -> None:
+    """Half of the budget divided by the codes: just asked for, each is counted by the query and as new."""
+    caplog.set_level(logging.CRITICAL)
+    for _ in range(codes):
+        limits.note_request()
+    with patch("django.db.models.query.QuerySet.count", return_value=codes):
+        assert limits.live_codes() == 2 * codes
+        made = 0
+        while limits.reserve_code(rf.post("/", REMOTE_ADDR=f"10.{made >> 16}.{made >> 8 & 255}.{made & 255}")):
+            made += 1
+        assert made == guesses
+        assert limits.reserve_code(rf.post("/", REMOTE_ADDR="192.0.2.7")) is None
+    assert [(event.name, dict(event.data)) for event in events] == [
+        ("magic_link.under_attack", {"live_codes": 2 * codes, "seconds": 900})
+    ]
+    assert len(caplog.records) == 1
+
+
+def test_a_day_has_five_times_the_budget_of_a_quarter_of_an_hour(rf: Any, clock: Clock, events: list[Event]) -> None:
+    made = 0
+    for window in range(96):
+        with patch("django.db.models.query.QuerySet.count", return_value=50):
+            while limits.reserve_code(rf.post("/", REMOTE_ADDR=f"10.0.{window}.{made % 256}")):
+                made += 1
+        clock.forward(900)
+    assert made == 200
+    assert [event.data["seconds"] for event in events].count(86_400) == 1
+
+
+def test_a_spent_budget_leaves_the_other_ways_open(
+    post: Post, ask: Ask, user: Any, clock: Clock, settings: Any, events: list[Event]
+) -> None:
+    settings.MAGIC_LINK_RISK_BUDGET = ((1e-7, 900),)
+    request_id = ask()
+    for number in range(6):
+        post("verify", token=wrong(mailed_code()), extra=from_network(f"192.0.2.{number}"))
+    assert [event.name for event in events].count("magic_link.under_attack") == 1
+    assert post("verify", token=mailed_code()).status_code == 400
+    assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
+    ask()
+    assert post("verify", k=mailed_key()).status_code == 200
+    ask()
+    assert post("verify", token=mailed_code(), email="ada@example.com").status_code == 200
+    clock.forward(900)
+    ask()
+    assert post("verify", token=mailed_code()).status_code == 200
+
+
+def test_codes_that_are_used_superseded_or_expired_are_not_live(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+    for number in range(4):
+        ask(f"user{number}@example.com")
+    ask("user0@example.com")
+    ask()
+    post("verify", token=mailed_code())
+    clock.forward(31)
+    assert limits.live_codes() == 4
+    clock.forward(900)
+    assert limits.live_codes() == 1
+
+
+def test_a_count_of_live_codes_serves_ten_seconds(clock: Clock) -> None:
+    for expected in (1, 0):
+        with CaptureQueriesContext(connection) as queries:
+            limits.live_codes()
+        assert len(queries) == expected
+    # What is asked for meanwhile is counted at once: a flood of requests must not make guesses cheap.
+    for _ in range(100):
+        limits.note_request()
+    assert limits.live_codes() == 100
+    clock.forward(11)
+    with CaptureQueriesContext(connection) as queries:
+        assert limits.live_codes() >= 100
+    assert len(queries) == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "waits"),
+    [
+        ([0, 59], [None, 1]),
+        ([0, 60], [None, None]),
+        ([0, 60, 120, 180, 240, 300], [None] * 5 + [3300]),
+        ([0, 60, 120, 180, 240, 3600], [None] * 6),
+        ([*range(0, 36_000, 3600), 40_000], [None] * 10 + [46_400]),
+    ],
+)
+def test_mails_to_an_address_are_limited(
+    post: Post, clock: Clock, times: list[int], waits: list[int | None], settings: Any
+) -> None:
+    begun = clock.now
+    for at, wait in zip(times, waits, strict=True):
+        clock.now = begun + at
+        answer = post("request", email="Ada@example.com" if at % 2 else "ada@example.com")
+        assert answer.status_code == (202 if wait is None else 429), at
+        assert answer.headers.get("Retry-After") == (None if wait is None else str(wait))
+
+
+def test_a_request_that_is_refused_leaves_the_last_code_alive(post: Post, user: Any, clock: Clock) -> None:
+    post("request", email="ada@example.com")
+    assert post("request", email="ada@example.com").status_code == 429
+    assert post("verify", token=mailed_code()).status_code == 200
+
+
+def test_requests_of_a_network_and_of_the_site_are_limited(post: Post, clock: Clock, settings: Any) -> None:
+    settings.MAGIC_LINK_REQUESTS_PER_SITE = ((25, 3600),)
+    for number in range(30):
+        network = from_network(f"192.0.2.{number // 20}")
+        answer = post("request", email=f"user{number}@example.com", extra=network)
+        assert answer.status_code == (202 if number < 25 else 429)
+        if number == 19:
+            assert post("request", email="one@example.com", extra=network).status_code == 429
+            assert post("request", email="one@example.com", extra=network).headers["Retry-After"] == "3600"
+
+
+@pytest.mark.parametrize("where", ["any", "same_network", "off"])
+def test_where_a_code_alone_may_come_from_is_a_setting(
+    post: Post, ask: Ask, user: Any, settings: Any, where: str
+) -> None:
+    settings.MAGIC_LINK_UNBOUND_CODES = where
+    for address, near in (("198.51.100.7", False), ("192.0.2.250", True)):
+        request_id = ask(REMOTE_ADDR="192.0.2.1")
+        answer = post("verify", token=mailed_code(), extra=from_network(address))
+        assert (answer.status_code == 200) is (where == "any" or (where == "same_network" and near))
+        if answer.status_code != 200:
+            bound = post("verify", token=mailed_code(), request_id=request_id, extra=from_network(address))
+            assert bound.status_code == 200
+
+
+def test_without_limits_nothing_is_counted(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+    from dovetail_magiclink.testing import WITHOUT_LIMITS
+
+    for name, value in WITHOUT_LIMITS.items():
+        setattr(settings, name, value)
+    ask()
+    for _ in range(60):
+        post("verify", token=wrong(mailed_code()))
+    assert post("verify", token=mailed_code()).status_code == 200
+
+
+def test_a_counter_that_is_evicted_begins_anew(clock: Clock) -> None:
+    with patch.object(cache, "add", side_effect=[False, True]):
+        assert limits._add("a", 1, 60) == 1
+    limits._add("b", -1, 60)
+    with patch.object(cache, "add", return_value=False), pytest.raises(RuntimeError, match="MAGIC_LINK_CACHE"):
+        limits._add("c", 1, 60)
+
+
+def test_too_many_requests_are_an_exception_of_the_service(rf: Any, clock: Clock) -> None:
+    services.request_magic_link(email="ada@example.com", request=rf.post("/"))
+    with pytest.raises(services.TooManyRequests, match="60 seconds") as error:
+        services.request_magic_link(email="ada@example.com", request=rf.post("/"))
+    assert error.value.wait == 60
+
+
+def test_a_projects_own_exception_handler_is_asked(post: Post, settings: Any) -> None:
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "EXCEPTION_HANDLER": handle}
+    post("request", email="ada@example.com")
+    assert post("request", email="ada@example.com").json() == {"code": "throttled"}
+
+
+def handle(error: Exception, context: Any) -> Response:
+    assert isinstance(error, Throttled)
+    return Response({"code": error.default_code}, 429)
+
+
+def test_the_first_and_the_last_second_of_a_window(clock: Clock) -> None:
+    assert limits._reserve("x", ((1, 60),)) is not None
+    clock.forward(59.9)
+    assert limits._reserve("x", ((1, 60),)) is None
+    clock.forward(0.1)
+    assert limits._reserve("x", ((1, 60),)) is not None
+    assert time.time() == clock.now
+
+
+def test_an_expired_code_has_no_attempts(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+    request_id = ask()
+    clock.forward(timedelta(minutes=15).total_seconds())
+    post("verify", token=mailed_code(), request_id=request_id)
+    assert MagicLink.objects.get().attempts == 0

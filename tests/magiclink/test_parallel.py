@@ -1,0 +1,30 @@
+"""``parallel/`` needs a database that several connections can open, so it runs in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# By name, because loading all that are installed takes longer than the tests.
+PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
+
+
+@pytest.mark.parametrize("atomic_requests", [{}, {"ATOMIC_REQUESTS": "1"}], ids=["autocommit", "atomic_requests"])
+def test_what_must_hold_when_requests_meet(tmp_path: Path, atomic_requests: dict[str, str]) -> None:
+    settings = "--ds=tests.magiclink.settings_on_file"
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *PLUGINS, "tests/magiclink/parallel", settings, "-q"],
+        cwd=ROOT,
+        env=os.environ
+        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TEST_DATABASE": str(tmp_path / "db.sqlite3")}
+        | atomic_requests,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
