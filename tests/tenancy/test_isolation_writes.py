@@ -176,6 +176,21 @@ def test_a_loaded_row_cannot_change_hands_but_unscoped_code_may_move_it(theirs: 
         assert Document.objects.get().pk == theirs.pk
 
 
+def test_a_row_that_was_moved_is_not_saved_by_its_new_organization() -> None:
+    document, acme = make_document(make_organization("Globex"), "theirs"), make_organization("Acme")
+    with unscoped(reason="test"):
+        loaded = Document.objects.get()
+    loaded.organization_id = acme.pk
+    loaded.organization_id = document.organization_id
+    loaded.organization = acme
+    with tenant(acme), pytest.raises(TenantMismatch):
+        loaded.save()
+    with unscoped(reason="test"):
+        loaded.save()
+    with tenant(acme):
+        loaded.save()
+
+
 def test_a_deferred_row_is_saved_and_deleted_like_any_other() -> None:
     document = make_document(make_organization(), "ours")
     with tenant(document.organization_id):

@@ -97,3 +97,24 @@ class OwnedByCurrentTenant(JoinedInCurrentTenant):
 
     def prepared(self, organization_id: Any, connection: BaseDatabaseWrapper) -> Any:
         return self.owner.get_db_prep_value(organization_id, connection)
+
+
+class SameTenant(Expression):
+    """The condition that two joined rows belong to one organization, whichever it is."""
+
+    conditional = True
+    output_field = models.BooleanField()
+
+    def __init__(self, one: Any, other: Any) -> None:
+        super().__init__()
+        self.columns = [one, other]
+
+    def get_source_expressions(self) -> list[Any]:
+        return self.columns
+
+    def set_source_expressions(self, exprs: Any) -> None:
+        self.columns = list(exprs)
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra_context: Any) -> tuple[str, Any]:
+        (one, params), (other, more) = map(compiler.compile, self.columns)
+        return f"{one} = {other}", (*params, *more)

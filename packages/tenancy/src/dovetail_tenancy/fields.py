@@ -8,11 +8,12 @@ from typing import Any, ClassVar, cast
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.models.deletion import Collector
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_core.fields import SettingForeignKey
-from dovetail_tenancy.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant
-from dovetail_tenancy.managers import TenantQuerySet
+from dovetail_tenancy.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant, SameTenant
+from dovetail_tenancy.managers import MOVED_FROM, TenantQuerySet
 from dovetail_tenancy.scope import unscoped
 
 OnDelete = Callable[..., Any]
@@ -93,7 +94,7 @@ def join_condition(field: Any, alias: str | None, related_alias: str | None) -> 
     own, theirs = organization_column(field.model), organization_column(field.remote_field.model)
     tables = {field.model._meta.db_table, field.remote_field.model._meta.db_table}
     if own and theirs and alias and related_alias and {own.model._meta.db_table, theirs.model._meta.db_table} == tables:
-        return WhereNode([own.get_lookup("exact")(own.get_col(related_alias), theirs.get_col(alias))], AND)
+        return SameTenant(own.get_col(related_alias), theirs.get_col(alias))
     conditions = [
         ownership(model, at)
         for model, at, column in ((field.model, related_alias, own), (field.remote_field.model, alias, theirs))
@@ -145,8 +146,28 @@ class OwnerForeignKey(SettingForeignKey):
         return name, path, args, kwargs
 
 
+class _OrganizationAttribute(ForeignKeyDeferredAttribute):
+    """``organization_id`` of an instance, which keeps the value that it was read with.
+
+    So that a row cannot be taken over by giving a loaded instance another organization. Kept on change and not by
+    ``from_db``, which would cost every row that is read.
+    """
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        values = instance.__dict__
+        before = values.get(self.field.attname)
+        if before is None and not instance._state.fields_cache:
+            values[self.field.attname] = value
+            return
+        if before is not None and before != value:
+            values.setdefault(MOVED_FROM, before)
+        super().__set__(instance, value)
+
+
 class OrganizationForeignKey(SettingForeignKey):
     """The organization that owns a row. Joins from the organization to the rows see the active one's only."""
+
+    descriptor_class = _OrganizationAttribute
 
     def __init__(self, to: Any = None, on_delete: Any = models.CASCADE, **kwargs: Any) -> None:
         kwargs = {"setting": "TENANCY_ORGANIZATION_MODEL", "inherited": True, **kwargs}

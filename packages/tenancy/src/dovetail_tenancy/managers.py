@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from django.db import models
 from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.where import AND
 
 from dovetail_tenancy.expressions import InCurrentTenant
 from dovetail_tenancy.scope import (
@@ -21,6 +22,9 @@ from dovetail_tenancy.scope import (
 )
 
 M = TypeVar("M", bound=models.Model)
+
+MOVED_FROM = "_tenancy_moved_from"
+"""Where an instance keeps the organization that it was read with, once it was given another."""
 
 
 class PinnedQuery(Query):
@@ -155,7 +159,14 @@ class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: igno
 
     def get_queryset(self) -> TenantQuerySet[Any]:
         queryset: TenantQuerySet[Any] = super().get_queryset()
-        return queryset.filter(InCurrentTenant("organization"))
+        field = self.model._meta.get_field("organization")
+        if field.model._meta.db_table != self.model._meta.db_table:
+            # A child table's parent has the column, and is joined.
+            return queryset.filter(InCurrentTenant("organization"))
+        # What filter() would come to, without its copy and its search for the path: a tenth of a short query's time.
+        query = queryset.query
+        query.where.add(InCurrentTenant(field.get_col(query.get_initial_alias())), AND)
+        return queryset
 
 
 def stamp(instance: models.Model, scope: Scope) -> None:
@@ -185,5 +196,8 @@ def refuse_foreign(model: type[models.Model], values: Iterable[Any], scope: Scop
 
 
 def loaded_organization(instance: models.Model) -> Any:
-    """The organization that the row had when it was read, or None for one that was not read."""
-    return instance.__dict__.get("_loaded_organization_id")
+    """The organization that the row has in the database, or None where it was neither read nor saved."""
+    if instance._state.adding:
+        return None
+    values = instance.__dict__
+    return values.get(MOVED_FROM) or values.get("organization_id")

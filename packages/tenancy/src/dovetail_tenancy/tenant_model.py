@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from django.db import models
 
 from dovetail_tenancy.fields import OrganizationForeignKey
-from dovetail_tenancy.managers import TenantManager, loaded_organization, stamp
+from dovetail_tenancy.managers import MOVED_FROM, TenantManager, stamp
 from dovetail_tenancy.scope import TenantMismatch, require_scope
 
 
@@ -25,13 +24,6 @@ class TenantModel(models.Model):
         abstract = True
         base_manager_name = "objects"
 
-    @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
-        instance = super().from_db(db, field_names, values, **options)
-        # So that a row cannot be taken over by giving a loaded instance another organization.
-        instance.__dict__["_loaded_organization_id"] = instance.__dict__.get("organization_id")
-        return instance
-
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         # Before pre_save, so that its receivers see the organization of a new row.
         self._stamp()
@@ -42,7 +34,7 @@ class TenantModel(models.Model):
     def _save_table(self, *args: Any, **kwargs: Any) -> bool:
         self._stamp()
         written: bool = super()._save_table(*args, **kwargs)  # type: ignore[misc]  # Django's own, not in the stubs
-        self.__dict__["_loaded_organization_id"] = self.__dict__["organization_id"]
+        self.__dict__.pop(MOVED_FROM, None)
         return written
 
     def _stamp(self) -> None:
@@ -52,7 +44,6 @@ class TenantModel(models.Model):
         scope = require_scope(f"Deleting a {self._meta.label}")
         stamp(self, scope)
         # An instance made by hand can have any primary key, and Django deletes by that key alone.
-        read_from_there = scope.everything or loaded_organization(self) is not None
-        if not read_from_there and not type(self)._base_manager.using(using).filter(pk=self.pk).exists():
+        if not scope.everything and not type(self)._base_manager.using(using).filter(pk=self.pk).exists():
             raise TenantMismatch(f"There is no {self._meta.label} {self.pk} in the active organization.")
         return super().delete(using, keep_parents)
