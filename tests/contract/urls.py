@@ -1,6 +1,25 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls)]
+from dovetail_contract.problems import handler400, handler403, handler404, handler500
+from tests.contract.shop import views
+
+__all__ = ["handler400", "handler403", "handler404", "handler500"]
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    path("", include("dovetail_contract.urls")),
+    path("page/defect", views.defect),
+    path("page/form", views.form),
+    path("api/orders", views.OrderView.as_view()),
+    path("api/fail/<str:how>", views.FailView.as_view()),
+    path("api/private", views.PrivateView.as_view()),
+    path("api/returned/<str:how>", views.ReturnedView.as_view()),
+    path("api/form", views.form),
+    path("api/html", views.html_refusal),
+    path("api/defect", views.defect),
+    path("api/outage", views.outage),
+    path("api/post", views.too_many_fields),
+]

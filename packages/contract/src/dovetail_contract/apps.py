@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core import checks
 from django.utils.translation import gettext_lazy as _
 
 
@@ -9,3 +10,8 @@ class ContractConfig(AppConfig):
     verbose_name = _("API contract")
     # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from dovetail_contract import checks as contract_checks
+
+        checks.register(contract_checks.check_settings)

@@ -1,0 +1,91 @@
+"""The parts that stand around views. Each is one line of ``MIDDLEWARE`` and works without the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from dovetail_contract.conf import conf
+from dovetail_contract.correlation import HEADER, exposed, inbound
+from dovetail_core import context
+from dovetail_core.fields import uuid7
+
+Response = HttpResponseBase
+GetResponse = Callable[[HttpRequest], Any]
+
+
+class _Middleware:
+    """Sync and async in one class: subclasses answer ``__call__`` by ``answer`` or ``aanswer``."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Response | Awaitable[Response]:
+        return self.aanswer(request) if self.is_async else self.answer(request)
+
+    def answer(self, request: HttpRequest) -> Response:
+        raise NotImplementedError
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        raise NotImplementedError
+
+
+class RequestIDMiddleware(_Middleware):
+    """Put it first, before ``SecurityMiddleware``, so that even the answer to a wrong host has an id.
+
+    The id of the unit of work is ``dovetail_core.context.request_id()``; the answer carries it as ``X-Request-ID``.
+    """
+
+    def answer(self, request: HttpRequest) -> Response:
+        with context.bind(request_id=self._identify(request)):
+            return self._marked(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        with context.bind(request_id=self._identify(request)):
+            return self._marked(request, await self.get_response(request))
+
+    @staticmethod
+    def _identify(request: HttpRequest) -> str:
+        given = inbound(request)
+        request_id = given.trusted or uuid7().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        request.client_request_id = given.client  # type: ignore[attr-defined]
+        return request_id
+
+    @staticmethod
+    def _marked(request: HttpRequest, response: Response) -> Response:
+        response.headers[HEADER] = request.request_id  # type: ignore[attr-defined]
+        exposed(response)
+        return response
+
+
+class ProblemMiddleware(_Middleware):
+    """Put it after ``RequestIDMiddleware``: whatever goes wrong further in leaves as a problem.
+
+    Only under ``CONTRACT_API_PATHS``; other paths keep their HTML.
+    """
+
+    def answer(self, request: HttpRequest) -> Response:
+        return self._shaped(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        return self._shaped(request, await self.get_response(request))
+
+    @staticmethod
+    def _shaped(request: HttpRequest, response: Response) -> Response:
+        # Here, because DRF asks for settings when it is imported, and settings may import this module.
+        from dovetail_contract.problems.conversion import converted
+
+        if response.status_code < 400 or not request.path_info.startswith(tuple(conf.API_PATHS)):
+            return response
+        return converted(request, response)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.views.decorators.csrf import csrf_protect
+from rest_framework import serializers, status
+from rest_framework.authentication import BasicAuthentication, SessionAuthentication
+from rest_framework.exceptions import APIException, Throttled, ValidationError
+from rest_framework.permissions import AllowAny, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from dovetail_contract.problems import Problem
+
+
+class LineSerializer(serializers.Serializer[Any]):
+    sku = serializers.CharField(max_length=5)
+    tags = serializers.ListField(child=serializers.IntegerField(), required=False)
+
+
+class OrderSerializer(serializers.Serializer[Any]):
+    title = serializers.CharField()
+    status = serializers.ChoiceField(choices=["new"], required=False)
+    lines = LineSerializer(many=True, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["title"] == "nothing":
+            raise serializers.ValidationError("An order of nothing.")
+        return attrs
+
+
+class OpenView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+
+class OrderView(OpenView):
+    def get(self, request: Request) -> Response:
+        return Response({"ok": True})
+
+    def post(self, request: Request) -> Response:
+        serializer = OrderSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response(serializer.data, status.HTTP_201_CREATED)
+
+
+class Overdrawn(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "overdrawn"
+    default_detail = "The account is overdrawn."
+
+
+class FailView(OpenView):
+    """Fails as the query says."""
+
+    def get(self, request: Request, how: str) -> Response:
+        failures: dict[str, Exception] = {
+            "defect": RuntimeError("postgres://root:secret@db"),
+            "forbidden": PermissionDenied("a secret reason"),
+            "overdrawn": Overdrawn(),
+            "throttled": Throttled(wait=0.2),
+            "problem": Problem("frozen", "Frozen.", status=409, balance=3, status_text="x", headers={"X-Extra": "1"}),
+            "query": ValidationError({"limit": ["No."]}, "invalid_query"),
+            "database": OperationalError("connection to server at 10.0.0.1 failed"),
+        }
+        raise failures[how]
+
+
+class PrivateView(APIView):
+    authentication_classes = (BasicAuthentication, SessionAuthentication)
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: Request) -> Response:
+        return Response({"user": request.user.pk})
+
+    def post(self, request: Request) -> Response:
+        return Response({"user": request.user.pk})
+
+
+class ReturnedView(OpenView):
+    """Answers errors instead of raising them."""
+
+    def get(self, request: Request, how: str) -> Response:
+        bodies: dict[str, Any] = {
+            "verbatim": {"error": "invalid_or_expired"},
+            "other": {"error": "something"},
+            "detail": {"detail": "Taken.", "code": "taken"},
+            "fields": {"name": ["Too long."]},
+        }
+        return Response(bodies[how], status.HTTP_400_BAD_REQUEST)
+
+
+@csrf_protect
+def form(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("fine")
+
+
+def html_refusal(request: HttpRequest) -> HttpResponse:
+    answer = HttpResponseForbidden("<h1>No</h1>")
+    answer["X-Kept"] = "yes"
+    answer.set_cookie("seen", "1")
+    return answer
+
+
+def defect(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("postgres://root:secret@db")
+
+
+def outage(request: HttpRequest) -> HttpResponse:
+    raise OperationalError("database is locked") from __import__("sqlite3").OperationalError("database is locked")
+
+
+def too_many_fields(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(len(request.POST))
