@@ -17,6 +17,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/fail/<str:how>", views.FailView.as_view()),
     path("api/private", views.PrivateView.as_view()),
     path("api/returned/<str:how>", views.ReturnedView.as_view()),
+    path("api/items", views.ItemListView.as_view()),
+    path("api/shelf/<int:shelf>/items", views.ItemListView.as_view()),
     path("api/form", views.form),
     path("api/html", views.html_refusal),
     path("api/defect", views.defect),

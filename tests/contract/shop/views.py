@@ -9,12 +9,15 @@ from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers, status
 from rest_framework.authentication import BasicAuthentication, SessionAuthentication
 from rest_framework.exceptions import APIException, Throttled, ValidationError
+from rest_framework.generics import ListAPIView
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
+from tests.contract.shop.models import Item
 
 
 class LineSerializer(serializers.Serializer[Any]):
@@ -116,3 +119,15 @@ def outage(request: HttpRequest) -> HttpResponse:
 
 def too_many_fields(request: HttpRequest) -> HttpResponse:
     return HttpResponse(len(request.POST))
+
+
+class ItemSerializer(serializers.ModelSerializer[Item]):
+    class Meta:
+        model = Item
+        fields = ["id", "name", "kind", "rank", "price", "due_on", "created_at", "maker"]
+
+
+class ItemListView(OpenView, ListAPIView[Item]):
+    queryset = Item.objects.order_by("-created_at")
+    serializer_class = ItemSerializer
+    pagination_class = CursorPagination

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from dovetail_core.conf import AppSettings, Setting, one_of, sequence_of_strings
+from dovetail_core.conf import AppSettings, Setting, one_of, positive_integer, sequence_of_strings
 
 
 def _paths(value: object) -> None:
@@ -55,6 +55,13 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         "everyone",
         "Whose `X-Request-ID` is taken on: `'everyone'`, `'proxies'` (`DOVETAIL_TRUSTED_PROXIES`) or `'nobody'`.",
         one_of("everyone", "proxies", "nobody"),
+    )
+    PAGE_SIZE = Setting(50, "Items of a page that asks for no number.", positive_integer)
+    MAX_PAGE_SIZE = Setting(200, "The largest `limit` a client may ask for.", positive_integer)
+    TOTAL_MAX = Setting(
+        1000,
+        "Up to how many rows a list is counted for `Prefer: return=total-count`; beyond, `null`.",
+        positive_integer,
     )
 
 
