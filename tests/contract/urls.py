@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/private", views.PrivateView.as_view()),
     path("api/returned/<str:how>", views.ReturnedView.as_view()),
     path("api/items", views.ItemListView.as_view()),
+    path("api/items/<uuid:pk>", views.ItemView.as_view()),
     path("api/shelf/<int:shelf>/items", views.ItemListView.as_view()),
     path("api/form", views.form),
     path("api/html", views.html_refusal),

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
@@ -9,12 +9,13 @@ from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers, status
 from rest_framework.authentication import BasicAuthentication, SessionAuthentication
 from rest_framework.exceptions import APIException, Throttled, ValidationError
-from rest_framework.generics import ListAPIView
+from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from dovetail_contract.filters import FilterBackend
 from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
 from tests.contract.shop.models import Item
@@ -128,6 +129,31 @@ class ItemSerializer(serializers.ModelSerializer[Item]):
 
 
 class ItemListView(OpenView, ListAPIView[Item]):
+    contract: ClassVar[dict[str, Any]] = {
+        "filter": {
+            "name": ["eq", "ne", "in", "contains", "istartswith"],
+            "kind": ["eq", "in"],
+            "rank": ["eq", "lt", "gte", "in", "nin", "isnull"],
+            "price": ["eq", "lt", "gte"],
+            "weight": ["eq", "gt"],
+            "active": ["eq"],
+            "due_on": ["eq", "gte"],
+            "created_at": ["gte", "lt"],
+            "id": ["eq", "in"],
+            "maker": ["eq"],
+            "made_by": {"path": "maker__name", "operators": ["eq", "istartswith"]},
+        },
+        "sort": ["created_at", "rank", "name", "price", {"made_by": "maker__name"}, "due_on", "kind"],
+        "query": ["q"],
+    }
+    filter_backends = (FilterBackend,)
     queryset = Item.objects.order_by("-created_at")
     serializer_class = ItemSerializer
     pagination_class = CursorPagination
+
+
+class ItemView(OpenView, RetrieveAPIView[Item]):
+    contract = ItemListView.contract
+    filter_backends = (FilterBackend,)
+    queryset = Item.objects.all()
+    serializer_class = ItemSerializer

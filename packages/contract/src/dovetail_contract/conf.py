@@ -58,6 +58,11 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     )
     PAGE_SIZE = Setting(50, "Items of a page that asks for no number.", positive_integer)
     MAX_PAGE_SIZE = Setting(200, "The largest `limit` a client may ask for.", positive_integer)
+    UNKNOWN_PARAMETERS = Setting(
+        "reject",
+        "Query parameters that a list knows nothing of: `'reject'` is 400, `'ignore'` passes.",
+        one_of("reject", "ignore"),
+    )
     TOTAL_MAX = Setting(
         1000,
         "Up to how many rows a list is counted for `Prefer: return=total-count`; beyond, `null`.",
