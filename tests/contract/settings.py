@@ -23,6 +23,7 @@ if find_spec("drf_spectacular"):
 MIDDLEWARE = [
     "dovetail_contract.middleware.RequestIDMiddleware",
     "dovetail_contract.middleware.ProblemMiddleware",
+    "dovetail_contract.middleware.RateLimitMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

@@ -20,6 +20,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/items", views.ItemListView.as_view()),
     path("api/items/<uuid:pk>", views.ItemView.as_view()),
     path("api/shelf/<int:shelf>/items", views.ItemListView.as_view()),
+    path("api/limited", views.LimitedView.as_view()),
+    path("api/scoped", views.ScopedView.as_view()),
     path("api/form", views.form),
     path("api/html", views.html_refusal),
     path("api/defect", views.defect),

@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from dovetail_contract.filters import FilterBackend
 from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
+from dovetail_contract.throttling import RateLimitThrottle
 from tests.contract.shop.models import Item
 
 
@@ -157,3 +158,24 @@ class ItemView(OpenView, RetrieveAPIView[Item]):
     filter_backends = (FilterBackend,)
     queryset = Item.objects.all()
     serializer_class = ItemSerializer
+
+
+class LimitedView(OpenView):
+    authentication_classes = (BasicAuthentication,)
+    throttle_classes = (RateLimitThrottle,)
+    contract: ClassVar[dict[str, Any]] = {"throttle": ["small", "unheard_of"]}
+
+    def get(self, request: Request) -> Response:
+        if "fail" in request.query_params:
+            raise ValidationError("No.")
+        return Response({"ok": True})
+
+
+class ScopedView(OpenView):
+    """As for REST framework's ScopedRateThrottle."""
+
+    throttle_classes = (RateLimitThrottle,)
+    throttle_scope = "small"
+
+    def get(self, request: Request) -> Response:
+        return Response({"ok": True})

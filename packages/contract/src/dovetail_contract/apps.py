@@ -15,3 +15,5 @@ class ContractConfig(AppConfig):
         from dovetail_contract import checks as contract_checks
 
         checks.register(contract_checks.check_settings)
+        checks.register(contract_checks.check_rates)
+        checks.register(contract_checks.check_store, deploy=True)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from dovetail_core.conf import AppSettings, Setting, one_of, positive_integer, sequence_of_strings
+from dovetail_core.conf import AppSettings, ImportSetting, Setting, one_of, positive_integer, sequence_of_strings
 
 
 def _paths(value: object) -> None:
@@ -33,6 +34,31 @@ def _problem_types(value: object) -> None:
             raise ValueError(wrong)
         if set(fields) - {"status", "title", "description"}:
             raise ValueError(wrong)
+
+
+def _rate_or_none(value: object) -> None:
+    if value is not None:
+        _rate(value)
+
+
+def _rate(value: object) -> None:
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]{0,8}/[smhd][a-z]*", value):
+        raise ValueError("must be a number and a period, such as '600/min'")
+
+
+def _rate_limits(value: object) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError("must map the name of a policy to a rate, such as {'exports': '10/hour'}")
+
+
+def _callable(value: object) -> None:
+    if not callable(value):
+        raise ValueError("must be a class or its dotted path")
+
+
+def _text(value: object) -> None:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
 
 
 class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_contract"):
@@ -67,6 +93,35 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         1000,
         "Up to how many rows a list is counted for `Prefer: return=total-count`; beyond, `null`.",
         positive_integer,
+    )
+    RATE_LIMITS: Setting[Mapping[str, Any]] = Setting(
+        {},
+        "Policies by name, before those of `DEFAULT_THROTTLE_RATES`: a rate, a mapping with `rate`, `burst`, `by`, "
+        "`cost`, `on_error`, or a `Policy`.",
+        _rate_limits,
+    )
+    RATE_LIMIT_DEFAULT: Setting[Sequence[str]] = Setting(
+        ("anon", "user"), "Policies of every request, beside those that its view names.", sequence_of_strings
+    )
+    RATE_LIMIT_FAILURES: Setting[str | None] = Setting(
+        "30/min", "Failed authentications from one address; None does not limit them.", _rate_or_none
+    )
+    RATE_LIMIT_FLOOD: Setting[str | None] = Setting(
+        None, "Requests from one address, asked before anything else: `'6000/min'`.", _rate_or_none
+    )
+    RATE_LIMIT_STORE: ImportSetting[Any] = ImportSetting(
+        "dovetail_contract.ratelimit.stores.MemoryStore",
+        "Where counts are kept: in each process, or `dovetail_contract.contrib.redis.RedisStore`.",
+        _callable,
+    )
+    RATE_LIMIT_LOCATION = Setting("", "The Redis of `RedisStore`: `redis://127.0.0.1:6379/1`.", _text)
+    RATE_LIMIT_ON_ERROR = Setting(
+        "local",
+        "While the counts are away: `'local'` counts in each process, `'allow'` does not limit, `'deny'` answers 503.",
+        one_of("local", "allow", "deny"),
+    )
+    RATE_LIMIT_MODE = Setting(
+        "enforce", "`'shadow'` logs what would be refused, and lets it through.", one_of("enforce", "shadow")
     )
 
 

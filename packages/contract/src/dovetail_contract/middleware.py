@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -89,3 +89,28 @@ class ProblemMiddleware(_Middleware):
         if response.status_code < 400 or not request.path_info.startswith(tuple(conf.API_PATHS)):
             return response
         return converted(request, response)
+
+
+class RateLimitMiddleware(_Middleware):
+    """Writes the headers of ``RateLimitThrottle``, and limits what it never sees: failed authentications, floods.
+
+    Put it after ``ProblemMiddleware``, before what answers requests by itself.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        super().__init__(get_response)
+        from dovetail_contract.ratelimit import failures  # late, as in ProblemMiddleware
+
+        self.before, self.after = failures.before, failures.after
+
+    def answer(self, request: HttpRequest) -> Response:
+        if not request.path_info.startswith(tuple(conf.API_PATHS)):
+            return cast("Response", self.get_response(request))
+        return self.before(request) or self.after(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        if not request.path_info.startswith(tuple(conf.API_PATHS)):
+            return cast("Response", await self.get_response(request))
+        # In a thread: the counts may be in Redis.
+        refused = await sync_to_async(self.before)(request)
+        return refused or await sync_to_async(self.after)(request, await self.get_response(request))
