@@ -20,6 +20,7 @@ def app() -> Any:
     contrib.install()
     contrib.install()
     app = celery.Celery("contract", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app.conf.worker_hijack_root_logger = False  # other tests look at the log
 
     @app.task(name="contract.context")
     def seen() -> list[str | None]:

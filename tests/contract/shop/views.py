@@ -1,25 +1,29 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers, status
-from rest_framework.authentication import BasicAuthentication, SessionAuthentication
+from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
 from rest_framework.exceptions import APIException, Throttled, ValidationError
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework.viewsets import ModelViewSet
 
+from dovetail_contract import get_idempotency_model
 from dovetail_contract.filters import FilterBackend
 from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
 from dovetail_contract.throttling import RateLimitThrottle
-from tests.contract.shop.models import Item
+from tests.contract.shop.models import Item, Ticket
 
 
 class LineSerializer(serializers.Serializer[Any]):
@@ -179,3 +183,87 @@ class ScopedView(OpenView):
 
     def get(self, request: Request) -> Response:
         return Response({"ok": True})
+
+
+class BearerAuthentication(BaseAuthentication):
+    """``Bearer <user>.<whatever>``: a token that changes while its user stays."""
+
+    def authenticate(self, request: Request) -> Any:
+        name, _, rest = request.headers.get("Authorization", "").removeprefix("Bearer ").partition(".")
+        return (User.objects.get(username=name), SimpleNamespace(organization_id=None)) if rest else None
+
+
+class Broken(Response):
+    """Cannot be rendered."""
+
+    @property
+    def rendered_content(self) -> Any:
+        raise RuntimeError("secret")
+
+
+class TicketView(APIView):
+    """Writes a ticket, and then ends as its title says."""
+
+    authentication_classes = (BearerAuthentication, SessionAuthentication)
+    permission_classes = (AllowAny,)
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "optional"}
+
+    def post(self, request: Request) -> Response | StreamingHttpResponse:
+        ticket = Ticket.objects.create(title=request.data["title"])
+        body = {"id": ticket.pk, "title": ticket.title}
+        match ticket.title:
+            case "invalid":
+                raise ValidationError({"title": ["No."]})
+            case "conflict":
+                raise Overdrawn
+            case "defect":
+                raise RuntimeError("secret")
+            case "unavailable":
+                return Response(body, status.HTTP_503_SERVICE_UNAVAILABLE)
+            case "counted":
+                return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST)
+            case "secret":
+                return Response(body, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store", "Location": "/x"})
+            case "streamed":
+                return StreamingHttpResponse([b"a", b"b"])
+            case "broken":
+                return Broken(body)
+            case "late":
+                held = get_idempotency_model()._default_manager.all()
+                held.update(attempt=9)
+            case "slow":
+                waiting(ticket)
+        answer = Response(body, status.HTTP_201_CREATED, headers={"Location": f"/api/tickets/{ticket.pk}"})
+        answer.set_cookie("seen", "1")
+        return answer
+
+    put = post
+
+
+def waiting(ticket: Ticket) -> None:
+    """For tests to stop a request between its effect and its answer."""
+
+
+class NeedyView(TicketView):
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "required"}
+
+
+class DeafView(TicketView):
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "off"}
+
+
+class ExternalView(TicketView):
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "optional", "external": True}
+
+
+class TicketViewSet(ModelViewSet[Ticket]):
+    """Nothing in it knows of idempotency."""
+
+    class TicketSerializer(serializers.ModelSerializer[Ticket]):
+        class Meta:
+            model = Ticket
+            fields = ["id", "title"]
+
+    authentication_classes = (BearerAuthentication, SessionAuthentication)
+    queryset = Ticket.objects.all()
+    serializer_class = TicketSerializer

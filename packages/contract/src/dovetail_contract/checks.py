@@ -6,9 +6,11 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
+from django.utils.module_loading import import_string
 
 from dovetail_contract.conf import conf
 
+_IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
 _THROTTLE = "dovetail_contract.throttling.RateLimitThrottle"
 
 
@@ -45,6 +47,19 @@ def check_store(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Itera
             "CONTRACT_RATE_LIMIT_LOCATION to its address.",
             id="dovetail_contract.W002",
         )
+
+
+def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    names = list(getattr(settings, "MIDDLEWARE", ()))
+    if _IDEMPOTENCY not in names:
+        return
+    for name in names[names.index(_IDEMPOTENCY) + 1 :]:
+        if hasattr(import_string(name), "process_view"):
+            yield Error(
+                f"{name} stands after {_IDEMPOTENCY}, which calls the view itself: its process_view would be left out.",
+                hint=f"Put {_IDEMPOTENCY} last in MIDDLEWARE.",
+                id="dovetail_contract.E003",
+            )
 
 
 def _rest_framework(name: str) -> Any:

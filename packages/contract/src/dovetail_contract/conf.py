@@ -5,7 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from dovetail_core.conf import AppSettings, ImportSetting, Setting, one_of, positive_integer, sequence_of_strings
+from dovetail_core.conf import (
+    AppSettings,
+    ImportSetting,
+    Setting,
+    model_label,
+    one_of,
+    positive_integer,
+    sequence_of_strings,
+)
 
 
 def _paths(value: object) -> None:
@@ -123,6 +131,26 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     RATE_LIMIT_MODE = Setting(
         "enforce", "`'shadow'` logs what would be refused, and lets it through.", one_of("enforce", "shadow")
     )
+    IDEMPOTENCY_MODEL = Setting(
+        "dovetail_contract.IdempotencyRecord",
+        "The model of idempotency records: ours, or a subclass of `AbstractIdempotencyRecord`.",
+        model_label,
+    )
+    IDEMPOTENCY_DEFAULT = Setting(
+        "optional",
+        "Whether views that say nothing take an `Idempotency-Key`: `'off'`, `'optional'` or `'required'`.",
+        one_of("off", "optional", "required"),
+    )
+    IDEMPOTENCY_METHODS: Setting[Sequence[str]] = Setting(
+        ("POST", "PUT"), "The methods whose key is heeded.", sequence_of_strings
+    )
+    IDEMPOTENCY_LEASE_SECONDS = Setting(
+        60,
+        "Seconds after which a request that was not answered counts as dead; more than a worker may take.",
+        positive_integer,
+    )
+    IDEMPOTENCY_RETENTION_HOURS = Setting(24, "Hours for which a key is remembered.", positive_integer)
+    IDEMPOTENCY_MAX_BYTES = Setting(262_144, "The largest answer that is kept to be given again.", positive_integer)
 
 
 conf = ContractSettings()

@@ -114,3 +114,24 @@ class RateLimitMiddleware(_Middleware):
         # In a thread: the counts may be in Redis.
         refused = await sync_to_async(self.before)(request)
         return refused or await sync_to_async(self.after)(request, await self.get_response(request))
+
+
+class IdempotencyMiddleware(_Middleware):
+    """Put it last: it calls the view itself, so that the claim of a key is committed before the view's transaction."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        super().__init__(get_response)
+        from dovetail_contract.idempotency import execution  # late, as in ProblemMiddleware
+
+        self.begin = execution.begin
+        execution.install()
+
+    def answer(self, request: HttpRequest) -> Response:
+        return cast("Response", self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        return cast("Response", await self.get_response(request))
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
+        execution = self.begin(request, view)
+        return None if execution is None else execution.run(view, args, kwargs)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import Problem
 from dovetail_contract.problems.outages import RETRY_AFTER
 from dovetail_contract.ratelimit.limiter import Decision, Limited, limiter
 from dovetail_contract.ratelimit.policies import Policy, named
+
+if TYPE_CHECKING:
+    # Not at run time: it is rest_framework.views that imports this module.
+    from rest_framework.views import APIView
 
 __all__ = ["Policy", "RateLimitThrottle", "RateLimited"]
 

@@ -13,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.views import csrf, defaults
 from rest_framework import exceptions
 from rest_framework.exceptions import APIException
-from rest_framework.views import set_rollback
 
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
@@ -35,6 +34,9 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResp
     """For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Defects go on to Django, which logs them and asks ``handler500``."""
     response = _answer(exc, context.get("request"))
     if response is not None:
+        # Late: rest_framework.views imports the throttle class, which imports problems.
+        from rest_framework.views import set_rollback
+
         set_rollback()
     return response
 
