@@ -24,6 +24,8 @@ MIDDLEWARE = [
     "dovetail_contract.middleware.RequestIDMiddleware",
     "dovetail_contract.middleware.ProblemMiddleware",
     "dovetail_contract.middleware.RateLimitMiddleware",
+    "dovetail_contract.middleware.DeprecationMiddleware",
+    "dovetail_contract.middleware.UTCMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -50,9 +52,16 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "dovetail_contract.schema.AutoSchema",
     "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
     "DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "dovetail_contract.schema.postprocess",
+    ]
 }
 CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
 CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]

@@ -31,6 +31,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/deaf", views.DeafView.as_view()),
     path("api/external", views.ExternalView.as_view()),
     path("api/", include(router.urls)),
+    path("api/old", views.OldView.as_view()),
     path("api/form", views.form),
     path("api/html", views.html_refusal),
     path("api/defect", views.defect),

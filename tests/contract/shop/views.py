@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -267,3 +268,18 @@ class TicketViewSet(ModelViewSet[Ticket]):
     authentication_classes = (BearerAuthentication, SessionAuthentication)
     queryset = Ticket.objects.all()
     serializer_class = TicketSerializer
+
+
+class OldView(OpenView):
+    contract: ClassVar[dict[str, Any]] = {
+        "deprecated": {
+            "since": "2026-11-01T00:00:00Z",
+            "sunset": "2126-05-01T00:00:00Z",
+            "link": "https://example.com/old",
+            "successor": "https://example.com/new",
+        }
+    }
+
+    def get(self, request: Request) -> Response:
+        """Tell a time in the present zone."""
+        return Response({"at": serializers.DateTimeField().to_representation(datetime(1900, 1, 1, tzinfo=UTC))})

@@ -69,6 +69,18 @@ def _text(value: object) -> None:
         raise ValueError("must be text")
 
 
+def _deprecations(value: object) -> None:
+    from dovetail_contract.deprecation import lifecycle  # it reads these settings
+
+    if not isinstance(value, Mapping):
+        raise ValueError("must map the beginnings of paths to {'since': '2026-11-01T00:00:00Z', 'sunset': …}")
+    for path, declared in value.items():
+        try:
+            lifecycle(declared)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"must be right for {path!r}, which {error}") from error
+
+
 class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_contract"):
     API_PATHS: Setting[Sequence[str]] = Setting(
         ("/api/",), "Paths that begin so belong to the API: every error under them is a problem.", _paths
@@ -130,6 +142,11 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     )
     RATE_LIMIT_MODE = Setting(
         "enforce", "`'shadow'` logs what would be refused, and lets it through.", one_of("enforce", "shadow")
+    )
+    DEPRECATIONS: Setting[Mapping[str, Mapping[str, Any]]] = Setting(
+        {},
+        "What becomes of paths: `{'/api/v1/': {'since': '2026-11-01T00:00:00Z', 'sunset': …, 'link': …}}`.",
+        _deprecations,
     )
     IDEMPOTENCY_MODEL = Setting(
         "dovetail_contract.IdempotencyRecord",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 
 from dovetail_contract.conf import conf
 from dovetail_contract.correlation import HEADER, exposed, inbound
@@ -114,6 +116,53 @@ class RateLimitMiddleware(_Middleware):
         # In a thread: the counts may be in Redis.
         refused = await sync_to_async(self.before)(request)
         return refused or await sync_to_async(self.after)(request, await self.get_response(request))
+
+
+class DeprecationMiddleware(_Middleware):
+    """Tells of paths and views that will go, and answers 410 for those that are gone. Anywhere after the problems."""
+
+    def answer(self, request: HttpRequest) -> Response:
+        return self._marked(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        return self._marked(request, await self.get_response(request))
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
+        from dovetail_contract import deprecation
+        from dovetail_contract.problems.builder import problem  # late, as in ProblemMiddleware
+
+        # The earliest end holds, where a version and a view of it both have one.
+        found = sorted(deprecation.applying(request, view), key=lambda each: (each.sunset is None, each.sunset))
+        request.lifecycle = found[0] if found else None  # type: ignore[attr-defined]
+        return problem(410, "version_sunset") if found and found[0].is_over else None
+
+    @staticmethod
+    def _marked(request: HttpRequest, response: Response) -> Response:
+        found = getattr(request, "lifecycle", None)
+        if found is not None:
+            from dovetail_contract.deprecation import mark
+
+            mark(response, found)
+        return response
+
+
+class UTCMiddleware(_Middleware):
+    """Times of the API are in UTC, written with ``Z``, whatever ``TIME_ZONE`` says. Other paths keep theirs.
+
+    Zones of long ago have offsets with seconds in them, which RFC 3339 does not know.
+    """
+
+    def answer(self, request: HttpRequest) -> Response:
+        with timezone.override(self._zone(request)):
+            return cast("Response", self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        with timezone.override(self._zone(request)):
+            return cast("Response", await self.get_response(request))
+
+    @staticmethod
+    def _zone(request: HttpRequest) -> Any:
+        return UTC if request.path_info.startswith(tuple(conf.API_PATHS)) else timezone.get_current_timezone()
 
 
 class IdempotencyMiddleware(_Middleware):

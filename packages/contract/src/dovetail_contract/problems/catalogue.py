@@ -101,6 +101,7 @@ _OWN = {
     "idempotency_not_replayable": (409, "Done, but the answer was not kept", "It was large, or secret. Look it up."),
     "idempotency_key_reused": (422, "The Idempotency-Key is another request's", "Use a new key for a new request."),
     "gone": (410, "Gone", "What was here is here no more."),
+    "version_sunset": (410, "This is no longer served", "The `Link` header names what takes its place."),
     "payload_too_large": (413, "The body is too large", "Send less at once."),
     "unsupported_media_type": (415, "The media type is not supported", "Send one that the schema names."),
     "rate_limited": (
