@@ -116,7 +116,7 @@ ROW = st.fixed_dictionaries(
 
 def ordered(rows: list[Item], order: list[tuple[str, bool]]) -> list[Any]:
     """The order by its definition: sorted by each key in turn, from the last, with nulls after the rest."""
-    descending = order[-1][1] if order else False
+    descending = order[-1][1] if order else True
     rows = sorted(rows, key=lambda row: row.pk, reverse=descending)
     for name, down in reversed(order):
 
@@ -224,9 +224,9 @@ def test_pages_by_annotations_expressions_of_columns_and_dictionaries() -> None:
     assert [row["name"] for row in walk(values, 1)] == ["a", "aa", "bb", "ccc"]
 
 
-def test_without_an_order_the_key_is_one() -> None:
+def test_without_an_order_the_newest_come_first() -> None:
     made = [Ticket.objects.create(title=str(number)) for number in range(5)]
-    assert walk(Ticket.objects.all(), 2) == made
+    assert walk(Ticket.objects.all(), 2) == made[::-1]
 
 
 @pytest.mark.parametrize("order", ["?", "nothing", "maker__nothing", Lower("name")])

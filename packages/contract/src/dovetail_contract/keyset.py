@@ -94,8 +94,8 @@ def keys(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[Key]]:
             found.append(key)
         if key.unique and not key.nullable:
             return queryset, found
-    # In the direction of the last key, so that one index serves the whole order.
-    descending = found[-1].descending if found else False
+    # In the direction of the last key, so that one index serves the whole order; alone, the newest first.
+    descending = found[-1].descending if found else True
     primary = model._meta.pk
     found.append(Key(primary.attname, primary.attname, descending, nullable=False, field=primary))
     return queryset, found

@@ -57,8 +57,8 @@ class ProblemResponse(HttpResponse):
     def __init__(self, data: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self.data = data
         # A message may repeat half a surrogate pair that a client sent, which has no bytes.
-        content = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False).encode(errors="replace")
-        super().__init__(content, status=data["status"], content_type=MEDIA_TYPE, headers=headers)
+        text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+        super().__init__(text.encode(errors="replace"), status=data["status"], content_type=MEDIA_TYPE, headers=headers)
 
 
 def problem(
