@@ -6,8 +6,11 @@ import os
 
 from celery import Celery
 
+from dovetail_contract.contrib import celery as context
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
 app = Celery("example_project", include=["example_project.tasks", "dovetail_identity.contrib.celery"])
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+context.install()

@@ -20,6 +20,7 @@ os.environ.update(
         # What a fuzzer or a test's many requests must not run into; the defaults have tests of their own.
         "THROTTLE_ANON": "100000/min",
         "THROTTLE_USER": "100000/min",
+        "THROTTLE_FAILURES": "100000/min",
     }
 )
 # The suite runs tasks at once; the test of a real worker takes the broker from here.
