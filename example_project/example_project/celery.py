@@ -6,6 +6,8 @@ import os
 
 from celery import Celery
 
+from dovetail_contract.contrib import celery as context
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
 app = Celery(
@@ -14,3 +16,4 @@ app = Celery(
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+context.install()

@@ -25,7 +25,7 @@ class JSONFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         for name, value in vars(record).items():
-            if name not in _STANDARD and name not in _LEFT_OUT:
+            if name not in _STANDARD and name not in _LEFT_OUT and value is not None:
                 entry.setdefault(name, value)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -43,9 +43,16 @@ def logging_settings(*, level: str, json_lines: bool) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "json": {"()": JSONFormatter},
-            "text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+            "text": {"format": "{asctime} {levelname} {name} {request_id}: {message}", "style": "{"},
         },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json" if json_lines else "text"}},
+        "filters": {"context": {"()": "dovetail_contract.correlation.ContextFilter"}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "filters": ["context"],
+                "formatter": "json" if json_lines else "text",
+            }
+        },
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": [], "level": "INFO", "propagate": True},

@@ -16,6 +16,7 @@ from example_project.databases import database
 from example_project.email import email_settings
 from example_project.environment import Environment
 from example_project.logs import logging_settings
+from example_project.problems import PROBLEM_TYPES
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(Path(os.environ.get("DJANGO_ENV_FILE") or BASE_DIR / ".env"))
@@ -45,6 +46,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "corsheaders",
     "anymail",
+    "dovetail_contract",
     "dovetail_identity",
     "dovetail_magiclink",
     "dovetail_tenancy",
@@ -53,9 +55,15 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "example_project.health.HealthMiddleware",
+    "dovetail_contract.middleware.RequestIDMiddleware",
+    "dovetail_contract.middleware.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
+    # Within CORS: a browser must be able to read that it was refused.
+    "dovetail_contract.middleware.RateLimitMiddleware",
+    "dovetail_contract.middleware.DeprecationMiddleware",
+    "dovetail_contract.middleware.UTCMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -63,6 +71,7 @@ MIDDLEWARE = [
     "dovetail_tenancy.middleware.TenantMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "dovetail_contract.middleware.IdempotencyMiddleware",
 ]
 
 ROOT_URLCONF = "example_project.urls"
@@ -78,7 +87,7 @@ USE_TZ = True
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "example_project" / "templates"],
+        "DIRS": [],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -131,7 +140,13 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 
 # Every command that deletes what has run out; a test holds the list against the commands that are installed.
-PURGE_COMMANDS = ["clearsessions", "purge_invitations", "purge_magic_links", "purge_sessions"]
+PURGE_COMMANDS = [
+    "clearsessions",
+    "purge_idempotency_records",
+    "purge_invitations",
+    "purge_magic_links",
+    "purge_sessions",
+]
 CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
     **{
@@ -151,27 +166,33 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_THROTTLE_CLASSES": [
-        "example_project.throttling.AnonRateThrottle",
-        "example_project.throttling.UserRateThrottle",
-        "example_project.throttling.ScopedRateThrottle",
-    ],
+    "DEFAULT_THROTTLE_CLASSES": ["dovetail_contract.throttling.RateLimitThrottle"],
     "DEFAULT_THROTTLE_RATES": {
         "anon": env.rate("THROTTLE_ANON", default="60/min"),
         "user": env.rate("THROTTLE_USER", default="600/min"),
         "magic": env.rate("THROTTLE_MAGIC", default="5/min"),
     },
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["example_project.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "dovetail_tenancy.api.pagination.CursorPagination",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "dovetail_contract.pagination.CursorPagination",
+    "DEFAULT_FILTER_BACKENDS": ["dovetail_contract.filters.FilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "dovetail_contract.schema.AutoSchema",
+    "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+
+CONTRACT_PROBLEM_TYPES = PROBLEM_TYPES
+CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]
+CONTRACT_RATE_LIMIT_FAILURES = env.rate("THROTTLE_FAILURES", default="30/min")
+if REDIS_URL:
+    CONTRACT_RATE_LIMIT_STORE = "dovetail_contract.contrib.redis.RedisStore"
+    CONTRACT_RATE_LIMIT_LOCATION = REDIS_URL
+CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
 
 # Pages of the app in front of this API, which mails link to.
 _FRONTEND = "http://localhost:3000" if DEBUG else f"https://{ALLOWED_HOSTS[0].lstrip('.')}" if ALLOWED_HOSTS else ""
 
-IDENTITY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
+IDENTITY_PAGINATION_CLASS = TENANCY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
 IDENTITY_DELETE_USER = "dovetail_tenancy.services.delete_user"
 IDENTITY_REGISTRATION = env.bool("REGISTRATION_ENABLED", default=True)
 IDENTITY_EMAIL_VERIFICATION_URL = env(
@@ -219,6 +240,12 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": r"/api/(v1|auth)",
     "COMPONENT_SPLIT_REQUEST": True,
     "REDOC_DIST": "SIDECAR",
+    "LICENSE": {"name": "MIT", "url": "https://opensource.org/license/mit"},
+    "SERVERS": [{"url": "/", "description": "This host."}],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "dovetail_contract.schema.postprocess",
+    ],
     "ENUM_NAME_OVERRIDES": {
         "CustomerStatusEnum": "billing.models.CustomerStatus",
         "InvoiceStatusEnum": "billing.models.InvoiceStatus",
@@ -230,8 +257,10 @@ CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "prefer", "x-api-key", "x-organization-id", "x-request-id"]
 CORS_EXPOSE_HEADERS = [
     "Deprecation",
+    "Idempotency-Key",
     "Idempotent-Replayed",
     "Link",
+    "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

@@ -5,7 +5,10 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from example_project.docs import RedocView
+from dovetail_contract.problems import handler400, handler403, handler404, handler500
+from dovetail_contract.views import RedocView
+
+__all__ = ["handler400", "handler403", "handler404", "handler500"]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("api/auth/", include("dovetail_identity.api.urls")),
@@ -13,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("dovetail_identity.api.v1_urls")),
     path("api/v1/", include("dovetail_tenancy.api.urls")),
     path("api/v1/", include("billing.api.urls")),
+    path("", include("dovetail_contract.urls")),
     path("django-admin/", admin.site.urls),
 ]
 

@@ -10,15 +10,18 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
+from dovetail_contract.testing import reset_rate_limits
 from tests.composed import factories
 
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
-    # Throttles count in it.
+    # With Redis the limits count in it, else in the process.
     cache.clear()
+    reset_rate_limits()
     yield
     cache.clear()
+    reset_rate_limits()
 
 
 @pytest.fixture

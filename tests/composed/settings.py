@@ -21,6 +21,7 @@ os.environ.update(
         "THROTTLE_ANON": "100000/min",
         "THROTTLE_USER": "100000/min",
         "THROTTLE_MAGIC": "100000/min",
+        "THROTTLE_FAILURES": "100000/min",
     }
 )
 # The suite runs tasks at once; the test of a real worker takes the broker from here.

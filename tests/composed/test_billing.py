@@ -74,8 +74,18 @@ def test_another_organizations_object_does_not_exist(api, kind, method):
     before = _row(theirs)
     answer = getattr(api, method)(path, {"name": "Mine", "email": "me@example.com"} if method != "get" else None)
     unknown = getattr(api, method)(f"/api/v1/{kind}s/{uuid4()}", {} if method != "get" else None)
-    assert (answer.status_code, answer.content) == (404, unknown.content)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert _told(answer) == _told(unknown)
     assert _row(theirs) == before
+
+
+def _told(answer):
+    """What an answer says, without what is another in each."""
+    return {name: value for name, value in answer.json().items() if name not in {"request_id", "instance"}}
+
+
+def _pointers(answer):
+    return {error["pointer"] for error in answer.json()["errors"]}
 
 
 def _row(instance):
@@ -89,7 +99,8 @@ def test_another_organizations_customer_is_refused_like_an_unknown_one(api, orga
     unknown_key = uuid4()
     unknown = api.post(INVOICES, body(Customer(pk=unknown_key)))
     assert refused.status_code == unknown.status_code == 400
-    assert refused.json()["customer"][0].replace(str(theirs.pk), "") == unknown.json()["customer"][0].replace(
+    assert _pointers(refused) == {"#/customer"}
+    assert refused.json()["detail"].replace(str(theirs.pk), "") == unknown.json()["detail"].replace(
         str(unknown_key), ""
     )
     mine = factories.invoice(organization)
@@ -111,7 +122,7 @@ def test_a_member_of_two_names_the_organization_and_an_outsider_sees_none(organi
     factories.customer(other)
     answer = factories.client(person).get(CUSTOMERS)
     assert answer.status_code == 400
-    assert answer.data["detail"].code == "organization_required"
+    assert answer.json()["code"] == "organization_required"
     assert len(factories.client(person, other).get(CUSTOMERS).json()["data"]) == 1
     assert factories.client(person, organization).get(CUSTOMERS).json()["data"] == []
     assert factories.client(factories.user(), organization).get(CUSTOMERS).status_code == 404
@@ -123,7 +134,8 @@ def test_a_number_is_unique_in_its_organization_only(api, organization):
     customer = factories.customer(organization)
     refused = api.post(INVOICES, body(customer, number="N-1"))
     assert refused.status_code == 400
-    assert refused.json() == {"number": ["Another invoice of this organization has the number 'N-1'."]}
+    message = "Another invoice of this organization has the number 'N-1'."
+    assert refused.json()["errors"] == [{"code": "unique", "detail": message, "pointer": "#/number"}]
     second = api.post(INVOICES, body(customer, number="N-2"))
     assert second.status_code == 201
     path = f"{INVOICES}/{second.json()['id']}"
@@ -156,7 +168,8 @@ def test_a_customer_that_went_away_meanwhile_is_refused(api, organization, monke
 
     monkeypatch.setattr(services, "create_invoice", late)
     answer = api.post(INVOICES, body(customer))
-    assert (answer.status_code, answer.json()) == (400, {"customer": ["This customer does not exist."]})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "This customer does not exist.")
+    assert _pointers(answer) == {"#/customer"}
 
 
 def test_a_customer_with_invoices_is_kept(api, organization):
@@ -206,7 +219,8 @@ def test_an_organization_takes_its_customers_and_invoices_with_it(organization):
 def test_a_bad_value_is_refused_and_its_field_named(api, organization, field, value):
     answer = api.post(INVOICES, body(factories.customer(organization), **{field: value}))
     assert answer.status_code == 400
-    assert set(answer.json()) == {field}
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert {pointer.split("/")[1] for pointer in _pointers(answer)} == {field}
 
 
 @pytest.mark.parametrize("sent", [b'{"status": "\\ud800"}', b"[" * 50_000])
@@ -270,3 +284,68 @@ def test_staff_cannot_give_an_invoice_another_organizations_customer(organizatio
     theirs = factories.customer(factories.organization())
     with unscoped(reason="as the admin site"), pytest.raises(ValidationError, match="another organization"):
         Invoice(organization=organization, customer=theirs).clean()
+
+
+def _rows(api, path, **query):
+    answer = api.get(path, query)
+    assert answer.status_code == 200, answer.content
+    return answer.json()["data"]
+
+
+def test_lists_are_filtered_and_sorted(api, organization):
+    customer = factories.customer(organization, name="Acme")
+    for number, status, due in (("A", "draft", 3), ("B", "sent", 2), ("C", "paid", 1)):
+        fields = {"customer": customer, "status": status, "issued_on": date(2026, 1, 1), "due_on": date(2026, 2, due)}
+        factories.invoice(organization, number=number, **fields)
+    assert [row["number"] for row in _rows(api, INVOICES, sort="due_on")] == ["C", "B", "A"]
+    assert [row["number"] for row in _rows(api, INVOICES, sort="-number", **{"filter[status][in]": "draft,sent"})] == [
+        "B",
+        "A",
+    ]
+    assert [row["number"] for row in _rows(api, INVOICES, **{"filter[due_on][gte]": "2026-02-03"})] == ["A"]
+    assert len(_rows(api, INVOICES, **{"filter[customer]": str(customer.pk)})) == 3
+    assert [row["name"] for row in _rows(api, CUSTOMERS, **{"filter[name][contains]": "CM"})] == ["Acme"]
+    theirs = factories.invoice(factories.organization())
+    assert _rows(api, INVOICES, **{"filter[customer]": str(theirs.customer_id)}) == []
+
+
+def test_a_mistaken_query_is_told_whole(api):
+    answer = api.get(INVOICES, {"filter[status]": "late", "sort": "total", "colour": "red"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
+    assert {error["parameter"] for error in answer.json()["errors"]} == {"filter[status]", "sort", "colour"}
+
+
+def test_a_cursor_is_of_one_organization(owner, organization):
+    other = factories.organization(owner)
+    for each in (organization, other):
+        for _ in range(3):
+            factories.customer(each)
+    here, there = factories.client(owner, organization), factories.client(owner, other)
+    cursor = here.get(CUSTOMERS, {"limit": 1}).json()["meta"]["next"]
+    assert here.get(CUSTOMERS, {"limit": 1, "cursor": cursor}).status_code == 200
+    assert there.get(CUSTOMERS, {"limit": 1, "cursor": cursor}).json()["code"] == "invalid_cursor"
+
+
+def test_creating_twice_with_one_key_creates_once(api, owner, organization):
+    person = {"name": "Milton", "email": "milton@example.com"}
+    first = api.post(CUSTOMERS, person, headers={"idempotency-key": "key-1"})
+    again = api.post(CUSTOMERS, person, headers={"idempotency-key": "key-1"})
+    assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    refreshed = factories.client(owner).post(CUSTOMERS, person, headers={"idempotency-key": "key-1"})
+    assert refreshed.content == first.content
+    other = api.post(CUSTOMERS, {**person, "name": "Bill"}, headers={"idempotency-key": "key-1"})
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    elsewhere = factories.client(owner, factories.organization(owner)).post(
+        CUSTOMERS, person, headers={"idempotency-key": "key-1"}
+    )
+    assert elsewhere.json()["id"] != first.json()["id"]
+    with tenant(organization):
+        assert Customer.objects.count() == 1
+
+
+def test_an_invoice_that_is_refused_may_be_sent_again_with_its_key(api, organization):
+    sent = body(factories.customer(organization))
+    refused = api.post(INVOICES, {**sent, "lines": []}, headers={"idempotency-key": "key-1"})
+    assert refused.status_code == 400
+    assert api.post(INVOICES, sent, headers={"idempotency-key": "key-1"}).status_code == 201

@@ -66,7 +66,11 @@ def test_the_schema_is_valid_and_generated_without_a_warning(tmp_path):
 def test_the_schema_describes_the_list_as_it_is_answered():
     schema = Client().get("/api/schema/", headers={"accept": "application/json"}).json()
     operation = schema["paths"]["/api/v1/invoices"]["get"]
-    assert {parameter["name"] for parameter in operation["parameters"]} == {"X-Organization-ID", "cursor", "limit"}
+    shared = {each["$ref"].rpartition("/")[2] for each in operation["parameters"] if "$ref" in each}
+    assert shared == {"OrganizationID", "Cursor", "Limit"}
+    own = {each["name"] for each in operation["parameters"] if "$ref" not in each}
+    assert {"sort", "filter[status][in]", "filter[due_on][gte]"} <= own
+    assert {"400", "401", "403", "404", "429", "500", "503"} <= set(operation["responses"])
     reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
     page = schema["components"]["schemas"][reference.rpartition("/")[2]]
     assert set(page["required"]) == {"data", "meta"}

@@ -20,6 +20,7 @@ DONE = "@@done@@"
 VARYING = [
     (r"eyJhbGciOi[\w.…-]+", "TOKEN"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+    (r"[0-9a-f]{32}", "ID"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "TIME"),
 ]
 

@@ -6,7 +6,6 @@ import pytest
 from django.test import Client
 from rest_framework.settings import api_settings
 
-from example_project.throttling import AnonRateThrottle, UserRateThrottle
 from tests.composed import factories
 from tests.composed.processes import PRODUCTION, settings
 
@@ -14,9 +13,9 @@ LOGIN = "/api/auth/jwt/token/"
 
 
 @pytest.fixture
-def rate(monkeypatch):
-    def set_rate(throttle, rate):
-        monkeypatch.setattr(throttle, "THROTTLE_RATES", {throttle.scope: rate})
+def rate(settings):
+    def set_rate(**rates):
+        settings.CONTRACT_RATE_LIMITS = rates
 
     return set_rate
 
@@ -30,7 +29,7 @@ def test_rates_have_sensible_defaults_and_come_from_the_environment():
 
 @pytest.mark.django_db
 def test_guessing_passwords_is_limited_whatever_address_the_client_claims(rate):
-    rate(AnonRateThrottle, "3/min")
+    rate(anon="3/hour")
     wrong = {"email": "nobody@example.com", "password": "guess"}
     statuses = [
         Client().post(LOGIN, wrong, "application/json", headers={"x-forwarded-for": f"203.0.113.{attempt}"}).status_code
@@ -42,7 +41,7 @@ def test_guessing_passwords_is_limited_whatever_address_the_client_claims(rate):
 @pytest.mark.django_db
 def test_behind_a_trusted_proxy_each_client_has_its_own_limit(rate, settings):
     settings.DOVETAIL_TRUSTED_PROXIES = ["127.0.0.1"]
-    rate(AnonRateThrottle, "1/min")
+    rate(anon="1/hour")
     for address in ("203.0.113.1", "203.0.113.2"):
         answer = Client().post(LOGIN, {}, "application/json", headers={"x-forwarded-for": address})
         assert answer.status_code == 400
@@ -51,7 +50,7 @@ def test_behind_a_trusted_proxy_each_client_has_its_own_limit(rate, settings):
 
 
 def test_a_signed_in_user_is_limited_as_one(api, rate):
-    rate(UserRateThrottle, "2/min")
+    rate(user="2/hour")
     assert [api.get("/api/v1/me").status_code for _ in range(3)] == [200, 200, 429]
 
 

@@ -16,13 +16,21 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "rest_framework",
     "dovetail_contract",
+    "tests.contract.shop",
 ]
 if find_spec("drf_spectacular"):
     INSTALLED_APPS += ["drf_spectacular"]
 MIDDLEWARE = [
+    "dovetail_contract.middleware.RequestIDMiddleware",
+    "dovetail_contract.middleware.ProblemMiddleware",
+    "dovetail_contract.middleware.RateLimitMiddleware",
+    "dovetail_contract.middleware.DeprecationMiddleware",
+    "dovetail_contract.middleware.UTCMiddleware",
+    "django.middleware.common.CommonMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "dovetail_contract.middleware.IdempotencyMiddleware",
 ]
 TEMPLATES = [
     {
@@ -44,8 +52,20 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_SCHEMA_CLASS": "dovetail_contract.schema.AutoSchema",
+    "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+SPECTACULAR_SETTINGS = {
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "dovetail_contract.schema.postprocess",
+    ]
+}
+CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
+CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]
+CONTRACT_PROBLEM_TYPES = {"frozen": {"status": 409, "title": "The account is frozen"}}
 STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True

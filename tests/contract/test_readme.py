@@ -1,7 +1,29 @@
 from __future__ import annotations
 
-from django.apps import apps
+import re
+from pathlib import Path
+
+from django.utils.module_loading import import_string
+
+from dovetail_contract import checks
+from dovetail_contract.conf import conf
+
+PACKAGE = Path(__file__).parents[2] / "packages/contract"
+README = (PACKAGE / "README.md").read_text()
 
 
-def test_the_app_is_installed() -> None:
-    assert apps.is_installed("dovetail_contract")
+def test_the_table_of_settings_is_the_declaration() -> None:
+    assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
+
+
+def test_every_check_has_its_row() -> None:
+    used = set(re.findall(r"dovetail_contract\.[EWI]\d{3}", Path(str(checks.__file__)).read_text()))
+    rows = re.findall(r"^\| `(dovetail_contract\.[EWI]\d{3})` \| \S.* \|$", README, flags=re.MULTILINE)
+    assert rows == sorted(used | {"dovetail_contract.E001", "dovetail_contract.W001"})
+
+
+def test_every_dotted_path_in_it_leads_somewhere() -> None:
+    paths = set(re.findall(r'"(?:\(\)": ")?(dovetail_contract\.\w+\.[A-Za-z_]\w+)"', README))
+    assert len(paths) >= 4
+    for path in paths:
+        import_string(path)

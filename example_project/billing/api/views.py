@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -34,10 +34,23 @@ class Conflict(APIException):
 
 @in_organization
 class CustomerViewSet(ModelViewSet[Customer]):
+    """Whom the organization writes invoices to."""
+
     permission_classes = [IsAuthenticated, InOrganization]
     serializer_class = CustomerSerializer
     queryset = Customer.objects.all()
     lookup_value_converter = "uuid"
+    contract: ClassVar[dict[str, Any]] = {
+        "filter": {
+            "name": ["eq", "istartswith", "contains"],
+            "email": ["eq"],
+            "status": ["eq", "in"],
+            "created_at": ["gte", "lt"],
+        },
+        "sort": ["name", "created_at"],
+        "idempotency": "optional",
+        "codes": ["conflict"],
+    }
 
     def perform_create(self, serializer: BaseSerializer[Customer]) -> None:
         serializer.instance = services.create_customer(**serializer.validated_data)
@@ -59,10 +72,26 @@ class CustomerViewSet(ModelViewSet[Customer]):
 
 @in_organization
 class InvoiceViewSet(ModelViewSet[Invoice]):
+    """What the organization charges its customers, with the lines."""
+
     permission_classes = [IsAuthenticated, InOrganization]
     serializer_class = InvoiceSerializer
     queryset = Invoice.objects.prefetch_related("lines")
     lookup_value_converter = "uuid"
+    contract: ClassVar[dict[str, Any]] = {
+        "filter": {
+            "number": ["eq", "istartswith"],
+            "customer": ["eq", "in"],
+            "status": ["eq", "ne", "in", "nin"],
+            "currency": ["eq", "in"],
+            "issued_on": ["eq", "gte", "lt"],
+            "due_on": ["eq", "gte", "lt"],
+            "overdue_since": ["gte", "lt", "isnull"],
+            "created_at": ["gte", "lt"],
+        },
+        "sort": ["number", "issued_on", "due_on", "overdue_since", "created_at"],
+        "idempotency": "optional",
+    }
 
     def perform_create(self, serializer: BaseSerializer[Invoice]) -> None:
         serializer.instance = self._written(services.create_invoice, **serializer.validated_data)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from types import ModuleType
+
 from django.apps import AppConfig
+from django.core import checks
 from django.utils.translation import gettext_lazy as _
+
+from dovetail_contract.conf import conf
 
 
 class ContractConfig(AppConfig):
@@ -9,3 +14,16 @@ class ContractConfig(AppConfig):
     verbose_name = _("API contract")
     # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
+        super().__init__(app_name, app_module)
+        # Before any app's models load: Meta.swappable reads the setting by its name.
+        conf.install_defaults("IDEMPOTENCY_MODEL")
+
+    def ready(self) -> None:
+        from dovetail_contract import checks as contract_checks
+
+        checks.register(contract_checks.check_settings)
+        checks.register(contract_checks.check_rates)
+        checks.register(contract_checks.check_middleware)
+        checks.register(contract_checks.check_store, deploy=True)

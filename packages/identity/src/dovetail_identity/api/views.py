@@ -40,7 +40,8 @@ def payload(request: Request) -> Any:
 class AccountEndpoint(GenericAPIView[Any]):
     """Takes a body, asks a service, answers what it says."""
 
-    contract: ClassVar[Mapping[str, Any]] = {"throttle": "sign_in"}
+    # No replay: the answers are secrets, and a refused attempt that was counted must stay counted.
+    contract: ClassVar[Mapping[str, Any]] = {"throttle": "sign_in", "idempotency": "off"}
     success: ClassVar[int] = status.HTTP_200_OK
 
     def handle_exception(self, exc: Exception) -> Response:

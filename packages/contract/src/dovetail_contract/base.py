@@ -1,0 +1,40 @@
+"""The abstract model for projects that bring their own. Importable although ``dovetail_contract`` is not installed."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class AbstractIdempotencyRecord(models.Model):
+    """One key of one caller: that its request is under way, or what was answered.
+
+    ``digest`` stands for organization, principal and key together: one short index, which tells upper and lower case
+    apart on every database. ``attempt`` fences: only the attempt that holds the claim may complete it.
+    """
+
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+
+    digest = models.CharField(_("digest"), max_length=64, primary_key=True)
+    organization = models.CharField(_("organization"), max_length=64, blank=True)
+    principal = models.CharField(_("principal"), max_length=255)
+    key = models.CharField(_("key"), max_length=255)
+    fingerprint = models.CharField(_("fingerprint of the request"), max_length=64)
+    state = models.CharField(_("state"), max_length=16, default=IN_PROGRESS)
+    attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    locked_until = models.DateTimeField(_("locked until"))
+    status = models.PositiveSmallIntegerField(_("status"), null=True)
+    headers = models.JSONField(_("headers"), default=dict)
+    # Null where an answer was too large, streamed, or not to be stored.
+    body = models.BinaryField(_("body"), null=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+
+    class Meta:
+        abstract = True
+        verbose_name = _("idempotency record")
+        verbose_name_plural = _("idempotency records")
+
+    def __str__(self) -> str:
+        return self.key

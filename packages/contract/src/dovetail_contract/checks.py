@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
+from django.utils.module_loading import import_string
+
+from dovetail_contract.conf import conf
+
+_IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
+_THROTTLE = "dovetail_contract.throttling.RateLimitThrottle"
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    return conf.check()
+
+
+def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    from dovetail_contract.ratelimit.policies import make
+
+    if _THROTTLE not in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
+        return
+    rates = _rest_framework("DEFAULT_THROTTLE_RATES") or {}
+    for source, declared in (("DEFAULT_THROTTLE_RATES", rates), ("CONTRACT_RATE_LIMITS", conf.RATE_LIMITS)):
+        for name, rate in declared.items():
+            try:
+                if rate is not None:
+                    make(name, rate)
+            except (TypeError, ValueError) as error:
+                yield Error(
+                    f"The rate limit {name!r} in {source} is {rate!r}: {error}",
+                    hint="Write a number and a period, such as '600/min', or a mapping with 'rate' and 'by'.",
+                    id="dovetail_contract.E002",
+                )
+
+
+def check_store(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    from dovetail_contract.ratelimit.stores import MemoryStore
+
+    if conf.RATE_LIMIT_STORE is MemoryStore and _THROTTLE in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
+        yield Warning(
+            "Rate limits are counted in each process by itself: with several, a client has several times the limit.",
+            hint="Set CONTRACT_RATE_LIMIT_STORE to 'dovetail_contract.contrib.redis.RedisStore', and "
+            "CONTRACT_RATE_LIMIT_LOCATION to its address.",
+            id="dovetail_contract.W002",
+        )
+
+
+def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    names = list(getattr(settings, "MIDDLEWARE", ()))
+    if _IDEMPOTENCY not in names:
+        return
+    for name in names[names.index(_IDEMPOTENCY) + 1 :]:
+        if hasattr(import_string(name), "process_view"):
+            yield Error(
+                f"{name} stands after {_IDEMPOTENCY}, which calls the view itself: its process_view would be left out.",
+                hint=f"Put {_IDEMPOTENCY} last in MIDDLEWARE.",
+                id="dovetail_contract.E003",
+            )
+
+
+def _rest_framework(name: str) -> Any:
+    return getattr(settings, "REST_FRAMEWORK", {}).get(name) or ()

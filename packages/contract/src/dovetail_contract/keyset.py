@@ -1,0 +1,212 @@
+"""Pages by the values of the last row instead of by counting rows: the same cost wherever a page lies.
+
+A list is ordered by keys that end in a unique one. "After this row" is then a sequence of ranges of the index, each a
+query of its own that is asked only while the page is not full. They are never joined by OR, for which no database uses
+the index (measured on 600 000 rows: 30 203 buffers read for a page in the middle, against 55 for a row comparison).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db.models import BooleanField, Expression, F, Field, Model, OrderBy, Q, QuerySet, Value
+from django.db.models.constants import LOOKUP_SEP
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One column of the order. ``path`` is the ORM's, ``name`` where a row has the value."""
+
+    path: str
+    name: str
+    descending: bool
+    nullable: bool
+    field: Field[Any, Any] | None = None
+    unique: bool = False
+
+    def order(self, *, backward: bool) -> OrderBy:
+        # NULLs stand last in every forward order, so first in every backward one. Without that word where there can be
+        # none: it keeps PostgreSQL from an index that is in the order already.
+        options: dict[str, Any] = {"nulls_first" if backward else "nulls_last": True} if self.nullable else {}
+        return OrderBy(F(self.path), descending=self.descending != backward, **options)
+
+    def value(self, row: Any) -> Any:
+        return row[self.name] if isinstance(row, dict) else getattr(row, self.name)
+
+
+class RowComparison(Expression):
+    """``(a, b) > (x, y)``, which every supported database has; MariaDB alone makes no use of an index for it."""
+
+    output_field = BooleanField()
+    conditional = True
+
+    def __init__(self, keys: Sequence[Key], operator: str, values: Sequence[Any]) -> None:
+        super().__init__()
+        self.operator = operator
+        self.columns: list[Any] = [F(key.path) for key in keys]
+        self.values: list[Any] = [Value(value, output_field=key.field) for key, value in zip(keys, values, strict=True)]
+
+    def get_source_expressions(self) -> list[Any]:
+        return [*self.columns, *self.values]
+
+    def set_source_expressions(self, exprs: Sequence[Any]) -> None:
+        half = len(exprs) // 2
+        self.columns, self.values = list(exprs[:half]), list(exprs[half:])
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        sides, params = [], []
+        for side in (self.columns, self.values):
+            compiled = [compiler.compile(expression) for expression in side]
+            sides.append(", ".join(sql for sql, _ in compiled))
+            params += [param for _, given in compiled for param in given]
+        return f"({sides[0]}) {self.operator} ({sides[1]})", tuple(params)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page begins: at the row with these ``values`` of the keys, without it unless ``inclusive``."""
+
+    values: tuple[Any, ...]
+    backward: bool = False
+    inclusive: bool = False
+
+
+def keys(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[Key]]:
+    """The order of ``queryset``, made total by its primary key, and the queryset with every key on its rows.
+
+    Raises ``ImproperlyConfigured`` for an order that has no values to go by: random, or an expression.
+    """
+    query, model = queryset.query, queryset.model
+    given = query.order_by or ((model._meta.ordering or ()) if query.default_ordering else ())
+    backward = not query.standard_ordering  # reverse() leaves the entries as they are, and turns this flag
+    queryset = queryset.reverse() if backward else queryset
+    found: list[Key] = []
+    for entry in given:
+        key = _key(queryset, entry, backward=backward)
+        if LOOKUP_SEP in key.path:
+            name = f"_key_{len(found)}"
+            queryset = queryset.annotate(**{name: F(key.path)})
+            key = replace(key, path=name, name=name)
+        if all(key.path != other.path for other in found):
+            found.append(key)
+        if key.unique and not key.nullable:
+            return queryset, found
+    # In the direction of the last key, so that one index serves the whole order; alone, the newest first.
+    descending = found[-1].descending if found else True
+    primary = model._meta.pk
+    found.append(Key(primary.attname, primary.attname, descending, nullable=False, field=primary))
+    return queryset, found
+
+
+def page(queryset: QuerySet[Any], order: Sequence[Key], position: Position | None, limit: int) -> list[Any]:
+    """Up to ``limit`` rows from ``position``, in the direction of travel."""
+    backward = position is not None and position.backward
+    rows: list[Any] = []
+    for condition in _ranges(order, position):
+        ordered = queryset.filter(*condition).order_by(*(key.order(backward=backward) for key in order))
+        rows += ordered[: limit - len(rows)]
+        if len(rows) >= limit:
+            break
+    return rows
+
+
+Condition = list[Any]
+
+
+def _ranges(order: Sequence[Key], position: Position | None) -> Iterator[Condition]:
+    """The conditions whose rows, one after the other, are all that come from ``position`` on."""
+    if position is None:
+        yield from _halves(order[0])
+        return
+    yield from _after(_runs(order), list(position.values), position, [])
+
+
+def _halves(first: Key) -> Iterator[Condition]:
+    """Rows with a value in the first key, and those without: each is in the order of a plain index."""
+    if not first.nullable:
+        yield []
+        return
+    yield [Q(**{f"{first.path}__isnull": False})]
+    yield [Q(**{f"{first.path}__isnull": True})]
+
+
+def _runs(order: Sequence[Key]) -> list[list[Key]]:
+    """Keys that one row comparison covers: of one direction, with NULLs in the first of them at most."""
+    runs: list[list[Key]] = []
+    for key in order:
+        if runs and not key.nullable and runs[-1][0].descending == key.descending:
+            runs[-1].append(key)
+        else:
+            runs.append([key])
+    return runs
+
+
+def _after(runs: list[list[Key]], values: list[Any], position: Position, prefix: Condition) -> Iterator[Condition]:
+    run, rest = runs[0], runs[1:]
+    first = run[0]
+    if values[0] is None:
+        # NULLs are the last of their key: further in only NULLs follow, in the other direction all that have a value.
+        remaining = [run[1:], *rest] if run[1:] else rest
+        yield from _after(remaining, values[1:], position, [*prefix, Q(**{f"{first.path}__isnull": True})])
+        if position.backward:
+            yield [*prefix, Q(**{f"{first.path}__isnull": False})]
+        return
+    here, further = values[: len(run)], values[len(run) :]
+    if rest:
+        yield from _after(rest, further, position, [*prefix, RowComparison(run, "=", here)])
+    descending = first.descending != position.backward
+    operator = ("<" if descending else ">") + ("=" if position.inclusive and not rest else "")
+    yield [*prefix, RowComparison(run, operator, here)]
+    if first.nullable and not position.backward:
+        yield [*prefix, Q(**{f"{first.path}__isnull": True})]
+
+
+def _key(queryset: QuerySet[Any], entry: Any, *, backward: bool) -> Key:
+    path, descending = _parsed(entry)
+    descending = descending != backward
+    if path in queryset.query.annotations:
+        return Key(path, path, descending, nullable=True, field=_output_field(queryset.query.annotations[path]))
+    model: type[Model] = queryset.model
+    nullable = False
+    *relations, last = path.split(LOOKUP_SEP)
+    try:
+        for name in relations:
+            relation = cast("Any", model._meta.get_field(name))
+            nullable = nullable or relation.null or not relation.concrete
+            model = relation.related_model
+        field = cast("Any", model._meta.pk if last == "pk" else model._meta.get_field(last))
+    except (FieldDoesNotExist, AttributeError) as error:
+        raise ImproperlyConfigured(
+            f"Cannot page by {path!r}: {queryset.model._meta.label} has no such column."
+        ) from error
+    # A foreign key sorts by what it holds, and not, as order_by would have it, by the other table's own order.
+    path = LOOKUP_SEP.join([*relations, field.attname])
+    return Key(
+        path=path,
+        name=path,
+        descending=descending,
+        nullable=nullable or field.null,
+        field=getattr(field, "target_field", field),
+        unique=field.unique and not relations,
+    )
+
+
+def _parsed(entry: Any) -> tuple[str, bool]:
+    expression: Any = entry
+    descending = False
+    if isinstance(expression, OrderBy):
+        descending, expression = expression.descending, expression.expression
+    if isinstance(expression, F):
+        expression = expression.name  # type: ignore[attr-defined]  # django-stubs leave it out
+    if not isinstance(expression, str) or expression == "?":
+        raise ImproperlyConfigured(
+            f"Cannot page by {entry!r}: pages need an order by columns. Annotate the expression, and order by its name."
+        )
+    return expression.lstrip("-+"), descending != expression.startswith("-")
+
+
+def _output_field(annotation: Any) -> Field[Any, Any] | None:
+    return getattr(annotation, "output_field", None)

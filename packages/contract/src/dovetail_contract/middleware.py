@@ -1,0 +1,186 @@
+"""The parts that stand around views. Each is one line of ``MIDDLEWARE`` and works without the others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC
+from typing import Any, cast
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils import timezone
+
+from dovetail_contract.conf import conf
+from dovetail_contract.correlation import HEADER, exposed, inbound
+from dovetail_core import context
+from dovetail_core.fields import uuid7
+
+Response = HttpResponseBase
+GetResponse = Callable[[HttpRequest], Any]
+
+
+class _Middleware:
+    """Sync and async in one class: subclasses answer ``__call__`` by ``answer`` or ``aanswer``."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.is_async = iscoroutinefunction(get_response)
+        if self.is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Response | Awaitable[Response]:
+        return self.aanswer(request) if self.is_async else self.answer(request)
+
+    def answer(self, request: HttpRequest) -> Response:
+        raise NotImplementedError
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        raise NotImplementedError
+
+
+class RequestIDMiddleware(_Middleware):
+    """Put it first, before ``SecurityMiddleware``, so that even the answer to a wrong host has an id.
+
+    The id of the unit of work is ``dovetail_core.context.request_id()``; the answer carries it as ``X-Request-ID``.
+    """
+
+    def answer(self, request: HttpRequest) -> Response:
+        with context.bind(request_id=self._identify(request)):
+            return self._marked(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        with context.bind(request_id=self._identify(request)):
+            return self._marked(request, await self.get_response(request))
+
+    @staticmethod
+    def _identify(request: HttpRequest) -> str:
+        given = inbound(request)
+        request_id = given.trusted or uuid7().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        request.client_request_id = given.client  # type: ignore[attr-defined]
+        return request_id
+
+    @staticmethod
+    def _marked(request: HttpRequest, response: Response) -> Response:
+        response.headers[HEADER] = request.request_id  # type: ignore[attr-defined]
+        exposed(response)
+        return response
+
+
+class ProblemMiddleware(_Middleware):
+    """Put it after ``RequestIDMiddleware``: whatever goes wrong further in leaves as a problem.
+
+    Only under ``CONTRACT_API_PATHS``; other paths keep their HTML.
+    """
+
+    def answer(self, request: HttpRequest) -> Response:
+        return self._shaped(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        return self._shaped(request, await self.get_response(request))
+
+    @staticmethod
+    def _shaped(request: HttpRequest, response: Response) -> Response:
+        # Here, because DRF asks for settings when it is imported, and settings may import this module.
+        from dovetail_contract.problems.conversion import converted
+
+        if response.status_code < 400 or not request.path_info.startswith(tuple(conf.API_PATHS)):
+            return response
+        return converted(request, response)
+
+
+class RateLimitMiddleware(_Middleware):
+    """Writes the headers of ``RateLimitThrottle``, and limits what it never sees: failed authentications, floods.
+
+    Put it after ``ProblemMiddleware``, before what answers requests by itself.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        super().__init__(get_response)
+        from dovetail_contract.ratelimit import failures  # late, as in ProblemMiddleware
+
+        self.before, self.after = failures.before, failures.after
+
+    def answer(self, request: HttpRequest) -> Response:
+        if not request.path_info.startswith(tuple(conf.API_PATHS)):
+            return cast("Response", self.get_response(request))
+        return self.before(request) or self.after(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        if not request.path_info.startswith(tuple(conf.API_PATHS)):
+            return cast("Response", await self.get_response(request))
+        # In a thread: the counts may be in Redis.
+        refused = await sync_to_async(self.before)(request)
+        return refused or await sync_to_async(self.after)(request, await self.get_response(request))
+
+
+class DeprecationMiddleware(_Middleware):
+    """Tells of paths and views that will go, and answers 410 for those that are gone. Anywhere after the problems."""
+
+    def answer(self, request: HttpRequest) -> Response:
+        return self._marked(request, self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        return self._marked(request, await self.get_response(request))
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
+        from dovetail_contract import deprecation
+        from dovetail_contract.problems.builder import problem  # late, as in ProblemMiddleware
+
+        # The earliest end holds, where a version and a view of it both have one.
+        found = sorted(deprecation.applying(request, view), key=lambda each: (each.sunset is None, each.sunset))
+        request.lifecycle = found[0] if found else None  # type: ignore[attr-defined]
+        return problem(410, "version_sunset") if found and found[0].is_over else None
+
+    @staticmethod
+    def _marked(request: HttpRequest, response: Response) -> Response:
+        found = getattr(request, "lifecycle", None)
+        if found is not None:
+            from dovetail_contract.deprecation import mark
+
+            mark(response, found)
+        return response
+
+
+class UTCMiddleware(_Middleware):
+    """Times of the API are in UTC, written with ``Z``, whatever ``TIME_ZONE`` says. Other paths keep theirs.
+
+    Zones of long ago have offsets with seconds in them, which RFC 3339 does not know.
+    """
+
+    def answer(self, request: HttpRequest) -> Response:
+        with timezone.override(self._zone(request)):
+            return cast("Response", self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        with timezone.override(self._zone(request)):
+            return cast("Response", await self.get_response(request))
+
+    @staticmethod
+    def _zone(request: HttpRequest) -> Any:
+        return UTC if request.path_info.startswith(tuple(conf.API_PATHS)) else timezone.get_current_timezone()
+
+
+class IdempotencyMiddleware(_Middleware):
+    """Put it last: it calls the view itself, so that the claim of a key is committed before the view's transaction."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        super().__init__(get_response)
+        from dovetail_contract.idempotency import execution  # late, as in ProblemMiddleware
+
+        self.begin = execution.begin
+        execution.install()
+
+    def answer(self, request: HttpRequest) -> Response:
+        return cast("Response", self.get_response(request))
+
+    async def aanswer(self, request: HttpRequest) -> Response:
+        return cast("Response", await self.get_response(request))
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
+        execution = self.begin(request, view)
+        return None if execution is None else execution.run(view, args, kwargs)

@@ -1,0 +1,176 @@
+"""``REST_FRAMEWORK = {"DEFAULT_PAGINATION_CLASS": "dovetail_contract.pagination.CursorPagination"}``"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import QuerySet
+from rest_framework.pagination import BasePagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.views import APIView
+
+from dovetail_contract import cursors, keyset
+from dovetail_contract.conf import conf
+from dovetail_contract.keyset import Position
+from dovetail_contract.queries import InvalidQuery, mistake
+from dovetail_core import context
+
+_PREFERENCE = "return=total-count"
+
+
+class CursorPagination(BasePagination):
+    """``?cursor=`` and ``?limit=``; anything else than a cursor of this very list and a number in range is 400.
+
+    Answers ``{"data": […], "meta": {"next": cursor or null, "prev": cursor or null, "total": number or null}}`` and a
+    ``Link`` header (RFC 8288) with the same as absolute URLs. The order is the queryset's, completed by its primary
+    key; NULLs stand last in either direction. A row is seen once while its keys do not change: there is no snapshot.
+
+    ``total`` is null, but for ``Prefer: return=total-count`` (RFC 7240), up to ``CONTRACT_TOTAL_MAX`` rows, or on views
+    with ``contract = {"total": "exact"}``, always. Subclasses may set ``default_limit`` and ``max_limit``.
+    """
+
+    default_limit: int | None = None
+    max_limit: int | None = None
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
+        self.request = request
+        self.total: int | None = None
+        self.preferred = False
+        limit = self._limit()
+        rows, self.order = keyset.keys(queryset)
+        position = self._position()
+        # One row more than asked for tells whether another page follows, without a count.
+        found = keyset.page(rows, self.order, position, limit + 1)
+        more, found = len(found) > limit, found[:limit]
+        if position is not None and position.backward:
+            found.reverse()
+        self._turn(found, position, more=more)
+        self._count(queryset, getattr(view, "contract", None) or {})
+        return found
+
+    def get_paginated_response(self, data: Any) -> Response:
+        tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
+        url = self.request.build_absolute_uri()
+        links = [
+            f'<{replace_query_param(url, "cursor", token)}>; rel="{relation}"'
+            for relation, token in tokens.items()
+            if token
+        ]
+        headers = {"Link": ", ".join(links)} if links else {}
+        if self.preferred:
+            headers["Preference-Applied"] = _PREFERENCE
+        return Response({"data": data, "meta": {**tokens, "total": self.total}}, headers=headers)
+
+    def get_results(self, data: dict[str, Any]) -> Any:
+        return data["data"]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        cursor = {"type": "string", "nullable": True, "example": None}
+        properties = {
+            "next": {**cursor, "description": "Where the next page begins; null on the last."},
+            "prev": {**cursor, "description": "Where the page before begins; null on the first."},
+            "total": {"type": "integer", "nullable": True, "description": "How many items all pages have, if counted."},
+        }
+        meta = {"type": "object", "required": [*properties], "properties": properties}
+        return {"type": "object", "required": ["data", "meta"], "properties": {"data": schema, "meta": meta}}
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        limits = {"type": "integer", "minimum": 1, "maximum": self._max_limit, "default": self._default_limit}
+        return [
+            {
+                "name": "cursor",
+                "in": "query",
+                "required": False,
+                "description": "Where the page begins: `next` or `prev` of another page of the same list.",
+                "schema": {"type": "string", "format": "cursor"},
+            },
+            {
+                "name": "limit",
+                "in": "query",
+                "required": False,
+                "description": "How many items a page has at most.",
+                "schema": limits,
+            },
+        ]
+
+    @property
+    def _default_limit(self) -> int:
+        return self.default_limit or conf.PAGE_SIZE
+
+    @property
+    def _max_limit(self) -> int:
+        return self.max_limit or conf.MAX_PAGE_SIZE
+
+    def _turn(self, rows: list[Any], position: Position | None, *, more: bool) -> None:
+        self.next: Position | None = None
+        self.prev: Position | None = None
+        if not rows:
+            # Rows that were here are gone: back from where we came, with the row that we came from.
+            if position is not None:
+                turned = Position(position.values, not position.backward, not position.inclusive)
+                self.next, self.prev = (turned, None) if position.backward else (None, turned)
+            return
+        backward = position is not None and position.backward
+        # Where we came from there was a row a moment ago; towards the other end, the extra row knows.
+        if backward or more:
+            self.next = Position(self._values(rows[-1]))
+        if more if backward else position is not None:
+            self.prev = Position(self._values(rows[0]), backward=True)
+
+    def _values(self, row: Any) -> tuple[Any, ...]:
+        return tuple(key.value(row) for key in self.order)
+
+    def _count(self, queryset: QuerySet[Any], contract: Mapping[str, Any]) -> None:
+        if contract.get("total") == "exact":
+            self.total = queryset.count()
+            return
+        preferences = self.request.headers.get("Prefer", "").replace(";", ",").split(",")
+        if _PREFERENCE in (preference.strip().lower() for preference in preferences):
+            self.preferred = True
+            # Counting goes through every row: 300 buffers of a list of 60 000, against 8 for the first thousand.
+            counted = queryset.order_by()[: conf.TOTAL_MAX + 1].count()
+            self.total = counted if counted <= conf.TOTAL_MAX else None
+
+    def _parameter(self, name: str) -> str | None:
+        given = self.request.query_params.getlist(name)
+        if len(given) > 1:
+            raise InvalidQuery([mistake(name, "Given more than once.", code="repeated")])
+        return given[0] if given else None
+
+    def _limit(self) -> int:
+        given = self._parameter("limit")
+        if given is None:
+            return self._default_limit
+        if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII) or not 1 <= int(given) <= self._max_limit:
+            detail = f"Must be a whole number from 1 to {self._max_limit}."
+            raise InvalidQuery([mistake("limit", detail, code="out_of_range")])
+        return int(given)
+
+    def _scope(self) -> str:
+        """What a cursor is bound to: the list, its filters and order, and the organization whose rows they are."""
+        others = sorted(
+            (name, value)
+            for name, values in self.request.query_params.lists()
+            if name not in ("cursor", "limit")
+            for value in values
+        )
+        order = [(key.path, key.descending, type(key.field).__name__) for key in self.order]
+        return json.dumps([self.request.path, str(context.organization_id()), others, order])
+
+    def _token(self, position: Position | None) -> str | None:
+        return cursors.encode(position, scope=self._scope()) if position else None
+
+    def _position(self) -> Position | None:
+        given = self._parameter("cursor")
+        if given is None:
+            return None
+        try:
+            return cursors.decode(given, scope=self._scope(), length=len(self.order))
+        except cursors.InvalidCursor as error:
+            detail = "Not a cursor of this list. Take `meta.next` or `meta.prev` of a page as it is, or begin anew."
+            raise InvalidQuery([mistake("cursor", detail, code="invalid_cursor")], code="invalid_cursor") from error

@@ -1,0 +1,44 @@
+"""``REST_FRAMEWORK = {"DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"]}``"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from rest_framework import parsers
+from rest_framework.exceptions import ParseError
+
+
+class JSONParser(parsers.JSONParser):
+    """DRF's, and 400 for the bodies that it answers with 500, 413 for those that are too large.
+
+    A few kilobytes of ``[`` exhaust the stack. Half a surrogate pair (``"\\ud800"``) is text that cannot be encoded: a
+    field that repeats it in its error message breaks the answer. NUL is stored nowhere on PostgreSQL.
+    """
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        self._refuse_large(parser_context)
+        try:
+            data = super().parse(stream, media_type, parser_context)
+            json.dumps(data, ensure_ascii=False).encode()
+        except RecursionError:
+            raise ParseError("JSON parse error - nested too deeply.") from None
+        except UnicodeEncodeError:
+            raise ParseError("JSON parse error - half a surrogate pair is no text.") from None
+        return data
+
+    @staticmethod
+    def _refuse_large(parser_context: Mapping[str, Any] | None) -> None:
+        # DRF before 3.17.2 reads a body of any size into memory.
+        limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        request = (parser_context or {}).get("request")
+        if limit is None or request is None:
+            return
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if length.isdecimal() and int(length) > limit:
+            raise RequestDataTooBig("The request's body exceeded DATA_UPLOAD_MAX_MEMORY_SIZE.")

@@ -1,0 +1,36 @@
+"""One shape for every error, RFC 9457 problem details::
+
+REST_FRAMEWORK = {"EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler"}
+MIDDLEWARE = ["dovetail_contract.middleware.ProblemMiddleware", …]
+CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
+# urls.py
+from dovetail_contract.problems import handler400, handler403, handler404, handler500
+"""
+
+from __future__ import annotations
+
+from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
+from dovetail_contract.problems.catalogue import ProblemType, problem_types, register_problem
+from dovetail_contract.problems.handlers import (
+    csrf_failure,
+    exception_handler,
+    handler400,
+    handler403,
+    handler404,
+    handler500,
+)
+
+__all__ = [
+    "Problem",
+    "ProblemResponse",
+    "ProblemType",
+    "csrf_failure",
+    "exception_handler",
+    "handler400",
+    "handler403",
+    "handler404",
+    "handler500",
+    "problem",
+    "problem_types",
+    "register_problem",
+]

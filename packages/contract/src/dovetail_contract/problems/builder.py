@@ -1,0 +1,93 @@
+"""The one place where a problem becomes an answer (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpResponse
+from django.utils.encoding import force_str
+from rest_framework.exceptions import APIException
+
+from dovetail_contract.problems.catalogue import CODES, phrase, problem_type, type_uri
+from dovetail_core import context
+from dovetail_core.fields import uuid7
+
+MEDIA_TYPE = "application/problem+json"
+#: A body of a thousand wrong items is answered by this many; ``errors_truncated`` says that there are more.
+MAX_ERRORS = 50
+
+
+class Problem(APIException):
+    """Raise it anywhere in a DRF view: ``raise Problem("account_frozen", "Pay the open invoice first.")``.
+
+    ``status`` defaults to that of the code's registered type, else 400; ``errors`` are mappings with ``code``,
+    ``detail`` and one of ``pointer``, ``parameter``, ``header``; ``extensions`` become members of their own.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: Any = "",
+        *,
+        status: int | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+        **extensions: Any,
+    ) -> None:
+        known = problem_type(code)
+        self.status_code = status or (known.status if known else 400)
+        self.code = code
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+        self.extensions = extensions
+        super().__init__(detail or (known.title if known else phrase(self.status_code)), code)
+
+
+class ProblemResponse(HttpResponse):
+    """Rendered here and not by a DRF renderer: the one that was negotiated may speak YAML, or HTML.
+
+    ``data`` is the body as a dictionary, as DRF's responses have it.
+    """
+
+    exception = True
+
+    def __init__(self, data: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
+        self.data = data
+        # A message may repeat half a surrogate pair that a client sent, which has no bytes.
+        text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+        super().__init__(text.encode(errors="replace"), status=data["status"], content_type=MEDIA_TYPE, headers=headers)
+
+
+def problem(
+    status: int,
+    code: str = "",
+    detail: Any = "",
+    *,
+    errors: Iterable[Mapping[str, Any]] = (),
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] | None = None,
+) -> ProblemResponse:
+    """The answer to an error. Without a ``code`` it is the status's own."""
+    code = code or CODES.get(status, "bad_request" if status < 500 else "internal_error")
+    known = problem_type(code)
+    title = known.title if known else phrase(status)
+    found = list(errors)
+    # Without RequestIDMiddleware the id leads nowhere, but the shape is the same.
+    request_id = context.request_id() or uuid7().hex
+    body: dict[str, Any] = {
+        "type": type_uri(code),
+        "title": title,
+        "status": status,
+        "detail": force_str(detail) or title,
+        # Not the address: it may hold what only its sender should know.
+        "instance": f"urn:request:{request_id}",
+        "code": code,
+        "request_id": request_id,
+        "errors": found[:MAX_ERRORS],
+    }
+    if len(found) > MAX_ERRORS:
+        body["errors_truncated"] = True
+    return ProblemResponse({**(extensions or {}), **body}, headers)

@@ -1,0 +1,107 @@
+"""What is limited before anyone is known: a flood from one address, and failed authentications.
+
+REST framework throttles after authentication and permissions, so who guesses credentials is never throttled by it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from dovetail_contract.conf import conf
+from dovetail_contract.problems.builder import problem
+from dovetail_contract.problems.outages import RETRY_AFTER
+from dovetail_contract.ratelimit.limiter import Decision, Limited, limiter
+from dovetail_contract.ratelimit.policies import Policy, address, make
+from dovetail_contract.throttling import DECISION, RateLimited
+
+# Networks that have failed here before, until when they are remembered. Only they are asked about before their request:
+# a client that has never failed costs nothing.
+_suspects: dict[str, float] = {}
+_MAX_SUSPECTS = 100_000
+
+
+def before(request: HttpRequest) -> HttpResponseBase | None:
+    """The refusal of a request that goes no further, or None."""
+    found = list(_of_the_address(request))
+    if not found:
+        return None
+    for limited, charge in found:
+        decision = limiter().decide([limited], charge=charge)
+        if decision.unavailable or decision.refused:
+            return _refusal(decision)
+    return None
+
+
+def after(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """``response`` with its rate limit headers; or, once the address has failed too often, the refusal in its place."""
+    policy = _failures()
+    if policy is not None and _has_failed(response):
+        limited = Limited(policy, int(policy.limit), address(request))  # type: ignore[arg-type]  # a rate's is a number
+        _remember(limited.subject, policy.window)
+        decision = limiter().decide([limited])
+        if decision.refused:
+            # Charged after the answer is known, but many guesses may be under way: none beyond the limit is told.
+            response = _refusal(decision)
+            setattr(request, DECISION, decision)
+    headers: Decision | None = getattr(request, DECISION, None)
+    if headers is not None:
+        for name, value in headers.headers().items():
+            response.headers[name] = value
+    return response
+
+
+def forget() -> None:
+    """For tests: nobody has failed."""
+    _suspects.clear()
+
+
+def _of_the_address(request: HttpRequest) -> Any:
+    if conf.RATE_LIMIT_FLOOD:
+        flood = make("address", {"rate": conf.RATE_LIMIT_FLOOD, "by": "address"})
+        yield Limited(flood, int(flood.limit), address(request)), True  # type: ignore[arg-type]  # a rate's is a number
+    policy = _failures()
+    if policy is None or not _suspects:
+        return
+    subject = address(request)
+    if _suspects.get(subject, 0) > time.monotonic():
+        yield Limited(policy, int(policy.limit), subject), False  # type: ignore[arg-type]  # as above
+
+
+def _failures() -> Policy | None:
+    rate = conf.RATE_LIMIT_FAILURES
+    return make("failures", {"rate": rate, "by": "address"}) if rate else None
+
+
+def _has_failed(response: HttpResponseBase) -> bool:
+    if response.status_code == 401:
+        return True
+    # REST framework says 403 where the first authentication class has no WWW-Authenticate.
+    data = getattr(response, "data", None)
+    return response.status_code == 403 and isinstance(data, dict) and data.get("code") == "authentication_failed"
+
+
+def _remember(subject: str, window: int) -> None:
+    if len(_suspects) >= _MAX_SUSPECTS:
+        now = time.monotonic()
+        for each in [each for each, until in _suspects.items() if until <= now] or list(_suspects)[
+            : _MAX_SUSPECTS // 2
+        ]:
+            _suspects.pop(each, None)
+    _suspects[subject] = time.monotonic() + window
+
+
+def _refusal(decision: Decision) -> HttpResponseBase:
+    if decision.unavailable:
+        return problem(503, headers={"Retry-After": str(RETRY_AFTER)})
+    refused = RateLimited(decision)
+    wait = str(decision.retry_after)
+    return problem(
+        429,
+        detail=refused.detail,
+        headers={"Retry-After": wait, **decision.headers()},
+        extensions={"retry_after": int(wait), **refused.extensions},
+    )

@@ -1,0 +1,148 @@
+"""What every operation has in common: said once, and referred to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dovetail_contract.conf import conf
+from dovetail_contract.problems.builder import MEDIA_TYPE, problem
+from dovetail_contract.problems.catalogue import CODES, phrase, problem_types
+from dovetail_core import context
+
+_ID = "019aa6a5c0de7f00b5d5a1b2c3d4e5f6"
+
+
+def reference(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+#: The name of each error's shared response, by status.
+RESPONSES = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    406: "NotAcceptable",
+    409: "Conflict",
+    410: "Gone",
+    413: "PayloadTooLarge",
+    415: "UnsupportedMediaType",
+    422: "UnprocessableContent",
+    429: "TooManyRequests",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+}
+#: The 400 of views that may answer what ``CONTRACT_PROBLEM_VERBATIM`` names.
+VERBATIM = "BadRequestOrRefusal"
+_EXAMPLE_CODES = {400: "invalid", 422: "idempotency_key_reused"}
+_RETRY = {429, 503}
+
+ALWAYS = ("X-Request-ID",)
+LIMITED = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "RateLimit-Policy", "RateLimit")
+
+
+def headers() -> dict[str, Any]:
+    def header(description: str, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+        return {"description": description, "schema": schema, "example": example}
+
+    text, number = {"type": "string"}, {"type": "integer", "minimum": 0}
+    return {
+        "X-Request-ID": header("The id of the request, in its logs and errors.", text, _ID),
+        "X-RateLimit-Limit": header("Requests in the window of the tightest limit.", number, 600),
+        "X-RateLimit-Remaining": header("How many of them are left.", number, 599),
+        "RateLimit-Policy": header("Every limit of the request.", text, '"user";q=600;w=60'),
+        "RateLimit": header("What is left of each, and the seconds until all is regained.", text, '"user";r=599;t=1'),
+        "Retry-After": header("Seconds to wait.", {"type": "integer", "minimum": 1}, 1),
+        "WWW-Authenticate": header("How to authenticate.", text, 'Bearer realm="api"'),
+        "Link": header("Neighbouring pages (RFC 8288).", text, '<https://api.example/things?cursor=A>; rel="next"'),
+        "Idempotent-Replayed": header("`true` where this is the stored answer to an earlier request.", text, "true"),
+        "Deprecation": header("Since when this is deprecated (RFC 9745).", text, "@1793491200"),
+        "Sunset": header("When this ends (RFC 8594).", text, "Sat, 01 May 2027 00:00:00 GMT"),
+    }
+
+
+def parameters() -> dict[str, Any]:
+    key: dict[str, Any] = {"type": "string", "format": "idempotency-key", "minLength": 1, "maxLength": 255}
+    return {
+        "IdempotencyKey": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "description": "Sent again with the same key, the request has its effect once and the same answer. "
+            "Visible ASCII characters without a comma.",
+            "schema": {**key, "pattern": "^[!-+\\--~]{1,255}$"},
+            "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
+        }
+    }
+
+
+def schemas() -> dict[str, Any]:
+    text = {"type": "string"}
+    where = {
+        "pointer": {**text, "description": "Where in the body: an RFC 6901 fragment.", "example": "#/lines/0/quantity"},
+        "parameter": {**text, "description": "Which query parameter.", "example": "limit"},
+        "header": {**text, "description": "Which header.", "example": "Idempotency-Key"},
+    }
+    error = {
+        "type": "object",
+        "description": "One mistake.",
+        "required": ["code", "detail"],
+        "properties": {
+            "code": {**text, "description": "For programs.", "example": "required"},
+            "detail": {**text, "description": "For people.", "example": "This field is required."},
+            **where,
+            "allowed": {"type": "array", "items": text, "description": "What would have been right."},
+        },
+    }
+    described: dict[str, tuple[dict[str, Any], str]] = {
+        "type": ({**text, "format": "uri-reference"}, "Leads to what the code means; else about:blank."),
+        "title": (text, "The same for every occurrence of the code."),
+        "status": ({"type": "integer", "minimum": 400, "maximum": 599}, "The status of the answer."),
+        "detail": (text, "What happened here, for people."),
+        "instance": ({**text, "format": "uri-reference"}, "This occurrence."),
+        "code": (text, "For programs; stable."),
+        "request_id": (text, "Quote it to us."),
+        "errors": ({"type": "array", "items": reference("schemas", "ProblemError"), "maxItems": 50}, "Every mistake."),
+    }
+    example = _example(404)
+    properties: dict[str, Any] = {
+        name: {**schema, "description": said, "example": example[name]} for name, (schema, said) in described.items()
+    }
+    body = {"type": "object", "description": "An error (RFC 9457).", "required": [*described], "properties": properties}
+    refusal = {
+        "type": "object",
+        "description": "A refusal that tells nothing but itself.",
+        "required": ["error"],
+        "properties": {"error": {"type": "string", "enum": list(conf.PROBLEM_VERBATIM)}},
+    }
+    found: dict[str, Any] = {"Problem": body, "ProblemError": error}
+    return {**found, "Refusal": refusal} if conf.PROBLEM_VERBATIM else found
+
+
+def responses() -> dict[str, Any]:
+    found = {name: _response(status) for status, name in RESPONSES.items()}
+    if conf.PROBLEM_VERBATIM:
+        both = _response(400)
+        example = {"error": conf.PROBLEM_VERBATIM[0]}
+        both["content"]["application/json"] = {"schema": reference("schemas", "Refusal"), "example": example}
+        found[VERBATIM] = both
+    return found
+
+
+def _response(status: int) -> dict[str, Any]:
+    names = ["X-Request-ID", *(["Retry-After"] if status in _RETRY else [])]
+    codes = [f"`{each.code}`" for each in problem_types().values() if each.status == status]
+    return {
+        "description": f"{phrase(status)}: {', '.join(codes)}." if codes else f"{phrase(status)}.",
+        "headers": {name: reference("headers", name) for name in names},
+        "content": {MEDIA_TYPE: {"schema": reference("schemas", "Problem"), "example": _example(status)}},
+    }
+
+
+def _example(status: int) -> dict[str, Any]:
+    """As the builder makes it: what renders an error is what documents it."""
+    code = _EXAMPLE_CODES.get(status, CODES.get(status, ""))
+    mistakes = [{"code": "required", "detail": "This field is required.", "pointer": "#/name"}] if status == 400 else []
+    with context.bind(request_id=_ID):
+        return problem(status, code, errors=mistakes).data

@@ -1,0 +1,100 @@
+"""What can be done only once the whole document is there: shared components, tags, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dovetail_contract.schema import components, examples
+from dovetail_contract.schema.components import reference
+
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+# Parameters that many operations have, by the name of their shared component.
+_SHARED = {"cursor": "Cursor", "limit": "Limit", "X-Organization-ID": "OrganizationID"}
+
+
+def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """For ``POSTPROCESSING_HOOKS``, after drf-spectacular's own."""
+    found = result.setdefault("components", {})
+    for kind, shared in (
+        ("schemas", components.schemas()),
+        ("responses", components.responses()),
+        ("headers", components.headers()),
+        ("parameters", components.parameters()),
+    ):
+        found[kind] = {**shared, **found.get(kind, {})}
+    _share_parameters(result)
+    _share_meta(result)
+    _describe_tags(result)
+    examples.complete(result)
+    _leave_out_unused(result)
+    return result
+
+
+def operations(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for item in result.get("paths", {}).values():
+        yield from (item[method] for method in _METHODS if method in item)
+
+
+def _share_parameters(result: dict[str, Any]) -> None:
+    shared = result["components"]["parameters"]
+    for operation in operations(result):
+        for index, parameter in enumerate(operation.get("parameters", ())):
+            name = _SHARED.get(str(parameter.get("name")))
+            # A list with limits of its own keeps its own.
+            if name and shared.setdefault(name, parameter) == parameter:
+                operation["parameters"][index] = reference("parameters", name)
+
+
+def _share_meta(result: dict[str, Any]) -> None:
+    schemas = result["components"]["schemas"]
+    for schema in list(schemas.values()):
+        properties = schema.get("properties", {})
+        meta = properties.get("meta")
+        if (
+            meta
+            and set(properties) == {"data", "meta"}
+            and set(meta.get("properties", {})) == {"next", "prev", "total"}
+        ):
+            meta = {**meta, "description": "Where this page lies."}
+            if schemas.setdefault("PageMeta", meta) == meta:
+                properties["meta"] = reference("schemas", "PageMeta")
+
+
+def _describe_tags(result: dict[str, Any]) -> None:
+    told = {tag["name"] for tag in result.get("tags", ())}
+    used = sorted({tag for operation in operations(result) for tag in operation.get("tags", ())} - told)
+    said = [{"name": tag, "description": f"{tag.replace('-', ' ').capitalize()} of the API."} for tag in used]
+    if said:
+        result["tags"] = [*result.get("tags", ()), *said]
+
+
+def _leave_out_unused(result: dict[str, Any]) -> None:
+    """Of the shared ones: what no operation refers to would be documentation of nothing."""
+    ours = {
+        ("schemas", "Problem"): None,
+        **{("responses", name): None for name in components.responses()},
+        **{("headers", name): None for name in components.headers()},
+        **{("parameters", name): None for name in components.parameters()},
+    }
+    for _ in range(3):  # a response may be the only one that uses a header
+        used = set(_references(result))
+        for kind, name in ours:
+            if f"#/components/{kind}/{name}" not in used:
+                result["components"].get(kind, {}).pop(name, None)
+    for name in ("Refusal", "ProblemError"):
+        if f"#/components/schemas/{name}" not in set(_references(result)):
+            result["components"]["schemas"].pop(name, None)
+    for kind in [kind for kind, members in result["components"].items() if not members]:
+        del result["components"][kind]
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _references(value)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from drf_spectacular import openapi
+from rest_framework.settings import api_settings
+
+from dovetail_contract.conf import conf
+from dovetail_contract.deprecation import of_path, of_view
+from dovetail_contract.idempotency.execution import mode
+from dovetail_contract.schema import components
+from dovetail_contract.schema.components import reference
+from dovetail_contract.throttling import RateLimitThrottle
+
+_VERBS = {
+    "list": "List",
+    "create": "Create",
+    "retrieve": "Retrieve",
+    "update": "Replace",
+    "partial_update": "Change",
+    "destroy": "Delete",
+}
+_BY_METHOD = {"GET": "Retrieve", "POST": "Send", "PUT": "Replace", "PATCH": "Change", "DELETE": "Delete"}
+_WITH_BODY = ("POST", "PUT", "PATCH")
+
+
+class AutoSchema(openapi.AutoSchema):
+    """drf-spectacular's, and every status that an operation can answer, its headers, its key and its deprecation."""
+
+    def get_operation(self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any) -> Any:
+        operation = super().get_operation(path, path_regex, path_prefix, method, registry)
+        if operation is None or not path.startswith(tuple(conf.API_PATHS)):
+            return operation
+        if self._takes_a_key():
+            operation.setdefault("parameters", []).append(reference("parameters", "IdempotencyKey"))
+        for status, response in operation["responses"].items():
+            if status.startswith("2"):
+                self._describe_headers(response, operation)
+        for status in self._errors(operation):
+            # What the project says itself of a status stands.
+            operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
+        operation["responses"] = dict(sorted(operation["responses"].items()))
+        if codes := (getattr(self.view, "contract", None) or {}).get("codes"):
+            operation["x-problem-codes"] = list(codes)
+        return operation
+
+    def get_summary(self) -> str | None:
+        given = super().get_summary()
+        if given:
+            return given
+        action = getattr(self.view, "action", None)
+        verb = _VERBS.get(str(action)) or (str(action).replace("_", " ").capitalize() if action else None)
+        words = [part for part in self._tokenize_path() if not part.startswith("{")] or ["it"]
+        if action is None and self._is_list_view():
+            verb = "List"
+        verb = verb or _BY_METHOD.get(self.method, self.method.capitalize())
+        return f"{verb} {words[-1].replace('-', ' ')}"
+
+    def is_deprecated(self) -> bool:
+        return bool(super().is_deprecated() or of_view(self.view) or of_path(self.path))
+
+    def _takes_a_key(self) -> bool:
+        return self.method in conf.IDEMPOTENCY_METHODS and mode(self.view) != "off" and not self._is_open()
+
+    def _is_open(self) -> bool:
+        """Whether nobody is known there: no authentication class is asked."""
+        return not self.view.get_authenticators()
+
+    def _name(self, status: int) -> str:
+        may_refuse = status == 400 and conf.PROBLEM_VERBATIM and self._is_open() and self.method == "POST"
+        return components.VERBATIM if may_refuse else components.RESPONSES[status]
+
+    def _errors(self, operation: dict[str, Any]) -> Iterator[int]:
+        yield from (400, 401, 403, 406, 429, 500, 503)
+        names = {str(each.get("name")) for each in operation.get("parameters", ())}
+        if "{" in self.path or "X-Organization-ID" in names or "organization_required" in names:
+            yield 404
+        if self.method in (*_WITH_BODY, "DELETE"):
+            yield from (405, 409)
+        if self.method in _WITH_BODY:
+            yield from (413, 415)
+        if self._takes_a_key():
+            yield 422
+        if self.is_deprecated():
+            yield 410
+
+    def _describe_headers(self, response: dict[str, Any], operation: dict[str, Any]) -> None:
+        names: list[str] = [*components.ALWAYS]
+        throttles: Any = getattr(self.view, "throttle_classes", api_settings.DEFAULT_THROTTLE_CLASSES)
+        if any(issubclass(each, RateLimitThrottle) for each in throttles):
+            names += components.LIMITED
+        if self._is_list_view() and self.method == "GET":
+            names.append("Link")
+        if self._takes_a_key():
+            names.append("Idempotent-Replayed")
+        if operation.get("deprecated"):
+            names += ["Deprecation", "Sunset"]
+        found = response.setdefault("headers", {})
+        for name in names:
+            found.setdefault(name, reference("headers", name))

@@ -1,0 +1,79 @@
+"""``REST_FRAMEWORK = {"DEFAULT_THROTTLE_CLASSES": ["dovetail_contract.throttling.RateLimitThrottle"]}``"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rest_framework.exceptions import Throttled
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+from rest_framework.throttling import BaseThrottle
+
+from dovetail_contract.conf import conf
+from dovetail_contract.problems.builder import Problem
+from dovetail_contract.problems.outages import RETRY_AFTER
+from dovetail_contract.ratelimit.limiter import Decision, Limited, limiter
+from dovetail_contract.ratelimit.policies import Policy, named
+
+if TYPE_CHECKING:
+    # Not at run time: it is rest_framework.views that imports this module.
+    from rest_framework.views import APIView
+
+__all__ = ["Policy", "RateLimitThrottle", "RateLimited"]
+
+logger = logging.getLogger("dovetail.ratelimit")
+
+#: Where the middleware finds the decision that it writes headers of.
+DECISION = "dovetail_rate_limits"
+
+
+class RateLimited(Throttled):
+    """REST framework's, with the name of the ``policy`` that refused."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(wait=decision.retry_after)
+        refused = decision.refused
+        self.extensions = {"policy": refused[0].policy.name} if refused else {}
+
+
+class RateLimitThrottle(BaseThrottle):
+    """One for all policies of a request: those of ``CONTRACT_RATE_LIMIT_DEFAULT``, and those that the view names.
+
+    A view names its own as ``contract = {"throttle": "exports"}``, or as REST framework's ``throttle_scope``; rates are
+    in ``DEFAULT_THROTTLE_RATES`` or ``CONTRACT_RATE_LIMITS``. A name without a rate is no limit.
+    """
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        """Raises ``RateLimited``, or 503 where the counts are out of reach and the policy says ``deny``."""
+        if request.method == "OPTIONS":
+            return True  # a browser's question before the request itself
+        decision = limiter().decide(list(self.limited(request, view)))
+        setattr(request._request, DECISION, decision)
+        if decision.unavailable:
+            raise Problem("unavailable", headers={"Retry-After": str(RETRY_AFTER)})
+        if decision.refused is None:
+            return True
+        if conf.RATE_LIMIT_MODE == "shadow":
+            logger.warning("rate limit %s would refuse", decision.refused[0].policy.name)
+            return True
+        raise RateLimited(decision)
+
+    def limited(self, request: Request, view: APIView) -> Iterator[Limited]:
+        rates = api_settings.DEFAULT_THROTTLE_RATES or {}
+        for name in dict.fromkeys(self.names(view)):
+            policy = named(name, conf.RATE_LIMITS, rates)
+            if policy is None:
+                continue
+            limit = policy.limit(request) if callable(policy.limit) else policy.limit
+            subject = policy.subject(request) if limit is not None else None
+            if limit is not None and subject is not None:
+                yield Limited(policy, limit, subject)
+
+    @staticmethod
+    def names(view: APIView) -> Iterator[str]:
+        yield from conf.RATE_LIMIT_DEFAULT
+        for own in ((getattr(view, "contract", None) or {}).get("throttle"), getattr(view, "throttle_scope", None)):
+            if own:
+                yield from [own] if isinstance(own, str) else own

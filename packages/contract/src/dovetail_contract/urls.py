@@ -1,0 +1,14 @@
+"""The catalogue of problems; include it at the root: ``path("", include("dovetail_contract.urls"))``."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from dovetail_contract.problems import views
+
+app_name = "dovetail_contract"
+
+urlpatterns = [
+    path("problems", views.catalogue, name="problems"),
+    path("problems/<str:code>", views.documentation, name="problem"),
+]

@@ -1,0 +1,119 @@
+"""The conventions hold for whatever the service is asked, and whatever is down."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import pytest
+from django.test import Client, override_settings
+
+from tests.composed import factories
+from tests.composed.processes import PRODUCTION, manage, run, running
+from tests.composed.settings import TEST_BROKER_URL
+
+SIGN_IN = "/api/auth/jwt/token/"
+MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"}
+
+
+def shaped(answer, status, code):
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer.content
+    body = answer.json()
+    assert set(body) >= MEMBERS
+    assert (body["code"], body["request_id"]) == (code, answer.headers["X-Request-ID"])
+    return body
+
+
+@pytest.mark.django_db
+def test_every_refusal_has_one_shape(api, organization, monkeypatch):
+    nobody = Client(raise_request_exception=False)
+    shaped(nobody.get("/api/v1/nowhere"), 404, "not_found")
+    shaped(nobody.get("/api/v1/me", headers={"host": "evil.example"}), 400, "host_not_allowed")
+    shaped(nobody.get("/api/v1/me"), 401, "not_authenticated")
+    shaped(nobody.get("/api/v1/me", headers={"authorization": "Bearer x.y.z"}), 401, "token_not_valid")
+    shaped(nobody.post(SIGN_IN, "{", "application/json"), 400, "parse_error")
+    shaped(nobody.post(SIGN_IN, "a=b", "application/x-www-form-urlencoded"), 415, "unsupported_media_type")
+    shaped(nobody.put(SIGN_IN, {}, "application/json"), 405, "method_not_allowed")
+    shaped(api.get("/api/v1/me", headers={"accept": "text/html"}), 406, "not_acceptable")
+    with override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=10):
+        shaped(nobody.post(SIGN_IN, {"email": "x" * 100}, "application/json"), 413, "payload_too_large")
+    wrong = {"email": organization.owner.email, "password": "wrong"}
+    shaped(nobody.post(SIGN_IN, wrong, "application/json"), 401, "no_active_account")
+
+    session = Client(enforce_csrf_checks=True)
+    session.force_login(organization.owner)
+    shaped(session.post("/api/v1/customers", {}, "application/json"), 403, "csrf_failed")
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("postgres://root:secret@db")
+
+    monkeypatch.setattr("billing.api.views.CustomerViewSet.list", fail)
+    api.raise_request_exception = False
+    answer = api.get("/api/v1/customers")
+    shaped(answer, 500, "internal_error")
+    assert b"secret" not in answer.content
+
+
+@pytest.mark.django_db
+def test_what_sign_in_promises_to_say_it_says():
+    answer = Client().post("/api/auth/email/verify/", {"token": "x"}, "application/json")
+    assert (answer.status_code, answer.json()) == (400, {"error": "invalid_or_expired"})
+
+
+@pytest.mark.django_db
+def test_every_code_of_the_apps_has_a_page():
+    nothing = factories.client(factories.user()).get("/api/v1/customers")
+    body = shaped(nothing, 400, "organization_required")
+    assert Client().get(body["type"]).json()["title"] == body["title"]
+
+
+@pytest.mark.django_db
+def test_every_answer_of_the_api_says_what_is_left_of_the_limits(api):
+    for path in ("/api/v1/me", "/api/v1/organizations", "/api/v1/customers", "/api/v1/invoices", "/api/v1/me/sessions"):
+        answer = api.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["RateLimit-Policy"] == '"user";q=100000;w=60'
+        assert set(answer.json()) == {"data", "meta"} or path.endswith("/me")
+
+
+def test_a_database_that_is_down_is_503():
+    code = """
+import django; django.setup()
+from django.test import Client
+client = Client(raise_request_exception=False, headers={"host": "api.example.com"})
+answer = client.post("/api/auth/jwt/token/", {"email": "a@b.c", "password": "x"}, "application/json", secure=True)
+print(answer.status_code, answer.headers["Retry-After"], answer.headers["Content-Type"], answer.json()["code"])
+assert b"127.0.0.1" not in answer.content
+"""
+    down = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"}
+    done = run("-c", code, DJANGO_SETTINGS_MODULE="example_project.settings", **PRODUCTION, **down)
+    assert done.stdout == "503 5 application/problem+json unavailable\n", done.stderr
+
+
+@pytest.mark.skipif(not TEST_BROKER_URL, reason="no broker: CELERY_BROKER_URL names none")
+def test_a_request_and_the_task_that_it_starts_log_one_id(database_url):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "CELERY_BROKER_URL": TEST_BROKER_URL}
+    given["LOG_FORMAT"] = "json"
+    assert manage("migrate", "-v0", **given).returncode == 0
+    code = """
+import django; django.setup()
+from django.test import Client
+body = {"email": "new@example.com", "password": "a-long-enough-password"}
+headers = {"x-request-id": "from-the-client", "host": "localhost"}
+answer = Client().post("/api/auth/register/", body, "application/json", headers=headers)
+print(answer.status_code, answer.headers["X-Request-ID"])
+"""
+    worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
+    with running(*worker, **given) as process:
+        sent = run("-c", code, DJANGO_SETTINGS_MODULE="example_project.settings", **given)
+        assert sent.stdout == "202 from-the-client\n", sent.stderr
+        lines = []
+        for _ in range(120):
+            lines = [line for line in process.log.read_text().splitlines() if "from-the-client" in line]
+            if lines:
+                break
+            time.sleep(0.5)
+        output = process.log.read_text()
+    assert lines, output
+    assert {json.loads(line)["request_id"] for line in lines if line.startswith("{")} == {"from-the-client"}

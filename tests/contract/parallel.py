@@ -1,0 +1,79 @@
+"""Run by tests in a process of its own: ``python -m tests.contract.parallel prepare | many N | hang | once``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import django
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.contract.settings_parallel"
+django.setup()
+
+from django.contrib.auth.models import User  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.db import connections  # noqa: E402
+from django.test import Client  # noqa: E402
+
+from tests.contract.shop import views  # noqa: E402
+from tests.contract.shop.models import Ticket  # noqa: E402
+
+
+def send(title: str, key: str) -> tuple[int, str, bool]:
+    headers = {"authorization": "Bearer ada.1", "idempotency-key": key}
+    client = Client(raise_request_exception=False)
+    answer = client.post("/api/tickets", {"title": title}, "application/json", headers=headers)
+    return answer.status_code, answer.content.decode(), answer.headers.get("Idempotent-Replayed") == "true"
+
+
+def many(count: int, rounds: int = 2) -> Any:
+    """``count`` equal requests at once, each sent again while the first is under way."""
+    found = []
+    for number in range(rounds):
+        barrier = threading.Barrier(count)
+        answers: list[Any] = []
+
+        def run(barrier: threading.Barrier = barrier, answers: list[Any] = answers, number: int = number) -> None:
+            barrier.wait()
+            answer = send(f"round {number}", f"key-{number}")
+            while answer[0] == 409:
+                time.sleep(0.05)
+                answer = send(f"round {number}", f"key-{number}")
+            answers.append(answer)
+            connections.close_all()
+
+        threads = [threading.Thread(target=run) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found.append([answers, Ticket.objects.filter(title=f"round {number}").count()])
+    return found
+
+
+def hang() -> None:
+    """Write, say so, and wait to be killed."""
+
+    def waiting(ticket: Ticket) -> None:
+        print(f"written {ticket.pk}", flush=True)
+        time.sleep(60)
+
+    views.waiting = waiting  # type: ignore[assignment]
+    send("slow", "the-key")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["prepare"]:
+            call_command("migrate", run_syncdb=True, verbosity=0)
+            User.objects.create_user("ada")
+        case ["many", count]:
+            print(json.dumps(many(int(count))))
+        case ["hang"]:
+            hang()
+        case ["once"]:
+            print(json.dumps([send("slow", "the-key"), Ticket.objects.filter(title="slow").count()]))

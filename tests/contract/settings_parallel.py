@@ -1,0 +1,19 @@
+"""The lane's project for other processes and many threads, on the database that ``DATABASE_URL`` names."""
+
+from __future__ import annotations
+
+import os
+
+from tests.contract.settings import *  # noqa: F403
+from tests.contract.settings import DATABASES
+
+ALLOWED_HOSTS = ["testserver"]
+CONTRACT_IDEMPOTENCY_LEASE_SECONDS = int(os.environ.get("LEASE", "60"))
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # As a project on SQLite needs it for writing requests at once, with and without keys.
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 60,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+    }
+DATABASES["default"]["ATOMIC_REQUESTS"] = bool(os.environ.get("ATOMIC"))

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_protect
+from rest_framework import serializers, status
+from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
+from rest_framework.exceptions import APIException, Throttled, ValidationError
+from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.permissions import AllowAny, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+from rest_framework.viewsets import ModelViewSet
+
+from dovetail_contract import get_idempotency_model
+from dovetail_contract.filters import FilterBackend
+from dovetail_contract.pagination import CursorPagination
+from dovetail_contract.problems import Problem
+from dovetail_contract.throttling import RateLimitThrottle
+from tests.contract.shop.models import Item, Ticket
+
+
+class LineSerializer(serializers.Serializer[Any]):
+    sku = serializers.CharField(max_length=5)
+    tags = serializers.ListField(child=serializers.IntegerField(), required=False)
+
+
+class OrderSerializer(serializers.Serializer[Any]):
+    title = serializers.CharField()
+    status = serializers.ChoiceField(choices=["new"], required=False)
+    lines = LineSerializer(many=True, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["title"] == "nothing":
+            raise serializers.ValidationError("An order of nothing.")
+        return attrs
+
+
+class OpenView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+
+class OrderView(OpenView):
+    def get(self, request: Request) -> Response:
+        return Response({"ok": True})
+
+    def post(self, request: Request) -> Response:
+        serializer = OrderSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response(serializer.data, status.HTTP_201_CREATED)
+
+
+class Overdrawn(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "overdrawn"
+    default_detail = "The account is overdrawn."
+
+
+class FailView(OpenView):
+    """Fails as the query says."""
+
+    def get(self, request: Request, how: str) -> Response:
+        failures: dict[str, Exception] = {
+            "defect": RuntimeError("postgres://root:secret@db"),
+            "forbidden": PermissionDenied("a secret reason"),
+            "overdrawn": Overdrawn(),
+            "throttled": Throttled(wait=0.2),
+            "problem": Problem("frozen", "Frozen.", status=409, balance=3, status_text="x", headers={"X-Extra": "1"}),
+            "query": ValidationError({"limit": ["No."]}, "invalid_query"),
+            "database": OperationalError("connection to server at 10.0.0.1 failed"),
+        }
+        raise failures[how]
+
+
+class PrivateView(APIView):
+    authentication_classes = (BasicAuthentication, SessionAuthentication)
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: Request) -> Response:
+        return Response({"user": request.user.pk})
+
+    def post(self, request: Request) -> Response:
+        return Response({"user": request.user.pk})
+
+
+class ReturnedView(OpenView):
+    """Answers errors instead of raising them."""
+
+    def get(self, request: Request, how: str) -> Response:
+        bodies: dict[str, Any] = {
+            "verbatim": {"error": "invalid_or_expired"},
+            "other": {"error": "something"},
+            "detail": {"detail": "Taken.", "code": "taken"},
+            "fields": {"name": ["Too long."]},
+        }
+        return Response(bodies[how], status.HTTP_400_BAD_REQUEST)
+
+
+@csrf_protect
+def form(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("fine")
+
+
+def html_refusal(request: HttpRequest) -> HttpResponse:
+    answer = HttpResponseForbidden("<h1>No</h1>")
+    answer["X-Kept"] = "yes"
+    answer.set_cookie("seen", "1")
+    return answer
+
+
+def defect(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("postgres://root:secret@db")
+
+
+def outage(request: HttpRequest) -> HttpResponse:
+    raise OperationalError("database is locked") from __import__("sqlite3").OperationalError("database is locked")
+
+
+def too_many_fields(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(len(request.POST))
+
+
+class ItemSerializer(serializers.ModelSerializer[Item]):
+    class Meta:
+        model = Item
+        fields = ["id", "name", "kind", "rank", "price", "due_on", "created_at", "maker"]
+
+
+class ItemListView(OpenView, ListAPIView[Item]):
+    contract: ClassVar[dict[str, Any]] = {
+        "filter": {
+            "name": ["eq", "ne", "in", "contains", "istartswith"],
+            "kind": ["eq", "in"],
+            "rank": ["eq", "lt", "gte", "in", "nin", "isnull"],
+            "price": ["eq", "lt", "gte"],
+            "weight": ["eq", "gt"],
+            "active": ["eq"],
+            "due_on": ["eq", "gte"],
+            "created_at": ["gte", "lt"],
+            "id": ["eq", "in"],
+            "maker": ["eq"],
+            "made_by": {"path": "maker__name", "operators": ["eq", "istartswith"]},
+        },
+        "sort": ["created_at", "rank", "name", "price", {"made_by": "maker__name"}, "due_on", "kind"],
+        "query": ["q"],
+    }
+    filter_backends = (FilterBackend,)
+    queryset = Item.objects.order_by("-created_at")
+    serializer_class = ItemSerializer
+    pagination_class = CursorPagination
+
+
+class ItemView(OpenView, RetrieveAPIView[Item]):
+    contract = ItemListView.contract
+    filter_backends = (FilterBackend,)
+    queryset = Item.objects.all()
+    serializer_class = ItemSerializer
+
+
+class LimitedView(OpenView):
+    authentication_classes = (BasicAuthentication,)
+    throttle_classes = (RateLimitThrottle,)
+    contract: ClassVar[dict[str, Any]] = {"throttle": ["small", "unheard_of"]}
+
+    def get(self, request: Request) -> Response:
+        if "fail" in request.query_params:
+            raise ValidationError("No.")
+        return Response({"ok": True})
+
+
+class ScopedView(OpenView):
+    """As for REST framework's ScopedRateThrottle."""
+
+    throttle_classes = (RateLimitThrottle,)
+    throttle_scope = "small"
+
+    def get(self, request: Request) -> Response:
+        return Response({"ok": True})
+
+
+class BearerAuthentication(BaseAuthentication):
+    """``Bearer <user>.<whatever>``: a token that changes while its user stays."""
+
+    def authenticate(self, request: Request) -> Any:
+        name, _, rest = request.headers.get("Authorization", "").removeprefix("Bearer ").partition(".")
+        return (User.objects.get(username=name), SimpleNamespace(organization_id=None)) if rest else None
+
+
+class Broken(Response):
+    """Cannot be rendered."""
+
+    @property
+    def rendered_content(self) -> Any:
+        raise RuntimeError("secret")
+
+
+class TicketView(APIView):
+    """Writes a ticket, and then ends as its title says."""
+
+    authentication_classes = (BearerAuthentication, SessionAuthentication)
+    permission_classes = (AllowAny,)
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "optional"}
+
+    def post(self, request: Request) -> Response | StreamingHttpResponse:
+        ticket = Ticket.objects.create(title=request.data["title"])
+        body = {"id": ticket.pk, "title": ticket.title}
+        match ticket.title:
+            case "invalid":
+                raise ValidationError({"title": ["No."]})
+            case "conflict":
+                raise Overdrawn
+            case "defect":
+                raise RuntimeError("secret")
+            case "unavailable":
+                return Response(body, status.HTTP_503_SERVICE_UNAVAILABLE)
+            case "counted":
+                return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST)
+            case "secret":
+                return Response(body, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store", "Location": "/x"})
+            case "streamed":
+                return StreamingHttpResponse([b"a", b"b"])
+            case "broken":
+                return Broken(body)
+            case "late":
+                held = get_idempotency_model()._default_manager.all()
+                held.update(attempt=9)
+            case "slow":
+                waiting(ticket)
+        answer = Response(body, status.HTTP_201_CREATED, headers={"Location": f"/api/tickets/{ticket.pk}"})
+        answer.set_cookie("seen", "1")
+        return answer
+
+    put = post
+
+
+def waiting(ticket: Ticket) -> None:
+    """For tests to stop a request between its effect and its answer."""
+
+
+class NeedyView(TicketView):
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "required"}
+
+
+class DeafView(TicketView):
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "off"}
+
+
+class ExternalView(TicketView):
+    contract: ClassVar[dict[str, Any]] = {"idempotency": "optional", "external": True}
+
+
+class TicketViewSet(ModelViewSet[Ticket]):
+    """Nothing in it knows of idempotency."""
+
+    class TicketSerializer(serializers.ModelSerializer[Ticket]):
+        class Meta:
+            model = Ticket
+            fields = ["id", "title"]
+
+    authentication_classes = (BearerAuthentication, SessionAuthentication)
+    queryset = Ticket.objects.all()
+    serializer_class = TicketSerializer
+
+
+class OldView(OpenView):
+    contract: ClassVar[dict[str, Any]] = {
+        "deprecated": {
+            "since": "2026-11-01T00:00:00Z",
+            "sunset": "2126-05-01T00:00:00Z",
+            "link": "https://example.com/old",
+            "successor": "https://example.com/new",
+        }
+    }
+
+    def get(self, request: Request) -> Response:
+        """Tell a time in the present zone."""
+        return Response({"at": serializers.DateTimeField().to_representation(datetime(1900, 1, 1, tzinfo=UTC))})

@@ -1,0 +1,56 @@
+"""The context goes along with a task: through a broker, and with a task that runs inside the request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dovetail_core import context
+
+celery = pytest.importorskip("celery", reason="Celery is not installed")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Celery's own, of its test worker
+
+
+@pytest.fixture
+def app() -> Any:
+    from dovetail_contract.contrib import celery as contrib
+
+    contrib.install()
+    contrib.install()
+    app = celery.Celery("contract", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app.conf.worker_hijack_root_logger = False  # other tests look at the log
+
+    @app.task(name="contract.context")
+    def seen() -> list[str | None]:
+        return [context.request_id(), context.organization_id(), context.principal()]
+
+    @app.task(name="contract.outer")
+    def outer() -> Any:
+        return seen.apply().result, context.request_id()
+
+    app.seen, app.outer = seen, outer
+    return app
+
+
+def test_a_worker_has_the_context_of_the_request(app: Any) -> None:
+    from celery.contrib.testing.worker import start_worker
+
+    with start_worker(app, perform_ping_check=False, pool="solo", shutdown_timeout=30):
+        with context.bind(request_id="request-1", organization_id=7, principal="ada"):
+            result = app.seen.delay()
+        assert result.get(timeout=10) == ["request-1", "7", "ada"]
+        # The next one is of nobody: nothing is left over in the worker.
+        request_id, organization_id, principal = app.seen.delay().get(timeout=10)
+    assert (organization_id, principal) == (None, None)
+    assert len(request_id) == 32
+    assert request_id != "request-1"
+
+
+def test_an_eager_task_runs_in_the_request_and_leaves_its_context(app: Any) -> None:
+    app.conf.task_always_eager = True
+    with context.bind(request_id="request-1", organization_id=7):
+        assert app.outer.delay().get() == (["request-1", 7, None], "request-1")
+        assert context.request_id() == "request-1"
+    assert context.request_id() is None

@@ -1,0 +1,345 @@
+"""A request with a key has its effect once, and its answer as often as it is asked for."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.db import connection
+from django.test import AsyncClient, Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from dovetail_contract import checks, get_idempotency_model, services
+from dovetail_contract.idempotency import keys
+from dovetail_core import context
+from tests.contract.shop.models import Ticket
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _people(db: None) -> None:
+    for name in ("ada", "bob"):
+        User.objects.create_user(name)
+
+
+def send(
+    title: str = "one", key: str | None = "key-1", token: str = "ada.1", path: str = "tickets", **more: Any
+) -> Any:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    if key is not None:
+        headers["idempotency-key"] = key
+    client = Client(raise_request_exception=False)
+    method = more.pop("method", "post")
+    body = more.pop("body", {"title": title})
+    url = f"/api/{path}{more.pop('query', '')}"
+    return getattr(client, method)(url, body, "application/json", headers=headers)
+
+
+def replayed(answer: Any) -> bool:
+    return answer.headers.get("Idempotent-Replayed") == "true"
+
+
+def refused(answer: Any, status: int, code: str) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.content
+    assert not replayed(answer) or code == "idempotency_not_replayable"
+
+
+def titles() -> list[str]:
+    return sorted(Ticket.objects.values_list("title", flat=True))
+
+
+@pytest.mark.parametrize("path", ["tickets", "set"])
+@pytest.mark.parametrize("atomic", [False, True])
+def test_the_same_request_again_has_the_same_answer_and_no_effect(path: str, atomic: bool) -> None:
+    connection.settings_dict["ATOMIC_REQUESTS"] = atomic
+    try:
+        first, again = send(path=path), send(path=path)
+    finally:
+        connection.settings_dict["ATOMIC_REQUESTS"] = False
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert (replayed(first), replayed(again)) == (False, True)
+    assert again.content == first.content
+    assert again.headers["Content-Type"] == first.headers["Content-Type"]
+    assert again.headers.get("Location") == first.headers.get("Location")
+    assert again.headers["Idempotency-Key"] == "key-1"
+    assert again.headers["X-Request-ID"] != first.headers["X-Request-ID"]
+    assert "seen" not in again.cookies
+    assert titles() == ["one"]
+
+
+def test_without_a_key_every_request_counts() -> None:
+    for _ in range(2):
+        assert "Idempotency-Key" not in send(key=None).headers
+    assert len(titles()) == 2
+
+
+def test_put_as_well() -> None:
+    assert send(method="put").status_code == 201
+    assert replayed(send(method="put"))
+    refused(send(method="post"), 422, "idempotency_key_reused")
+
+
+def test_another_request_with_the_same_key_is_refused() -> None:
+    send()
+    refused(send("two"), 422, "idempotency_key_reused")
+    refused(send(query="?a=1"), 422, "idempotency_key_reused")
+    refused(send(path="set"), 422, "idempotency_key_reused")
+    assert titles() == ["one"]
+
+
+def test_the_same_content_spelt_differently_is_the_same_request() -> None:
+    assert send(body='{"title": "one", "x": 1}').status_code == 201
+    assert replayed(send(body='{ "x":1,"title":"\\u006fne" }'))
+
+
+def test_a_refreshed_token_replays_and_another_person_is_another() -> None:
+    send(token="ada.1")
+    assert replayed(send(token="ada.2"))
+    assert not replayed(send(token="bob.1"))
+    assert len(titles()) == 2
+
+
+def test_another_organizations_same_key_is_another() -> None:
+    for organization in (1, 2):
+        with context.bind(organization_id=organization):
+            assert not replayed(send())
+            assert replayed(send())
+    assert len(titles()) == 2
+
+
+def test_nobodys_key_is_not_heeded() -> None:
+    """Or one nobody would be shown what another was answered."""
+    for _ in range(2):
+        answer = send(token="")
+        assert (answer.status_code, replayed(answer), "Idempotency-Key" in answer.headers) == (201, False, False)
+
+
+def test_a_400_after_a_write_leaves_nothing_behind_and_the_key_is_free() -> None:
+    refused(send("invalid"), 400, "invalid")
+    assert titles() == []
+    assert send("one").status_code == 201
+
+
+def test_a_conflict_is_an_answer_and_given_again() -> None:
+    refused(send("conflict"), 409, "overdrawn")
+    again = send("conflict")
+    assert (again.status_code, again.json()["code"], replayed(again)) == (409, "overdrawn", True)
+    assert titles() == []
+
+
+@pytest.mark.parametrize("title", ["defect", "unavailable", "broken"])
+def test_a_server_error_is_not_kept_and_leaves_nothing_behind(title: str) -> None:
+    for _ in range(2):
+        answer = send(title)
+        assert (answer.status_code >= 500, replayed(answer)) == (True, False)
+        assert titles() == []
+    assert not get_idempotency_model()._default_manager.exists()
+
+
+def test_a_refusal_that_a_view_returns_keeps_what_it_counted() -> None:
+    """Else a key would take back the count of a wrong guess, and guessing would be free."""
+    for number in range(3):
+        assert send("counted", key=f"key-{number}").status_code == 400
+    assert len(titles()) == 3
+
+
+def test_a_secret_answer_is_not_stored() -> None:
+    assert send("secret").status_code == 201
+    again = send("secret")
+    refused(again, 409, "idempotency_not_replayable")
+    assert again.headers["Location"] == "/x"
+    assert titles() == ["secret"]
+    assert get_idempotency_model()._default_manager.get().body is None
+
+
+def test_nor_is_a_stream_or_what_is_too_large() -> None:
+    assert b"".join(send("streamed").streaming_content) == b"ab"
+    refused(send("streamed"), 409, "idempotency_not_replayable")
+    with override_settings(CONTRACT_IDEMPOTENCY_MAX_BYTES=10):
+        assert send("large", key="key-2").status_code == 201
+    refused(send("large", key="key-2"), 409, "idempotency_not_replayable")
+
+
+def test_a_replay_is_authorized_again() -> None:
+    client = Client()
+    client.force_login(User.objects.get(username="ada"))
+    headers = {"idempotency-key": "key-1"}
+    assert client.post("/api/set", {"title": "one"}, "application/json", headers=headers).status_code == 201
+    assert Client().post("/api/set", {"title": "one"}, "application/json", headers=headers).status_code == 403
+
+
+def test_csrf_still_refuses() -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(User.objects.get(username="ada"))
+    for _ in range(2):
+        answer = client.post("/api/tickets", {"title": "one"}, "application/json", headers={"idempotency-key": "k"})
+        refused(answer, 403, "csrf_failed")
+    assert titles() == []
+    assert not get_idempotency_model()._default_manager.exists()
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "a,b", "é", "x" * 256, '""', "a\tb"])
+def test_what_is_no_key_is_told(key: str) -> None:
+    answer = send(key=key)
+    refused(answer, 400, "idempotency_key_invalid")
+    assert answer.json()["errors"][0]["header"] == "Idempotency-Key"
+    assert titles() == []
+
+
+def test_a_quoted_key_is_the_same_key_and_case_matters() -> None:
+    send(key="Key-1")
+    assert replayed(send(key='"Key-1"'))
+    assert not replayed(send(key="key-1"))
+
+
+def test_a_body_that_cannot_be_read_is_no_request_yet() -> None:
+    refused(send(body="{"), 400, "parse_error")
+    assert send().status_code == 201
+
+
+def test_a_view_may_require_a_key_or_be_deaf_to_it() -> None:
+    refused(send(path="needy", key=None), 400, "idempotency_key_required")
+    assert send(path="needy").status_code == 201
+    assert replayed(send(path="needy"))
+    for _ in range(2):
+        assert not replayed(send(path="deaf", key="key-9"))
+    with override_settings(CONTRACT_IDEMPOTENCY_DEFAULT="off"):
+        assert not replayed(send(path="set", key="key-8"))
+        assert not replayed(send(path="set", key="key-8"))
+
+
+def record(**fields: Any) -> Any:
+    rows = get_idempotency_model()._default_manager.all()
+    rows.update(**fields)
+    return rows.get()
+
+
+def test_a_second_one_while_the_first_runs_waits() -> None:
+    send()
+    record(state="in_progress", locked_until=timezone.now() + timedelta(seconds=30))
+    answer = send()
+    refused(answer, 409, "idempotency_in_progress")
+    assert answer.headers["Retry-After"] == "1"
+    refused(send("two"), 422, "idempotency_key_reused")
+
+
+def test_a_dead_one_is_taken_over_after_its_lease() -> None:
+    send()
+    Ticket.objects.all().delete()  # its transaction died with it
+    record(state="in_progress", body=None, locked_until=timezone.now() - timedelta(seconds=1))
+    answer = send()
+    assert (answer.status_code, replayed(answer)) == (201, False)
+    assert record().attempt == 2
+    assert replayed(send())
+    assert titles() == ["one"]
+
+
+def test_work_that_no_rollback_takes_back_is_not_done_twice() -> None:
+    send(path="external")
+    record(state="in_progress", locked_until=timezone.now() - timedelta(seconds=1))
+    refused(send(path="external"), 409, "idempotency_outcome_unknown")
+
+
+def test_one_that_comes_to_life_after_another_took_over_writes_nothing() -> None:
+    refused(send("late"), 409, "idempotency_in_progress")
+    assert titles() == []
+
+
+def test_a_key_is_forgotten_after_its_term() -> None:
+    send()
+    record(expires_at=timezone.now() - timedelta(seconds=1))
+    assert not replayed(send("two"))
+    assert titles() == ["one", "two"]
+
+
+def test_records_are_purged_in_batches(capsys: Any) -> None:
+    for number in range(5):
+        send(key=f"key-{number}")
+    rows = get_idempotency_model()._default_manager
+    rows.filter(key__in=["key-0", "key-1", "key-2"]).update(expires_at=timezone.now() - timedelta(seconds=1))
+    call_command("purge_idempotency_records", "--batch-size", "2")
+    assert capsys.readouterr().out == "3 idempotency records deleted.\n"
+    assert rows.count() == 2
+
+
+def test_a_key_costs_two_statements() -> None:
+    def statements(key: str | None) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            send(key=key)
+        words = [each["sql"].split()[0] for each in queries.captured_queries]
+        return len([word for word in words if word not in {"BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}])
+
+    assert statements("key-1") == statements(None) + 2
+
+
+def test_the_same_under_asgi() -> None:
+    headers = {"authorization": "Bearer ada.1", "idempotency-key": "key-1"}
+
+    async def twice() -> list[Any]:
+        client = AsyncClient()
+        return [
+            await client.post("/api/tickets", {"title": "one"}, content_type="application/json", headers=headers)
+            for _ in range(2)
+        ]
+
+    first, again = async_to_sync(twice)()
+    assert (replayed(first), replayed(again)) == (False, True)
+    assert again.content == first.content
+    assert titles() == ["one"]
+
+
+def test_rate_limits_and_problems_stand_around_it() -> None:
+    assert send(path="nowhere").status_code == 404
+    assert send(path="tickets", method="patch").status_code == 405
+
+
+def test_files_are_part_of_what_is_sent() -> None:
+    def fingerprint(content: bytes, **fields: str) -> str:
+        upload = SimpleUploadedFile("a.txt", content)
+        made = APIRequestFactory().post("/x", {"file": upload, **fields}, format="multipart")
+        from rest_framework.parsers import MultiPartParser
+
+        return keys.fingerprint(Request(made, parsers=[MultiPartParser()]))
+
+    assert fingerprint(b"a") == fingerprint(b"a")
+    assert fingerprint(b"a") != fingerprint(b"b")
+    assert fingerprint(b"a", x="1") != fingerprint(b"a")
+
+
+@given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
+def test_no_two_lists_of_parts_are_one(one: list[str], other: list[str]) -> None:
+    assert (keys.digest(*one) == keys.digest(*other)) == (one == other)
+
+
+def test_it_must_stand_last(settings: Any) -> None:
+    assert list(checks.check_middleware(None)) == []
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware"]
+    (found,) = checks.check_middleware(None)
+    assert found.id == "dovetail_contract.E003"
+    assert "CsrfViewMiddleware" in found.msg
+
+
+def test_a_claim_gives_up_where_the_record_moves_all_the_time(monkeypatch: Any) -> None:
+    monkeypatch.setattr(services, "_insert", lambda *args: None)
+    with pytest.raises(Exception, match="still running"):
+        services.claim(digest="x" * 64, fingerprint="f", identity={"organization": "", "principal": "p", "key": "k"})
+
+
+def test_stored_answers_are_bytes() -> None:
+    answer = send()
+    kept = record()
+    assert json.loads(bytes(kept.body)) == answer.json()
+    assert kept.status == 201
+    assert (kept.principal.split(":")[0], kept.organization, kept.key) == ("auth.user", "", "key-1")

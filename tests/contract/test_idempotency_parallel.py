@@ -1,0 +1,84 @@
+"""Equal requests at once, and a process that dies between effect and answer, each with connections of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+POSTGRES = os.environ.get("DATABASE_URL", "").startswith("postgres")
+# SQLite has one writer anyway, and each of these starts processes: both where it matters most.
+MODES = ["autocommit", "atomic requests"] if POSTGRES else ["atomic requests"]
+
+
+@pytest.fixture(params=MODES)
+def environment(request: Any, tmp_path: Path) -> Iterator[dict[str, str]]:
+    url, dropping = _database(tmp_path)
+    made = {**os.environ, "DATABASE_URL": url, "ATOMIC": "1" if request.param == "atomic requests" else ""}
+    try:
+        run(made, "prepare")
+        yield made
+    finally:
+        dropping()
+
+
+def _database(tmp_path: Path) -> Any:
+    given = os.environ.get("DATABASE_URL", "")
+    if not given.startswith("postgres"):
+        return f"sqlite:///{tmp_path / 'parallel.sqlite3'}", lambda: None
+    import psycopg
+
+    server, name = given.rpartition("/")[0], f"contract_parallel_{uuid4().hex[:8]}"
+
+    def execute(statement: str) -> None:
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(statement)
+
+    execute(f"CREATE DATABASE {name}")
+    return f"{server}/{name}", lambda: execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def run(environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.contract.parallel", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_of_fifty_equal_requests_at_once_one_is_executed_and_all_are_answered_alike(
+    environment: dict[str, str],
+) -> None:
+    for answers, executed in json.loads(run(environment, "many", "50")):
+        assert executed == 1
+        assert {status for status, _, _ in answers} == {201}
+        assert len({content for _, content, _ in answers}) == 1
+        assert sorted(replayed for _, _, replayed in answers) == [False] + [True] * 49
+
+
+def test_a_process_that_is_killed_between_effect_and_answer_leaves_one_effect(environment: dict[str, str]) -> None:
+    environment = {**environment, "LEASE": "2"}
+    command = [sys.executable, "-m", "tests.contract.parallel", "hang"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("written")
+        process.send_signal(signal.SIGKILL)
+    time.sleep(2)
+    (status, _, replayed), effects = json.loads(run(environment, "once"))
+    while status == 409:
+        time.sleep(0.5)
+        (status, _, replayed), effects = json.loads(run(environment, "once"))
+    assert (status, replayed, effects) == (201, False, 1)
+    (status, _, replayed), effects = json.loads(run(environment, "once"))
+    assert (status, replayed, effects) == (201, True, 1)

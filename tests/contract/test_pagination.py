@@ -1,0 +1,408 @@
+"""Cursor pages: complete under ties, nulls and change, and closed to whatever was not made by us."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.db.models import F, OrderBy
+from django.db.models.functions import Length, Lower
+from django.test import Client, override_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from rest_framework.request import Request
+from rest_framework.test import APIRequestFactory
+
+from dovetail_contract import cursors, keyset
+from dovetail_contract.keyset import Position
+from dovetail_contract.pagination import CursorPagination
+from dovetail_core import context
+from tests.contract.shop.models import Item, Maker, Ticket
+
+pytestmark = pytest.mark.django_db
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make(count: int, **fields: Any) -> list[Item]:
+    return Item.objects.bulk_create(
+        Item(**{"name": f"item {number}", "created_at": BEGIN + timedelta(minutes=number), **fields})
+        for number in range(count)
+    )
+
+
+def fetch(queryset: Any, **query: Any) -> tuple[list[Any], dict[str, Any]]:
+    paginator = CursorPagination()
+    request = Request(APIRequestFactory().get("/api/things", {k: v for k, v in query.items() if v is not None}))
+    rows = paginator.paginate_queryset(queryset, request)
+    return rows, paginator.get_paginated_response(rows).data["meta"]
+
+
+def walk(queryset: Any, limit: int, direction: str = "next", cursor: str | None = None) -> list[Any]:
+    seen: list[Any] = []
+    for _ in range(2000):
+        rows, meta = fetch(queryset, limit=limit, cursor=cursor)
+        seen += rows if direction == "next" else rows[::-1]
+        cursor = meta[direction]
+        if cursor is None:
+            return seen
+    raise AssertionError("The list never ends.")
+
+
+def items(path: str = "", **headers: str) -> Any:
+    return Client().get(f"/api/items{path}", headers=headers)
+
+
+def test_a_page_has_its_shape_and_its_links() -> None:
+    make(5)
+    answer = items("?limit=2")
+    body = answer.json()
+    assert [row["name"] for row in body["data"]] == ["item 4", "item 3"]
+    assert set(body["meta"]) == {"next", "prev", "total"}
+    assert (body["meta"]["prev"], body["meta"]["total"]) == (None, None)
+    url = f"http://testserver/api/items?cursor={body['meta']['next']}&limit=2"
+    assert answer.headers["Link"] == f'<{url}>; rel="next"'
+    second = Client().get(url).json()
+    assert [row["name"] for row in second["data"]] == ["item 2", "item 1"]
+    third = items(f"?limit=2&cursor={second['meta']['next']}").json()
+    assert third["meta"]["next"] is None
+    back = items(f"?limit=2&cursor={third['meta']['prev']}").json()
+    assert back["data"] == second["data"]
+
+
+def test_an_empty_list() -> None:
+    assert items().json() == {"data": [], "meta": {"next": None, "prev": None, "total": None}}
+
+
+def test_three_thousand_equal_timestamps_end() -> None:
+    made = make(3000, created_at=BEGIN)
+    seen = walk(Item.objects.order_by("created_at"), 200)
+    assert [row.pk for row in seen] == sorted(row.pk for row in made)
+
+
+def test_rows_without_a_value_come_last_in_both_directions() -> None:
+    made = [Item.objects.create(name="x", created_at=BEGIN, rank=rank) for rank in (3, None, 1, None, 2, None)]
+    nulls = sorted(row.pk for row in made if row.rank is None)
+    assert [row.rank for row in walk(Item.objects.order_by("rank"), 2)] == [1, 2, 3, None, None, None]
+    assert [row.rank for row in walk(Item.objects.order_by("-rank"), 2)] == [3, 2, 1, None, None, None]
+    assert [row.pk for row in walk(Item.objects.order_by("rank"), 2)][3:] == nulls
+
+
+ORDERS = st.lists(
+    st.sampled_from(["rank", "due_on", "kind", "created_at", "price", "weight", "name", "maker", "maker__name"]),
+    unique=True,
+    max_size=4,
+)
+ROW = st.fixed_dictionaries(
+    {
+        "rank": st.sampled_from([None, 1, 2]),
+        "due_on": st.sampled_from([None, date(2026, 1, 1), date(2026, 1, 2)]),
+        "kind": st.sampled_from(["tool", "toy"]),
+        "created_at": st.sampled_from([BEGIN, BEGIN + timedelta(microseconds=1), BEGIN + timedelta(seconds=1)]),
+        "price": st.sampled_from([Decimal("0.10"), Decimal("0.30"), Decimal(10)]),
+        "weight": st.sampled_from([0.1, 0.30000000000000004, 2.5e-10]),
+        "name": st.sampled_from(["a", "b", "ü"]),
+        "maker": st.sampled_from([None, 0, 1]),
+    }
+)
+
+
+def ordered(rows: list[Item], order: list[tuple[str, bool]]) -> list[Any]:
+    """The order by its definition: sorted by each key in turn, from the last, with nulls after the rest."""
+    descending = order[-1][1] if order else True
+    rows = sorted(rows, key=lambda row: row.pk, reverse=descending)
+    for name, down in reversed(order):
+
+        def value(row: Item, name: str = name) -> Any:
+            if name == "maker":
+                return row.maker_id
+            return (row.maker.name if row.maker else None) if name == "maker__name" else getattr(row, name)
+
+        filled = [row for row in rows if value(row) is not None]
+        rows = sorted(filled, key=value, reverse=down) + [row for row in rows if value(row) is None]
+    return [row.pk for row in rows]
+
+
+@given(
+    rows=st.lists(ROW, max_size=14),
+    later=st.lists(ROW, max_size=6),
+    names=ORDERS,
+    directions=st.lists(st.booleans(), min_size=4, max_size=4),
+    limit=st.integers(1, 5),
+    data=st.data(),
+)
+@examples(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_whatever_the_order_and_whatever_comes_and_goes_what_stays_is_seen_once(
+    rows: Any, later: Any, names: Any, directions: Any, limit: int, data: Any
+) -> None:
+    Item.objects.all().delete()
+    makers = [Maker.objects.create(name=name) for name in ("m", "l")]
+
+    def create(fields: dict[str, Any]) -> Item:
+        chosen = fields["maker"]
+        return Item.objects.create(**{**fields, "maker": None if chosen is None else makers[chosen]})
+
+    stay = [create(fields) for fields in rows]
+    order = [(name, directions[index]) for index, name in enumerate(names)]
+    queryset = Item.objects.order_by(*(("-" if down else "") + name for name, down in order))
+
+    cursor, seen, gone = None, [], set()
+    for _ in range(len(rows) + len(later) + 10):
+        page, meta = fetch(queryset, limit=limit, cursor=cursor)
+        seen += [row.pk for row in page]
+        cursor = meta["next"]
+        if cursor is None:
+            break
+        if later:
+            create(later.pop())
+        if stay and data.draw(st.booleans()):
+            row = stay[data.draw(st.integers(0, len(stay) - 1))]
+            Item.objects.filter(pk=row.pk).delete()
+            gone.add(row.pk)
+            stay.remove(row)
+    else:
+        raise AssertionError("The list never ends.")
+
+    kept = [key for key in seen if key in {row.pk for row in stay}]
+    assert kept == ordered(stay, order)
+    assert len(set(seen)) == len(seen)
+
+    final = ordered(list(Item.objects.select_related("maker")), order)
+    assert [row.pk for row in walk(queryset, limit)] == final
+    if len(final) > limit:
+        *_, last = _pages(queryset, limit)
+        back = walk(queryset, limit, "prev", last[1]["prev"])
+        assert [row.pk for row in back] == final[: len(final) - len(last[0])][::-1]
+        # A step back and one forward again gives exactly the rows that were left.
+        _, meta_before = fetch(queryset, limit=limit, cursor=last[1]["prev"])
+        forward, _ = fetch(queryset, limit=limit, cursor=meta_before["next"])
+        assert [row.pk for row in forward] == [row.pk for row in last[0]]
+
+
+def _pages(queryset: Any, limit: int) -> Any:
+    cursor = None
+    while True:
+        rows, meta = fetch(queryset, limit=limit, cursor=cursor)
+        yield rows, meta
+        cursor = meta["next"]
+        if cursor is None:
+            return
+
+
+def test_a_page_whose_rows_are_gone_leads_back() -> None:
+    make(4)
+    queryset = Item.objects.order_by("created_at")
+    first, meta = fetch(queryset, limit=2)
+    Item.objects.filter(created_at__gt=first[-1].created_at).delete()
+    rows, empty = fetch(queryset, limit=2, cursor=meta["next"])
+    assert (rows, empty["next"]) == ([], None)
+    back, _ = fetch(queryset, limit=2, cursor=empty["prev"])
+    assert [row.pk for row in back] == [row.pk for row in first]
+
+
+def test_pages_by_annotations_expressions_of_columns_and_dictionaries() -> None:
+    for name in ("ccc", "a", "bb", "aa"):
+        Item.objects.create(name=name, created_at=BEGIN)
+    annotated = Item.objects.annotate(length=Length("name"), lower=Lower("name")).order_by("-length", "lower")
+    assert [row.name for row in walk(annotated, 1)] == ["ccc", "aa", "bb", "a"]
+    by_expression = Item.objects.order_by(OrderBy(F("name"), descending=True))
+    assert [row.name for row in walk(by_expression, 1)] == ["ccc", "bb", "aa", "a"]
+    reverse = Item.objects.order_by("name").reverse()
+    assert [row.name for row in walk(reverse, 1)] == ["ccc", "bb", "aa", "a"]
+    values = Item.objects.order_by("name").values("id", "name")
+    assert [row["name"] for row in walk(values, 1)] == ["a", "aa", "bb", "ccc"]
+
+
+def test_without_an_order_the_newest_come_first() -> None:
+    made = [Ticket.objects.create(title=str(number)) for number in range(5)]
+    assert walk(Ticket.objects.all(), 2) == made[::-1]
+
+
+@pytest.mark.parametrize("order", ["?", "nothing", "maker__nothing", Lower("name")])
+def test_an_order_without_values_is_refused(order: Any) -> None:
+    queryset = Item.objects.all()
+    queryset.query.order_by = (order,)
+    with pytest.raises(ImproperlyConfigured, match="Cannot page by"):
+        keyset.keys(queryset)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "201", "1e2", "x", "", "9" * 50, "١", "1.0"])
+def test_a_limit_out_of_range_is_refused_and_not_clamped(limit: str) -> None:
+    answer = items(f"?limit={limit}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
+    assert answer.json()["errors"][0]["parameter"] == "limit"
+
+
+def test_repeated_parameters_are_refused() -> None:
+    for query in ("limit=1&limit=2", "cursor=a&cursor=b"):
+        assert items(f"?{query}").json()["errors"][0]["code"] == "repeated"
+
+
+def refused(answer: Any) -> None:
+    assert answer.status_code == 400, answer.content
+    assert answer.json()["code"] == "invalid_cursor"
+
+
+def _next(query: str = "?limit=2", path: str = "/api/items", **headers: str) -> str:
+    cursor: str = Client().get(f"{path}{query}", headers=headers).json()["meta"]["next"]
+    return cursor
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "None", "%00", "%ff", "é", "A" * 5000, "WyJsdCIsIjEiXQ", "=", "cD0xJTAw", "....", "-_-_", "cD1Ob25l"],
+)
+def test_a_crafted_cursor_is_refused(cursor: str) -> None:
+    make(3)
+    refused(items(f"?cursor={cursor}"))
+
+
+def test_every_altered_bit_is_refused() -> None:
+    make(5)
+    raw = urlsafe_b64decode(_next() + "==")
+    for place in range(len(raw)):
+        altered = raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+        refused(items(f"?limit=2&cursor={urlsafe_b64encode(altered).decode().rstrip('=')}"))
+    for changed in (_next() + "=", _next() + "A", _next()[:-1], " " + _next(), _next() + "%0a"):
+        refused(items(f"?limit=2&cursor={changed}"))
+
+
+def test_a_cursor_of_another_list_filter_or_organization_is_refused() -> None:
+    make(5)
+    cursor = _next()
+    assert items(f"?limit=1&cursor={cursor}").status_code == 200
+    refused(Client().get(f"/api/shelf/1/items?cursor={cursor}"))
+    refused(items(f"?cursor={cursor}&q=1"))
+    with context.bind(organization_id=7):
+        refused(items(f"?cursor={cursor}"))
+        own = _next()
+        assert items(f"?cursor={own}").status_code == 200
+    refused(items(f"?cursor={own}"))
+
+
+def test_cursors_outlive_a_rotated_key() -> None:
+    make(5)
+    with override_settings(SECRET_KEY="old " * 10):
+        cursor = _next()
+    refused(items(f"?cursor={cursor}"))
+    with override_settings(SECRET_KEY_FALLBACKS=["old " * 10]):
+        assert items(f"?cursor={cursor}").status_code == 200
+
+
+@given(
+    values=st.lists(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False)
+        | st.text()
+        | st.decimals(allow_nan=False)
+        | st.uuids()
+        | st.dates()
+        | st.times()
+        | st.timedeltas()
+        | st.datetimes()
+        | st.datetimes(timezones=st.just(UTC))
+    ),
+    flags=st.tuples(st.booleans(), st.booleans()),
+)
+@examples(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_cursor_gives_back_the_values_it_was_made_of(values: list[Any], flags: Any) -> None:
+    position = Position(tuple(values), *flags)
+    token = cursors.encode(position, scope="list")
+    back = cursors.decode(token, scope="list", length=len(values))
+    assert back == position
+    assert [type(value) for value in back.values] == [type(value) for value in values]
+    with pytest.raises(cursors.InvalidCursor):
+        cursors.decode(token, scope="another", length=len(values))
+    with pytest.raises(cursors.InvalidCursor):
+        cursors.decode(token, scope="list", length=len(values) + 1)
+
+
+@given(token=st.text() | st.binary().map(lambda raw: urlsafe_b64encode(raw).decode()))
+@examples(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_else_is_a_cursor(token: str) -> None:
+    with pytest.raises(cursors.InvalidCursor):
+        cursors.decode(token, scope="list", length=1)
+
+
+def test_a_value_that_no_cursor_can_hold_is_a_defect_of_the_view() -> None:
+    with pytest.raises(TypeError, match="Cannot page by a value of bytes"):
+        cursors.encode(Position((b"x",)), scope="list")
+
+
+def test_the_total_is_counted_only_when_asked_for_and_up_to_a_bound() -> None:
+    make(5)
+    assert items().json()["meta"]["total"] is None
+    answer = items("?limit=2", prefer="return=total-count")
+    assert (answer.json()["meta"]["total"], answer.headers["Preference-Applied"]) == (5, "return=total-count")
+    with override_settings(CONTRACT_TOTAL_MAX=4):
+        assert items(prefer="respond-async, return=total-count").json()["meta"]["total"] is None
+    assert "Preference-Applied" not in items(prefer="return=minimal").headers
+
+
+def test_a_view_may_always_tell_the_total(monkeypatch: Any) -> None:
+    from tests.contract.shop.views import ItemListView
+
+    make(3)
+    monkeypatch.setattr(ItemListView, "contract", {"total": "exact"})
+    assert items("?limit=1").json()["meta"]["total"] == 3
+
+
+def test_the_number_of_queries_does_not_grow(django_assert_num_queries: Any) -> None:
+    make(30)
+    cursor = _next()
+    for limit in (2, 20):
+        with django_assert_num_queries(1):
+            items(f"?limit={limit}")
+    with django_assert_num_queries(1):
+        items(f"?limit=2&cursor={cursor}")
+
+
+def test_a_key_that_is_unique_ends_the_order() -> None:
+    _, order = keyset.keys(Item.objects.order_by("-id", "name"))
+    assert [key.path for key in order] == ["id"]
+    _, order = keyset.keys(Item.objects.order_by("maker", "-name"))
+    assert [(key.path, key.descending) for key in order] == [("maker_id", False), ("name", True), ("id", True)]
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="no PostgreSQL: DATABASE_URL names none")
+def test_a_page_in_the_middle_is_read_from_the_index() -> None:
+    with connection.cursor() as cursor:
+        for columns in ("created_at, id", "rank, id", "price, created_at DESC, id DESC"):
+            cursor.execute(f"CREATE INDEX ON shop_item ({columns})")
+        cursor.execute(
+            "INSERT INTO shop_item (id, name, kind, rank, price, weight, active, created_at) "
+            "SELECT gen_random_uuid(), 'x', 'tool', CASE WHEN n % 3 = 0 THEN n END, n % 7, 0, true, "
+            "timestamptz '2026-01-01' + (n / 3) * interval '1 second' FROM generate_series(1, 60000) n"
+        )
+        cursor.execute("ANALYZE shop_item")
+    for names in (["created_at"], ["-created_at"], ["rank"], ["price", "-created_at"]):
+        queryset, order = keyset.keys(Item.objects.order_by(*names))
+        middle = queryset.exclude(rank=None).order_by(*(key.order(backward=False) for key in order))[9000]
+        position = Position(tuple(key.value(middle) for key in order))
+        condition = next(keyset._ranges(order, position))
+        plan = json.loads(
+            queryset.filter(*condition)
+            .order_by(*(key.order(backward=False) for key in order))[:51]
+            .explain(format="json", analyze=True, buffers=True)
+        )[0]["Plan"]
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, plan
+        assert "Seq Scan" not in json.dumps(plan)
+        assert '"Sort"' not in json.dumps(plan)
+
+
+def test_a_uuid_of_a_row_is_no_cursor() -> None:
+    refused(items(f"?cursor={uuid.uuid4()}"))
