@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/auth/", include("dovetail_identity.api.urls")),
     path("api/v1/", include("dovetail_identity.api.v1_urls")),
     path("api/v1/", include("dovetail_tenancy.api.urls")),
+    path("api/v1/", include("dovetail_apikeys.api.urls")),
     path("api/v1/", include("billing.api.urls")),
     path("django-admin/", admin.site.urls),
 ]

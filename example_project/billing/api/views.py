@@ -13,6 +13,7 @@ from rest_framework.viewsets import ModelViewSet
 from billing import services
 from billing.api.serializers import CustomerSerializer, InvoiceSerializer
 from billing.models import Customer, Invoice
+from dovetail_apikeys.api.permissions import HasScope
 from dovetail_tenancy.api.permissions import InOrganization
 
 in_organization = extend_schema(
@@ -34,7 +35,12 @@ class Conflict(APIException):
 
 @in_organization
 class CustomerViewSet(ModelViewSet[Customer]):
-    permission_classes = [IsAuthenticated, InOrganization]
+    # Any: the framework's types know classes only.
+    permission_classes: Any = [
+        IsAuthenticated,
+        InOrganization,
+        HasScope(read="customers:read", write="customers:write"),
+    ]
     serializer_class = CustomerSerializer
     queryset = Customer.objects.all()
     lookup_value_converter = "uuid"
@@ -59,7 +65,12 @@ class CustomerViewSet(ModelViewSet[Customer]):
 
 @in_organization
 class InvoiceViewSet(ModelViewSet[Invoice]):
-    permission_classes = [IsAuthenticated, InOrganization]
+    # Any: the framework's types know classes only.
+    permission_classes: Any = [
+        IsAuthenticated,
+        InOrganization,
+        HasScope(read="invoices:read", write="invoices:write"),
+    ]
     serializer_class = InvoiceSerializer
     queryset = Invoice.objects.prefetch_related("lines")
     lookup_value_converter = "uuid"
