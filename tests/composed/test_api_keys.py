@@ -142,3 +142,25 @@ def test_the_schema_shows_the_scopes(client):
     assert {"apiKeyAuth": ["customers:read"]} in schema["paths"]["/api/v1/customers/{id}"]["get"]["security"]
     assert {"apiKeyAuth": ["api_keys:write"]} in schema["paths"]["/api/v1/api-keys"]["post"]["security"]
     assert "`invoices:read`: See invoices" in schema["components"]["securitySchemes"]["apiKeyAuth"]["description"]
+
+
+def test_in_either_order_with_jwt(organization, owner, monkeypatch):
+    """First, as composed, both are known by Bearer. Behind it, a key needs its own header."""
+    from billing.api.views import CustomerViewSet
+    from dovetail_apikeys.api.authentication import APIKeyAuthentication
+    from dovetail_identity.api.authentication import JWTAuthentication
+
+    shop = api_key_client(organization, scopes=["customers:read"])
+    key = shop._credentials["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    person = factories.client(owner)
+    for order, by_bearer in (
+        ((APIKeyAuthentication, JWTAuthentication), 200),
+        ((JWTAuthentication, APIKeyAuthentication), 401),
+    ):
+        monkeypatch.setattr(CustomerViewSet, "authentication_classes", order)
+        assert shop.get(CUSTOMERS).status_code == by_bearer
+        assert person.get(CUSTOMERS).status_code == 200
+        assert factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY=key).status_code == 200
+        assert factories.APIClient().get(CUSTOMERS).status_code == 401
+        assert factories.APIClient().get(CUSTOMERS, HTTP_AUTHORIZATION="Bearer a.b.c").status_code == 401
+        assert factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY="x").json() == {"detail": "Invalid API key."}
