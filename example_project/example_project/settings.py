@@ -12,6 +12,7 @@ from celery.schedules import crontab
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
+from dovetail_tenancy.roles import DEFAULT_ROLES
 from example_project.databases import database
 from example_project.email import email_settings
 from example_project.environment import Environment
@@ -50,6 +51,7 @@ INSTALLED_APPS = [
     "dovetail_identity",
     "dovetail_magiclink",
     "dovetail_tenancy",
+    "dovetail_apikeys",
     "billing",
 ]
 
@@ -162,6 +164,8 @@ DOVETAIL_TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
+        # First: it leaves other Bearer tokens to the next, which refuses those that it does not know.
+        "dovetail_apikeys.api.authentication.APIKeyAuthentication",
         "dovetail_identity.api.authentication.JWTAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
@@ -219,6 +223,25 @@ TENANCY_INVITATION_ACCEPT_URL = env(
 TENANCY_INVITATION_SIGNUP = env.bool("INVITATION_SIGNUP", default=True)
 TENANCY_INVITATION_CREATE_USER = "example_project.invitations.create_user"
 TENANCY_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  # names a function
+
+TENANCY_ROLES = {**DEFAULT_ROLES, "admin": (*DEFAULT_ROLES["admin"], "api_keys.read", "api_keys.write")}
+
+API_KEYS_ORGANIZATION_MODEL = "dovetail_tenancy.Organization"
+API_KEYS_ORGANIZATION_RESOLVER = "dovetail_tenancy.resolution.resolve_organization"
+API_KEYS_PERMISSION_CLASSES = [
+    "rest_framework.permissions.IsAuthenticated",
+    "dovetail_tenancy.api.permissions.InOrganization",
+    "example_project.permissions.RoleForAPIKeys",
+    "dovetail_apikeys.api.permissions.ManagesAPIKeys",
+]
+API_KEYS_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
+API_KEYS_ENVIRONMENT = env("API_KEYS_ENVIRONMENT", default="test" if DEBUG else "live")
+API_KEYS_SCOPES = {
+    "customers:read": "See customers",
+    "customers:write": "Create, change and delete customers",
+    "invoices:read": "See invoices",
+    "invoices:write": "Create, change and delete invoices",
+}
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),

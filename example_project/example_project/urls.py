@@ -15,6 +15,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/auth/", include("dovetail_magiclink.api.urls")),
     path("api/v1/", include("dovetail_identity.api.v1_urls")),
     path("api/v1/", include("dovetail_tenancy.api.urls")),
+    path("api/v1/", include("dovetail_apikeys.api.urls")),
     path("api/v1/", include("billing.api.urls")),
     path("", include("dovetail_contract.urls")),
     path("django-admin/", admin.site.urls),

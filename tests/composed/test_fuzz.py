@@ -14,6 +14,7 @@ from django.db import close_old_connections
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from dovetail_apikeys.services import create_api_key
 from dovetail_identity.models import Session
 from dovetail_identity.services import issue_tokens
 from dovetail_tenancy import get_membership_model, get_organization_model
@@ -42,10 +43,12 @@ QUERIES = [
 ]
 BODIES = [b"", b"\xff", b"{", b"null", b"[]", b'"x"', b"1", b"[" * 50_000, b'{"a":' * 50_000, b'{"a":1e999}', b"NaN"]
 ORGANIZATIONS = ["", "x", "\0", "\xff", "1" * 5000, "00000000-0000-0000-0000-000000000000"]
-CREDENTIALS = ["Bearer", "Bearer x", "Bearer a.b.c", "Bearer \xff", "Basic x", "Token x"]
+CREDENTIALS = ["Bearer", "Bearer x", "Bearer a.b.c", "Bearer \xff", "Basic x", "Token x", "Bearer dvt_live_\xff"]
+API_KEYS = ["", "x", "\0", "\xff", "dvt_live_" + "A" * 50, "dvt_live_" + "A" * 10_000]
 HEADERS = [
     *({"HTTP_X_ORGANIZATION_ID": value} for value in ORGANIZATIONS),
     *({"HTTP_AUTHORIZATION": value} for value in CREDENTIALS),
+    *({"HTTP_X_API_KEY": value} for value in API_KEYS),
 ]
 
 
@@ -59,6 +62,7 @@ def known() -> dict[str, str]:
         "session_id": str(Session.objects.get().pk),
         "organization_id": str(organization.pk),
         "invitation_id": str(invite(organization=organization, email="new@example.com", role="member").pk),
+        "api_key_id": str(create_api_key(organization=organization, name="Till")[0].pk),
         "membership_id": str(get_membership_model().objects.get(organization=organization).pk),
         "/api/v1/customers/{id}": str(invoice.customer_id),
         "/api/v1/invoices/{id}": str(invoice.pk),

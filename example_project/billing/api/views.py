@@ -13,6 +13,7 @@ from rest_framework.viewsets import ModelViewSet
 from billing import services
 from billing.api.serializers import CustomerSerializer, InvoiceSerializer
 from billing.models import Customer, Invoice
+from dovetail_apikeys.api.permissions import HasScope
 from dovetail_tenancy.api.permissions import InOrganization
 
 in_organization = extend_schema(
@@ -36,7 +37,12 @@ class Conflict(APIException):
 class CustomerViewSet(ModelViewSet[Customer]):
     """Whom the organization writes invoices to."""
 
-    permission_classes = [IsAuthenticated, InOrganization]
+    # Any: the framework's types know classes only.
+    permission_classes: Any = [
+        IsAuthenticated,
+        InOrganization,
+        HasScope(read="customers:read", write="customers:write"),
+    ]
     serializer_class = CustomerSerializer
     queryset = Customer.objects.all()
     lookup_value_converter = "uuid"
@@ -74,7 +80,12 @@ class CustomerViewSet(ModelViewSet[Customer]):
 class InvoiceViewSet(ModelViewSet[Invoice]):
     """What the organization charges its customers, with the lines."""
 
-    permission_classes = [IsAuthenticated, InOrganization]
+    # Any: the framework's types know classes only.
+    permission_classes: Any = [
+        IsAuthenticated,
+        InOrganization,
+        HasScope(read="invoices:read", write="invoices:write"),
+    ]
     serializer_class = InvoiceSerializer
     queryset = Invoice.objects.prefetch_related("lines")
     lookup_value_converter = "uuid"

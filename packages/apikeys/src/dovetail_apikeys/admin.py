@@ -12,6 +12,7 @@ from django.contrib import admin, messages
 from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_apikeys import networks, services
@@ -23,7 +24,7 @@ from dovetail_core import context
 
 
 class WordsField(forms.MultipleChoiceField):
-    """Several choices, stored as a text of words; words that are no choice any more can stay."""
+    """Several choices, stored as a text of words. A scope that is declared no more goes when the key is saved."""
 
     def prepare_value(self, value: Any) -> Any:
         return value.split() if isinstance(value, str) else value
@@ -53,6 +54,19 @@ class APIKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
         max_length=2000,
         help_text=_("Addresses or networks such as 10.0.0.0/8, one in a line; empty for anywhere."),
     )
+
+    # What the service would refuse, said beside the field, with all that was typed.
+    def clean_rate_limit(self) -> str:
+        rate: str = self.cleaned_data["rate_limit"]
+        if rate and networks.parse_rate(rate) is None:
+            raise forms.ValidationError(_("A rate reads such as 600/min."))
+        return rate
+
+    def clean_expires_at(self) -> Any:
+        moment = self.cleaned_data["expires_at"]
+        if moment is not None and moment <= timezone.now():
+            raise forms.ValidationError(_("It must be in the future."))
+        return moment
 
 
 class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from dovetail_apikeys import services
+from dovetail_apikeys.models import APIKey
+from dovetail_core.events import Event
+from tests.apikeys.factories import bearer, make_firm, make_key, make_user
+
+pytestmark = pytest.mark.django_db
+
+KEYS = "/admin/dovetail_apikeys/apikey/"
+
+
+@pytest.fixture
+def staff() -> Any:
+    return make_user(is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def admin(staff: Any) -> Client:
+    client = Client()
+    client.force_login(staff)
+    return client
+
+
+def act(admin: Client, action: str, *api_keys: Any, **more: str) -> Any:
+    data = {"action": action, "_selected_action": [str(api_key.pk) for api_key in api_keys], **more}
+    return admin.post(KEYS, data, follow=True)
+
+
+def test_a_key_is_made_with_all_that_it_may_have(admin: Client, staff: Any, events: list[Event]) -> None:
+    firm = make_firm()
+    assert "orders:read · Read orders" in admin.get(f"{KEYS}add/").content.decode()
+    form = {
+        "name": "Till",
+        "organization": firm.pk,
+        "scopes": ["orders:read", "orders:write"],
+        "allowed_networks": "10.0.0.1\n192.0.2.0/24",
+        "rate_limit": "5/min",
+        "expires_at_0": "2099-01-01",
+        "expires_at_1": "00:00:00",
+    }
+    page = admin.post(f"{KEYS}add/", form)
+    assert page.status_code == 200
+    api_key = APIKey.objects.get()
+    assert (api_key.organization, api_key.created_by, api_key.scopes) == (firm, staff, "orders:read orders:write")
+    assert (api_key.allowed_networks, api_key.rate_limit) == ("10.0.0.1/32 192.0.2.0/24", "5/min")
+    assert api_key.expires_at is not None
+    assert api_key.expires_at.year == 2099
+    assert bearer(page.context["raw_key"]).get("/orders/", REMOTE_ADDR="10.0.0.1").status_code == 200
+    assert (events[0].name, events[0].actor) == ("api_key.created", staff)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("scopes", ["orders:red"]),
+        ("allowed_networks", "localhost"),
+        ("rate_limit", "many"),
+        ("expires_at_0", "2020-01-01"),
+        ("organization", "999999"),
+    ],
+)
+def test_what_is_wrong_is_said_beside_its_field(admin: Client, field: str, value: Any) -> None:
+    form = {"name": "Till", "organization": make_firm().pk, "expires_at_1": "00:00:00" if "expires" in field else ""}
+    page = admin.post(f"{KEYS}add/", {**form, field: value})
+    assert page.status_code == 200
+    assert set(page.context["adminform"].form.errors) == {field.removesuffix("_0")}
+    assert APIKey.objects.count() == 0
+
+
+def test_a_name_and_scopes_are_changed_and_the_rest_is_for_looking(
+    admin: Client, staff: Any, events: list[Event]
+) -> None:
+    api_key, _raw = make_key(scopes=["orders:read"], allowed_networks=["10.0.0.0/8"])
+    path = f"{KEYS}{api_key.pk}/change/"
+    assert api_key.key_prefix in admin.get(path).content.decode()
+    other = make_firm()
+    form = {"name": "New", "scopes": ["orders:write"], "organization": other.pk, "allowed_networks": ""}
+    assert admin.post(path, form).status_code == 302
+    changed = APIKey.objects.get()
+    assert (changed.name, changed.scopes) == ("New", "orders:write")
+    assert (changed.organization, changed.allowed_networks) == (api_key.organization, "10.0.0.0/8")
+    assert (events[-1].name, events[-1].actor) == ("api_key.updated", staff)
+    services.revoke_api_key(changed)
+    page = admin.post(path, {"name": "Again", "scopes": []}, follow=True)
+    assert "This key is revoked." in page.content.decode()
+    assert APIKey.objects.get().name == "New"
+
+
+def test_keys_are_revoked_and_rotated_from_the_list(admin: Client, staff: Any) -> None:
+    (one, raw), (two, _raw) = make_key(), make_key()
+    shown = act(admin, "rotate", one)
+    successor = shown.context["raw_key"]
+    assert [bearer(each).get("/plain/").status_code for each in (raw, successor)] == [200, 200]
+    assert "no-store" in shown["Cache-Control"]
+    assert "already" in act(admin, "rotate", one).content.decode()
+    assert "Select one key" in act(admin, "rotate", one, two).content.decode()
+    assert "2 keys were revoked" in act(admin, "revoke", one, two).content.decode()
+    assert [bearer(each).get("/plain/").status_code for each in (raw, successor)] == [401, 200]
+
+
+def test_deleting_is_an_event_by_either_way(admin: Client, events: list[Event]) -> None:
+    (one, _raw), (two, _raw) = make_key(), make_key()
+    del events[:]
+    assert admin.post(f"{KEYS}{one.pk}/delete/", {"post": "yes"}).status_code == 302
+    act(admin, "delete_selected", two, post="yes")
+    assert [event.name for event in events] == ["api_key.deleted"] * 2
+    assert APIKey.objects.count() == 0
+
+
+def test_who_may_only_look_does_no_more(client: Client) -> None:
+    from django.contrib.auth.models import Permission
+
+    viewer = make_user(is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_apikey"))
+    client.force_login(viewer)
+    api_key, _raw = make_key(expires_at=timezone.now() + timedelta(days=1))
+    assert client.get(f"{KEYS}{api_key.pk}/change/").status_code == 200
+    assert client.get(f"{KEYS}add/").status_code == 403
+    for action in ("rotate", "revoke"):
+        act(client, action, api_key)
+    assert APIKey.objects.get().status == "active"
+
+
+def test_the_list_does_not_grow_in_queries(admin: Client, django_assert_num_queries: Any) -> None:
+    for rows in (1, 8):
+        for _ in range(rows):
+            make_key()
+        with django_assert_num_queries(5):
+            assert admin.get(KEYS).status_code == 200

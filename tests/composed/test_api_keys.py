@@ -1,0 +1,166 @@
+"""Machines in the composed service: a key's organization is authoritative, and a key is no person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.testing import api_key_client
+from dovetail_tenancy import unscoped
+from dovetail_tenancy.services import add_member, delete_organization
+from tests.composed import factories
+
+KEYS = "/api/v1/api-keys"
+CUSTOMERS, INVOICES = "/api/v1/customers", "/api/v1/invoices"
+CUSTOMER = {"name": "Milton", "email": "milton@example.com"}
+
+
+def test_an_owner_makes_a_key_that_reads_and_writes_what_its_scopes_say(api, organization):
+    answer = api.post(KEYS, {"name": "Shop", "scopes": ["customers:read", "invoices:*"]})
+    assert answer.status_code == 201, answer.content
+    made = answer.json()
+    assert made["key"].startswith("dvt_live_")
+    shop = factories.APIClient(headers={"Authorization": f"Bearer {made['key']}"})
+    customer = factories.customer(organization)
+    assert [row["id"] for row in shop.get(CUSTOMERS).json()["data"]] == [str(customer.pk)]
+    refused = shop.post(CUSTOMERS, CUSTOMER)
+    assert (refused.status_code, refused.data["detail"].code) == (403, "insufficient_scope")
+    assert "customers:write" in refused.json()["detail"]
+    invoice = {"number": "A-1", "customer": str(customer.pk), "issued_on": "2026-01-01", "due_on": "2026-01-31"}
+    invoice["lines"] = [{"description": "x", "quantity": "1", "unit_price": "1.00"}]
+    assert shop.post(INVOICES, invoice).status_code == 201
+    assert factories.APIClient(headers={"X-API-Key": made["key"]}).get(INVOICES).status_code == 200
+
+
+def test_its_organization_is_the_keys_and_no_header_chooses_another(organization):
+    other = factories.organization()
+    theirs = factories.customer(other)
+    shop = api_key_client(organization, scopes=["customers:*", "invoices:*"])
+    for header in ({}, {"HTTP_X_ORGANIZATION_ID": str(organization.pk)}):
+        made = shop.post(CUSTOMERS, CUSTOMER, **header)
+        assert made.status_code == 201
+        with unscoped(reason="look"):
+            assert str(type(theirs).objects.get(pk=made.json()["id"]).organization_id) == str(organization.pk)
+    refused = shop.get(CUSTOMERS, HTTP_X_ORGANIZATION_ID=str(other.pk))
+    assert (refused.status_code, refused.data["detail"].code) == (403, "organization_mismatch")
+    for method in ("get", "patch", "delete"):
+        assert getattr(shop, method)(f"{CUSTOMERS}/{theirs.pk}").status_code == 404
+
+
+def test_a_machines_request_asks_for_its_key_and_its_rows(organization):
+    shop = api_key_client(organization, scopes=["customers:read"])
+    shop.get(CUSTOMERS)
+    with CaptureQueriesContext(connection) as queries:
+        assert shop.get(CUSTOMERS).status_code == 200
+    assert len(queries) == 2
+
+
+def test_a_key_is_no_person(organization, owner):
+    shop = api_key_client(organization, scopes=["customers:*", "invoices:*", "api_keys:*"], created_by=owner)
+    for method, path in [
+        ("get", "/api/v1/me"),
+        ("patch", "/api/v1/me"),
+        ("delete", "/api/v1/me"),
+        ("get", "/api/v1/me/sessions"),
+        ("delete", "/api/v1/me/sessions"),
+        ("post", "/api/auth/password/change/"),
+        ("post", "/api/v1/organizations"),
+        ("patch", f"/api/v1/organizations/{organization.pk}"),
+        ("delete", f"/api/v1/organizations/{organization.pk}"),
+        ("post", f"/api/v1/organizations/{organization.pk}/leave"),
+        ("post", f"/api/v1/organizations/{organization.pk}/transfer-ownership"),
+        ("get", f"/api/v1/organizations/{organization.pk}/members"),
+        ("get", f"/api/v1/organizations/{organization.pk}/invitations"),
+        ("post", f"/api/v1/organizations/{organization.pk}/invitations"),
+        ("post", "/api/v1/invitations/accept"),
+        ("post", "/api/v1/invitations/decline"),
+    ]:
+        answer = getattr(shop, method)(path, {"token": "x"} if method in {"post", "patch"} else None)
+        invitation = path.startswith("/api/v1/invitations")
+        assert answer.status_code in ({400, 403} if invitation else {403}), (method, path, answer.content)
+        assert answer.json(), (method, path)
+
+
+def test_a_key_sees_its_organization_and_no_other(organization):
+    other = factories.organization()
+    shop = api_key_client(organization)
+    assert [row["id"] for row in shop.get("/api/v1/organizations").json()["data"]] == [str(organization.pk)]
+    assert shop.get(f"/api/v1/organizations/{organization.pk}").json()["role"] is None
+    assert shop.get(f"/api/v1/organizations/{other.pk}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("role", "reads", "writes"), [("admin", 200, 201), ("member", 403, 403), ("billing", 403, 403)]
+)
+def test_roles_say_who_manages_keys(organization, role, reads, writes):
+    person = factories.user()
+    add_member(organization=organization, user=person, role=role)
+    client = factories.client(person)
+    assert client.get(KEYS).status_code == reads
+    assert client.post(KEYS, {"name": "x"}).status_code == writes
+
+
+def test_keys_are_of_the_organization_that_the_request_names(organization, owner):
+    second = factories.organization(owner)
+    outsider = factories.client(factories.user())
+    client = factories.client(owner)
+    assert client.get(KEYS).status_code == 400
+    assert factories.client(owner, second).post(KEYS, {"name": "x"}).status_code == 201
+    assert APIKey.objects.get().organization_id == second.pk
+    assert factories.client(owner, organization).get(KEYS).json()["data"] == []
+    made = APIKey.objects.get()
+    assert factories.client(owner, organization).get(f"{KEYS}/{made.pk}").status_code == 404
+    assert outsider.get(KEYS).status_code == 400
+    assert factories.client(factories.user(), second).get(KEYS).status_code == 404
+
+
+def test_both_credentials_stand_beside_each_other(organization, owner):
+    shop: Any = api_key_client(organization, scopes=["customers:read"])
+    person = factories.client(owner)
+    assert shop.get(CUSTOMERS).status_code == person.get(CUSTOMERS).status_code == 200
+    for bad in ("dvt_live_x", "a.b.c"):
+        client = factories.APIClient(headers={"Authorization": f"Bearer {bad}"})
+        answer = client.get(CUSTOMERS)
+        assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
+    assert factories.APIClient(headers={"X-API-Key": "x"}).get("/api/v1/me").status_code == 401
+
+
+def test_an_organization_takes_its_keys_with_it(organization):
+    shop = api_key_client(organization, scopes=["customers:read"])
+    delete_organization(organization=organization)
+    assert APIKey.objects.count() == 0
+    assert shop.get(CUSTOMERS).status_code == 401
+
+
+def test_the_schema_shows_the_scopes(client):
+    schema = client.get("/api/schema/", headers={"accept": "application/json"}).json()
+    assert {"apiKeyAuth": ["invoices:write"]} in schema["paths"]["/api/v1/invoices"]["post"]["security"]
+    assert {"apiKeyAuth": ["customers:read"]} in schema["paths"]["/api/v1/customers/{id}"]["get"]["security"]
+    assert {"apiKeyAuth": ["api_keys:write"]} in schema["paths"]["/api/v1/api-keys"]["post"]["security"]
+    assert "`invoices:read`: See invoices" in schema["components"]["securitySchemes"]["apiKeyAuth"]["description"]
+
+
+def test_in_either_order_with_jwt(organization, owner, monkeypatch):
+    """First, as composed, both are known by Bearer. Behind it, a key needs its own header."""
+    from billing.api.views import CustomerViewSet
+    from dovetail_apikeys.api.authentication import APIKeyAuthentication
+    from dovetail_identity.api.authentication import JWTAuthentication
+
+    shop = api_key_client(organization, scopes=["customers:read"])
+    key = shop._credentials["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    person = factories.client(owner)
+    for order, by_bearer in (
+        ((APIKeyAuthentication, JWTAuthentication), 200),
+        ((JWTAuthentication, APIKeyAuthentication), 401),
+    ):
+        monkeypatch.setattr(CustomerViewSet, "authentication_classes", order)
+        assert shop.get(CUSTOMERS).status_code == by_bearer
+        assert person.get(CUSTOMERS).status_code == 200
+        assert factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY=key).status_code == 200
+        assert factories.APIClient().get(CUSTOMERS).status_code == 401
+        assert factories.APIClient().get(CUSTOMERS, HTTP_AUTHORIZATION="Bearer a.b.c").status_code == 401
+        assert factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY="x").json() == {"detail": "Invalid API key."}
