@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from django.db import models
 
 from dovetail_tenancy.expressions import InCurrentTenant
+from dovetail_tenancy.row_security.scope import in_database
 from dovetail_tenancy.scope import Scope, TenantMismatch, organization_key, require_scope
 
 M = TypeVar("M", bound=models.Model)
@@ -74,7 +75,18 @@ class TenantQuerySet(models.QuerySet[M]):
                 f"bulk_create(update_conflicts=True) on {self.model._meta.label} could overwrite another "
                 "organization's row: unique_fields must contain 'organization'."
             )
-        return super().bulk_create(objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields)
+        with in_database(scope):
+            return super().bulk_create(
+                objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+            )
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        # The collector deletes by primary keys, with queries that know nothing of what this one was bound to.
+        with in_database(getattr(self.query, "tenancy_scope", None)):
+            return super().delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]  # as Django's own: no template calls it
+    delete.queryset_only = True  # type: ignore[attr-defined]  # nor is it a manager's
 
 
 class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: ignore[misc]  # built by Django at import
