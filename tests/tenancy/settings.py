@@ -57,4 +57,4 @@ MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend
 if DATABASES["default"]["ENGINE"].endswith("postgresql"):
     # The whole lane runs under row-level security, as a role that is subject to it: see conftest.
     DATABASES["default"]["ENGINE"] = "dovetail_tenancy.backends.postgresql"
-    TENANCY_BYPASS_ROLE = f"{DATABASES['default']['NAME']}_bypass"
+    TENANCY_BYPASS_ROLE = os.environ.get("TENANCY_TEST_BYPASS_ROLE") or f"{DATABASES['default']['NAME']}_bypass"

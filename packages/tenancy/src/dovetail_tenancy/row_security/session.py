@@ -75,7 +75,8 @@ class Session:
             yield
         else:
             wanted = self._wanted(connection, reads_rows)
-            if wanted.bypass or (self.mode == "transaction" and reads_rows and wanted != Shown()):
+            # Without an organization as well: the pooler's session may have one from a program in the other mode.
+            if wanted.bypass or (self.mode == "transaction" and reads_rows):
                 with self._transaction(connection, wanted):
                     yield
             else:

@@ -9,6 +9,8 @@ from typing import Any
 class Synchronised:
     """Mixed into psycopg's cursors: tells the server which rows the context may see, before it is sent a statement."""
 
+    # A cursor that was made already takes a class only of the layout it has.
+    __slots__ = ()
     connection: Any
 
     def _statement(self, query: Any) -> Any:
@@ -39,4 +41,6 @@ class Synchronised:
 
 @cache
 def synchronised(cursor: Any) -> Any:
-    return cursor if issubclass(cursor, Synchronised) else type(cursor.__name__, (Synchronised, cursor), {})
+    return (
+        cursor if issubclass(cursor, Synchronised) else type(cursor.__name__, (Synchronised, cursor), {"__slots__": ()})
+    )
