@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -38,6 +39,16 @@ def create_roles(database: dict[str, Any], *, login: str, bypass: str) -> None:
             # From a run that was killed.
             with suppress(psycopg.errors.DuplicateObject):
                 server.execute(sql.SQL(statement).format(password=password, **names))
+
+
+@contextmanager
+def plain_login(database: dict[str, Any], *, bypass: str) -> Iterator[None]:
+    """Connect as a role that row security binds, for as long as tests run: the server's own user is a superuser."""
+    given, login = dict(database), f"{database['NAME']}_app"
+    create_roles(given, login=login, bypass=bypass)
+    database["USER"] = login
+    yield
+    drop_roles(given, login, f"{bypass}_may", bypass)
 
 
 def drop_roles(database: dict[str, Any], *names: str) -> None:

@@ -23,15 +23,11 @@ def django_db_modify_db_settings() -> Iterator[None]:
     if connection.vendor != "postgresql":
         yield
         return
-    from tests.roles import create_roles, drop_roles
+    from tests.roles import plain_login
 
-    given, bypass = dict(connection.settings_dict), settings.TENANCY_BYPASS_ROLE
-    login = f"{given['NAME']}_app"
-    create_roles(given, login=login, bypass=bypass)
-    connection.settings_dict["USER"] = login
-    yield
-    connection.close()
-    drop_roles(given, login, f"{bypass}_may", bypass)
+    with plain_login(connection.settings_dict, bypass=settings.TENANCY_BYPASS_ROLE):
+        yield
+        connection.close()
 
 
 @pytest.fixture(scope="session")

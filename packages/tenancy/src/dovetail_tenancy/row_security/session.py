@@ -36,6 +36,9 @@ class Shown:
     bypass: bool = False
 
 
+_NOTHING, _EVERYTHING = Shown(), Shown(bypass=True)
+
+
 class Session:
     """Keeps what one connection's server session shows equal to the context, before each statement.
 
@@ -90,9 +93,11 @@ class Session:
     def _wanted(self, connection: Any, reads_rows: bool) -> Shown:
         scope = scope_in_database()
         if scope is None:
-            return Shown()
-        if scope.everything:
-            return Shown(bypass=reads_rows and self._switches(connection))
+            return _NOTHING
+        if scope.reason is not None:
+            return _EVERYTHING if reads_rows and self._switches(connection) else _NOTHING
+        if self.shown is not None and self.shown.organization_id == scope.organization_id and not self.shown.bypass:
+            return self.shown
         return Shown(scope.organization_id)
 
     def _switches(self, connection: Any) -> bool:
@@ -102,7 +107,7 @@ class Session:
         return self._must_switch
 
     def _make(self, connection: Any, wanted: Shown, extent: Literal["LOCAL", "SESSION"]) -> None:
-        if self.shown != wanted:
+        if self.shown is not wanted and self.shown != wanted:
             self._send(connection, *self._settings(wanted, extent))
             self.shown = wanted
 
