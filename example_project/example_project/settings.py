@@ -179,6 +179,7 @@ PASSWORD_RESET_TIMEOUT = 3600
 if CELERY_BROKER_URL:
     IDENTITY_MAIL_DISPATCH = "dovetail_identity.contrib.celery.dispatch"
 
+TENANCY_BYPASS_ROLE = env("DATABASE_BYPASS_ROLE", default="tenancy_bypass")
 TENANCY_INVITATION_ACCEPT_URL = env(
     "INVITATION_ACCEPT_URL", default=f"{_FRONTEND}/invitations#token={{token}}" if _FRONTEND else ""
 )
