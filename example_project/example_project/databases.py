@@ -22,6 +22,10 @@ def database(env: Environment, *, default: str) -> dict[str, Any]:
     if config["ENGINE"] == "django.db.backends.sqlite3":
         config["OPTIONS"] = _SQLITE | options
         return config
+    # Django's own, which tells the server whose rows a statement may see: billing's tables have row-level security.
+    config["ENGINE"] = "dovetail_tenancy.backends.postgresql"
+    if env.bool("DATABASE_TRANSACTION_POOLING", default=False):
+        options["tenancy_mode"] = "transaction"
     config["CONN_HEALTH_CHECKS"] = True
     config["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=60)
     if env.bool("DATABASE_POOL", default=False):

@@ -217,6 +217,7 @@ MAGIC_LINK_USER_SERIALIZER = "dovetail_identity.api.serializers.UserSerializer"
 # A task like any other: by a worker where there is a broker, else at once.
 MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.contrib.celery.dispatch"
 
+TENANCY_BYPASS_ROLE = env("DATABASE_BYPASS_ROLE", default="tenancy_bypass")
 TENANCY_INVITATION_ACCEPT_URL = env(
     "INVITATION_ACCEPT_URL", default=f"{_FRONTEND}/invitations#token={{token}}" if _FRONTEND else ""
 )

@@ -7,11 +7,25 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 
 from dovetail_contract.testing import reset_rate_limits
 from tests.composed import factories
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> Iterator[None]:
+    """On PostgreSQL the suite, and the programs it starts, connect by a role that row security binds."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    from tests.roles import plain_login
+
+    with plain_login(connection.settings_dict, bypass=settings.TENANCY_BYPASS_ROLE):
+        yield
+        connection.close()
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +54,7 @@ def api(owner: Any) -> Any:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path, django_db_blocker: Any) -> Iterator[str]:
+def database_url(tmp_path: Path, django_db_modify_db_settings: None) -> Iterator[str]:
     """An empty database of the lane's kind for other processes, which do not see the tests' own."""
     if connection.vendor == "sqlite":
         yield f"sqlite:///{tmp_path / 'served.sqlite3'}"

@@ -26,8 +26,9 @@ PRODUCTION = {
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Nothing of ours but what is given: no setting of the test run leaks into the program."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    """Nothing of ours but what is given and the lane's role: no setting of the test run leaks into the program."""
+    names = ("PATH", "HOME", "LANG", "TMPDIR", "DATABASE_BYPASS_ROLE")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "DJANGO_ENV_FILE": os.devnull, "PYTHONWARNINGS": "error::RuntimeWarning", **variables}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 os.environ.update(
     {
@@ -24,6 +25,9 @@ os.environ.update(
         "THROTTLE_FAILURES": "100000/min",
     }
 )
+if (url := urlsplit(os.environ.get("DATABASE_URL", ""))).scheme.startswith("postgres"):
+    # Roles belong to the server, where other lanes run; conftest makes this one and the lane's own login.
+    os.environ["DATABASE_BYPASS_ROLE"] = f"{url.path[1:]}_bypass"
 # The suite runs tasks at once; the test of a real worker takes the broker from here.
 TEST_BROKER_URL = os.environ.pop("CELERY_BROKER_URL", "")
 EXAMPLE_PROJECT = Path(__file__).resolve().parents[2] / "example_project"

@@ -54,3 +54,8 @@ TENANCY_INVITATION_ACCEPT_URL = "https://app.example.com/invitations#token={toke
 STATIC_URL = "static/"
 # Django 6.1 warns where it is missing; those before do not know it, and their tests have a mailbox anyway.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
+if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    # The whole lane runs under row-level security, as a role that is subject to it: see conftest.
+    DATABASES["default"]["ENGINE"] = "dovetail_tenancy.backends.postgresql"
+    TENANCY_BYPASS_ROLE = os.environ.get("TENANCY_TEST_BYPASS_ROLE") or f"{DATABASES['default']['NAME']}_bypass"

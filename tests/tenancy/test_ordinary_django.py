@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -156,9 +157,11 @@ def test_a_data_migration_sees_every_row() -> None:
     for organization in (make_organization(), make_organization()):
         make_document(organization, "any")
     historical = MigrationLoader(connection).project_state().apps.get_model("documents", "Document")
-    assert historical.objects.count() == 2
-    historical.objects.update(title="migrated")
-    assert historical._base_manager.filter(title="migrated").count() == 2
+    # Row security shows a migration's schema editor every row; SQLite has none within a test's transaction.
+    with connection.schema_editor() if connection.vendor == "postgresql" else nullcontext():
+        assert historical.objects.count() == 2
+        historical.objects.update(title="migrated")
+        assert historical._base_manager.filter(title="migrated").count() == 2
 
 
 def manage(database: Path, *arguments: str) -> str:

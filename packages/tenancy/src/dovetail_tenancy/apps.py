@@ -24,10 +24,12 @@ class TenancyConfig(AppConfig):
         from dovetail_tenancy import guard
         from dovetail_tenancy.commands import open_unscoped_command
         from dovetail_tenancy.relations import guard_relations
+        from dovetail_tenancy.row_security import checks as row_security_checks
 
         checks.register(tenancy_checks.check_settings)
         checks.register(tenancy_checks.check_invitations, checks.Tags.urls)
         checks.register(tenancy_checks.check_models, checks.Tags.models)
+        checks.register(row_security_checks.check_databases, checks.Tags.database)
         guard.install()
         guard_relations()
         if apps.is_installed("drf_spectacular"):

@@ -43,6 +43,11 @@ def _limit(value: object) -> None:
         )
 
 
+def _role(value: object) -> None:
+    if not isinstance(value, str) or not value or "\0" in value or len(value.encode()) > 63:
+        raise ValueError("must be the name of a PostgreSQL role: text of 1 to 63 bytes")
+
+
 def _before(change: str, arguments: str) -> ImportSetting[Any]:
     return ImportSetting(None, f"Called before {change}, with `{arguments}`; what it raises refuses.", _hook)
 
@@ -115,6 +120,11 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         "What code gets that touches tenant rows with no organization active: `'raise'` an error; `'report'`, while a "
         "living project is being adapted, every row, and a warning in the log with the place.",
         one_of("raise", "report"),
+    )
+    BYPASS_ROLE = Setting(
+        "tenancy_bypass",
+        "PostgreSQL row security: the role that sees every organization's rows, which `unscoped` takes on.",
+        _role,
     )
     UNSCOPED_COMMANDS = Setting(
         ("dumpdata", "loaddata", "migrate", "flush", "remove_stale_contenttypes"),

@@ -14,7 +14,8 @@ from django.db.models.sql.where import AND, WhereNode
 from dovetail_core.fields import SettingForeignKey
 from dovetail_tenancy.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant, SameTenant
 from dovetail_tenancy.managers import MOVED_FROM, TenantQuerySet
-from dovetail_tenancy.scope import unscoped
+from dovetail_tenancy.row_security.scope import in_database
+from dovetail_tenancy.scope import Scope, unscoped
 
 OnDelete = Callable[..., Any]
 
@@ -43,6 +44,7 @@ class _FromEverywhere:
             for key, updates in collector.field_updates.items():
                 start = updates_before.get(key, 0)
                 updates[start:] = map(_pinned, updates[start:])
+        _delete_everywhere(collector, reason)
 
     # Equal to the function it stands for: Django compares with `==`, and so does the migration autodetector.
     def __eq__(self, other: object) -> bool:
@@ -50,6 +52,17 @@ class _FromEverywhere:
 
     def __hash__(self) -> int:
         return hash(self.on_delete)
+
+
+def _delete_everywhere(collector: Any, reason: str) -> None:
+    """Have row security show the collector what it collected, when it comes to delete it by primary keys."""
+    delete = collector.delete
+
+    def delete_everywhere() -> Any:
+        with in_database(Scope(reason=reason)):
+            return delete()
+
+    collector.delete = delete_everywhere
 
 
 def _pinned(objects: Any) -> Any:

@@ -12,6 +12,9 @@ from django.db.migrations.operations.base import Operation
 from django.db.models import F, OuterRef, Subquery
 
 from dovetail_tenancy.fields import OrganizationForeignKey
+from dovetail_tenancy.row_security.operation import EnableRowSecurity
+
+__all__ = ["AddOrganization", "EnableRowSecurity"]
 
 NAME = "organization"
 

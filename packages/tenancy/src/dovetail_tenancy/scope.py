@@ -89,6 +89,12 @@ def current_scope() -> Scope | None:
     return frame.scope
 
 
+def active_scope() -> Scope | None:
+    """The scope in force without asking a resolver: an open slot that is not filled yet is none."""
+    frame = _top.get()
+    return frame.scope if frame else None
+
+
 def require_scope(what: str) -> Scope:
     scope = current_scope()
     if scope is None:

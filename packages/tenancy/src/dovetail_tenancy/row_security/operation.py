@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.migrations.operations.base import Operation
+
+from dovetail_tenancy.row_security import policies
+
+
+class EnableRowSecurity(Operation):
+    """Have PostgreSQL itself show and accept the active organization's rows only. Does nothing on other databases.
+
+    ``field`` leads to the organization, or to a row of a table that has row security already (the through table of a
+    many-to-many relation: ``EnableRowSecurity("Folder_tags", field="folder")``). Reversed, the table is open again.
+
+    The project connects with ``ENGINE = "dovetail_tenancy.backends.postgresql"``: any other never says which
+    organization is active, and sees nothing.
+    """
+
+    reduces_to_sql = True
+
+    def __init__(self, model_name: str, *, field: str = "organization") -> None:
+        self.model_name = model_name
+        self.field = field
+
+    @property
+    def model_name_lower(self) -> str:
+        return self.model_name.lower()
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"{self.model_name_lower}_row_security"
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        return type(self).__name__, [self.model_name], {"field": self.field} if self.field != "organization" else {}
+
+    def describe(self) -> str:
+        return f"Enable row-level security on {self.model_name}"
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        pass
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = self._model(app_label, schema_editor, to_state)
+        if model is None:
+            return
+        if not schema_editor.collect_sql:
+            _require_role(schema_editor.connection)
+        for statement in policies.enable(model, self.field, schema_editor.connection):
+            schema_editor.execute(statement, None)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        model = self._model(app_label, schema_editor, from_state)
+        if model is not None:
+            for statement in policies.disable(model, schema_editor.connection):
+                schema_editor.execute(statement, None)
+
+    def _model(self, app_label: str, schema_editor: Any, state: Any) -> Any:
+        connection = schema_editor.connection
+        model = state.apps.get_model(app_label, self.model_name)
+        allowed = connection.vendor == "postgresql" and self.allow_migrate_model(connection.alias, model)
+        return model if allowed else None
+
+
+def _require_role(connection: Any) -> None:
+    policies.prepare(connection)
+    if not policies.exists(connection):
+        role = policies.bypass_role()
+        raise ImproperlyConfigured(
+            f"There is no role {role!r} on this PostgreSQL server, and {connection.settings_dict['USER']!r} may not "
+            f"create it. Let an administrator run: CREATE ROLE {policies.quoted(role)} NOLOGIN; and grant it "
+            'as the README of dovetail-tenancy says under "Roles". Another name: TENANCY_BYPASS_ROLE.'
+        )

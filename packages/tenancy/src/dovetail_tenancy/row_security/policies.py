@@ -1,0 +1,167 @@
+"""All SQL of row-level security: the policies of a table, the bypass role, and the questions to the catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+from dovetail_core.fields import named_model
+from dovetail_tenancy.conf import conf
+from dovetail_tenancy.row_security.scope import in_database
+from dovetail_tenancy.scope import Scope
+
+SETTING = "tenancy.organization"
+ORGANIZATION_POLICY = "tenancy_organization"
+BYPASS_POLICY = "tenancy_bypass"
+
+# A sub-select: PostgreSQL evaluates it once a statement and can look its value up in an index. The bypass has a policy
+# and a role of its own: an OR in this one is no condition of an index (measured: a hundred times slower).
+_CURRENT = "(SELECT nullif(current_setting('{setting}', true), '')::{type})"
+_ROWS = "SELECT, INSERT, UPDATE, DELETE"
+
+# Whether the session's role must change to see every row. No row: there is no bypass role, and no policy names it.
+MUST_SWITCH = """
+    SELECT NOT (own.rolsuper OR own.rolbypassrls OR pg_has_role(own.oid, bypass.oid, 'USAGE'))
+    FROM pg_roles own, pg_roles bypass WHERE own.rolname = current_user AND bypass.rolname = %s
+"""
+
+# For the checks: a table, whether its rows are secured, by which policies and for which role the bypass is.
+TABLE = """
+    SELECT c.relrowsecurity, c.relforcerowsecurity,
+        EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(organization)s),
+        EXISTS (SELECT FROM pg_policy p, pg_roles r WHERE p.polrelid = c.oid AND p.polname = %(bypass)s
+            AND r.rolname = %(role)s AND p.polroles = ARRAY[r.oid]),
+        coalesce((SELECT has_table_privilege(r.oid, c.oid, 'SELECT') FROM pg_roles r WHERE r.rolname = %(role)s), false)
+    FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
+"""
+# The session's role: why it is shown every row, and whether it may become the bypass role, which must exist.
+ROLE = """
+    SELECT current_user, own.rolsuper, own.rolbypassrls,
+        coalesce(pg_has_role(own.oid, bypass.oid, 'USAGE'), false),
+        bypass.oid IS NOT NULL, coalesce(pg_has_role(session_user, bypass.oid, 'MEMBER'), false)
+    FROM pg_roles own LEFT JOIN pg_roles bypass ON bypass.rolname = %(role)s WHERE own.rolname = current_user
+"""
+
+# What the bypass role needs of the tables that the migrating role owns, present and future, in this database.
+_PREPARE = """
+DO $$
+DECLARE
+    bypass name := {role};
+    relation regclass;
+    privileges text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = bypass) THEN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolcreaterole)) THEN
+            RETURN;
+        END IF;
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', bypass);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;  -- another database's migration was faster: roles belong to the server
+        END;
+    END IF;
+    FOR relation, privileges IN
+        SELECT c.oid, CASE c.relkind WHEN 'S' THEN 'USAGE, SELECT, UPDATE ON SEQUENCE' ELSE '{rows} ON TABLE' END
+        FROM pg_class c
+        WHERE c.relnamespace::regnamespace::name = ANY (current_schemas(false)) AND pg_has_role(c.relowner, 'USAGE')
+        AND CASE
+            WHEN c.relkind IN ('r', 'p') THEN NOT has_table_privilege(bypass, c.oid, 'DELETE')
+            WHEN c.relkind = 'S' THEN NOT has_sequence_privilege(bypass, c.oid, 'UPDATE')
+            ELSE false
+        END
+    LOOP
+        EXECUTE format('GRANT %s %s TO %I', privileges, relation, bypass);
+    END LOOP;
+    EXECUTE format('ALTER DEFAULT PRIVILEGES GRANT {rows} ON TABLES TO %I', bypass);
+    EXECUTE format('ALTER DEFAULT PRIVILEGES GRANT USAGE, SELECT, UPDATE ON SEQUENCES TO %I', bypass);
+END $$
+"""
+
+
+def bypass_role() -> str:
+    role: str = conf.BYPASS_ROLE
+    return role
+
+
+def prepare(connection: Any) -> None:
+    """Give the bypass role its privileges, and create it where it is missing and the own role may.
+
+    Before the first table of a migration is created: default privileges reach later ones only.
+    """
+    # As the role that the migration runs under, never as the bypass role, which owns nothing.
+    with in_database(Scope()), connection.cursor() as cursor:
+        cursor.execute(_PREPARE.format(rows=_ROWS, role=_literal(bypass_role())))
+
+
+def exists(connection: Any) -> bool:
+    """Whether the bypass role does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [bypass_role()])
+        return cursor.fetchone() is not None
+
+
+def enable(model: type[models.Model], field: str, connection: Any) -> Iterator[str]:
+    table = connection.ops.quote_name(model._meta.db_table)
+    role = quoted(bypass_role())
+    # FORCE: else the owner of a table, whom most projects connect as, is shown everything.
+    yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
+    yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
+    condition = _condition(model, field, connection)
+    yield f"CREATE POLICY {ORGANIZATION_POLICY} ON {table} USING ({condition}) WITH CHECK ({condition})"
+    yield f"CREATE POLICY {BYPASS_POLICY} ON {table} TO {role} USING (true) WITH CHECK (true)"
+    yield f"GRANT {_ROWS} ON {table} TO {role}"
+
+
+def disable(model: type[models.Model], connection: Any) -> Iterator[str]:
+    table = connection.ops.quote_name(model._meta.db_table)
+    yield f"DROP POLICY IF EXISTS {BYPASS_POLICY} ON {table}"
+    yield f"DROP POLICY IF EXISTS {ORGANIZATION_POLICY} ON {table}"
+    yield f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY"
+    yield f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"
+
+
+def _condition(model: type[models.Model], name: str, connection: Any) -> str:
+    field = _foreign_key(model, name)
+    quote = connection.ops.quote_name
+    column = quote(field.column)
+    if field.remote_field.model._meta.label_lower == named_model("TENANCY_ORGANIZATION_MODEL").lower():
+        return f"{column} = {_CURRENT.format(setting=SETTING, type=_type(field, connection))}"
+    # A row that belongs to a row that belongs to an organization: as visible as that, by its own table's policy.
+    target = field.target_field
+    table = quote(target.model._meta.db_table)
+    return f"{column} IN (SELECT {quote(target.column)} FROM {table})"  # noqa: S608  # quoted names of models
+
+
+def _foreign_key(model: type[models.Model], name: str) -> Any:
+    try:
+        field: Any = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        field = None
+    if field is not None and field not in model._meta.local_fields:
+        # Multi-table inheritance: the organization stands in the parent's table.
+        field = model._meta.get_ancestor_link(field.model)
+    if field is None or (not field.many_to_one and not field.one_to_one):
+        raise ValueError(
+            f"EnableRowSecurity: {model._meta.label} has no foreign key {name!r}. Name the one that leads to the "
+            "organization, or to a row that row security covers, with field=…."
+        )
+    return field
+
+
+def _type(field: Any, connection: Any) -> str:
+    """The column's type without a length: a cast to ``varchar(3)`` would cut a longer key down to another's."""
+    name = re.sub(r"\(.*\)", "", field.db_type(connection)).strip()
+    return "bpchar" if name in ("char", "character") else name
+
+
+def quoted(name: str) -> str:
+    """As an identifier. Django's own quoting trusts a name with quotes in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

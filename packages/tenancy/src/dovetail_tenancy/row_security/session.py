@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from dovetail_tenancy import get_organization_model
+from dovetail_tenancy.row_security import policies
+from dovetail_tenancy.row_security.scope import scope_in_database
+
+MODES = ("session", "transaction")
+OPTION = "tenancy_mode"
+
+_BEFORE = r"(?:\s|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*"
+# Statements that read or write rows. All others (DDL, VACUUM, SET, …) need the privileges of the session's own role and
+# may refuse to run in a transaction; what is not recognised is shown too little, never too much.
+_ROWS = re.compile(
+    _BEFORE + r"(?:select|insert|update|delete|merge|with|values|table|copy|call|do|explain|declare|execute|lock)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_SAVEPOINT = re.compile(_BEFORE + r"(?:savepoint|release)\b", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a server session shows: one organization's rows, with ``bypass`` all, with neither none."""
+
+    organization_id: Any = None
+    bypass: bool = False
+
+
+_NOTHING, _EVERYTHING = Shown(), Shown(bypass=True)
+
+
+class Session:
+    """Keeps what one connection's server session shows equal to the context, before each statement.
+
+    The setting is made where it differs from what was made last: one round trip for any number of statements of one
+    organization. In a transaction it is made for the transaction. In ``transaction`` mode (for poolers that give each
+    transaction another server session) and to bypass, which is a role and exists in transactions only, a statement in
+    autocommit gets a transaction of its own.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        mode = options.get(OPTION, "session")
+        if mode not in MODES:
+            raise ImproperlyConfigured(
+                f"DATABASES[…]['OPTIONS']['{OPTION}'] is {mode!r}; it takes 'session' or 'transaction'."
+            )
+        self.mode: Literal["session", "transaction"] = mode
+        self.own_role = options.get("assume_role")
+        self.shown: Shown | None = None
+        self._must_switch: bool | None = None
+
+    def forget(self) -> None:
+        """The next statement makes the setting whatever it was, and asks for the bypass role again."""
+        self.shown = None
+        self._must_switch = None
+
+    @contextmanager
+    def statement(self, connection: Any, query: Any) -> Iterator[None]:
+        """Around one statement, on the driver's connection."""
+        text = _text(query, connection)
+        reads_rows = _ROWS.match(text) is not None
+        status = connection.pgconn.transaction_status
+        if status == TransactionStatus.INERROR:
+            # Nothing but a rollback is accepted.
+            yield
+        elif not connection.autocommit or status != TransactionStatus.IDLE:
+            self._make(connection, self._wanted(connection, reads_rows), "LOCAL")
+            yield
+        else:
+            wanted = self._wanted(connection, reads_rows)
+            # Without an organization as well: the pooler's session may have one from a program in the other mode.
+            if wanted.bypass or (self.mode == "transaction" and reads_rows):
+                with self._transaction(connection, wanted):
+                    yield
+            else:
+                if self.mode == "session":
+                    self._make(connection, wanted, "SESSION")
+                yield
+        if not reads_rows and not _SAVEPOINT.match(text):
+            # ROLLBACK TO SAVEPOINT takes a setting back, SET ROLE, RESET ALL and DISCARD ALL overwrite it.
+            self.shown = None
+
+    def _wanted(self, connection: Any, reads_rows: bool) -> Shown:
+        scope = scope_in_database()
+        if scope is None:
+            return _NOTHING
+        if scope.reason is not None:
+            return _EVERYTHING if reads_rows and self._switches(connection) else _NOTHING
+        if self.shown is not None and self.shown.organization_id == scope.organization_id and not self.shown.bypass:
+            return self.shown
+        return Shown(scope.organization_id)
+
+    def _switches(self, connection: Any) -> bool:
+        if self._must_switch is None:
+            found = psycopg.Cursor(connection).execute(policies.MUST_SWITCH, [policies.bypass_role()]).fetchone()
+            self._must_switch = found is not None and found[0]
+        return self._must_switch
+
+    def _make(self, connection: Any, wanted: Shown, extent: Literal["LOCAL", "SESSION"]) -> None:
+        if self.shown is not wanted and self.shown != wanted:
+            self._send(connection, *self._settings(wanted, extent))
+            self.shown = wanted
+
+    @contextmanager
+    def _transaction(self, connection: Any, wanted: Shown) -> Iterator[None]:
+        # Of its own, not psycopg's transaction(): BEGIN and the setting are one round trip. What the session shows
+        # outside of it is as before.
+        try:
+            self._send(connection, sql.SQL("BEGIN"), *self._settings(wanted, "LOCAL"))
+            yield
+        except BaseException:
+            with suppress(psycopg.Error):
+                self._send(connection, sql.SQL("ROLLBACK"))
+            raise
+        self._send(connection, sql.SQL("COMMIT"))
+
+    def _settings(self, wanted: Shown, extent: Literal["LOCAL", "SESSION"]) -> Iterator[sql.Composable]:
+        # SET and not set_config(): a SELECT would be the transaction's first query, and end the time in which it may
+        # choose its isolation level.
+        key = "" if wanted.organization_id is None else _key(wanted.organization_id)
+        yield sql.SQL(f"SET {extent} {policies.SETTING} TO {{}}").format(sql.Literal(key))
+        if extent == "LOCAL":
+            role = policies.bypass_role() if wanted.bypass else self.own_role
+            yield (
+                sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role))
+                if role
+                else sql.SQL("SET LOCAL role TO DEFAULT")
+            )
+
+    def _send(self, connection: Any, *statements: sql.Composable) -> None:
+        # Without parameters psycopg sends any number of statements at once.
+        psycopg.Cursor(connection).execute(sql.SQL("; ").join(statements))
+
+
+def _key(organization_id: Any) -> str:
+    key: Any = get_organization_model()._meta.pk
+    return str(key.get_prep_value(organization_id))
+
+
+def _text(query: Any, connection: Any) -> str:
+    if isinstance(query, sql.Composable):
+        return query.as_string(connection)
+    return query.decode(errors="replace") if isinstance(query, bytes) else str(query)

@@ -1,0 +1,54 @@
+"""On PostgreSQL, the service runs under row-level security, as the role that its README says."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.composed.journeys import journey
+from tests.composed.processes import free_port, manage, running, wait_until_up
+
+pytestmark = pytest.mark.skipif(
+    "connection.vendor != 'postgresql'",
+    reason="row security is PostgreSQL's: set DATABASE_URL to a PostgreSQL database",
+)
+TABLES = ("billing_customer", "billing_invoice", "billing_invoiceline")
+
+
+def rows(url: str, role: str | None = None) -> list[int]:
+    import psycopg
+    from psycopg import sql
+
+    with psycopg.connect(url, autocommit=True) as server:
+        if role:
+            server.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        found: list[Any] = [server.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES]
+    return [count for (count,) in found]
+
+
+def test_the_journey_runs_under_it(database_url: str) -> None:
+    port = free_port()
+    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
+        wait_until_up(server, port)
+        journey(f"http://127.0.0.1:{port}")
+        # What the service is connected as is shown nothing of what it has just written,
+        assert rows(database_url) == [0, 0, 0]
+        # unless it becomes the role of `unscoped`.
+        assert min(rows(database_url, os.environ["DATABASE_BYPASS_ROLE"])) > 50
+    checked = manage("check", "--database", "default", DJANGO_DEBUG="true", DATABASE_URL=database_url)
+    assert (checked.returncode, checked.stdout) == (0, "System check identified no issues (0 silenced).\n"), (
+        checked.stderr
+    )
+
+
+def test_a_superuser_is_refused_by_the_check(database_url: str) -> None:
+    for command in (["migrate", "--verbosity", "0"], ["check", "--database", "default"]):
+        login = f"{connection.settings_dict['USER']}@"
+        superuser = os.environ["DATABASE_URL"].partition("://")[2].partition("@")[0]
+        done = manage(*command, DJANGO_DEBUG="true", DATABASE_URL=database_url.replace(login, f"{superuser}@", 1))
+    assert done.returncode != 0
+    assert "dovetail_tenancy.E011" in done.stderr

@@ -1,0 +1,148 @@
+"""``check --database`` refuses what would make row security show too much, or too little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.backends.postgresql.base import DatabaseWrapper as PlainWrapper
+from psycopg import sql
+
+from dovetail_tenancy import unscoped
+from dovetail_tenancy.row_security import checks
+from dovetail_tenancy.row_security.policies import bypass_role
+from tests.roles import administrator
+from tests.tenancy.documents.models import Folder
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+
+def found() -> dict[str, str]:
+    messages = checks.check_databases(databases=[DEFAULT_DB_ALIAS])
+    assert all(message.hint for message in messages)
+    return {str(message.id).partition(".")[2]: message.msg for message in messages}
+
+
+def alter(statement: str) -> None:
+    with connection.schema_editor() as editor:
+        editor.execute(statement, None)
+
+
+@contextmanager
+def granted(given: dict[str, Any], grant: str, revoke: str) -> Iterator[None]:
+    names = {"login": sql.Identifier(connection.settings_dict["USER"]), "bypass": sql.Identifier(bypass_role())}
+    names["may"] = sql.Identifier(f"{bypass_role()}_may")
+    with administrator(given) as server:
+        server.execute(sql.SQL(grant).format(**names))
+        try:
+            yield
+        finally:
+            server.execute(sql.SQL(revoke).format(**names))
+
+
+def test_the_lane_itself_has_nothing_to_complain_of_and_migrate_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found() == {}
+    with unscoped(reason="a test"):
+        assert found() == {}
+    assert run_checks(databases=[DEFAULT_DB_ALIAS], tags=["database"]) == []
+    alter("ALTER TABLE documents_folder NO FORCE ROW LEVEL SECURITY")
+    assert set(found()) == {"E015"}
+    with pytest.raises(SystemCheckError, match="E015"):
+        call_command("check", databases=[DEFAULT_DB_ALIAS])
+    monkeypatch.setattr("sys.argv", ["manage.py", "migrate"])
+    assert found() == {}
+    alter("ALTER TABLE documents_folder FORCE ROW LEVEL SECURITY")
+
+
+@pytest.mark.parametrize(
+    ("grant", "revoke", "reason"),
+    [
+        ("ALTER ROLE {login} SUPERUSER", "ALTER ROLE {login} NOSUPERUSER", "it is a superuser."),
+        ("ALTER ROLE {login} BYPASSRLS", "ALTER ROLE {login} NOBYPASSRLS", "it has BYPASSRLS."),
+        ("GRANT {bypass} TO {login}", "REVOKE {bypass} FROM {login}", "without becoming it."),
+    ],
+)
+def test_a_role_that_is_shown_everything(given: dict[str, Any], grant: str, revoke: str, reason: str) -> None:
+    with granted(given, grant, revoke):
+        assert found()["E011"].endswith(reason)
+        with pytest.raises(SystemCheckError, match="E011"):
+            call_command("check", databases=[DEFAULT_DB_ALIAS])
+    assert found() == {}
+
+
+def test_a_role_that_may_not_become_the_bypass_role(given: dict[str, Any], settings: Any) -> None:
+    with granted(given, "REVOKE {may} FROM {login}", "GRANT {may} TO {login}"):
+        assert "may not become it" in found()["E014"]
+    settings.TENANCY_BYPASS_ROLE = "nobody"
+    assert "it does not exist" in found()["E014"]
+    assert "no policy tenancy_bypass for the role 'nobody'" in found()["E015"]
+
+
+def test_an_engine_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = PlainWrapper({**connection.settings_dict, "ENGINE": "django.db.backends.postgresql"}, "default")
+    monkeypatch.setattr(checks, "connections", {"default": plain})
+    try:
+        assert "its ENGINE is 'django.db.backends.postgresql'" in found()["E012"]
+        with plain.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM documents_folder")
+            assert cursor.fetchone() == (0,)
+    finally:
+        plain.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "message"),
+    [
+        ("DISABLE ROW LEVEL SECURITY", "ENABLE ROW LEVEL SECURITY", "row security is not enabled"),
+        ("NO FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY", "it is not forced"),
+    ],
+)
+def test_a_table_that_was_changed_by_hand(change: str, back: str, message: str) -> None:
+    alter(f"ALTER TABLE documents_folder {change}")
+    assert message in found()["E015"]
+    alter(f"ALTER TABLE documents_folder {back}")
+    assert found() == {}
+
+
+def test_a_table_whose_policies_or_grants_are_missing() -> None:
+    role = connection.ops.quote_name(bypass_role())
+    alter("ALTER POLICY tenancy_organization ON documents_folder RENAME TO other")
+    assert "the policy tenancy_organization is missing" in found()["E015"]
+    alter("ALTER POLICY other ON documents_folder RENAME TO tenancy_organization")
+    alter(f"REVOKE SELECT ON documents_folder FROM {role}")
+    assert "may not read the table" in found()["E015"]
+    alter(f"GRANT SELECT ON documents_folder TO {role}")
+    assert found() == {}
+
+
+def test_row_security_that_is_available_and_off_is_information() -> None:
+    from dovetail_tenancy.operations import EnableRowSecurity
+    from tests.tenancy.conftest import as_state
+
+    operation = EnableRowSecurity("Folder")
+    with connection.schema_editor() as editor:
+        operation.database_backwards("documents", editor, as_state, as_state)
+    try:
+        assert "for documents.Folder: raw SQL sees" in found()["I001"]
+        call_command("check", databases=[DEFAULT_DB_ALIAS])
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM documents_folder")
+    finally:
+        with connection.schema_editor() as editor:
+            operation.database_forwards("documents", editor, as_state, as_state)
+    assert found() == {}
+    assert Folder._meta.db_table == "documents_folder"
+
+
+def test_a_database_that_is_no_postgresql_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Elsewhere:
+        vendor = "sqlite"
+
+    monkeypatch.setattr(checks, "connections", {"default": Elsewhere()})
+    assert found() == {}

@@ -1,0 +1,382 @@
+"""Every guard is needed: with any one taken away, a test of this directory fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, connection, models, transaction
+from django.db.backends.postgresql import base as django_postgresql
+
+from dovetail_tenancy import fields, managers, tenant, unscoped
+from dovetail_tenancy.backends.postgresql import base, compilers
+from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper
+from dovetail_tenancy.backends.postgresql.cursors import Synchronised
+from dovetail_tenancy.row_security import operation, policies, scope, session
+from dovetail_tenancy.row_security.session import Session
+from dovetail_tenancy.scope import current_scope
+from tests.tenancy.row_security import (
+    statements,
+    test_connections,
+    test_matrix,
+    test_operation,
+)
+
+pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
+
+Take = Callable[[pytest.MonkeyPatch], None]
+Proof = Callable[["World"], None]
+
+
+class World:
+    """What the proofs need: the fixtures of the tests that they are."""
+
+    def __init__(self, acme: Any, globex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.acme, self.globex, self.settings, self.monkeypatch = acme, globex, settings, monkeypatch
+
+    @contextmanager
+    def mode(self, mode: str) -> Iterator[None]:
+        with self.monkeypatch.context() as patch:
+            patch.setattr(connection.row_security, "mode", mode)
+            connection.close()
+            yield
+
+
+def after_commit(world: World) -> None:
+    with tenant(world.acme):
+        assert statements.execute() == ["a1", "a2"]
+    with tenant(world.globex):
+        with transaction.atomic():
+            assert statements.execute() == ["g1"]
+        assert statements.execute() == ["g1"]
+
+
+def after_rollback(world: World) -> None:
+    with tenant(world.acme):
+        assert statements.execute() == ["a1", "a2"]
+    with tenant(world.globex):
+        with transaction.atomic():
+            assert statements.execute() == ["g1"]
+            transaction.set_rollback(True)
+        assert statements.execute() == ["g1"]
+
+
+def after_rollback_to_savepoint(world: World) -> None:
+    with transaction.atomic():
+        with tenant(world.acme):
+            assert statements.execute() == ["a1", "a2"]
+            savepoint = transaction.savepoint()
+        with tenant(world.globex):
+            assert statements.execute() == ["g1"]
+            transaction.savepoint_rollback(savepoint)
+            assert statements.execute() == ["g1"]
+
+
+def after_an_error(world: World) -> None:
+    with transaction.atomic():
+        savepoint = transaction.savepoint()
+        with pytest.raises(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("SELECT 1/0")
+        # Nothing else is accepted now.
+        with tenant(world.globex):
+            transaction.savepoint_rollback(savepoint)
+            assert statements.execute() == ["g1"]
+
+
+def after_reconnecting(world: World) -> None:
+    with tenant(world.acme):
+        assert statements.execute() == ["a1", "a2"]
+        connection.close()
+        assert statements.execute() == ["a1", "a2"]
+
+
+def reading(name: str, mode: str = "session") -> Proof:
+    def proof(world: World) -> None:
+        read = statements.READS[name]
+        with world.mode(mode):
+            assert read() == []
+            with tenant(world.acme):
+                assert read() == ["a1", "a2"]
+            with unscoped(reason="a test"):
+                assert read() == ["a1", "a2", "g1"]
+            assert read() == []
+
+    return proof
+
+
+def on_a_failure(world: World) -> None:
+    test_matrix.test_a_failed_statement_leaves_nothing_behind(world.acme, world.globex, "session")
+
+
+def by_isolation(world: World) -> None:
+    test_connections.test_a_transaction_chooses_its_isolation_level_first(world.acme, "session")
+
+
+def by_utilities(world: World) -> None:
+    test_connections.test_utilities_that_refuse_transactions_run_under_unscoped(world.acme, "session")
+
+
+def by_missing_role(world: World) -> None:
+    test_connections.test_where_there_is_no_bypass_role_unscoped_stays_who_it_is(world.acme, world.settings, "session")
+
+
+def by_streams(world: World) -> None:
+    with world.mode("transaction"):
+        names = []
+        with connection.chunked_cursor() as cursor:
+            names.append(getattr(cursor.cursor, "name", None))
+        assert names == [None]
+
+
+def by_pinned_queries(world: World) -> None:
+    test_matrix.test_a_querysets_own_organization_is_the_databases(world.acme, world.globex, "session", "autocommit")
+
+
+def by_bulk_create(world: World) -> None:
+    test_matrix.test_bulk_create_writes_to_the_querysets_own_organization(
+        world.acme, world.globex, "session", "autocommit"
+    )
+
+
+def by_deletion_by_key(world: World) -> None:
+    test_matrix.test_deleting_a_querysets_rows_reaches_its_own_organization(
+        world.acme, world.globex, "session", "autocommit", heard=True
+    )
+
+
+def by_deletion_of_users(world: World) -> None:
+    test_matrix.test_what_no_organization_owns_is_deleted_with_the_rows_of_all(
+        world.acme, world.globex, "session", "none"
+    )
+
+
+def by_any_key(kind: str) -> Proof:
+    def proof(world: World) -> None:
+        world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
+        test_operation.test_any_key_and_any_column(kind)
+
+    return proof
+
+
+def by_data_migrations(world: World) -> None:
+    world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
+    test_operation.test_data_migrations_see_every_row_whether_of_python_or_sql()
+
+
+def by_inherited_tables(world: World) -> None:
+    world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
+    test_operation.test_a_row_of_a_covered_row_is_as_visible_as_that()
+
+
+def by_an_explained_role(world: World) -> None:
+    world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
+    test_operation.test_without_the_bypass_role_and_the_right_to_create_it_the_operator_is_told_what_to_run(
+        world.settings
+    )
+
+
+def by_a_report(world: World) -> None:
+    test_connections.test_while_reporting_the_database_shows_what_the_orm_does(
+        world.acme, world.globex, world.settings, "session"
+    )
+
+
+def by_who_asks_nothing(world: World) -> None:
+    test_connections.test_a_statement_that_concerns_no_organization_does_not_ask_for_one(world.acme, world.globex)
+
+
+def by_grants(world: World) -> None:
+    """A table that is made later is the bypass role's to read."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM " + policies.quoted(policies.bypass_role()))
+    connection.prepare_database()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE later AS SELECT 1 AS one")
+        try:
+            with unscoped(reason="a test"):
+                cursor.execute("SELECT one FROM later")
+                assert cursor.fetchone() == (1,)
+        finally:
+            cursor.execute("DROP TABLE later")
+            policies.prepare(connection)
+
+
+def by_the_plan(world: World) -> None:
+    """The policy as it was migrated, and as it would be with what was taken away."""
+    condition = policies._condition(_folder(), "organization", connection)
+    with connection.schema_editor() as editor:
+        editor.execute(f"ALTER POLICY tenancy_organization ON documents_folder USING ({condition})", None)
+    try:
+        test_connections.test_a_stream_keeps_the_organization_it_began_with(world.acme, world.globex, "session")
+        test_connections.test_the_organization_is_a_condition_of_the_index_without_any_filter(world.acme)
+    finally:
+        world.monkeypatch.undo()
+        condition = policies._condition(_folder(), "organization", connection)
+        with connection.schema_editor() as editor:
+            editor.execute(f"ALTER POLICY tenancy_organization ON documents_folder USING ({condition})", None)
+
+
+def _folder() -> type[models.Model]:
+    from tests.tenancy.documents.models import Folder
+
+    return Folder
+
+
+def attribute(owner: Any, name: str, value: Any) -> Take:
+    return lambda patch: patch.setattr(owner, name, value)
+
+
+def method_of_django(name: str, owner: Any = DatabaseWrapper, parent: Any = django_postgresql.DatabaseWrapper) -> Take:
+    """Django's own in place of ours."""
+    return lambda patch: patch.setattr(owner, name, getattr(parent, name))
+
+
+def unsynchronised(name: str) -> Take:
+    """psycopg's own in place of ours."""
+
+    def take(patch: pytest.MonkeyPatch) -> None:
+        def plain(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return getattr(super(Synchronised, self), name)(*args, **kwargs)
+
+        patch.setattr(Synchronised, name, plain)
+
+    return take
+
+
+def without_statement(*, own_transaction: bool = True, savepoints_only: bool = False) -> Take:
+    def take(patch: pytest.MonkeyPatch) -> None:
+        if savepoints_only:
+            # Everything counts as a savepoint: nothing is forgotten after ROLLBACK TO.
+            patch.setattr(session, "_SAVEPOINT", session.re.compile(""))
+        if not own_transaction:
+            patch.setattr(Session, "_transaction", lambda self, *args: nullcontext())
+
+    return take
+
+
+def policy_with(old: str, new: str) -> Take:
+    return lambda patch: patch.setattr(policies, "_CURRENT", policies._CURRENT.replace(old, new))
+
+
+def enabling_without(word: str) -> Take:
+    def take(patch: pytest.MonkeyPatch) -> None:
+        enable = policies.enable
+        patch.setattr(policies, "enable", lambda *args: [each for each in enable(*args) if word not in each])
+
+    return take
+
+
+def with_set_config(patch: pytest.MonkeyPatch) -> None:
+    def settings(self: Session, wanted: Any, extent: str) -> Iterator[Any]:
+        yield psycopg.sql.SQL("SELECT set_config('tenancy.organization', '', true)")
+
+    patch.setattr(Session, "_settings", settings)
+
+
+def always_switching(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Session, "_switches", lambda self, driver: True)
+
+
+def keeping_transaction(patch: pytest.MonkeyPatch) -> None:
+    """One that is not rolled back when its statement fails."""
+
+    @contextmanager
+    def open_transaction(self: Session, driver: Any, wanted: Any) -> Iterator[None]:
+        self._send(driver, psycopg.sql.SQL("BEGIN"), *self._settings(wanted, "LOCAL"))
+        yield
+        self._send(driver, psycopg.sql.SQL("COMMIT"))
+
+    patch.setattr(Session, "_transaction", open_transaction)
+
+
+def synchronising_when_broken(patch: pytest.MonkeyPatch) -> None:
+    class Nothing:
+        INERROR, IDLE = None, session.TransactionStatus.IDLE
+
+    patch.setattr(session, "TransactionStatus", Nothing)
+
+
+@contextmanager
+def unchanged(*args: Any) -> Iterator[None]:
+    yield
+
+
+GUARDS: dict[str, tuple[Take, Proof]] = {
+    "forgetting at commit": (method_of_django("_commit"), after_commit),
+    "forgetting at rollback": (method_of_django("_rollback"), after_rollback),
+    "forgetting after ROLLBACK TO": (without_statement(savepoints_only=True), after_rollback_to_savepoint),
+    "forgetting at connect": (attribute(Session, "forget", lambda self: None), after_reconnecting),
+    "silence in a failed transaction": (synchronising_when_broken, after_an_error),
+    "execute": (unsynchronised("execute"), reading("execute")),
+    "executemany": (unsynchronised("executemany"), reading("executemany")),
+    "stream": (unsynchronised("stream"), reading("stream")),
+    "copy": (unsynchronised("copy"), reading("copy")),
+    "server-side cursors": (method_of_django("create_cursor"), reading("server_side_cursor")),
+    "the driver's own cursors": (method_of_django("get_connection_params"), reading("driver_connection")),
+    "a transaction for the bypass": (without_statement(own_transaction=False), reading("execute")),
+    "a transaction in transaction mode": (
+        without_statement(own_transaction=False),
+        reading("execute", "transaction"),
+    ),
+    "rolling that back": (keeping_transaction, on_a_failure),
+    "no cursor across transactions": (method_of_django("create_cursor"), by_streams),
+    "SET, which is no query": (with_set_config, by_isolation),
+    "telling rows from utilities": (attribute(session, "_ROWS", session.re.compile("")), by_utilities),
+    "asking for the bypass role": (always_switching, by_missing_role),
+    "a queryset's own organization": (
+        attribute(compilers, "in_database", unchanged),
+        by_pinned_queries,
+    ),
+    "bulk_create's": (attribute(managers, "in_database", unchanged), by_bulk_create),
+    "delete's": (attribute(managers, "in_database", unchanged), by_deletion_by_key),
+    "the collector's": (attribute(fields, "in_database", unchanged), by_deletion_of_users),
+    "not resolving": (attribute(scope, "active_scope", current_scope), by_who_asks_nothing),
+    "reporting": (attribute(scope, "reporting", lambda: False), by_a_report),
+    "a migration sees all": (attribute(base, "in_database", unchanged), by_data_migrations),
+    "the bypass role's grants": (
+        method_of_django("prepare_database"),
+        by_grants,
+    ),
+    "being told of a missing role": (
+        attribute(operation, "_require_role", lambda connection: None),
+        by_an_explained_role,
+    ),
+    "FORCE": (enabling_without("FORCE"), by_any_key("bigint")),
+    "ENABLE": (enabling_without("ENABLE"), by_any_key("bigint")),
+    "the organization's policy": (enabling_without("tenancy_organization"), by_any_key("bigint")),
+    "the bypass role's policy": (enabling_without("tenancy_bypass ON"), by_inherited_tables),
+    "an empty setting is none": (policy_with("nullif(", "concat("), by_any_key("uuid")),
+    "no length in the cast": (
+        attribute(policies, "_type", lambda field, connection: field.db_type(connection)),
+        by_any_key("text"),
+    ),
+    "the sub-select": (policy_with("(SELECT nullif", "(nullif"), by_the_plan),
+}
+
+
+@pytest.fixture
+def world(acme: Any, globex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(acme, globex, settings, monkeypatch)
+
+
+# What a proof fails with; anything else would be a mistake in taking the guard away.
+FAILS = (AssertionError, DatabaseError, psycopg.Error, pytest.fail.Exception)
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_without_it_something_fails(guard: str, world: World) -> None:
+    take, proof = GUARDS[guard]
+    with pytest.MonkeyPatch.context() as patch:
+        take(patch)
+        connection.close()
+        with pytest.raises(FAILS):
+            proof(world)
+    connection.close()
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_with_it_nothing_does(guard: str, world: World) -> None:
+    GUARDS[guard][1](world)
