@@ -7,8 +7,8 @@ from typing import Any
 
 from celery import Celery
 
-from dovetail_tenancy import TenantRequired, require_tenant, tenant
-from dovetail_tenancy.scope import current_scope
+from dovetail_tenancy import tenant
+from tests.tenancy.worker.seen import what_is_seen
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.tenancy.settings")
 
@@ -25,16 +25,6 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     result_expires=60,
 )
-
-
-def what_is_seen() -> str:
-    scope = current_scope()
-    if scope is not None and scope.everything:
-        return "all"
-    try:
-        return str(require_tenant())
-    except TenantRequired:
-        return "TenantRequired"
 
 
 @app.task

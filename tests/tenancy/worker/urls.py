@@ -3,7 +3,8 @@ from __future__ import annotations
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from tests.tenancy.worker.celery_app import see, what_is_seen
+from tests.tenancy.worker.celery_app import see
+from tests.tenancy.worker.seen import what_is_seen
 
 
 def enqueue(request: HttpRequest) -> JsonResponse:

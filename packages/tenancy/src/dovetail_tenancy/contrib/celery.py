@@ -38,7 +38,7 @@ class TenantTask(Task):  # type: ignore[type-arg]  # not generic at run time
             # Not super(): outside of a worker it would push a request without id, and retry() would lose its own.
             return self.run(*args, **kwargs)
 
-    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]  # passed on
         # What runs at once is never published.
         options["headers"] = _with_organization(options.get("headers"), organization_to_carry())
         return super().apply(args, kwargs, **options)
