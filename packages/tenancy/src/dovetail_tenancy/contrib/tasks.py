@@ -58,7 +58,8 @@ def tenant_task(function: Callable[..., Any] | None = None, **options: Any) -> A
 def _make(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     plain = task(**options)(_in_its_organization(function))
     values = {field.name: getattr(plain, field.name) for field in fields(plain)}
-    return _class_for(type(plain))(**values)
+    kind: Any = type(plain)
+    return _class_for(kind)(**values)
 
 
 @functools.cache

@@ -10,6 +10,11 @@ import pytest
 
 from dovetail_tenancy import services, tenant
 from dovetail_tenancy.owners import user_model
+from dovetail_tenancy.testing.isolation import assert_isolated
+from dovetail_tenancy.testing.report import Report
+from dovetail_tenancy.testing.samples import make_rows
+
+__all__ = ["Report", "as_tenant", "assert_isolated", "make_rows", "organization"]
 
 
 @pytest.fixture
