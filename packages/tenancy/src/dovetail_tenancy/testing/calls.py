@@ -11,11 +11,12 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.apps import apps
-from django.db import transaction
+from django.db import connections, transaction
 from rest_framework.test import APIClient
 
 #: What it means where a row is not the caller's, or an endpoint is not there at all.
 REFUSED = frozenset({401, 403, 404, 405, 410})
+_READING = frozenset({"SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,25 @@ def undone(using: str) -> Iterator[None]:
     with transaction.atomic(using=using):
         yield
         transaction.set_rollback(True, using=using)
+
+
+class Writes:
+    """Whether anything but reading was done on a database in between."""
+
+    def __init__(self, using: str) -> None:
+        self.any = False
+        self._wrapper = connections[using].execute_wrapper(self._note)
+
+    def __enter__(self) -> Writes:
+        self._wrapper.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._wrapper.__exit__(None, None, None)
+
+    def _note(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        self.any = self.any or str(sql).lstrip(" (").partition(" ")[0].upper() not in _READING
+        return execute(sql, params, many, context)
 
 
 def signed_in(user: Any) -> APIClient:
