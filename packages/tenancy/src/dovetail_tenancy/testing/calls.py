@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from asgiref.sync import async_to_sync
 from django.apps import apps
@@ -46,7 +46,7 @@ class Writes:
         self.any = False
         self._wrapper = connections[using].execute_wrapper(self._note)
 
-    def __enter__(self) -> Writes:
+    def __enter__(self) -> Self:
         self._wrapper.__enter__()
         return self
 
