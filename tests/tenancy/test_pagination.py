@@ -120,7 +120,7 @@ def test_keys_of_every_type_are_walked() -> None:
     seen, url = [], f"{LIST}?limit=2"
     while url:
         answer = client_of(ada).get(url)
-        seen += [item["id"] for item in answer.json()["data"]]
+        seen += [str(item["id"]) for item in answer.json()["data"]]
         found = re.search(r'<http://testserver([^>]+)>; rel="next"', answer.headers.get("Link", ""))
         url = found[1] if found else ""
         assert bool(url) is bool(answer.json()["meta"]["next"])
