@@ -21,12 +21,13 @@ class TenancyConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_tenancy import checks as tenancy_checks
-        from dovetail_tenancy import guard
+        from dovetail_tenancy import drift, guard
         from dovetail_tenancy.commands import open_unscoped_command
 
         checks.register(tenancy_checks.check_settings)
         checks.register(tenancy_checks.check_invitations, checks.Tags.urls)
         checks.register(tenancy_checks.check_models, checks.Tags.models)
+        checks.register(drift.check_foreign_keys, checks.Tags.database)
         guard.install()
         if apps.is_installed("drf_spectacular"):
             # It finds extensions only once they are imported.

@@ -1,4 +1,4 @@
-"""Migration operations for projects that adopt this package with tables full of rows."""
+"""Migration operations for projects whose tables are full of rows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from django.db.migrations.operations.base import Operation
 from django.db.models import F, OuterRef, Subquery
 
 from dovetail_tenancy.fields import OrganizationForeignKey
+from dovetail_tenancy.retargeting import RetargetForeignKey
+
+__all__ = ["AddOrganization", "RetargetForeignKey"]
 
 NAME = "organization"
 
