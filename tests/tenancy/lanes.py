@@ -13,6 +13,7 @@ from dovetail_tenancy.owners import field
 ORGANIZATION: Any = get_organization_model()
 NEEDS_MORE = _required_fields(ORGANIZATION) - {"name"}
 
+has_slug = pytest.mark.skipif(not field(ORGANIZATION, "slug"), reason="this lane's organizations have no slug")
 needs_a_name_only = pytest.mark.skipif(bool(NEEDS_MORE), reason="this lane's organizations need more than a name")
 
 _WITHOUT: dict[str, tuple[bool, str]] = {
