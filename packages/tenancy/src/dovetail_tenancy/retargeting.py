@@ -30,7 +30,8 @@ class RetargetForeignKey(Operation):
     """
 
     reduces_to_sql = False
-    atomic = True
+    # In the migration's own transaction where tables can be changed in one; MariaDB refuses to within any.
+    atomic = False
 
     def __init__(self, model: str, field: str, *, was: str, keys: Keys = None) -> None:
         self.model = model
@@ -90,7 +91,8 @@ class RetargetForeignKey(Operation):
         with transaction.atomic(using=connection.alias):
             self._refuse_orphans(connection, model, source, target, mapping())
         editor.alter_field(model, source, text)
-        self._rewrite(editor, model, field.column, source, target, mapping())
+        with transaction.atomic(using=connection.alias):
+            self._rewrite(editor, model, field.column, source, target, mapping())
         # PostgreSQL alters no table with foreign keys that are still to be checked.
         connection.check_constraints([])
         editor.alter_field(model, text, target)

@@ -85,7 +85,11 @@ def _text(field: Any) -> str:
     text = "isolated-body-by-assert-isolated"
     if isinstance(field, serializers.EmailField):
         return f"{text}@example.com"
-    return f"https://example.com/{text}" if isinstance(field, serializers.URLField) else text[: field.max_length or 32]
+    return (
+        f"https://example.com/{text}"
+        if isinstance(field, serializers.URLField)
+        else text[: getattr(field, "max_length", None) or 32]
+    )
 
 
 def _named(name: str, field: Any, rows: Rows) -> Any:
