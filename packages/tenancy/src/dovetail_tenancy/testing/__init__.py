@@ -1,39 +1,25 @@
-"""For the tests of projects that use this package: import the fixtures into your ``conftest.py``."""
+"""For the tests of projects that use this package: import the fixtures into your ``conftest.py``.
+
+``assert_isolated`` needs no pytest: it works in Django's own ``TestCase`` as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from dovetail_tenancy import services, tenant
-from dovetail_tenancy.owners import user_model
 from dovetail_tenancy.testing.isolation import assert_isolated
 from dovetail_tenancy.testing.report import Report
-from dovetail_tenancy.testing.samples import make_rows
+from dovetail_tenancy.testing.samples import CannotMake, make_rows
 
-__all__ = ["Report", "as_tenant", "assert_isolated", "make_rows", "organization"]
+if TYPE_CHECKING:
+    from dovetail_tenancy.testing.fixtures import as_tenant, organization
 
-
-@pytest.fixture
-def organization(db: None) -> Any:
-    """An organization with an owner who can sign in. Override it where your model needs more than a name."""
-    model: Any = user_model()
-    fields = {model.USERNAME_FIELD: "owner@example.com"}
-    owner = model._default_manager.create(**fields)
-    return services.create_organization(name="Organization", owner=owner)
+__all__ = ["CannotMake", "Report", "as_tenant", "assert_isolated", "make_rows", "organization"]
 
 
-@pytest.fixture
-def as_tenant() -> Iterator[Callable[[Any], Any]]:
-    """``as_tenant(organization)`` makes it the active organization until the test ends, or the next call."""
-    with ExitStack() as active:
+def __getattr__(name: str) -> Any:
+    if name in ("as_tenant", "organization"):
+        from dovetail_tenancy.testing import fixtures
 
-        def activate(organization: Any) -> Any:
-            active.close()
-            active.enter_context(tenant(organization))
-            return organization
-
-        yield activate
+        return getattr(fixtures, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
