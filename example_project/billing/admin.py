@@ -1,42 +1,30 @@
-"""The admin site sees every organization's rows; staff choose the organization of what they add."""
+"""Staff choose the organization whose customers and invoices they see; it is what they add belongs to."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
 from billing.models import Customer, Invoice, InvoiceLine
+from dovetail_tenancy.tenant_admin import TenantAdmin, TenantTabularInline
 
 
 @admin.register(Customer)
-class CustomerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
-    list_display = ["name", "email", "status", "organization", "created_at"]
+class CustomerAdmin(TenantAdmin):
+    list_display = ["name", "email", "status", "created_at"]
     list_filter = ["status"]
-    list_select_related = ["organization"]
     search_fields = ["name", "email"]
-    raw_id_fields = ["organization"]
 
 
-class InvoiceLineInline(admin.TabularInline):  # type: ignore[type-arg]
+class InvoiceLineInline(TenantTabularInline):
     model = InvoiceLine
-    exclude = ["organization"]
     extra = 1
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ["number", "customer", "status", "currency", "due_on", "organization"]
+class InvoiceAdmin(TenantAdmin):
+    list_display = ["number", "customer", "status", "currency", "due_on"]
     list_filter = ["status"]
-    list_select_related = ["customer", "organization"]
+    list_select_related = ["customer"]
     search_fields = ["number"]
-    raw_id_fields = ["organization", "customer"]
+    autocomplete_fields = ["customer"]
     inlines = [InvoiceLineInline]
-
-    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        for line in formset.save(commit=False):
-            line.organization_id = form.instance.organization_id
-            line.save()
-        for line in formset.deleted_objects:
-            line.delete()

@@ -13,6 +13,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 app = Celery(
     "example_project",
     include=["example_project.tasks", "dovetail_identity.contrib.celery", "dovetail_magiclink.contrib.celery"],
+    # A task runs for the organization that it was enqueued for.
+    task_cls="dovetail_tenancy.contrib.celery:TenantTask",
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

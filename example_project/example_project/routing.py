@@ -9,6 +9,8 @@ from channels.routing import URLRouter  # type: ignore[import-untyped]
 from channels.security.websocket import AllowedHostsOriginValidator  # type: ignore[import-untyped]
 from django.urls import URLPattern, re_path
 
+from dovetail_tenancy.contrib.channels import TenantASGIMiddleware
+
 # No package has a consumer yet.
 websocket_urlpatterns: list[URLPattern] = []
 
@@ -25,4 +27,5 @@ async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
 def websockets() -> Any:
     # The last pattern is an ASGI application, as URLRouter takes them; Django's types only know views.
     nowhere = re_path(r"", refuse)  # type: ignore[arg-type]
-    return AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*websocket_urlpatterns, nowhere])))
+    sockets = TenantASGIMiddleware(URLRouter([*websocket_urlpatterns, nowhere]))
+    return AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,10 +13,14 @@ from example_project.asgi import application
 
 
 @async_to_sync
-async def knock(app: Any, path: str, origin: bytes = b"http://testserver") -> str:
+async def knock(
+    app: Any, path: str, origin: bytes = b"http://testserver", headers: Sequence[tuple[bytes, bytes]] = ()
+) -> str:
     """Open a socket and close it again; the type of what the application answered."""
     scope = {"type": "websocket", "path": path, "query_string": b"", "subprotocols": [], "headers": []}
-    socket = ApplicationCommunicator(app, {**scope, "headers": [(b"origin", origin), (b"host", b"testserver")]})
+    socket = ApplicationCommunicator(
+        app, {**scope, "headers": [(b"origin", origin), (b"host", b"testserver"), *headers]}
+    )
     await socket.send_input({"type": "websocket.connect"})
     answer: dict[str, str] = await socket.receive_output(timeout=5)
     await socket.send_input({"type": "websocket.disconnect", "code": 1000})

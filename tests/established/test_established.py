@@ -136,7 +136,7 @@ def test_a_full_table_of_the_established_project_adopts_isolation(
         project.run(step)
         print(f"{step:<45} {time.monotonic() - begun:5.1f} s")
     project.write("with_packages.py", settings("tenancy"))
-    project.run("adoption_enforced")
+    project.run("adoption_enforced", "isolation")
 
     before = (ROOT / "tests/projects/established/orders/models.py").read_text()
     project.run("migrate orders 0001")

@@ -20,21 +20,22 @@ def project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
         project = Project(tmp_path, apps, settings)
         made.append(project)
         if os.environ.get("DATABASE_URL"):
-            _server(
-                f'DROP DATABASE IF EXISTS "{project.database_name()}"', f'CREATE DATABASE "{project.database_name()}"'
-            )
+            _server("DROP DATABASE IF EXISTS {}", "CREATE DATABASE {}", name=project.database_name())
         return project
 
     yield make
     if os.environ.get("DATABASE_URL"):
         for project in made:
-            _server(f'DROP DATABASE IF EXISTS "{project.database_name()}"')
+            _server("DROP DATABASE IF EXISTS {}", name=project.database_name())
 
 
-def _server(*statements: str) -> None:
+def _server(*statements: str, name: str) -> None:
+    server: dict[str, Any] = databases()["default"]
+    if server["ENGINE"].endswith("mysql"):
+        _mariadb(server, [statement.format(f"`{name}`") for statement in statements])
+        return
     import psycopg
 
-    server: dict[str, Any] = databases()["default"]
     with psycopg.connect(
         host=server["HOST"],
         port=server["PORT"] or None,
@@ -44,4 +45,15 @@ def _server(*statements: str) -> None:
         autocommit=True,
     ) as connection:
         for statement in statements:
-            connection.execute(statement)
+            connection.execute(statement.format(f'"{name}"'))
+
+
+def _mariadb(server: dict[str, Any], statements: list[str]) -> None:
+    import pymysql
+
+    connection = pymysql.connect(
+        host=server["HOST"], port=int(server["PORT"] or 3306), user=server["USER"], password=server["PASSWORD"]
+    )
+    with connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)

@@ -10,8 +10,13 @@ from pathlib import Path
 from tests.databases import databases
 
 SETTINGS = """
+import os
 from tests.databases import databases
 
+if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
+    import pymysql
+    pymysql.version_info = (2, 2, 8, "final", 0)
+    pymysql.install_as_MySQLdb()
 SECRET_KEY = "a key for tests only, long enough for every check"
 DATABASES = databases()
 USE_TZ = True

@@ -37,3 +37,16 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
         for model in apps.get_models():
             if issubclass(model, TenantModel):
                 EnableRowSecurity(model.__name__).database_forwards(model._meta.app_label, editor, as_state, as_state)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from tests.tenancy.lanes import does_not_apply
+
+    for item in items:
+        if reason := does_not_apply(item.name.partition("[")[0]):
+            item.add_marker(pytest.mark.skip(reason=reason))
+    if len(settings.DATABASES) > 1:
+        for item in items:
+            for marker in item.iter_markers("django_db"):
+                # A request with ATOMIC_REQUESTS begins a transaction on each of them.
+                marker.kwargs.setdefault("databases", "__all__")

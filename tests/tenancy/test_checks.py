@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 from django.core import checks as django_checks
+from django.db import models
+from django.test.utils import isolate_apps
 
 from dovetail_tenancy import checks
+from dovetail_tenancy.models import OrganizationForeignKey, TenantModel
 
 
 def found(settings: Any, **values: Any) -> dict[str, str]:
@@ -63,3 +66,49 @@ def test_served_invitations_need_their_page(settings: Any) -> None:
     assert found(settings) == {}
     del settings.ROOT_URLCONF
     assert found(settings) == {}
+
+
+@isolate_apps("tests.tenancy.documents")
+def test_tenant_models_that_are_not_isolated_are_told() -> None:
+    class Folder(TenantModel):
+        organization = OrganizationForeignKey(db_index=False, related_name="+")
+        objects = models.Manager()  # type: ignore[assignment,misc]  # the mistake
+        name = models.CharField(max_length=10, unique=True)
+
+        class Meta:
+            app_label = "documents"
+
+    class Sheet(TenantModel):
+        organization = OrganizationForeignKey(db_index=False, related_name="+")
+        folder = models.ForeignKey(Folder, models.CASCADE, related_name="+")
+
+        class Meta(TenantModel.Meta):
+            app_label = "documents"
+            indexes = [models.Index(fields=["organization", "folder"], name="sheet_index")]
+
+    assert ids(Folder) == ["E003", "E003", "W003", "W005"]
+    assert ids(Sheet) == ["E004"]
+
+
+@isolate_apps("tests.tenancy.documents")
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"indexes": [models.Index(fields=["-organization", "name"], name="by_name")]},
+        {"constraints": [models.UniqueConstraint(fields=["organization", "name"], name="once")]},
+        {"unique_together": [("organization", "name")]},
+    ],
+    ids=lambda meta: next(iter(meta)),
+)
+def test_an_index_of_whatever_kind_that_begins_with_the_organization_will_do(meta: Any) -> None:
+    organization = OrganizationForeignKey(db_index=False, related_name="+")
+    options = type("Meta", (), {"app_label": "documents", "base_manager_name": "objects", **meta})
+    attributes = {"__module__": __name__, "Meta": options, "organization": organization}
+    model = type("Page", (TenantModel,), {**attributes, "name": models.CharField(max_length=10)})
+    assert ids(model) == []
+
+
+def ids(model: Any) -> list[str]:
+    found = [*checks._managers(model), *checks._foreign_keys(model), *checks._uniqueness(model), *checks._index(model)]
+    assert all(message.hint for message in found)
+    return [str(message.id).partition(".")[2] for message in found]

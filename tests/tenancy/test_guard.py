@@ -19,6 +19,7 @@ from dovetail_tenancy.exceptions import LastOwner, TenancyError
 from dovetail_tenancy.owners import active_members
 from dovetail_tenancy.roles import OWNER
 from tests.tenancy.factories import make_organization, make_user, membership_of
+from tests.tenancy.lanes import admin_page
 
 pytestmark = pytest.mark.django_db
 
@@ -148,7 +149,7 @@ def test_the_admin_shows_what_stands_in_the_way_of_a_deletion() -> None:
     client.force_login(make_user(is_staff=True, is_superuser=True))
     ada, bo = make_user(), make_user()
     organization = make_organization("Acme", owner=ada)
-    page = reverse("admin:auth_user_delete", args=[ada.pk])
+    page = reverse(admin_page(User, "delete"), args=[ada.pk])
     assert "would require deleting the following protected" in client.get(page).content.decode()
     assert "protected" in client.post(page, {"post": "yes"}).content.decode()
     assert User._default_manager.filter(pk=ada.pk).exists()

@@ -9,8 +9,10 @@ from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from dovetail_tenancy import get_membership_model
 from dovetail_tenancy.models import Invitation
 from tests.tenancy.factories import invite, make_organization, make_user, membership_of
+from tests.tenancy.lanes import admin_page
 
 pytestmark = pytest.mark.django_db
 
@@ -84,7 +86,7 @@ def test_the_list_takes_as_many_queries_for_one_row_as_for_ten(client: Client, d
 def test_an_organization_is_handed_over_from_the_list_of_members(client: Client) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
-    members = "admin:dovetail_tenancy_membership_changelist"
+    members = admin_page(get_membership_model(), "changelist")
     assert act(client, "transfer", membership_of(bo, organization), page=members) == ["Handed over."]
     organization.refresh_from_db()
     assert organization.owner == bo

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.core import serializers
@@ -236,5 +237,9 @@ def test_keys_of_another_type_name_the_same_organization() -> None:
     for wrong in ("nonsense", None, make_user(), type(acme)(pk=None)):
         with pytest.raises(ValueError, match=r"names no|neither"), tenant(wrong):
             pass  # pragma: no cover
-    with tenant(uuid7()):
+    with tenant(uuid7() if isinstance(acme.pk, UUID) else acme.pk + 1):
         assert not Document.objects.exists()
+    if not isinstance(acme.pk, UUID):
+        # A UUID is a number to int(), and one that no column holds.
+        with pytest.raises(ValueError, match="neither"), tenant(uuid7()):
+            pass  # pragma: no cover

@@ -12,6 +12,7 @@ from dovetail_core.fields import uuid7
 from dovetail_tenancy import get_membership_model, get_organization_model, services
 from dovetail_tenancy.roles import DEFAULT_ROLES
 from tests.tenancy.factories import client_of, make_organization, make_user, membership_of
+from tests.tenancy.lanes import NEEDS_MORE
 
 pytestmark = pytest.mark.django_db
 
@@ -136,7 +137,7 @@ def test_nobody_reaches_above_their_own_role() -> None:
 PEOPLE = ("owner", "admin", "member", "billing", "outsider", "inactive", "anonymous")
 TABLE = {
     ("get", "/api/organizations"): (200, 200, 200, 200, 200, 200, 403),
-    ("post", "/api/organizations"): (201, 201, 201, 201, 201, 403, 403),
+    ("post", "/api/organizations"): (*[405 if NEEDS_MORE else 201] * 5, 403, 403),
     ("get", "/api/organizations/{organization}"): (200, 200, 200, 200, 404, 404, 403),
     ("patch", "/api/organizations/{organization}"): (200, 200, 403, 403, 404, 404, 403),
     ("delete", "/api/organizations/{organization}"): (204, 403, 403, 403, 404, 404, 403),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -15,11 +17,14 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant, unscoped
 from dovetail_tenancy.exceptions import LastOwner
+from dovetail_tenancy.owners import field
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document, Folder, Note
+from tests.tenancy.lanes import ORGANIZATION, admin_page
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +40,7 @@ def test_deleting_an_organization_takes_its_rows_and_no_others(caplog: pytest.Lo
     make_document(globex, "theirs")
     with caplog.at_level(logging.INFO, "dovetail.tenancy"):
         acme.delete()
-    assert "deletion of dovetail_tenancy.Organization" in caplog.text
+    assert f"deletion of {ORGANIZATION._meta.label}" in caplog.text
     assert rows() == (1, 1, 1)
     assert not get_membership_model()._default_manager.filter(organization=acme.pk).exists()
 
@@ -107,7 +112,7 @@ def test_the_admin_lists_edits_and_deletes_across_organizations(staff: Client) -
 def test_the_admin_deletes_a_user_and_shows_what_goes_with_them(staff: Client) -> None:
     author = make_user()
     make_document(make_organization(), "written", author=author)
-    page = f"/admin/auth/user/{author.pk}/delete/"
+    page = reverse(admin_page(get_user_model(), "delete"), args=[author.pk])
     assert b"about written" in staff.get(page).content
     assert staff.post(page, {"post": "yes"}).status_code == 302
     assert rows() == (1, 1, 0)
@@ -185,19 +190,27 @@ def manage(database: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def some_rows() -> list[dict[str, Any]]:
+    """What ``loaddata`` takes: a user, an organization and a folder of it."""
+    key = 1 if ORGANIZATION._meta.pk.get_internal_type() == "AutoField" else "01900000-0000-7000-8000-000000000001"
+    moment = "2026-01-01T00:00:00Z"
+    given = {"name": "Acme", "slug": "acme", "owner": 1, "created_at": moment, "updated_at": moment, "country": "DE"}
+    fields = {name: value for name, value in given.items() if field(ORGANIZATION, name)}
+    return [
+        {"model": get_user_model()._meta.label_lower, "pk": 1, "fields": {"username": "ada", "password": "!"}},
+        {"model": ORGANIZATION._meta.label_lower, "pk": key, "fields": fields},
+        {
+            "model": "documents.folder",
+            "pk": "01900000-0000-7000-8000-000000000002",
+            "fields": {"name": "Inbox", "organization": key},
+        },
+    ]
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the commands run on a SQLite file of their own")
 def test_commands_from_the_command_line(tmp_path: Path) -> None:
     fixture = tmp_path / "rows.json"
-    fixture.write_text(
-        """[
-        {"model": "auth.user", "pk": 1, "fields": {"username": "ada", "password": "!"}},
-        {"model": "dovetail_tenancy.organization", "pk": "01900000-0000-7000-8000-000000000001", "fields":
-            {"name": "Acme", "slug": "acme", "owner": 1, "created_at": "2026-01-01T00:00:00Z",
-             "updated_at": "2026-01-01T00:00:00Z"}},
-        {"model": "documents.folder", "pk": "01900000-0000-7000-8000-000000000002", "fields":
-            {"name": "Inbox", "organization": "01900000-0000-7000-8000-000000000001"}}
-        ]"""
-    )
+    fixture.write_text(json.dumps(some_rows()))
     database = tmp_path / "db.sqlite3"
     manage(database, "migrate", "-v0")
     manage(database, "loaddata", str(fixture))

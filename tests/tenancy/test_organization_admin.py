@@ -15,13 +15,14 @@ from dovetail_core.events import Event, domain_event
 from dovetail_tenancy import get_membership_model, get_organization_model, services
 from tests.tenancy.documents.factories import make_document
 from tests.tenancy.factories import make_organization, make_user, membership_of
+from tests.tenancy.lanes import admin_page
 
 pytestmark = pytest.mark.django_db
 
 Organization = get_organization_model()
 Membership = get_membership_model()
 
-CHANGES = "admin:dovetail_tenancy_organization_change"
+CHANGES = admin_page(Organization, "change")
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def complaints(response: Any) -> list[str]:
 
 def test_an_organization_is_added_with_its_owner(client: Client, seen: list[Event]) -> None:
     ada = make_user()
-    client.post(reverse("admin:dovetail_tenancy_organization_add"), {"name": "Acme", "owner": ada.pk})
+    client.post(reverse(admin_page(Organization, "add")), {"name": "Acme", "owner": ada.pk})
     organization = Organization._default_manager.get()
     assert (organization.slug, organization.owner) == ("acme", ada)
     assert membership_of(ada, organization).role == "owner"
@@ -76,7 +77,7 @@ def test_an_organization_is_added_with_its_owner(client: Client, seen: list[Even
 
 
 def test_an_organization_cannot_be_added_for_someone_who_cannot_sign_in(client: Client) -> None:
-    path, owner = reverse("admin:dovetail_tenancy_organization_add"), make_user(is_active=False)
+    path, owner = reverse(admin_page(Organization, "add")), make_user(is_active=False)
     answer = client.post(path, {"name": "Acme", "owner": owner.pk}, follow=True)
     assert answer.status_code == 200
     assert "inactive" in complaints(answer)[0]
@@ -139,18 +140,16 @@ def test_a_membership_is_never_turned_into_another_person_s(client: Client) -> N
 def test_a_membership_s_own_page_changes_its_role_and_removes_it(client: Client) -> None:
     organization, bo = make_organization("Acme"), make_user()
     membership = services.add_member(organization=organization, user=bo, role="member")
-    page = reverse("admin:dovetail_tenancy_membership_change", args=[membership.pk])
+    page = reverse(admin_page(Membership, "change"), args=[membership.pk])
     client.post(page, {"role": "owner"})
     organization.refresh_from_db()
     assert membership_of(bo, organization).role == "owner"
-    client.post(reverse("admin:dovetail_tenancy_membership_delete", args=[membership.pk]), {"post": "yes"})
+    client.post(reverse(admin_page(Membership, "delete"), args=[membership.pk]), {"post": "yes"})
     assert not Membership._default_manager.filter(user=bo).exists()
     last = Membership._default_manager.get()
-    refused = client.post(
-        reverse("admin:dovetail_tenancy_membership_delete", args=[last.pk]), {"post": "yes"}, follow=True
-    )
+    refused = client.post(reverse(admin_page(Membership, "delete"), args=[last.pk]), {"post": "yes"}, follow=True)
     assert "Acme" in complaints(refused)[0]
-    assert client.get(reverse("admin:dovetail_tenancy_membership_add")).status_code == 403
+    assert client.get(reverse(admin_page(Membership, "add"))).status_code == 403
 
 
 def test_several_are_deleted_from_the_list_or_none(client: Client) -> None:
@@ -158,11 +157,11 @@ def test_several_are_deleted_from_the_list_or_none(client: Client) -> None:
     make_document(organization, "ours")
     memberships = Membership._default_manager.filter(organization=organization)
     selected = {"action": "delete_selected", "post": "yes", "_selected_action": [m.pk for m in memberships]}
-    answer = client.post(reverse("admin:dovetail_tenancy_membership_changelist"), selected, follow=True)
+    answer = client.post(reverse(admin_page(Membership, "changelist")), selected, follow=True)
     assert "Acme" in complaints(answer)[0]
     assert memberships.count() == 2
     selected["_selected_action"] = [organization.pk, other.pk]
-    answer = client.post(reverse("admin:dovetail_tenancy_organization_changelist"), selected, follow=True)
+    answer = client.post(reverse(admin_page(Organization, "changelist")), selected, follow=True)
     assert not complaints(answer)
     assert not Organization._default_manager.exists()
 
@@ -170,17 +169,17 @@ def test_several_are_deleted_from_the_list_or_none(client: Client) -> None:
 def test_an_organization_is_deleted_with_its_rows(client: Client) -> None:
     organization = make_organization(member=make_user())
     make_document(organization, "ours")
-    page = reverse("admin:dovetail_tenancy_organization_delete", args=[organization.pk])
+    page = reverse(admin_page(Organization, "delete"), args=[organization.pk])
     assert "ours" in client.get(page).content.decode()
     client.post(page, {"post": "yes"})
     assert not Organization._default_manager.exists()
 
 
-@pytest.mark.parametrize("model", ["organization", "membership"])
+@pytest.mark.parametrize("model", [Organization, Membership])
 def test_lists_take_as_many_queries_for_one_row_as_for_twenty(
-    client: Client, model: str, django_assert_num_queries: Any
+    client: Client, model: Any, django_assert_num_queries: Any
 ) -> None:
-    page = reverse(f"admin:dovetail_tenancy_{model}_changelist")
+    page = reverse(admin_page(model, "changelist"))
     make_organization()
     client.get(page)
     with CaptureQueriesContext(connection) as one:
@@ -194,11 +193,11 @@ def test_lists_take_as_many_queries_for_one_row_as_for_twenty(
 def test_pages_render_and_search(client: Client) -> None:
     organization = make_organization("Acme")
     for page in (
-        reverse("admin:dovetail_tenancy_organization_add"),
+        reverse(admin_page(Organization, "add")),
         reverse(CHANGES, args=[organization.pk]),
-        reverse("admin:dovetail_tenancy_organization_changelist") + "?q=acm",
-        reverse("admin:dovetail_tenancy_membership_changelist") + "?q=acm",
-        reverse("admin:dovetail_tenancy_membership_change", args=[Membership._default_manager.get().pk]),
+        reverse(admin_page(Organization, "changelist")) + "?q=acm",
+        reverse(admin_page(Membership, "changelist")) + "?q=acm",
+        reverse(admin_page(Membership, "change"), args=[Membership._default_manager.get().pk]),
     ):
         assert client.get(page).status_code == 200
     assert "admin-autocomplete" in client.get(reverse(CHANGES, args=[organization.pk])).content.decode()

@@ -19,6 +19,7 @@ from rest_framework.test import APIClient
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.api import views
 from tests.tenancy.factories import client_of, make_organization, make_user
+from tests.tenancy.lanes import NEEDS_MORE, needs_a_name_only
 
 pytestmark = pytest.mark.django_db
 
@@ -76,6 +77,7 @@ def test_any_number_of_organizations_with_my_role_is_one_query(count: int, djang
     assert [item["role"] for item in page["data"]] == [("member", "owner")[n % 2] for n in reversed(range(count))]
 
 
+@needs_a_name_only
 def test_an_organization_is_created_by_a_person() -> None:
     ada = make_user()
     answer = client_of(ada).post(LIST, {"name": " Acme ", "owner": 1, "role": "member", "id": "x"}, format="json")
@@ -146,8 +148,8 @@ def test_a_taken_slug_is_refused_on_change() -> None:
 
 
 def test_a_model_that_needs_more_is_created_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert views._required_fields(Organization) == {"name"}
-    assert views._required_fields(Membership) == {"user", "organization", "role"}
+    assert views._required_fields(Organization) >= {"name"}
+    assert views._required_fields(Membership) >= {"user", "organization", "role"}
     monkeypatch.setattr(views, "_required_fields", lambda model: {"name", "country"})
     answer = client_of(make_user()).post(LIST, {"name": "Acme"}, format="json")
     assert (answer.status_code, answer.json()["detail"]) == (
@@ -233,7 +235,7 @@ def test_no_request_is_answered_with_a_server_error(
     created = client.generic("POST", LIST, content, content_type="application/json")
     assert answer.status_code < 500
     assert listed.status_code in (200, 400, 404)  # 404 for a format that nobody renders
-    assert created.status_code in (201, 400)
+    assert created.status_code in ((400, 405) if NEEDS_MORE else (201, 400))
 
 
 # credentials that name an organization

@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant
+from dovetail_tenancy.owners import field
 from tests.tenancy.documents.models import Document, Folder, Note
 
 _number = count(1)
@@ -17,9 +18,10 @@ def make_user(**fields: Any) -> Any:
 
 def make_organization(name: str = "Acme", owner: Any = None, **fields: Any) -> Any:
     owner = owner or make_user()
-    organization = get_organization_model()._default_manager.create(
-        name=name, slug=f"organization-{next(_number)}", owner=owner, **fields
-    )
+    model = get_organization_model()
+    given = {"name": name, "slug": f"organization-{next(_number)}", "owner": owner}
+    fields = {each: value for each, value in given.items() if field(model, each)} | fields
+    organization = model._default_manager.create(**fields)
     make_membership(organization, owner, "owner")
     return organization
 

@@ -54,7 +54,7 @@ def check_models(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
     found = list(_membership())
     for model in apps.get_models():
         if issubclass(model, TenantModel):
-            found += [*_managers(model), *_foreign_keys(model), *_uniqueness(model)]
+            found += [*_managers(model), *_foreign_keys(model), *_uniqueness(model), *_index(model)]
     return found
 
 
@@ -133,3 +133,20 @@ def _unique_everywhere(field: Any) -> bool:
     # What is unique for a row of one organization is so within it.
     within = field.is_relation and organization_column(field.related_model) is not None
     return field.unique and not field.primary_key and not within
+
+
+def _index(model: type[models.Model]) -> Iterator[CheckMessage]:
+    field = organization_column(model)
+    if field is None or field.model is not model or field.db_index:
+        return
+    firsts = [tuple(group)[:1] for group in model._meta.unique_together]
+    firsts += [tuple(index.fields)[:1] for index in model._meta.indexes]
+    firsts += [tuple(getattr(constraint, "fields", ()))[:1] for constraint in model._meta.constraints]
+    if not {("organization",), ("-organization",)}.intersection(firsts):
+        yield Warning(
+            f"No index of {model._meta.label} begins with the organization: each query reads every organization's "
+            "rows to find one's.",
+            hint="Leave db_index as OrganizationForeignKey has it, or let an index or a constraint begin with it.",
+            obj=model,
+            id="dovetail_tenancy.W005",
+        )

@@ -17,10 +17,11 @@ def parse_key(model: type[models.Model], value: Any) -> Any:
         key = key.target_field
     try:
         parsed = key.to_python(value)
-        if isinstance(value, str):
-            # PostgreSQL refuses to compare with a NUL.
-            if "\0" in value:
-                raise ValueError("A key contains no NUL.")
+        # PostgreSQL refuses to compare with a NUL.
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("A key contains no NUL.")
+        # What was converted too: a UUID is a number to int(), and no database has a column for that one.
+        if parsed is not value or isinstance(value, int | str):
             key.run_validators(parsed)
     except ValidationError as error:
         raise ValueError("; ".join(error.messages)) from error

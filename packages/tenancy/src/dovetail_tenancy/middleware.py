@@ -49,11 +49,18 @@ class TenantMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         match = request.resolver_match
-        if match is not None and not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces):
-            user = getattr(request, "user", None)
-            if user is not None and user.is_active and user.is_staff:
-                slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set when the slot was opened
-                slot.show_everything(reason=f"{match.namespace}: {request.method} {match.view_name} by {user.pk}")
+        user = getattr(request, "user", None)
+        if match is None or user is None or not (user.is_active and user.is_staff):
+            return
+        slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set when the slot was opened
+        # Not at the top: settings name this module before models are there.
+        from dovetail_tenancy.switching import activate, switches
+
+        reason = f"{match.namespace}: {request.method} {match.view_name} by {user.pk}"
+        if switches(view):
+            activate(request, slot, reason)
+        elif not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces):
+            slot.show_everything(reason=reason)
 
 
 def _slot(request: HttpRequest) -> Slot:

@@ -1,4 +1,4 @@
-"""Migration operations for projects that adopt this package with tables full of rows."""
+"""Migration operations for projects whose tables are full of rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from django.db.migrations.operations.base import Operation
 from django.db.models import F, OuterRef, Subquery
 
 from dovetail_tenancy.fields import OrganizationForeignKey
+from dovetail_tenancy.retargeting import RetargetForeignKey
 from dovetail_tenancy.row_security.operation import EnableRowSecurity
 
-__all__ = ["AddOrganization", "EnableRowSecurity"]
+__all__ = ["AddOrganization", "EnableRowSecurity", "RetargetForeignKey"]
 
 NAME = "organization"
 

@@ -101,6 +101,12 @@ def active_members(organization_id: Any, role: str, *, using: str) -> QuerySet[M
     return members.filter(user__is_active=True) if field(user_model(), "is_active") else members
 
 
+def still_member(user: Any, organization_id: Any) -> bool:
+    """Whether the person is a member now and may sign in, by one query; ``user`` itself may be as old as its socket."""
+    members = get_membership_model()._base_manager.filter(user=user.pk, organization=organization_id)
+    return (members.filter(user__is_active=True) if field(user_model(), "is_active") else members).exists()
+
+
 def user_model() -> type[Model]:
     return cast("type[Model]", get_membership_model()._meta.get_field("user").related_model)
 

@@ -5,13 +5,16 @@ import dovetail_core.fields
 from django.conf import settings
 from django.db import migrations, models
 
+from dovetail_core.fields import dependency, target
 
-class Migration(migrations.Migration):
+
+# By hand: one migration for every lane, whichever model is the organization and wherever it was created.
+class Migration(dovetail_core.fields.TargetingMigration):
 
     initial = True
 
     dependencies = [
-        ('dovetail_tenancy', '0002_membership'),
+        dependency('TENANCY_ORGANIZATION_MODEL'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -21,7 +24,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=dovetail_core.fields.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=100)),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='dovetail_tenancy.organization')),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=target('TENANCY_ORGANIZATION_MODEL'))),
             ],
             options={
                 'ordering': ['name'],
@@ -33,7 +36,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=dovetail_core.fields.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('title', models.CharField(max_length=100)),
                 ('author', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='documents', to=settings.AUTH_USER_MODEL)),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='dovetail_tenancy.organization')),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=target('TENANCY_ORGANIZATION_MODEL'))),
                 ('folder', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='documents', to='documents.folder')),
             ],
             options={
@@ -47,7 +50,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=dovetail_core.fields.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('text', models.CharField(max_length=100)),
                 ('document', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notes', to='documents.document')),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='dovetail_tenancy.organization')),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to=target('TENANCY_ORGANIZATION_MODEL'))),
                 ('writer', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='notes', to=settings.AUTH_USER_MODEL)),
             ],
             options={

@@ -1,4 +1,4 @@
-"""For the tests of projects that use this package: import the fixtures into your ``conftest.py``."""
+"""Fixtures for pytest."""
 
 from __future__ import annotations
 

@@ -1,0 +1,25 @@
+"""For the tests of projects that use this package: import the fixtures into your ``conftest.py``.
+
+``assert_isolated`` needs no pytest: it works in Django's own ``TestCase`` as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dovetail_tenancy.testing.isolation import assert_isolated
+from dovetail_tenancy.testing.report import Report
+from dovetail_tenancy.testing.samples import CannotMake, make_rows
+
+if TYPE_CHECKING:
+    from dovetail_tenancy.testing.fixtures import as_tenant, organization
+
+__all__ = ["CannotMake", "Report", "as_tenant", "assert_isolated", "make_rows", "organization"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("as_tenant", "organization"):
+        from dovetail_tenancy.testing import fixtures
+
+        return getattr(fixtures, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,109 @@
+"""Requests of one signed-in person, each undone when it was answered."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from asgiref.sync import async_to_sync
+from django.apps import apps
+from django.db import connections, transaction
+from rest_framework.test import APIClient
+
+#: What it means where a row is not the caller's, or an endpoint is not there at all.
+REFUSED = frozenset({401, 403, 404, 405, 410})
+_READING = frozenset({"SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+
+    @property
+    def good(self) -> bool:
+        return self.status < 400
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.body[:200]}".strip()
+
+
+@contextmanager
+def undone(using: str) -> Iterator[None]:
+    with transaction.atomic(using=using):
+        yield
+        transaction.set_rollback(True, using=using)
+
+
+class Writes:
+    """Whether anything but reading was done on a database in between."""
+
+    def __init__(self, using: str) -> None:
+        self.any = False
+        self._wrapper = connections[using].execute_wrapper(self._note)
+
+    def __enter__(self) -> Self:
+        self._wrapper.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._wrapper.__exit__(None, None, None)
+
+    def _note(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        self.any = self.any or str(sql).lstrip(" (").partition(" ")[0].upper() not in _READING
+        return execute(sql, params, many, context)
+
+
+def signed_in(user: Any) -> APIClient:
+    """By a session and as REST framework's user, so that it needs to know no scheme of tokens."""
+    client = APIClient(raise_request_exception=False)
+    if apps.is_installed("django.contrib.sessions"):
+        client.force_login(user)
+    client.force_authenticate(user)
+    return client
+
+
+def call(client: Any, method: str, path: str, body: Any = None, *, form: bool = False) -> Answer:
+    """One request; what it did to the database is the caller's to undo, what it did to the cookies is undone here."""
+    cookies = copy.copy(client.cookies)
+    user = getattr(client.handler, "_force_user", None)
+    if user is not None:
+        # A copy: an endpoint that deletes the account leaves the instance without a key, and it is everybody's.
+        client.force_authenticate(copy.copy(user))
+    try:
+        response = _sent(client, method, path, body, form=form)
+        if response.status_code == 415 and not form:
+            response = _sent(client, method, path, body, form=True)
+        return Answer(response.status_code, _text(response))
+    finally:
+        client.cookies = cookies
+        if user is not None:
+            client.force_authenticate(user)
+
+
+def _sent(client: Any, method: str, path: str, body: Any, *, form: bool) -> Any:
+    if body is None:
+        return getattr(client, method)(path)
+    if form and isinstance(body, dict):
+        return getattr(client, method)(path, body, format="multipart") if method != "get" else client.get(path, body)
+    return client.generic(method.upper(), path, json.dumps(body), content_type="application/json")
+
+
+def _text(response: Any) -> str:
+    if getattr(response, "exc_info", None):
+        error = response.exc_info[1]
+        return f"{type(error).__name__}: {error}"
+    if not response.streaming:
+        return str(response.content.decode(errors="replace"))
+    content = response.streaming_content
+    # Not asyncio.run: Django's synchronous code must go on in this thread, which has the transaction.
+    parts = async_to_sync(_gathered)(content) if response.is_async else content
+    return b"".join(parts).decode(errors="replace")
+
+
+async def _gathered(content: Any) -> list[bytes]:
+    return [part async for part in content]

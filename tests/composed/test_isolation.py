@@ -1,0 +1,118 @@
+"""No endpoint of the composed service shows or changes another organization's rows; nor does a task, socket or page."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import re_path
+
+from billing.models import Customer
+from billing.tasks import mark_overdue_invoices
+from dovetail_tenancy import get_membership_model, services, tenant
+from dovetail_tenancy.contrib.celery import TenantTask
+from dovetail_tenancy.models import Invitation
+from dovetail_tenancy.testing import assert_isolated
+from example_project import routing
+from tests.composed import factories
+from tests.composed.test_sockets import knock
+
+pytestmark = pytest.mark.django_db
+
+ORGANIZATION = "api/v1/organizations/<str:organization_id>"
+SKIP = {
+    "django-admin/*": "staff see the organization they choose, or all: the package's own tests drive that",
+    "api/auth/*": "accounts and sessions, which belong to no organization",
+    "api/v1/me/sessions/<uuid:session_id>": "a person's own, in whichever organization",
+    "api/schema/": "the API's description",
+    "api/docs/": "the API's description",
+    "POST api/v1/invitations/accept": "by the token of an e-mail, for who is no member yet",
+    "POST api/v1/invitations/decline": "by the token of an e-mail, for who is no member yet",
+}
+
+
+def rows(organization):
+    """Every text is one organization's alone; a customer without invoices, so that deleting one is tried too."""
+    name = f"of {organization.name}"
+    factories.customer(organization, name=f"Idle {name}", email=f"idle@{organization.slug}.example.com")
+    customer = factories.customer(organization, name=f"Busy {name}", email=f"busy@{organization.slug}.example.com")
+    lines = [factories.line(description=f"Staplers {name}")]
+    factories.invoice(organization, number=f"Number {name}", customer=customer, lines=lines)
+    # Without another owner nobody could leave.
+    services.add_member(organization=organization, user=factories.user(), role="owner")
+    services.invite(organization=organization, email=f"new@{organization.slug}.example.com", role="member")
+
+
+def another_member(organization):
+    return {"member": str(get_membership_model()._default_manager.filter(organization=organization).last().pk)}
+
+
+BODIES = {
+    f"POST {ORGANIZATION}/transfer-ownership": another_member,
+    f"POST {ORGANIZATION}/invitations": lambda organization: {"email": "you@example.com", "role": "member"},
+    f"PATCH {ORGANIZATION}/members/<str:membership_id>": lambda organization: {"role": "admin"},
+}
+
+
+def test_every_endpoint_is_isolated():
+    user = factories.user()
+    report = assert_isolated(
+        mine=factories.organization(user, name="Initech"),
+        theirs=factories.organization(name="Umbrella"),
+        user=user,
+        make=rows,
+        bodies=BODIES,
+        skip=SKIP,
+    )
+    assert {f"{method} {ORGANIZATION}" for method in ("GET", "PATCH", "DELETE")} <= report.driven
+    resources = {"customers", "invoices"}
+    for method in ("GET", "PUT", "PATCH", "DELETE"):
+        assert {f"{method} api/v1/{name}/<uuid:pk>" for name in resources} <= report.driven
+    assert len(report.driven) >= 31
+    assert not Invitation.objects.exists()
+
+
+def test_every_task_runs_for_the_organization_it_was_enqueued_for():
+    assert isinstance(mark_overdue_invoices, TenantTask)
+
+
+def test_a_socket_has_its_organization(monkeypatch):
+    owner = factories.user()
+    organization = factories.organization(owner)
+    factories.customer(organization)
+    factories.customer(factories.organization())
+    seen = []
+
+    async def consumer(scope, receive, send):
+        seen.append((scope["organization_id"], await Customer.objects.acount()))
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    monkeypatch.setattr(routing, "websocket_urlpatterns", [re_path(r"^ws/here/$", consumer)])
+    client = Client()
+    client.force_login(owner)
+    cookie = f"sessionid={client.cookies['sessionid'].value}".encode()
+    assert knock(routing.websockets(), "/ws/here/", headers=[(b"cookie", cookie)]) == "websocket.accept"
+    assert seen == [(organization.pk, 1)]
+
+
+def test_staff_choose_the_organization_in_the_admin_site():
+    initech, umbrella = factories.organization(name="Initech"), factories.organization(name="Umbrella")
+    for organization in (initech, umbrella):
+        factories.invoice(organization, number=f"N-{organization.name}")
+    staff = Client()
+    staff.force_login(factories.user(is_staff=True, is_superuser=True))
+    page = "/django-admin/billing/invoice/"
+    staff.post(f"{page}organization/", {"organization": str(initech.pk)})
+    assert "N-Initech" in (shown := staff.get(page).content.decode())
+    assert "<strong>Initech</strong>" in shown
+    assert "N-Umbrella" not in shown
+    customers = staff.get("/django-admin/autocomplete/?app_label=billing&model_name=invoice&field_name=customer&term=")
+    assert len(customers.json()["results"]) == 1
+    with tenant(initech):
+        customer = Customer.objects.get()
+    sent = {"number": "N-1", "customer": customer.pk, "status": "draft", "currency": "EUR", "issued_on": "2026-01-01"}
+    lines = {"lines-TOTAL_FORMS": 1, "lines-INITIAL_FORMS": 0, "lines-0-description": "x", "lines-0-quantity": 1}
+    answer = staff.post(f"{page}add/", {**sent, **lines, "due_on": "2026-01-31", "lines-0-unit_price": 1})
+    assert answer.status_code == 302
+    with tenant(initech):
+        assert customer.invoices.get(number="N-1").lines.get().description == "x"

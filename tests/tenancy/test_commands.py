@@ -1,0 +1,116 @@
+"""A command for one organization, and the report on every tenant table."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.checks import Error, register
+from django.core.checks.registry import registry
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from dovetail_tenancy import current_tenant_id, unscoped
+from tests.tenancy.documents.factories import make_document
+from tests.tenancy.documents.models import Document
+from tests.tenancy.factories import make_organization
+from tests.tenancy.lanes import has_slug
+
+pytestmark = pytest.mark.django_db
+
+
+def output(*arguments: str) -> str:
+    written = StringIO()
+    call_command(*arguments, stdout=written)
+    return written.getvalue()
+
+
+@pytest.fixture
+def pair() -> tuple[Any, Any]:
+    acme, globex = make_organization("Acme"), make_organization("Globex")
+    make_document(acme, "ours")
+    make_document(globex, "theirs")
+    return acme, globex
+
+
+def test_a_command_runs_for_one_organization(pair: Any) -> None:
+    for organization, ours, other in ((pair[0], "ours", "theirs"), (pair[1], "theirs", "ours")):
+        dumped = output("tenant", str(organization.pk), "dumpdata", "documents.document", "--indent", "1")
+        assert f'"title": "{ours}"' in dumped
+        assert other not in dumped
+        assert output("tenant", organization.name, "dumpdata", "documents.document", "--indent", "1") == dumped
+    assert current_tenant_id() is None
+
+
+@has_slug
+def test_it_is_named_by_its_slug_too(pair: Any) -> None:
+    assert "ours" in output("tenant", "acme", "dumpdata", "documents")
+
+
+def test_options_of_the_command_are_the_commands(pair: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    code = "from tests.tenancy.documents.models import Document; print(Document.objects.get().title)"
+    call_command("tenant", "Acme", "shell", "-v", "0", "--command", code)
+    assert capsys.readouterr().out == "ours\n"
+
+
+def test_a_writing_command_writes_for_it(pair: Any) -> None:
+    code = "from tests.tenancy.documents.models import Document; Document.objects.update(title='changed')"
+    call_command("tenant", "Acme", "shell", "-v", "0", "-c", code)
+    with unscoped(reason="test"):
+        assert sorted(Document.objects.values_list("title", flat=True)) == ["changed", "theirs"]
+
+
+@pytest.mark.parametrize("named", ["nobody", "", "\0", "9" * 400, "00000000-0000-0000-0000-000000000000"])
+def test_who_names_none_is_told_how(pair: Any, named: str) -> None:
+    with pytest.raises(CommandError, match=r"is named .* by its id, .*Acme.*; .*Globex") as raised:
+        output("tenant", named, "check")
+    assert str(pair[0].pk) in str(raised.value)
+    for number in range(12):
+        make_organization(f"Many {number}")
+    with pytest.raises(CommandError, match="and 4 more"):
+        output("tenant", named, "check")
+
+
+def test_of_two_with_one_name_neither_is_meant(pair: Any) -> None:
+    for _ in range(2):
+        make_organization("The Twins")
+    with pytest.raises(CommandError, match="more than one"):
+        output("tenant", "The Twins", "check")
+
+
+def test_what_cannot_run_is_told(pair: Any) -> None:
+    with pytest.raises(CommandError, match="no command 'nothing'"):
+        output("tenant", "Acme", "nothing")
+    with pytest.raises(CommandError, match="named twice"):
+        output("tenant", "Acme", "tenant", "Globex", "check")
+    with pytest.raises(CommandError, match="unrecognized arguments: --nonsense"):
+        output("tenant", "Acme", "check", "--nonsense")
+    assert current_tenant_id() is None
+
+
+def test_every_tenant_table_is_reported(pair: Any) -> None:
+    report = output("check_tenancy", "--database", "default")
+    for model in ("Folder", "Document", "Note"):
+        assert f"documents.{model} (table documents_{model.lower()})\n  manager TenantManager" in report
+    assert "uniqueness, index: ok" in report
+    assert report.rstrip().endswith("3 tenant tables, 0 messages, 0 errors")
+    assert ("row security: off, 0 policies" in report) is (connection.vendor == "postgresql")
+
+
+def test_whoever_registers_a_check_joins_the_report_and_an_error_fails_it() -> None:
+    code = "E" + "999"  # no check of ours
+
+    def complains(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[Error]:
+        about = [Document] if databases == ["default"] else []
+        return [Error("Broken.", hint="Mend it.", obj=each, id=f"dovetail_tenancy.{code}") for each in about]
+
+    register(complains, "database")
+    written = StringIO()
+    try:
+        with pytest.raises(CommandError, match="1 errors"):
+            call_command("check_tenancy", stdout=written)
+    finally:
+        registry.registered_checks.remove(complains)
+    assert "documents.Document (table documents_document)" in written.getvalue()
+    assert "  dovetail_tenancy.E999: Broken. Mend it.\n" in written.getvalue()
