@@ -208,11 +208,8 @@ def verify() -> None:
         for name, values in times.items():
             low, middle = min(values), statistics.median(values)
             base.setdefault(name, low)
-            own, others, around = counted[name]
-            print(
-                f"| {size} | {name} | {own} | {others} | {around} | {low:.0f} | {middle:.0f} | {low / base[name]:.2f} |",
-                flush=True,
-            )
+            row = [size, name, *counted[name], f"{low:.0f}", f"{middle:.0f}", f"{low / base[name]:.2f}"]
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 def difference(known: list[float], unknown: list[float]) -> tuple[float, float]:

@@ -82,6 +82,8 @@ def test_wrong_used_superseded_and_expired_are_one_answer(post: Post, ask: Ask, 
     old, old_key = mailed_code(), mailed_key()
     second = ask()
     code = mailed_code()
+    ended = MagicLink.objects.get(pk=first)
+    assert (ended.pending_key, ended.code_hash, ended.key_hash) == (None, None, None)
     for body in (
         {"token": wrong(code)},
         {"token": wrong(code), "request_id": second},
