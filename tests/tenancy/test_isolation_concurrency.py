@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connections
 
 from dovetail_tenancy import TenantRequired, current_tenant_id, tenant
 from tests import asynchronous
@@ -40,7 +39,7 @@ def titles_on_a_connection_of_its_own() -> list[str]:
     try:
         return titles()
     finally:
-        connections.close_all()
+        asynchronous.close_connections()
 
 
 async def natively() -> list[str]:
