@@ -158,6 +158,10 @@ def test_what_cannot_be_taken_is_told_and_the_rest_is_taken() -> None:
     theirs(user)
     TheirKnoxToken.objects.create(digest="short", token_key="x", user=user)
     TheirKnoxToken.objects.create(digest=hashlib.sha512(b"other").hexdigest(), token_key="y", user=make_user())
+    TheirToken.objects.all().delete()
+    TheirToken.objects.create(key="short", user=user)
+    assert "it is not 40 hexadecimal digits" in import_("authtoken")
+    assert "3 refused" in import_("knox", path="user.last_login")
     told = import_("knox")
     assert "1 imported, 0 were here already, 2 refused." in told
     assert "its digest is no SHA-512" in told
