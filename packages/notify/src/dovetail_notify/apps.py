@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+from types import ModuleType
+
 from django.apps import AppConfig
+from django.core import checks
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
+
+from dovetail_notify.conf import conf
 
 
 class NotifyConfig(AppConfig):
@@ -9,3 +15,14 @@ class NotifyConfig(AppConfig):
     verbose_name = _("Notifications")
     # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
     default_auto_field = "django.db.models.BigAutoField"
+
+    def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
+        super().__init__(app_name, app_module)
+        # Before any app's models load: Meta.swappable and projects' migrations read the setting by name.
+        conf.install_defaults("NOTIFICATION_MODEL")
+
+    def ready(self) -> None:
+        from dovetail_notify import checks as notify_checks
+
+        checks.register(notify_checks.check_settings)
+        autodiscover_modules("notifications")
