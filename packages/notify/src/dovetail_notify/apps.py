@@ -23,6 +23,9 @@ class NotifyConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_notify import checks as notify_checks
+        from dovetail_notify import endings, layers
 
         checks.register(notify_checks.check_settings)
+        checks.register(layers.check_layers)
+        endings.connect()
         autodiscover_modules("notifications")

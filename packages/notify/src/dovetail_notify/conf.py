@@ -81,6 +81,20 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
         "With what a socket ends: `(request)`, returns `(session, expires_at)`; either may be None.",
         _callable,
     )
+    ENDED_SESSIONS: ImportSetting[Any] = ImportSetting(
+        None,
+        "Which sessions are over, asked of those with open sockets: `(sessions)`, returns those. None: only events and "
+        "`disconnect()` tell.",
+        _hook,
+    )
+    SOCKETS_PER_USER = Setting(10, "Sockets and streams of one person in one process.", positive_integer)
+    SOCKET_QUEUE = Setting(64, "Frames that wait for a slow socket before it is told to `resync`.", positive_integer)
+    SOCKET_SWEEP_SECONDS = Setting(
+        5, "Seconds between two looks for what no message told a process of.", positive_integer
+    )
+    SOCKET_RECHECK_SECONDS = Setting(
+        60, "Seconds between two looks whether those who are connected still may be.", positive_integer
+    )
     TIME_ZONE: ImportSetting[Any] = ImportSetting(
         "dovetail_notify.digests.time_zone_of",
         "A user's time zone for digests: `(user)`, returns a `tzinfo`.",

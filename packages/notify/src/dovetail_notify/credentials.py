@@ -12,7 +12,8 @@ def credential_of(request: Any) -> tuple[str | None, datetime | None]:
     """Session and expiry of a DRF request's credential.
 
     Of a token with claims, such as simplejwt's: ``sid`` and ``exp``; of an object with ``expires_at``, such as an API
-    key: that; of Django's session: a hash of its key, and its end.
+    key: that, and as session what :func:`object_session` makes of it; of Django's session: a hash of its key, and its
+    end.
     """
     claims = getattr(request.auth, "payload", request.auth)
     if isinstance(claims, dict):
@@ -21,8 +22,10 @@ def credential_of(request: Any) -> tuple[str | None, datetime | None]:
         return (str(session) if session else None), (
             datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None
         )
-    if isinstance(expires_at := getattr(request.auth, "expires_at", None), datetime):
-        return None, expires_at
+    if request.auth is not None and not isinstance(request.auth, str | bytes):
+        # A row of whatever kind: an API key, a token of DRF's.
+        expires_at = getattr(request.auth, "expires_at", None)
+        return object_session(request.auth), expires_at if isinstance(expires_at, datetime) else None
     session = getattr(request, "session", None)
     if request.auth is None and session is not None and session.session_key:
         return session_hash(session.session_key), session.get_expiry_date()
@@ -32,3 +35,12 @@ def credential_of(request: Any) -> tuple[str | None, datetime | None]:
 def session_hash(session_key: str) -> str:
     """What stands for a Django session in tickets and messages: its key would sign somebody in."""
     return keyed_hash("dovetail_notify.session", session_key)
+
+
+def object_session(credential: Any) -> str | None:
+    """What stands for a credential that is a row: of that key the revocation ends the sockets."""
+    key = getattr(credential, "pk", None)
+    if key is None or not hasattr(credential, "_meta"):
+        return None
+    # Hashed: a token of DRF's has its secret as its primary key.
+    return keyed_hash("dovetail_notify.credential", f"{credential._meta.label_lower}:{key}")

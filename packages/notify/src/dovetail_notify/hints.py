@@ -31,7 +31,7 @@ def schedule(*, after: Any, batch: UUID, recipients: Sequence[Any] | None, using
     def say_it() -> None:
         rows, connections[using]._dovetail_notify = _pending(using), []  # type: ignore[attr-defined]  # ours
         if rows:
-            realtime.publish([{"type": "rows", **row} for row in rows])
+            realtime.publish([{"type": "rows", "using": using, **row} for row in rows])
             _run(using)
 
     transaction.on_commit(say_it, using=using, robust=True)

@@ -176,6 +176,7 @@ class Ticket(models.Model):
     )
     organization_key = models.CharField(_("organization"), max_length=64, null=True)  # noqa: DJ001  # as the inbox has it
     session = models.CharField(_("session"), max_length=64, blank=True, default="")
+    origin = models.CharField(_("origin"), max_length=200, blank=True, default="")
     credential_expires_at = models.DateTimeField(_("credential expires at"), null=True)
     expires_at = models.DateTimeField(_("expires at"), db_index=True)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import router, transaction
+from django.db import router
 from django.utils import timezone
 
 from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
@@ -33,31 +33,46 @@ class Admission:
 
 
 def issue_ticket(
-    *, user: Any, organization_key: str | None = None, session: str | None = None, expires_at: datetime | None = None
+    *,
+    user: Any,
+    organization_key: str | None = None,
+    session: str | None = None,
+    expires_at: datetime | None = None,
+    origin: str | None = None,
 ) -> str:
-    """A ticket, good for ``TICKET_SECONDS``. ``session`` and ``expires_at`` end the socket that it opens."""
+    """A ticket, good for ``TICKET_SECONDS``. ``session`` and ``expires_at`` end the socket that it opens.
+
+    ``origin`` is that of the page that asks; then no page of another one can use it.
+    """
     ticket = random_token()
     Ticket(
         digest=keyed_hash(_PURPOSE, ticket),
         user_id=user.pk,
         organization_key=organization_key,
         session=session or "",
+        origin=_origin(origin),
         credential_expires_at=expires_at,
         expires_at=timezone.now() + timedelta(seconds=TICKET_SECONDS),
     ).save(using=router.db_for_write(Ticket), force_insert=True)
     return ticket
 
 
-def redeem_ticket(ticket: str) -> Admission | None:
-    """What the ticket admits to, once; None for one that is unknown, used or late, or of an inactive account."""
+def redeem_ticket(ticket: str, *, origin: str | None = None) -> Admission | None:
+    """What the ticket admits to, once; None for one that is unknown, used or late, of an inactive account, or shown by
+    a page of another origin than the one that asked for it."""
     using = router.db_for_write(Ticket)
     rows = Ticket.objects.using(using).filter(digest__in=list(keyed_hashes(_PURPOSE, ticket)))
-    with transaction.atomic(using=using):
-        row = rows.select_related("user").first()
-        # Of two that show it at once, the one whose DELETE finds the row.
-        if row is None or not Ticket.objects.using(using).filter(pk=row.pk)._raw_delete(using):
-            return None
+    row = rows.select_related("user").first()
+    # Of two that show it at once, the one whose DELETE finds the row.
+    if row is None or not Ticket.objects.using(using).filter(pk=row.pk)._raw_delete(using):
+        return None
     user: Any = row.user
+    if row.origin and origin is not None and row.origin != _origin(origin):
+        return None
     if row.expires_at < timezone.now() or not getattr(user, "is_active", True):
         return None
     return Admission(user, row.organization_key, row.session, row.credential_expires_at)
+
+
+def _origin(value: str | None) -> str:
+    return (value or "").lower()[:200]

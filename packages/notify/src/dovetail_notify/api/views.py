@@ -119,7 +119,11 @@ class NotificationViewSet(GenericViewSet[Any]):
         """A ticket for one WebSocket: `new WebSocket(url, ["notify.v1", "ticket." + ticket])`."""
         session, expires_at = conf.CREDENTIAL(request)
         ticket = issue_ticket(
-            user=request.user, organization_key=organization_key(request), session=session, expires_at=expires_at
+            user=request.user,
+            organization_key=organization_key(request),
+            session=session,
+            expires_at=expires_at,
+            origin=request.headers.get("Origin"),
         )
         # No cache may keep what opens a socket.
         return Response(

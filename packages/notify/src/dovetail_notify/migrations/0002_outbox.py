@@ -214,6 +214,7 @@ class Migration(TargetingMigration):
                 ("digest", models.CharField(max_length=64, unique=True, verbose_name="digest")),
                 ("organization_key", models.CharField(max_length=64, null=True, verbose_name="organization")),
                 ("session", models.CharField(blank=True, default="", max_length=64, verbose_name="session")),
+                ("origin", models.CharField(blank=True, default="", max_length=200, verbose_name="origin")),
                 ("credential_expires_at", models.DateTimeField(null=True, verbose_name="credential expires at")),
                 ("expires_at", models.DateTimeField(db_index=True, verbose_name="expires at")),
                 (
