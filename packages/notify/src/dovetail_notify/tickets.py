@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import router, transaction
+from django.db import router
 from django.utils import timezone
 
 from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
@@ -52,11 +52,10 @@ def redeem_ticket(ticket: str) -> Admission | None:
     """What the ticket admits to, once; None for one that is unknown, used or late, or of an inactive account."""
     using = router.db_for_write(Ticket)
     rows = Ticket.objects.using(using).filter(digest__in=list(keyed_hashes(_PURPOSE, ticket)))
-    with transaction.atomic(using=using):
-        row = rows.select_related("user").first()
-        # Of two that show it at once, the one whose DELETE finds the row.
-        if row is None or not Ticket.objects.using(using).filter(pk=row.pk)._raw_delete(using):
-            return None
+    row = rows.select_related("user").first()
+    # Of two that show it at once, the one whose DELETE finds the row.
+    if row is None or not Ticket.objects.using(using).filter(pk=row.pk)._raw_delete(using):
+        return None
     user: Any = row.user
     if row.expires_at < timezone.now() or not getattr(user, "is_active", True):
         return None
