@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_out
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
@@ -24,5 +26,20 @@ class NotifyConfig(AppConfig):
     def ready(self) -> None:
         from dovetail_notify import checks as notify_checks
 
-        checks.register(notify_checks.check_settings)
         autodiscover_modules("notifications")
+        checks.register(notify_checks.check_settings)
+        checks.register(notify_checks.check_model, checks.Tags.models)
+        checks.register(notify_checks.check_transports)
+        checks.register(notify_checks.check_types)
+        checks.register(notify_checks.check_unsubscribe, deploy=True)
+        checks.register(notify_checks.check_channel_layer)
+        user_logged_out.connect(_close_sockets, dispatch_uid="dovetail_notify")
+
+
+def _close_sockets(request: Any = None, **_: Any) -> None:
+    """The sockets that a Django session opened end with it."""
+    from dovetail_notify import realtime
+    from dovetail_notify.credentials import session_hash
+
+    if key := getattr(getattr(request, "session", None), "session_key", None):
+        realtime.disconnect(session=session_hash(key))
