@@ -24,6 +24,8 @@ class Command(BaseCommand):
             for each in (signal.SIGTERM, signal.SIGINT):
                 # What is being sent is sent and recorded first.
                 signal.signal(each, lambda *_: stop.set())
+            self.stdout.write(f"Looking every {interval:g} seconds. Stop with Ctrl-C.")
+            self.stdout.flush()
         while True:
             sent, digests = deliver(), send_digests()
             if not loop or sent.total or digests.total:
