@@ -20,5 +20,5 @@ def user(db: None) -> Any:
 @pytest.fixture
 def api(user: Any) -> APIClient:
     client = APIClient()
-    client.force_login(user)
+    client.force_authenticate(user)
     return client

@@ -7,7 +7,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 
-from dovetail_notify.socket_testing import SocketClient
+from dovetail_notify.testing import NotificationSocket
 from dovetail_notify.tickets import issue_ticket
 
 
@@ -19,13 +19,5 @@ async def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -
     return await sync_to_async(function)(*arguments, **keywords)
 
 
-def application() -> Any:
-    from channels.routing import URLRouter
-
-    from dovetail_notify.contrib.channels import websocket_urlpatterns
-
-    return URLRouter(websocket_urlpatterns)
-
-
-async def open_socket(user: Any, **ticket: Any) -> SocketClient:
-    return SocketClient(application(), ticket=await call(issue_ticket, user=user, **ticket))
+async def open_socket(user: Any, **ticket: Any) -> NotificationSocket:
+    return NotificationSocket(await call(issue_ticket, user=user, **ticket))

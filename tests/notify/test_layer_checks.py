@@ -25,11 +25,11 @@ def redis_8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_core_layer_whose_connections_die_is_refused(settings, monkeypatch):
-    assert found(settings, CORE, capacity=1000) == ["E020"]
-    assert found(settings, CORE, capacity=1000, hosts=["redis://localhost/4"]) == ["E020"]
-    assert found(settings, CORE, capacity=1000, hosts=[("localhost", 6379)]) == ["E020"]
+    assert found(settings, CORE, capacity=1000) == ["E007"]
+    assert found(settings, CORE, capacity=1000, hosts=["redis://localhost/4"]) == ["E007"]
+    assert found(settings, CORE, capacity=1000, hosts=[("localhost", 6379)]) == ["E007"]
     address = {"address": "redis://localhost/4"}
-    for seconds, refused in ((5, ["E020"]), (True, ["E020"]), (None, []), (30, [])):
+    for seconds, refused in ((5, ["E007"]), (True, ["E007"]), (None, []), (30, [])):
         assert found(settings, CORE, capacity=1000, hosts=[{**address, "socket_timeout": seconds}]) == refused
     monkeypatch.setattr(layers, "version", lambda name: "7.0.0")
     assert found(settings, CORE, capacity=1000) == []
@@ -38,24 +38,24 @@ def test_the_core_layer_whose_connections_die_is_refused(settings, monkeypatch):
 @pytest.mark.parametrize("capacity", [100, 999])
 def test_a_small_capacity_is_refused(settings, capacity):
     hosts = [{"address": "redis://localhost/4", "socket_timeout": None}]
-    assert found(settings, CORE, hosts=hosts) == ["E021"]
-    assert found(settings, CORE, hosts=hosts, capacity=capacity) == ["E021"]
-    assert found(settings, CORE, hosts=hosts, capacity=1000, group_expiry=60) == ["E022"]
+    assert found(settings, CORE, hosts=hosts) == ["E008"]
+    assert found(settings, CORE, hosts=hosts, capacity=capacity) == ["E008"]
+    assert found(settings, CORE, hosts=hosts, capacity=1000, group_expiry=60) == ["E009"]
 
 
 def test_hooks_that_nobody_calls_are_told(settings):
-    assert found(settings, PUBSUB, on_reconnect=print) == ["W020"]
-    assert found(settings, PUBSUB, hosts=[{"address": "redis://x", "on_disconnect": print}]) == ["W020"]
+    assert found(settings, PUBSUB, on_reconnect=print) == ["W004"]
+    assert found(settings, PUBSUB, hosts=[{"address": "redis://x", "on_disconnect": print}]) == ["W004"]
     assert found(settings, PUBSUB, hosts=["redis://localhost"]) == []
 
 
 def test_memory_reaches_one_process(settings, monkeypatch):
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
-    assert found(settings, "channels.layers.InMemoryChannelLayer") == ["W021"]
+    assert found(settings, "channels.layers.InMemoryChannelLayer") == ["W005"]
     settings.DEBUG = True
     assert found(settings, "channels.layers.InMemoryChannelLayer") == []
     monkeypatch.setenv("WEB_CONCURRENCY", "2")
-    assert found(settings, "channels.layers.InMemoryChannelLayer") == ["W021"]
+    assert found(settings, "channels.layers.InMemoryChannelLayer") == ["W005"]
 
 
 def test_without_layers_there_is_nothing_to_say(settings):

@@ -19,14 +19,15 @@ pytest.importorskip("channels", reason="Channels is not installed")
 
 from dovetail_core.events import emit
 from dovetail_notify import get_notification_model, notify, protocol, realtime, services, sockets
+from dovetail_notify.contrib.channels import application
 from dovetail_notify.credentials import object_session, session_hash
 from dovetail_notify.hub import Hub
 from dovetail_notify.models import Ticket
-from dovetail_notify.socket_testing import SocketClient
+from dovetail_notify.testing import NotificationSocket
 from dovetail_notify.tickets import issue_ticket, redeem_ticket
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Tip
-from tests.notify.sockets import application, call, open_socket, run
+from tests.notify.sockets import call, open_socket, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,7 +40,7 @@ def user() -> Any:
     return make_user()
 
 
-async def hello(socket: SocketClient) -> dict[str, Any]:
+async def hello(socket: NotificationSocket) -> dict[str, Any]:
     return await socket.receive("hello")
 
 
@@ -82,7 +83,7 @@ def test_each_is_told_of_their_own_with_one_text_and_two_queries(user, monkeypat
             rows = dict(await call(lambda: list(Notification.objects.values_list("recipient", "pk"))))
             for each, socket in opened[:-1]:
                 assert (await socket.receive())["data"]["id"] == rows[each.pk]
-            assert await opened[-1][1].silent()
+            assert await opened[-1][1].nothing()
 
     run(main)
     assert len(made) == 1
@@ -98,7 +99,7 @@ def test_rolled_back_nothing_is_said(user):
         async with await open_socket(user) as socket:
             await hello(socket)
             await call(fail)
-            assert await socket.silent()
+            assert await socket.nothing()
 
     run(main)
 
@@ -151,7 +152,7 @@ def test_what_no_hint_told_of_is_found_by_looking(user, monkeypatch):
             await Hub.current().look()
             assert (await socket.receive())["data"]["title"] == "Order A-1 was shipped"
             await Hub.current().look()
-            assert await socket.silent()
+            assert await socket.nothing()
 
     run(main)
 
@@ -254,7 +255,6 @@ def test_a_slow_socket_is_told_to_resync_and_delays_nobody(user, settings):
         import asyncio
 
         reads = asyncio.Event()
-        app = application()
 
         async def slow(scope: Any, receive: Any, send: Any) -> None:
             async def held(message: Any) -> None:
@@ -262,10 +262,10 @@ def test_a_slow_socket_is_told_to_resync_and_delays_nobody(user, settings):
                     await reads.wait()
                 await send(message)
 
-            await app(scope, receive, held)
+            await application(scope, receive, held)
 
         ticket = await call(issue_ticket, user=user)
-        async with SocketClient(slow, ticket=ticket) as stuck, await open_socket(quick) as other:
+        async with NotificationSocket(ticket, application=slow) as stuck, await open_socket(quick) as other:
             await hello(stuck)
             await hello(other)
             for number in range(12):
@@ -297,15 +297,15 @@ def test_a_sign_of_life_goes_to_whoever_hears_nothing_else(user, settings, monke
 # --- Who is let in ----------------------------------------------------------------------------------------------------
 
 
-async def refusal(**opening: Any) -> tuple[int, str]:
-    async with SocketClient(application(), **opening) as socket:
+async def refusal(**opening: Any) -> tuple[int | None, str]:
+    async with NotificationSocket(**opening) as socket:
         return await socket.closed()
 
 
 def test_a_ticket_opens_one_socket_once(user):
     async def main() -> None:
         ticket = await call(issue_ticket, user=user)
-        async with SocketClient(application(), ticket=ticket) as socket:
+        async with NotificationSocket(ticket=ticket) as socket:
             await hello(socket)
         assert await refusal(ticket=ticket) == (4401, "unauthenticated")
 
@@ -340,13 +340,15 @@ def test_a_ticket_is_for_the_page_that_asked(user):
         headers = {"Origin": "https://evil.example"}
         assert await refusal(ticket=ticket, headers=headers) == (4401, "unauthenticated")
         ticket = await call(issue_ticket, user=user, origin="https://app.example.com")
-        async with SocketClient(application(), ticket=ticket, headers={"Origin": "https://App.example.com"}) as socket:
+        async with NotificationSocket(ticket=ticket, headers={"Origin": "https://App.example.com"}) as socket:
             await hello(socket)
 
     run(main)
 
 
 def test_the_api_gives_tickets_to_whoever_is_signed_in(user, api):
+    api.force_authenticate(None)
+    api.force_login(user)
     answer = api.post("/api/v1/notifications/ticket/", HTTP_ORIGIN="https://app.example.com")
     assert answer.status_code == 201
     assert answer["Cache-Control"] == "no-store"
@@ -363,7 +365,7 @@ def test_a_ticket_for_an_organization_one_has_left_is_refused(user, settings):
         ticket = await call(issue_ticket, user=user, organization_key="globex")
         assert await refusal(ticket=ticket) == (4403, "membership_removed")
         ticket = await call(issue_ticket, user=user, organization_key="acme")
-        async with SocketClient(application(), ticket=ticket) as socket:
+        async with NotificationSocket(ticket=ticket) as socket:
             await hello(socket)
 
     run(main)
@@ -380,7 +382,7 @@ def test_a_cookie_is_taken_from_the_hosts_own_page_alone(user, settings):
             headers = {"Cookie": cookie, **({"Origin": origin} if origin else {})}
             assert await refusal(headers=headers) == (4403, "origin"), origin
         for origin in ("http://testserver", "https://app.example.com"):
-            async with SocketClient(application(), headers={"Cookie": cookie, "Origin": origin}) as socket:
+            async with NotificationSocket(headers={"Cookie": cookie, "Origin": origin}) as socket:
                 assert (await hello(socket))["expires_in"] > 0
         headers = {"Cookie": "sessionid=none", "Origin": "http://testserver"}
         assert await refusal(headers=headers) == (4401, "unauthenticated")
@@ -400,7 +402,7 @@ def test_an_authorization_header_is_the_projects_own_matter(user):
     wrong = base64.b64encode(f"{user.username}:word".encode()).decode()
 
     async def main() -> None:
-        async with SocketClient(application(), headers={"Authorization": f"Basic {given}"}) as socket:
+        async with NotificationSocket(headers={"Authorization": f"Basic {given}"}) as socket:
             await hello(socket)
         for header in (f"Basic {wrong}", "Basic ü", "Bearer x", "Basic"):
             assert await refusal(headers={"Authorization": header}) == (4401, "unauthenticated"), header
@@ -491,7 +493,7 @@ def test_a_new_ticket_of_the_same_person_lets_it_stay(user):
             await socket.send(type="auth", ticket=await call(issue_ticket, user=user, expires_at=later, session="new"))
             assert (await socket.receive("authenticated"))["expires_in"] > 3500
             await call(realtime.disconnect, session="old")
-            assert await socket.silent(1.5)
+            assert await socket.nothing(1.5)
             await call(realtime.disconnect, session="new")
             assert await socket.closed() == (4403, "session_revoked")
 
@@ -537,7 +539,7 @@ def test_the_events_of_others_end_it(user):
             await hello(stays)
             await call(emit, name, target=target, organization_id=organization, data=data)
             assert await socket.closed() == end, name
-            assert await stays.silent(0.05), name
+            assert await stays.nothing(0.05), name
 
     async def main() -> None:
         await ended("session.revoked", (4403, "session_revoked"), session="s1", session_ids=["s0", "s1"])
@@ -562,7 +564,7 @@ def test_an_event_that_was_rolled_back_ends_nothing(user):
         async with await open_socket(user, session="s1") as socket:
             await hello(socket)
             await call(fail)
-            assert await socket.silent()
+            assert await socket.nothing()
 
     run(main)
 
@@ -584,7 +586,7 @@ def test_leaving_an_organization_silences_it_at_once(user, settings):
             assert (await socket.receive())["data"]["organization"] == "globex"
             of.append("initech")
             await call(emit, "member.added", organization_id="initech", data={"user_id": str(user.pk)})
-            assert await socket.silent(0.05)
+            assert await socket.nothing(0.05)
             await call(notify, SHIPPED, to=user, organization="initech")
             assert (await socket.receive())["data"]["organization"] == "initech"
 
@@ -602,7 +604,7 @@ def test_signing_out_deactivation_and_deletion_end_it(user):
             await hello(two)
             await call(client.logout)
             assert await one.closed() == (4403, "session_revoked")
-            assert await two.silent(0.05)
+            assert await two.nothing(0.05)
             user.is_active = False
             await call(user.save)
             assert await two.closed() == (4403, "account_inactive")
@@ -626,7 +628,7 @@ def test_what_nobody_said_is_found_by_looking_again(user, settings):
             await hello(socket)
             hub = Hub.current()
             await hub._recheck([*hub.all()])
-            assert "session" in ticket or await socket.silent(0.05)
+            assert "session" in ticket or await socket.nothing(0.05)
             await call(change)
             await hub._recheck([*hub.all()])
             assert await socket.closed() == end
@@ -652,7 +654,7 @@ def test_no_ticket_or_cookie_is_logged(user, caplog):
     ticket = issue_ticket(user=user)
 
     async def main() -> None:
-        async with SocketClient(application(), ticket=ticket) as socket:
+        async with NotificationSocket(ticket=ticket) as socket:
             await hello(socket)
             await socket.send(type="auth", ticket=ticket)
             await socket.closed()

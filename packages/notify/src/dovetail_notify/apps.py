@@ -25,7 +25,11 @@ class NotifyConfig(AppConfig):
         from dovetail_notify import checks as notify_checks
         from dovetail_notify import endings, layers
 
+        autodiscover_modules("notifications")
         checks.register(notify_checks.check_settings)
+        checks.register(notify_checks.check_model, checks.Tags.models)
+        checks.register(notify_checks.check_transports)
+        checks.register(notify_checks.check_types)
+        checks.register(notify_checks.check_unsubscribe, deploy=True)
         checks.register(layers.check_layers)
         endings.connect()
-        autodiscover_modules("notifications")

@@ -13,6 +13,8 @@ import re
 import socket
 from urllib.parse import urlsplit
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
 
 class ForbiddenDestination(ValueError):
     """The address is none that this server may call."""
@@ -49,6 +51,8 @@ def check_endpoint(url: str) -> None:
 
 def require_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
+    if inner in _NAT64:  # a gateway there makes it the IPv4 address of its last 32 bits
+        inner = ipaddress.IPv4Address(int(inner) & 0xFFFFFFFF)
     if not inner.is_global or inner.is_multicast:
         raise ForbiddenDestination("The endpoint's address is not a public one.")
 

@@ -72,9 +72,10 @@ def notify(notification: Any, *, to: Any, organization: Any, actor: Any, dedupe:
     alias = using or router.db_for_write(get_notification_model())
     message = _Message(notification, _key(organization) or None, _key(actor), _dedupe(dedupe))
     audience = Audience(to, organization_key=message.organization_key, using=alias)
+    # Read before the transaction begins: SQLite refuses to write in one that read first and was overtaken.
+    choices = Choices(type(notification), message.organization_key, alias)
+    after = _last_key(alias)
     with transaction.atomic(using=alias):
-        choices = Choices(type(notification), message.organization_key, alias)
-        after = _last_key(alias)
         created = sum(_insert_notifications(message, users, choices) for users in audience.querysets())
         named = len(audience.named or ())
         # Only where somebody got nothing: the statement that looks for strangers is the fifth.

@@ -45,7 +45,7 @@ def _timeouts(config: Mapping[str, Any]) -> list[CheckMessage]:
             "subscription dies every few seconds and loses what comes meanwhile.",
             hint='Use channels_redis.pubsub.RedisPubSubChannelLayer, or give each of "hosts" as {"address": …, '
             '"socket_timeout": None}.',
-            id="dovetail_notify.E020",
+            id="dovetail_notify.E007",
         )
     ]
 
@@ -73,7 +73,7 @@ def _capacity(config: Mapping[str, Any]) -> list[CheckMessage]:
             f"The capacity of CHANNEL_LAYERS is {capacity}: it is counted for a whole process and not for a socket, "
             "and what is more than that is dropped without an error.",
             hint=f'Set "capacity" to at least {_CAPACITY} in its "CONFIG".',
-            id="dovetail_notify.E021",
+            id="dovetail_notify.E008",
         )
     ]
 
@@ -87,7 +87,7 @@ def _group_expiry(config: Mapping[str, Any]) -> list[CheckMessage]:
             f"The group_expiry of CHANNEL_LAYERS is {seconds} seconds: processes join again every minute, and would "
             "be forgotten in between.",
             hint='Leave out "group_expiry", or set at least 300.',
-            id="dovetail_notify.E022",
+            id="dovetail_notify.E009",
         )
     ]
 
@@ -101,7 +101,7 @@ def _dead_hooks(config: Mapping[str, Any]) -> list[CheckMessage]:
             "CHANNEL_LAYERS sets on_disconnect or on_reconnect, which channels_redis.pubsub stores and never calls: "
             "whatever relies on them to make up for messages lost while Redis was away does not run.",
             hint="Leave them out. What notifications were missed is found by NOTIFY_SOCKET_SWEEP_SECONDS.",
-            id="dovetail_notify.W020",
+            id="dovetail_notify.W004",
         )
     ]
 
@@ -114,7 +114,7 @@ def _in_memory() -> list[CheckMessage]:
             "CHANNEL_LAYERS uses InMemoryChannelLayer, which reaches no other process: a worker's notification, or "
             f"that of another web process, shows up to {conf.SOCKET_SWEEP_SECONDS} seconds late.",
             hint="Use channels_redis.pubsub.RedisPubSubChannelLayer where there is more than one process; with one, "
-            'silence this by SILENCED_SYSTEM_CHECKS = ["dovetail_notify.W021"].',
-            id="dovetail_notify.W021",
+            'silence this by SILENCED_SYSTEM_CHECKS = ["dovetail_notify.W005"].',
+            id="dovetail_notify.W005",
         )
     ]

@@ -3,53 +3,49 @@
 from __future__ import annotations
 
 import json
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Any, Self
 
 from asgiref.testing import ApplicationCommunicator
+from django.utils.module_loading import import_string
 
 from dovetail_notify.protocol import PROTOCOL, TICKET_PREFIX
 
 
-class SocketClosed(AssertionError):
-    """The server closed the socket."""
+class NotificationSocket:
+    """A client of the WebSocket, without a server::
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"The socket was closed with {code} {reason}.")
-        self.code = code
-        self.reason = reason
+        async with NotificationSocket(ticket) as socket:
+            hello = await socket.receive()
 
-
-class SocketClient:
-    """``async with SocketClient(application, ticket=ticket) as socket: frame = await socket.receive()``.
-
-    ``ticket`` goes into the subprotocols, ``headers`` are ``{"Authorization": …, "Origin": …}``; ``protocols`` replaces
-    what is offered. ``protocol`` is then what the server chose.
+    ``headers`` are ``{"Authorization": …, "Origin": …}``, ``protocols`` what is offered beside the ticket. ``protocol``
+    is what the server chose of them, ``code`` and ``reason`` with what it closed, once it has.
     """
 
     def __init__(
         self,
-        application: Any,
-        *,
         ticket: str | None = None,
+        *,
+        application: Any = None,
+        protocols: Sequence[str] = (PROTOCOL,),
         headers: dict[str, str] | None = None,
         path: str = "/ws/notifications/",
         query: str = "",
-        protocols: list[str] | None = None,
-        seconds: float = 3,
+        seconds: float = 5,
     ) -> None:
-        offered = [PROTOCOL, *([TICKET_PREFIX + ticket] if ticket else [])] if protocols is None else protocols
-        shown = {"Host": "testserver", **(headers or {})}
         self.seconds = seconds
         self.protocol: str | None = None
-        communicator: Any = ApplicationCommunicator  # has no types
+        self.code: int | None = None
+        self.reason = ""
+        shown = {"Host": "testserver", **(headers or {})}
+        communicator: Any = ApplicationCommunicator  # asgiref's has no types
         self._communicator = communicator(
-            application,
+            application or import_string("dovetail_notify.contrib.channels.application"),
             {
                 "type": "websocket",
                 "path": path,
                 "query_string": query.encode(),
-                "subprotocols": offered,
+                "subprotocols": [*protocols, *([TICKET_PREFIX + ticket] if ticket else [])],
                 "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in shown.items()],
                 "client": ("127.0.0.1", 1),
                 "server": ("testserver", 80),
@@ -60,13 +56,12 @@ class SocketClient:
     async def __aenter__(self) -> Self:
         await self._communicator.send_input({"type": "websocket.connect"})
         answer = await self._communicator.receive_output(self.seconds)
-        assert answer["type"] == "websocket.accept", answer  # noqa: S101  # a testing kit
         self.protocol = answer.get("subprotocol")
+        if answer["type"] == "websocket.close":
+            self.code = answer.get("code")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._communicator.send_input({"type": "websocket.disconnect", "code": 1000})
         await self._communicator.wait(self.seconds)
 
@@ -77,22 +72,23 @@ class SocketClient:
         await self._communicator.send_input({"type": "websocket.receive", "text": text})
 
     async def receive(self, kind: str | None = None) -> dict[str, Any]:
-        """The next frame, or the next of that type. Raises ``SocketClosed``, or ``TimeoutError``."""
-        while True:
+        """The next frame, or the next of that type; ``{}`` once the server has closed. Raises ``TimeoutError``."""
+        while self.code is None:
             message = await self._communicator.receive_output(self.seconds)
             if message["type"] == "websocket.close":
-                raise SocketClosed(message.get("code", 1000), message.get("reason", ""))
+                self.code, self.reason = message.get("code", 1000), message.get("reason", "")
+                break
             frame: dict[str, Any] = json.loads(message["text"])
             if kind is None or frame["type"] == kind:
                 return frame
+        return {}
 
-    async def closed(self) -> tuple[int, str]:
+    async def closed(self) -> tuple[int | None, str]:
         """Code and reason of the close that comes; frames before it are passed over."""
-        try:
-            while True:
-                await self.receive()
-        except SocketClosed as closed:
-            return closed.code, closed.reason
+        while await self.receive():
+            pass
+        return self.code, self.reason
 
-    async def silent(self, seconds: float = 0.2) -> bool:
+    async def nothing(self, seconds: float = 0.2) -> bool:
+        """Whether nothing comes for so long."""
         return bool(await self._communicator.receive_nothing(seconds))

@@ -78,6 +78,8 @@ class NotificationType:
     retention_days: ClassVar[int | None] = None
     #: Raise it when fields change, and turn old payloads into new ones in ``upgrade``.
     version: ClassVar[int] = 1
+    #: Templates would otherwise call the class that they are given.
+    do_not_call_in_templates: ClassVar[bool] = True
 
     def __init_subclass__(cls, *, key: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -6,6 +6,7 @@ In the project's ``asgi.py``::
 
     application = ProtocolTypeRouter({"http": get_asgi_application(), "websocket": URLRouter(websocket_urlpatterns)})
 
+A project that has no sockets of its own serves ``dovetail_notify.contrib.channels_asgi:application`` instead.
 The consumer authenticates by itself (see ``dovetail_notify.protocol``) and needs no middleware around it.
 """
 
@@ -17,10 +18,11 @@ import logging
 import time
 from collections import deque
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[import-untyped]  # has no types
-from django.urls import path
+from django.urls import URLPattern, path
 
 from dovetail_notify import frames
 from dovetail_notify.handshake import admit, header, renewed
@@ -169,4 +171,27 @@ def _parsed(text: str | None) -> dict[str, Any]:
     return message
 
 
-websocket_urlpatterns = [path("ws/notifications/", NotificationConsumer.as_asgi())]
+websocket_urlpatterns: list[URLPattern] = [path("ws/notifications/", NotificationConsumer.as_asgi())]
+
+_consumer = NotificationConsumer.as_asgi()
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Django over HTTP, and notifications at ``/ws/notifications/``; other sockets are refused."""
+    if scope["type"] == "http":
+        await _django()(scope, receive, send)
+    elif scope["type"] == "websocket" and scope["path"] == "/ws/notifications/":
+        await _consumer(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 4404})
+    else:
+        # As Django's own does of a server's "lifespan", which servers take for "not supported".
+        raise ValueError(f"Django can only handle ASGI/HTTP connections and WebSockets, not {scope['type']}.")
+
+
+@cache
+def _django() -> Any:
+    from django.core.asgi import get_asgi_application
+
+    return get_asgi_application()
