@@ -79,6 +79,9 @@ class Courier:
                 continue
             content = self._kept[0]
             try:
+                if not leads_elsewhere():
+                    self._kept.clear()
+                    continue
                 await asyncio.wait_for(_group_send(content), _LONGEST_WAIT * 2)
             except Exception as error:  # noqa: BLE001  # of whatever layer; its text may hold the address with password
                 realtime.statistics.failures += 1
