@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +21,7 @@ pytest.importorskip("channels", reason="Channels is not installed")
 
 from dovetail_core.events import emit
 from dovetail_notify import get_notification_model, notify, protocol, realtime, services, sockets
+from dovetail_notify.contrib import channels
 from dovetail_notify.contrib.channels import application
 from dovetail_notify.credentials import object_session, session_hash
 from dovetail_notify.hub import Hub
@@ -252,8 +255,6 @@ def test_a_slow_socket_is_told_to_resync_and_delays_nobody(user, settings):
     quick = make_user()
 
     async def main() -> None:
-        import asyncio
-
         reads = asyncio.Event()
 
         async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -275,6 +276,28 @@ def test_a_slow_socket_is_told_to_resync_and_delays_nobody(user, settings):
             frames = [await stuck.receive() for _ in range(2)]
             assert [frame["type"] for frame in frames] == ["notification", "resync"]
             assert frames[0]["data"]["payload"]["number"] == "0"
+
+    run(main)
+
+
+def test_a_peer_that_reads_nothing_holds_up_no_end(user, monkeypatch):
+    monkeypatch.setattr(channels, "LAST_SEND_SECONDS", 0.1)
+
+    async def main() -> None:
+        async def stuck(scope: Any, receive: Any, send: Any) -> None:
+            async def held(message: Any) -> None:
+                if "notification" in message.get("text", ""):
+                    await asyncio.sleep(60)
+                await send(message)
+
+            await application(scope, receive, held)
+
+        async with NotificationSocket(await call(issue_ticket, user=user), application=stuck) as socket:
+            await hello(socket)
+            await call(notify, SHIPPED, to=user)
+            await asyncio.sleep(0.1)
+            await call(realtime.disconnect, user=user)
+            assert await socket.closed() == (4403, "session_revoked")
 
     run(main)
 
@@ -547,9 +570,10 @@ def test_the_events_of_others_end_it(user):
         await ended("member.removed", gone, organization_id="acme", user_id=str(user.pk))
         await ended("membership.removed", gone, organization_id="acme", user_id=user.pk)
         await ended("organization.deleted", gone, organization_id="acme")
-        # Any row will do for a key.
+        # What authenticated and what is revoked may be objects of two classes.
         key = await call(make_user)
-        await ended("api_key.revoked", (4403, "session_revoked"), target=key, session=object_session(key))
+        session = object_session(SimpleNamespace(id=key.pk))
+        await ended("api_key.revoked", (4403, "session_revoked"), target=key, session=session)
 
     run(main)
 

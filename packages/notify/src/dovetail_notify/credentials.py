@@ -38,9 +38,10 @@ def session_hash(session_key: str) -> str:
 
 
 def object_session(credential: Any) -> str | None:
-    """What stands for a credential that is a row: of that key the revocation ends the sockets."""
-    key = getattr(credential, "pk", None)
-    if key is None or not hasattr(credential, "_meta"):
-        return None
+    """What stands for a credential that has a key of its own: with its revocation the sockets end that it opened.
+
+    By ``pk`` or ``id`` alone: what authenticates and what is later revoked may be objects of two classes.
+    """
+    key = getattr(credential, "pk", None) or getattr(credential, "id", None)
     # Hashed: a token of DRF's has its secret as its primary key.
-    return keyed_hash("dovetail_notify.credential", f"{credential._meta.label_lower}:{key}")
+    return None if key is None else keyed_hash("dovetail_notify.credential", str(key))

@@ -128,7 +128,10 @@ class Hub:
 
     def _take_rows(self, message: realtime.Message) -> None:
         batch, users = UUID(message["batch"]), message.get("users")
-        if batch in self._told or (users is not None and not any(user in self.sockets for user in users)):
+        if batch in self._told:
+            return
+        if users is not None and not any(user in self.sockets for user in users):
+            self._told[batch] = time.monotonic()
             return
         self._pending[message.get("using"), batch] = message["after"]
         self._wake.set()

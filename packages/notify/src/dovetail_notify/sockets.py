@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 
 from django.utils import timezone
@@ -28,6 +29,8 @@ class Socket:
         self.organizations = organizations
         self.fingerprint = fingerprint(admission.user)
         self.closing: Refused | None = None
+        #: Called once when the socket is to be closed, beside ``take``: whoever sends may be waiting for its peer.
+        self.on_close: Callable[[], object] | None = None
         self._waiting: deque[str] = deque()
         self._limit = conf.SOCKET_QUEUE
         self._loop = asyncio.get_running_loop()
@@ -76,6 +79,8 @@ class Socket:
             self._waiting.clear()
             self.release()
             self._wake_up()
+            if self.on_close is not None:
+                self.on_close()
 
     def release(self) -> None:
         for timer in self._timers:

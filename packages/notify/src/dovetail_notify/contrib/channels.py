@@ -43,8 +43,8 @@ from dovetail_notify.sockets import Socket, fingerprint
 
 logger = logging.getLogger("dovetail.notify")
 
-# A send that a dead peer holds up may not hold up the end of its socket.
-_LAST_SEND_SECONDS = 5
+#: For how long a peer that reads nothing holds up the end of its socket.
+LAST_SEND_SECONDS = 5.0
 
 
 class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
@@ -77,6 +77,7 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
             shown = {"cursor": opening.cursor, "unread": opening.unread, "capped": opening.capped}
             await self.text(frame("hello", **shown, expires_in=self.socket.expires_in))
             self.pump = asyncio.create_task(self._pump(self.socket))
+            self.socket.on_close = self._last_send
 
     async def disconnect(self, code: int) -> None:
         self.leave()
@@ -148,6 +149,11 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
             for text in (*(found or ()), last):
                 await self.base_send({"type": "websocket.send", "text": text})
 
+    def _last_send(self) -> None:
+        self.leave()
+        if self.pump is not None:
+            asyncio.get_running_loop().call_later(LAST_SEND_SECONDS, self.pump.cancel)
+
     async def _pump(self, socket: Socket) -> None:
         try:
             while True:
@@ -156,6 +162,10 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
                     await self.base_send({"type": "websocket.send", "text": text})
         except Refused as refused:
             await self.refuse(refused)
+        except asyncio.CancelledError:
+            if socket.closing is None:
+                raise
+            await self.refuse(socket.closing)
         except Exception as error:  # noqa: BLE001  # the peer is gone; its disconnect follows
             logger.debug("A socket ended while it was written to: %s.", type(error).__name__)
             self.leave()
