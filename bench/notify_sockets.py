@@ -6,10 +6,11 @@
 
 Needs channels, channels-redis, uvicorn and a redis-server to start on a free port. The stock consumer is that of
 Channels' documentation: one consumer a socket, one group a user, a ``group_send`` for each recipient in one event loop
-over one connection, which flatters it (``async_to_sync`` for each would be a connection each). Both write the same
-inbox rows first, and a delivery's time begins before that; both texts are the same frame; no compression. Burst: every
-user is notified some times over without a pause. Drop: every user is notified each quarter of a second, and Redis is
-killed for two seconds; delivered is what came by itself within ten seconds, then what came after ``resume``.
+over one connection, which flatters it (``async_to_sync`` for each would be a connection each). The inbox rows of both
+are written and committed before; a delivery's time begins where the layer is told of them, and ours still reads them
+from the database. Both texts are the same frame; no compression. Burst: every user is told some times over without a
+pause. Drop: every user is notified each quarter of a second, and Redis is killed for two seconds; delivered is what
+came by itself within ten seconds, then what came after ``resume``.
 
 @@RESULTS@@
 """
@@ -34,6 +35,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 MARK = b'"number":"'
+PUBLISH: Any = None
 
 
 # --- The server -------------------------------------------------------------------------------------------------------
@@ -153,7 +155,7 @@ class Client(asyncio.Protocol):
             self.say(10, text)
         elif (at := text.find(MARK)) >= 0:
             stamp = text[at + len(MARK) : text.index(b'"', at + len(MARK))]
-            self.seen.setdefault(stamp, time.time() - float(stamp))
+            self.seen.setdefault(stamp, time.time())
         elif b'"hello"' in text:
             self.cursor = json.loads(text)["cursor"]
             self.open.set_result(None)
@@ -182,10 +184,11 @@ async def clients(port: int, addresses: list[list[str]]) -> None:
             for each in found:
                 each.say(1, json.dumps({"type": "resume", "cursor": each.cursor}).encode())
             print("null", flush=True)
-        elif line == "report":
-            times = sorted(delay for each in found for delay in each.seen.values())
-            last = max((float(stamp) + delay for each in found for stamp, delay in each.seen.items()), default=0)
-            first = min((float(stamp) for each in found for stamp in each.seen), default=0)
+        else:
+            told = {label.encode(): at for label, at in json.loads(line).items()}
+            times = sorted(at - told[label] for each in found for label, at in each.seen.items())
+            last = max((at for each in found for at in each.seen.values()), default=0)
+            first = min(told.values())
             share = [times[int(len(times) * part)] for part in (0.5, 0.99)] if times else [0, 0]
             print(
                 json.dumps({"count": len(times), "seconds": last - first, "p50": share[0], "p99": share[1]}), flush=True
@@ -200,6 +203,7 @@ async def clients(port: int, addresses: list[list[str]]) -> None:
 class Run:
     def __init__(self, variant: str, sockets: int, folder: Path, cluster: Any) -> None:
         self.variant, self.sockets, self.cluster = variant, sockets, cluster
+        self.told: dict[str, float] = {}
         from django.contrib.auth import get_user_model
 
         self.users = list(get_user_model()._default_manager.order_by("pk")[:sockets])
@@ -223,7 +227,8 @@ class Run:
             "--port",
             str(self.port),
         ]
-        self.server = subprocess.Popen([*command, *options], cwd=ROOT, env=environment)
+        # The layers write whole tracebacks while Redis is away.
+        self.server = subprocess.Popen([*command, *options], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
         cluster.wait_until(lambda: cluster.listens(self.port), 60)
         addresses = folder / f"{variant}.json"
         addresses.write_text(json.dumps(self.addresses()))
@@ -261,20 +266,22 @@ class Run:
         assert self.clients.stdout is not None
         return json.loads(self.clients.stdout.readline())
 
-    def rows(self) -> str:
-        """Everybody is notified; what sockets of the stock consumer are then to be sent."""
+    def rows(self) -> tuple[str, Any]:
+        """Everybody is notified. The label of it, and what is then to be sent: a hint, or the stock consumer's text."""
         from django.contrib.auth import get_user_model
 
-        from dovetail_notify import get_notification_model, notify
+        from dovetail_notify import get_notification_model, notify, realtime
         from dovetail_notify.frames import notification_frame
         from tests.notify.orders.notifications import OrderShipped
 
-        stamp = f"{time.time():.6f}"
+        label = str(time.monotonic_ns())
+        hints: list[Any] = []
+        realtime.publish = hints.extend  # type: ignore[assignment]
         everybody = get_user_model()._default_manager.filter(pk__lte=self.users[-1].pk)
-        notify(OrderShipped(number=stamp), to=everybody)
+        notify(OrderShipped(number=label), to=everybody)
         if self.variant == "ours":
-            return ""
-        return notification_frame(get_notification_model()._default_manager.order_by("-pk").first())
+            return label, hints
+        return label, notification_frame(get_notification_model()._default_manager.order_by("-pk").first())
 
     async def stock(self, text: str) -> None:
         from channels.layers import get_channel_layer
@@ -286,10 +293,16 @@ class Run:
             except Exception:  # noqa: BLE001  # Redis is away: what a stock sender loses
                 return
 
-    def notify(self, loop: asyncio.AbstractEventLoop) -> None:
-        text = self.rows()
+    def send(self, loop: asyncio.AbstractEventLoop, label: str, what: Any) -> None:
+        self.told[label] = time.time()
         if self.variant == "stock":
-            loop.run_until_complete(self.stock(text))
+            loop.run_until_complete(self.stock(what))
+        else:
+            PUBLISH(what)
+
+    def report(self) -> dict[str, Any]:
+        told, self.told = self.told, {}
+        return dict(self.tell(json.dumps(told)))
 
     def settle(self, expected: int, seconds: float) -> int:
         end, count = time.monotonic() + seconds, 0
@@ -299,10 +312,10 @@ class Run:
         return count
 
     def burst(self, loop: asyncio.AbstractEventLoop, rounds: int) -> dict[str, Any]:
-        for _ in range(rounds):
-            self.notify(loop)
+        for row in [self.rows() for _ in range(rounds)]:
+            self.send(loop, *row)
         self.settle(rounds * self.sockets, 90)
-        report = self.tell("report")
+        report = self.report()
         return {**report, "lost": rounds * self.sockets - report["count"]}
 
     def drop(self, loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
@@ -313,13 +326,13 @@ class Run:
             elif number == 12:
                 self.cluster.start_redis()
             time.sleep(max(0, begun + number / 4 - time.monotonic()))
-            self.notify(loop)
+            self.send(loop, *self.rows())
         expected = rounds * self.sockets
         itself = self.settle(expected, 10)
         if self.variant == "ours" and itself < expected:
             self.tell("resume")
             self.settle(expected, 15)
-        return {"expected": expected, "by itself": itself, "after resume": self.tell("report")["count"]}
+        return {"expected": expected, "by itself": itself, "after resume": self.report()["count"]}
 
     def close(self) -> int:
         status = Path(f"/proc/{self.server.pid}/status").read_text()
@@ -381,16 +394,16 @@ def measure(folder: Path, chosen: Any) -> None:
 
     from dovetail_notify import realtime
 
+    global PUBLISH
+    PUBLISH = realtime.publish
     model = get_user_model()
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     os.environ["BENCH_DATABASE"] = str(settings.DATABASES["default"]["NAME"])
     model._default_manager.bulk_create([model(username=f"user{n}") for n in range(max(chosen.sockets))])
     loop = asyncio.new_event_loop()
-    publish = realtime.publish
     try:
         for sockets in chosen.sockets:
             for variant in ("stock", "ours"):
-                realtime.publish = publish if variant == "ours" else lambda messages: None
                 run = Run(variant, sockets, folder, redis)
                 run.burst(loop, 1)
                 burst = run.burst(loop, max(2, chosen.deliveries // sockets))

@@ -46,6 +46,7 @@ class Cluster:
             "SERVED_LAYER": layer,
             "SERVED_SWEEP": str(sweep),
             "SERVED_FILE": str(folder / "served.sqlite3"),
+            "SERVED_NAME": f"served_{self.redis_port}",
             "PYTHONPATH": str(ROOT),
         }
         self.ports: list[int] = []

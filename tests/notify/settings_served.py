@@ -15,7 +15,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": os.environ["SERVED_FILE"]}
     DATABASES["default"]["OPTIONS"] = {"timeout": 30, "init_command": "PRAGMA journal_mode=WAL"}
 else:
-    DATABASES["default"]["TEST"] = {"NAME": f"test_{DATABASES['default']['NAME']}_served"}
+    DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}_{os.environ['SERVED_NAME']}"}
 
 _host = {"address": os.environ["SERVED_REDIS"], "socket_timeout": 20}
 CHANNEL_LAYERS = {
