@@ -20,7 +20,7 @@ from django.utils import timezone
 pytest.importorskip("channels", reason="Channels is not installed")
 
 from dovetail_core.events import emit
-from dovetail_notify import get_notification_model, notify, protocol, realtime, services, sockets
+from dovetail_notify import frames, get_notification_model, notify, protocol, realtime, services, sockets
 from dovetail_notify.contrib import channels
 from dovetail_notify.contrib.channels import application
 from dovetail_notify.credentials import object_session, session_hash
@@ -72,8 +72,6 @@ def test_what_is_committed_is_shown_as_the_list_shows_it(user):
 def test_each_is_told_of_their_own_with_one_text_and_two_queries(user, monkeypatch):
     others = list(make_users(5))
     made = []
-    from dovetail_notify import frames
-
     text = frames._Text
     monkeypatch.setattr(frames, "_Text", lambda row: made.append(row) or text(row))
 
@@ -496,9 +494,9 @@ def test_it_ends_with_its_credential_after_a_word(user, monkeypatch):
     monkeypatch.setattr(sockets, "EXPIRING_SECONDS", 1)
 
     async def main() -> None:
-        soon = timezone.now() + timedelta(seconds=2.9)
+        soon = timezone.now() + timedelta(seconds=4)
         async with await open_socket(user, expires_at=soon) as socket:
-            assert (await hello(socket))["expires_in"] == 2
+            assert 0 < (await hello(socket))["expires_in"] < 4
             assert (await socket.receive())["type"] == "expiring"
             assert await socket.closed() == (4408, "expired")
         async with await open_socket(user, expires_at=timezone.now()) as socket:
@@ -509,14 +507,17 @@ def test_it_ends_with_its_credential_after_a_word(user, monkeypatch):
 
 def test_a_new_ticket_of_the_same_person_lets_it_stay(user):
     async def main() -> None:
-        soon = timezone.now() + timedelta(seconds=1.2)
+        soon = timezone.now() + timedelta(seconds=50)
         async with await open_socket(user, expires_at=soon, session="old") as socket:
             await hello(socket)
             later = timezone.now() + timedelta(hours=1)
             await socket.send(type="auth", ticket=await call(issue_ticket, user=user, expires_at=later, session="new"))
             assert (await socket.receive("authenticated"))["expires_in"] > 3500
             await call(realtime.disconnect, session="old")
-            assert await socket.nothing(1.5)
+            (there,) = Hub.current().all()
+            timers = [timer.when() - asyncio.get_running_loop().time() for timer in there._timers]
+            assert min(timers) > 3000
+            assert await socket.nothing()
             await call(realtime.disconnect, session="new")
             assert await socket.closed() == (4403, "session_revoked")
 
@@ -702,3 +703,27 @@ def test_the_protocol_is_documented_whole():
 def test_disconnect_needs_to_know_whom():
     with pytest.raises(TypeError, match="user=, session= or organization="):
         realtime.disconnect()
+
+
+@pytest.mark.parametrize("number", [1, 50])
+def test_what_is_new_takes_two_queries_for_any_number_of_listeners(django_assert_num_queries, number):
+    users = list(make_users(number))
+    batch = notify(SHIPPED, to=users).batch
+    keys = [each.pk for each in users]
+    with django_assert_num_queries(2):
+        found = frames.of_batches([batch], after=0, recipients=keys, using=None)
+    assert {each.user for each in found} == {str(key) for key in keys}
+
+
+def test_opening_and_resuming_take_the_same_queries_for_any_number_of_rows(user, django_assert_num_queries):
+    admission = redeem_ticket(issue_ticket(user=user))
+    assert admission is not None
+    for number in (1, 60):
+        Notification.objects.bulk_create(
+            Notification(recipient=user, type="orders.tip", title="x", batch=uuid4(), created_at=timezone.now())
+            for _ in range(number)
+        )
+        with django_assert_num_queries(2):
+            frames.opening(admission)
+        with django_assert_num_queries(4):
+            frames.missed(admission, (0, timezone.now()))
