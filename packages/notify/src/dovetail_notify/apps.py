@@ -3,7 +3,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.auth.signals import user_logged_out
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
@@ -33,6 +33,9 @@ class NotifyConfig(AppConfig):
         checks.register(notify_checks.check_types)
         checks.register(notify_checks.check_unsubscribe, deploy=True)
         checks.register(notify_checks.check_channel_layer)
+        if apps.is_installed("drf_spectacular"):
+            # It finds extensions only once they are imported.
+            from dovetail_notify.contrib import spectacular  # noqa: F401
         user_logged_out.connect(_close_sockets, dispatch_uid="dovetail_notify")
 
 
