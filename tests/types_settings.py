@@ -14,7 +14,3 @@ os.environ |= {
 }
 
 from example_project.settings import *  # noqa: F403  # the path and the environment come first
-from example_project.settings import INSTALLED_APPS
-
-if "dovetail_notify" not in INSTALLED_APPS:
-    INSTALLED_APPS += ["dovetail_notify"]

@@ -8,6 +8,9 @@ from celery import Celery
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
-app = Celery("example_project", include=["example_project.tasks", "dovetail_identity.contrib.celery"])
+app = Celery(
+    "example_project",
+    include=["example_project.tasks", "dovetail_identity.contrib.celery", "dovetail_notify.contrib.celery"],
+)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from channels.auth import AuthMiddlewareStack  # type: ignore[import-untyped]
 from channels.routing import URLRouter  # type: ignore[import-untyped]
-from channels.security.websocket import AllowedHostsOriginValidator  # type: ignore[import-untyped]
+from channels.security.websocket import OriginValidator  # type: ignore[import-untyped]
+from django.conf import settings
 from django.urls import URLPattern, re_path
 
-# No package has a consumer yet.
-websocket_urlpatterns: list[URLPattern] = []
+from dovetail_notify.contrib import channels as notify
+
+# None reads cookies, so none needs Channels' middleware for sessions and users.
+websocket_urlpatterns: list[URLPattern] = [*notify.websocket_urlpatterns]
 
 
 async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -25,4 +27,5 @@ async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
 def websockets() -> Any:
     # The last pattern is an ASGI application, as URLRouter takes them; Django's types only know views.
     nowhere = re_path(r"", refuse)  # type: ignore[arg-type]
-    return AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*websocket_urlpatterns, nowhere])))
+    hosts = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+    return OriginValidator(URLRouter([*websocket_urlpatterns, nowhere]), [*hosts, *settings.CORS_ALLOWED_ORIGINS])

@@ -16,7 +16,11 @@ VERSIONS = {package.distribution: Version(package.version) for package in PACKAG
 # What a settings module may import from: it is read before anything is configured.
 EARLY = ("", ".conf", ".roles", ".middleware")
 # The models that settings name; an app that is not installed gives them no defaults.
-NAMED = {"TENANCY_ORGANIZATION_MODEL": "auth.Group", "TENANCY_MEMBERSHIP_MODEL": "auth.Permission"}
+NAMED = {
+    "NOTIFY_NOTIFICATION_MODEL": "auth.Group",
+    "TENANCY_ORGANIZATION_MODEL": "auth.Group",
+    "TENANCY_MEMBERSHIP_MODEL": "auth.Permission",
+}
 
 
 def test_the_workspace_is_no_distribution() -> None:

@@ -32,7 +32,9 @@ try:
     miller = User.objects.get(username="miller")
     company = Company.objects.get(name="Old Mill")
     with transaction.atomic():
-        assert notify(OrderReady(number="1"), to=User.objects.all(), organization=company, dedupe="order:1").created == 3
+        assert (
+            notify(OrderReady(number="1"), to=User.objects.all(), organization=company, dedupe="order:1").created == 3
+        )
         assert mail.outbox == []
     # Two people share one address, and one has none.
     assert sorted(message.to[0] for message in mail.outbox) == ["shared@example.com", "shared@example.com"]

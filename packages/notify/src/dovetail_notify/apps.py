@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core import checks
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
@@ -33,3 +33,6 @@ class NotifyConfig(AppConfig):
         checks.register(notify_checks.check_unsubscribe, deploy=True)
         checks.register(layers.check_layers)
         endings.connect()
+        if apps.is_installed("drf_spectacular"):
+            # It finds extensions only once they are imported.
+            from dovetail_notify.contrib import spectacular  # noqa: F401
