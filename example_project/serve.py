@@ -28,6 +28,7 @@ def main() -> None:
     sys.stdout.write(
         f"\nAPI             {address}/api/v1/\n"
         f"Documentation   {address}/api/docs/\n"
+        f"Notifications   {address}/console/\n"
         f"Admin site      {address}/django-admin/\n\n"
         "Stop with Ctrl-C.\n\n"
     )

@@ -67,6 +67,7 @@ def create_invoice(*, lines: Sequence[Line], **fields: Any) -> Invoice:
     _save(invoice, force_insert=True)
     _write_lines(invoice, lines)
     emit("invoice.created", target=invoice, data={"number": invoice.number})
+    _tell_paid(invoice, before=None)
     return invoice
 
 
@@ -77,7 +78,7 @@ def update_invoice(*, invoice: Invoice, lines: Sequence[Line] | None = None, **f
     Raises ``DuplicateNumber`` or ``CustomerGone``, and then nothing was written.
     """
     # Two updates at once would otherwise leave the lines of both.
-    Invoice.objects.select_for_update().filter(pk=invoice.pk).first()
+    before = Invoice.objects.select_for_update().filter(pk=invoice.pk).first()
     if "customer" in fields:
         _lock_customer(fields["customer"].pk)
     _assign(invoice, fields)
@@ -86,6 +87,7 @@ def update_invoice(*, invoice: Invoice, lines: Sequence[Line] | None = None, **f
     if lines is not None:
         invoice.lines.all().delete()
         _write_lines(invoice, lines)
+    _tell_paid(invoice, before=before.status if before else None)
     return invoice
 
 
@@ -101,6 +103,11 @@ def mark_overdue(*, today: date) -> int:
     late = Invoice.objects.filter(status=InvoiceStatus.SENT, due_on__lt=today, overdue_since=None)
     marked: int = late.update(overdue_since=timezone.now())
     return marked
+
+
+def _tell_paid(invoice: Invoice, *, before: str | None) -> None:
+    if invoice.status == InvoiceStatus.PAID != before:
+        emit("invoice.paid", target=invoice, data={"number": invoice.number})
 
 
 def _assign(instance: Customer | Invoice, fields: dict[str, Any]) -> None:

@@ -12,7 +12,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
 app = Celery(
     "example_project",
-    include=["example_project.tasks", "dovetail_identity.contrib.celery", "dovetail_magiclink.contrib.celery"],
+    include=[
+        "example_project.tasks",
+        "dovetail_identity.contrib.celery",
+        "dovetail_magiclink.contrib.celery",
+        "dovetail_notify.contrib.celery",
+    ],
     # A task runs for the organization that it was enqueued for.
     task_cls="dovetail_tenancy.contrib.celery:TenantTask",
 )

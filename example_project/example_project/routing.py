@@ -6,12 +6,14 @@ from typing import Any
 
 from channels.auth import AuthMiddlewareStack  # type: ignore[import-untyped]
 from channels.routing import URLRouter  # type: ignore[import-untyped]
-from channels.security.websocket import AllowedHostsOriginValidator  # type: ignore[import-untyped]
+from channels.security.websocket import OriginValidator  # type: ignore[import-untyped]
+from django.conf import settings
 from django.urls import URLPattern, re_path
 
+from dovetail_notify.contrib import channels as notify
 from dovetail_tenancy.contrib.channels import TenantASGIMiddleware
 
-# No package has a consumer yet.
+# Consumers of your own: with the session's user, and the organization that the socket is for.
 websocket_urlpatterns: list[URLPattern] = []
 
 
@@ -25,7 +27,10 @@ async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def websockets() -> Any:
-    # The last pattern is an ASGI application, as URLRouter takes them; Django's types only know views.
+    # The last pattern of each is an ASGI application, as URLRouter takes them; Django's types only know views.
     nowhere = re_path(r"", refuse)  # type: ignore[arg-type]
-    sockets = TenantASGIMiddleware(URLRouter([*websocket_urlpatterns, nowhere]))
-    return AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))
+    own = AuthMiddlewareStack(TenantASGIMiddleware(URLRouter([*websocket_urlpatterns, nowhere])))
+    hosts = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
+    # Sockets for notifications show a ticket of their own and no cookie: no session is loaded for them.
+    sockets = URLRouter([*notify.websocket_urlpatterns, re_path(r"", own)])
+    return OriginValidator(sockets, [*hosts, *settings.CORS_ALLOWED_ORIGINS])

@@ -52,7 +52,9 @@ INSTALLED_APPS = [
     "dovetail_magiclink",
     "dovetail_tenancy",
     "dovetail_apikeys",
+    "dovetail_notify",
     "billing",
+    "console",
 ]
 
 MIDDLEWARE = [
@@ -128,7 +130,8 @@ if REDIS_URL:
     }
     CHANNEL_LAYERS["default"] = {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL]},
+        # The layer waits 5 seconds for a message, and redis-py gives a silent connection up after as many.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": 20}]},
     }
 
 WEBSOCKETS_ENABLED = env.bool("WEBSOCKETS_ENABLED", default=False)
@@ -147,10 +150,14 @@ PURGE_COMMANDS = [
     "purge_idempotency_records",
     "purge_invitations",
     "purge_magic_links",
+    "purge_notifications",
     "purge_sessions",
 ]
 CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
+    # What a broker that was away was never told of, and what comes back from a worker that died.
+    "deliver-notifications": {"task": "dovetail_notify.deliver", "schedule": crontab()},
+    "send-digests": {"task": "dovetail_notify.send_digests", "schedule": crontab(minute="*/10")},
     **{
         command: {"task": "example_project.tasks.purge", "args": [command], "schedule": crontab(hour=2, minute=minute)}
         for minute, command in enumerate(PURGE_COMMANDS)
@@ -243,6 +250,18 @@ API_KEYS_SCOPES = {
     "invoices:read": "See invoices",
     "invoices:write": "Create, change and delete invoices",
 }
+
+NOTIFY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
+NOTIFY_MEMBERS = "console.organizations.members_of"
+NOTIFY_ORGANIZATIONS = "console.organizations.organizations_of"
+NOTIFY_ORGANIZATION_RESOLVER = "console.organizations.requested_organization"
+NOTIFY_SITE_URL = _FRONTEND
+_API = "http://localhost:8000" if DEBUG else f"https://{ALLOWED_HOSTS[0].lstrip('.')}" if ALLOWED_HOSTS else ""
+NOTIFY_UNSUBSCRIBE_URL = f"{_API}/api/v1/notifications/unsubscribe/{{token}}" if _API else ""
+if CELERY_BROKER_URL:
+    NOTIFY_RUNNER = "dovetail_notify.contrib.celery.run"
+
+CONSOLE_ENABLED = env.bool("CONSOLE_ENABLED", default=DEBUG)
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView
 
+from console.views import ConsoleView
 from dovetail_contract.problems import handler400, handler403, handler404, handler500
 from dovetail_contract.views import RedocView
 
@@ -16,10 +17,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("dovetail_identity.api.v1_urls")),
     path("api/v1/", include("dovetail_tenancy.api.urls")),
     path("api/v1/", include("dovetail_apikeys.api.urls")),
+    path("api/v1/", include("dovetail_notify.api.urls")),
     path("api/v1/", include("billing.api.urls")),
     path("", include("dovetail_contract.urls")),
     path("django-admin/", admin.site.urls),
 ]
+
+if settings.CONSOLE_ENABLED:
+    urlpatterns += [path("console/", ConsoleView.as_view(), name="console")]
 
 if settings.API_DOCS_ENABLED:
     urlpatterns += [

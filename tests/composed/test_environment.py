@@ -181,7 +181,9 @@ def test_redis_is_cache_and_channel_layer_and_a_bucket_is_the_storage():
         **PRODUCTION,
     )
     assert found["CACHES"]["default"]["LOCATION"] == "redis://cache.example.com/3"
-    assert found["CHANNEL_LAYERS"]["default"]["CONFIG"] == {"hosts": ["redis://cache.example.com/3"]}
+    (host,) = found["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
+    assert host["address"] == "redis://cache.example.com/3"
+    assert host["socket_timeout"] > 5
     assert found["STORAGES"]["default"]["OPTIONS"]["bucket_name"] == "files"
     assert found["STORAGES"]["default"]["OPTIONS"]["endpoint_url"] == "https://minio.example.com"
 

@@ -14,9 +14,12 @@ from django.db import close_old_connections
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from console.notifications import MemberInvited
 from dovetail_apikeys.services import create_api_key
 from dovetail_identity.models import Session
 from dovetail_identity.services import issue_tokens
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.services import register_device
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.services import invite
 from tests.composed import factories
@@ -58,7 +61,10 @@ def known() -> dict[str, str]:
     organization = factories.organization()
     invoice = factories.invoice(organization)
     issue_tokens(organization.owner, request=None)
+    notify(MemberInvited(organization="Acme", role="member"), to=organization.owner)
     return {
+        "notification_id": str(get_notification_model()._default_manager.order_by("pk")[:1].get().pk),
+        "device_id": str(register_device(user=organization.owner, kind="fcm", token="x").pk),
         "session_id": str(Session.objects.get().pk),
         "organization_id": str(organization.pk),
         "invitation_id": str(invite(organization=organization, email="new@example.com", role="member").pk),
@@ -99,6 +105,11 @@ def _bodies(method: str, path: str) -> Iterator[bytes]:
                 yield json.dumps({name: strange}).encode()
 
 
+def _documented(method: str, path: str, status: int) -> bool:
+    """Such as 501 for a stream, which a WSGI server has none of."""
+    return status != 500 and str(status) in SCHEMA["paths"][path][method.lower()]["responses"]
+
+
 def test_the_schema_has_every_resource():
     assert len(OPERATIONS) > 20
     assert {"/api/v1/me", "/api/v1/organizations", "/api/v1/customers", "/api/v1/invoices"} <= set(SCHEMA["paths"])
@@ -112,7 +123,7 @@ def test_strange_input_is_refused_and_never_a_server_error(signed_in, known, met
 
     def send(url: str, body: bytes = b"", **headers: str) -> None:
         answer = signed_in.generic(method.upper(), url, body, content_type="application/json", **headers)
-        if answer.status_code >= 500:
+        if answer.status_code >= 500 and not _documented(method, path, answer.status_code):
             failures.append((url[:80], body[:80], headers, answer.status_code))
 
     for strange in _paths(path, known):
@@ -176,4 +187,4 @@ if find_spec("schemathesis") is not None:
         # A made-up organization is 404 before anything else is looked at; HEADERS are tried above.
         case.headers.pop("X-Organization-ID", None)
         answer = case.call(headers={"Authorization": signed_in._credentials["HTTP_AUTHORIZATION"]})
-        assert answer.status_code < 500
+        assert answer.status_code < 500 or _documented(case.method, case.operation.path, answer.status_code)

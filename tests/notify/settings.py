@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 
 from tests.databases import databases
+
+if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
+    import pymysql
+
+    # Django asks for mysqlclient's version number.
+    pymysql.version_info = (2, 2, 8, "final", 0)
+    pymysql.install_as_MySQLdb()
 
 SECRET_KEY = "notify-tests-secret-key-of-32-characters"
 DATABASES = databases()
@@ -16,6 +24,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "rest_framework",
     "dovetail_notify",
+    "tests.notify.orders",
 ]
 if find_spec("drf_spectacular"):
     INSTALLED_APPS += ["drf_spectacular"]
@@ -52,3 +61,5 @@ USE_TZ = True
 
 # Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+NOTIFY_SITE_URL = "https://app.example.com"
+NOTIFY_UNSUBSCRIBE_URL = "https://api.example.com/api/v1/notifications/unsubscribe/{token}/"

@@ -18,6 +18,7 @@ EARLY = ("", ".conf", ".roles", ".middleware")
 # The models that settings name; an app that is not installed gives them no defaults.
 NAMED = {
     "API_KEYS_ORGANIZATION_MODEL": "auth.Group",
+    "NOTIFY_NOTIFICATION_MODEL": "auth.Group",
     "TENANCY_ORGANIZATION_MODEL": "auth.Group",
     "TENANCY_MEMBERSHIP_MODEL": "auth.Permission",
 }

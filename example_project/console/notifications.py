@@ -1,0 +1,99 @@
+"""What the service tells its people."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from dovetail_notify import NotificationType, Rendered
+
+
+class MemberInvited(NotificationType, key="members.invited"):
+    organization: str
+    role: str
+
+    channels = {"in_app": True, "email": False}
+    example = {"organization": "Acme", "role": "member"}
+
+    def render(self) -> Rendered:
+        title = _("Somebody was invited to %(organization)s as %(role)s")
+        return Rendered(title=title % {"organization": self.organization, "role": self.role}, url="/members")
+
+
+class Invited(NotificationType, key="members.you_are_invited"):
+    """To the invited person, who has a mail with the link already."""
+
+    organization: str
+
+    example = {"organization": "Acme"}
+
+    def render(self) -> Rendered:
+        return Rendered(title=_("You are invited to %(organization)s") % {"organization": self.organization})
+
+
+class RoleChanged(NotificationType, key="members.role_changed"):
+    organization: str
+    role: str
+
+    channels = {"in_app": True, "email": True}
+    example = {"organization": "Acme", "role": "admin"}
+
+    def render(self) -> Rendered:
+        title = _("You are now %(role)s of %(organization)s")
+        return Rendered(title=title % {"organization": self.organization, "role": self.role}, url="/members")
+
+
+class APIKeyChanged(NotificationType, key="api_keys.changed"):
+    """Made, rotated, or about to expire."""
+
+    prefix: str
+    happened: str
+
+    channels = {"in_app": True, "email": True}
+    example = {"prefix": "dvt_live_8sJ2", "happened": "created"}
+
+    def render(self) -> Rendered:
+        titles = {
+            "created": _("The API key %(prefix)s was created"),
+            "rotated": _("The API key %(prefix)s was rotated"),
+            "expiring": _("The API key %(prefix)s expires soon"),
+        }
+        return Rendered(title=titles[self.happened] % {"prefix": self.prefix}, url="/api-keys")
+
+    def collapse_key(self) -> str:
+        return f"api_key:{self.prefix}"
+
+
+class APIKeyUsedFromNewNetwork(NotificationType, key="api_keys.new_network"):
+    prefix: str
+    network: str
+
+    channels = {"in_app": True, "email": True}
+    required = frozenset({"email"})
+    example = {"prefix": "dvt_live_8sJ2", "network": "192.0.2.0/24"}
+
+    def render(self) -> Rendered:
+        title = _("The API key %(prefix)s was used from a new network, %(network)s")
+        return Rendered(title=title % {"prefix": self.prefix, "network": self.network}, url="/api-keys")
+
+
+class InvoicePaid(NotificationType, key="invoices.paid"):
+    number: str
+
+    channels = {"in_app": True, "email": True}
+    example = {"number": "A-1"}
+
+    def render(self) -> Rendered:
+        return Rendered(title=_("Invoice %(number)s was paid") % {"number": self.number}, url="/invoices")
+
+
+class NewDevice(NotificationType, key="security.new_device"):
+    device: str
+    network: str | None = None
+
+    channels = {"in_app": True, "email": True}
+    required = frozenset({"in_app", "email"})
+    example = {"device": "Firefox on Windows", "network": "192.0.2.1/32"}
+
+    def render(self) -> Rendered:
+        body = _("If it was not you, change your password.")
+        return Rendered(title=_("New sign-in: %(device)s") % {"device": self.device}, body=body, url="/sessions")

@@ -1,0 +1,46 @@
+"""What notifications ask about organizations, answered by tenancy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from dovetail_tenancy import get_membership_model
+from dovetail_tenancy.resolution import HEADER, OrganizationMismatch, OrganizationNotFound, resolve_organization
+
+MANAGERS = ("owner", "admin")
+
+
+def members_of(organization_key: Any) -> QuerySet[Any]:
+    return _memberships().filter(organization=organization_key).values("user")
+
+
+def managers_of(organization_key: Any) -> QuerySet[Any]:
+    managers = _memberships().filter(organization=organization_key, role__in=MANAGERS)
+    return get_user_model()._default_manager.filter(pk__in=managers.values("user"))
+
+
+def organizations_of(user: Any) -> Iterable[Any]:
+    return _memberships().filter(user=user.pk).values_list("organization", flat=True)
+
+
+def requested_organization(request: Request) -> Any:
+    """The organization that the request names; None for the notifications of all of the user's."""
+    if HEADER not in request.headers and getattr(request.auth, "organization_id", None) is None:
+        return None
+    try:
+        return resolve_organization(request)
+    except OrganizationNotFound as error:
+        raise Http404 from error
+    except OrganizationMismatch as error:
+        raise PermissionDenied(str(error), code="organization_mismatch") from error
+
+
+def _memberships() -> QuerySet[Any]:
+    return get_membership_model()._default_manager.all()

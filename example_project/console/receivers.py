@@ -1,0 +1,100 @@
+"""Domain events of the packages, by name, and whom they are told to.
+
+A receiver runs in the transaction of what happened: the inbox rows are there if and only if it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from console.notifications import (
+    APIKeyChanged,
+    APIKeyUsedFromNewNetwork,
+    Invited,
+    InvoicePaid,
+    MemberInvited,
+    NewDevice,
+    RoleChanged,
+)
+from console.organizations import managers_of
+from dovetail_core.events import Event
+from dovetail_notify import NotificationType, notify, realtime
+
+
+def receive(event: Event, **_: Any) -> None:
+    if handle := HANDLERS.get(event.name):
+        handle(event)
+
+
+def _invited(event: Event) -> None:
+    invitation = event.target
+    name = invitation.organization.name
+    _managers(event, MemberInvited(organization=name, role=invitation.role))
+    # Of an organization that they are not of yet: a matter of their own.
+    invited = get_user_model()._default_manager.filter(email=invitation.email)
+    notify(Invited(organization=name), to=invited, actor=event.actor)
+
+
+def _role_changed(event: Event) -> None:
+    membership = event.target
+    told = RoleChanged(organization=str(membership.organization), role=membership.role)
+    notify(told, to=membership.user_id, organization=event.organization_id, actor=event.actor)
+
+
+def _api_key_changed(event: Event) -> None:
+    _managers(event, APIKeyChanged(prefix=event.data["prefix"], happened=event.name.partition(".")[2]))
+
+
+def _api_key_moved(event: Event) -> None:
+    _managers(event, APIKeyUsedFromNewNetwork(prefix=event.data["prefix"], network=event.data["network"]))
+
+
+def _invoice_paid(event: Event) -> None:
+    _managers(event, InvoicePaid(number=event.data["number"]))
+
+
+def _new_device(event: Event) -> None:
+    notify(NewDevice(device=event.data["device"] or "?", network=event.data["network"]), to=event.target)
+
+
+def _sessions_over(event: Event) -> None:
+    for session_id in event.data["session_ids"]:
+        _after_commit(event, session=session_id)
+
+
+def _member_removed(event: Event) -> None:
+    # Whoever is still of another organization comes back, and sees the notifications of that one.
+    _after_commit(event, user=event.target.user_id)
+
+
+def _after_commit(event: Event, **whose: Any) -> None:
+    def disconnect() -> None:
+        realtime.disconnect(**whose)
+
+    transaction.on_commit(disconnect, using=event.using, robust=True)
+
+
+def _managers(event: Event, notification: NotificationType) -> None:
+    actor = getattr(event.actor, "pk", None)
+    others = managers_of(event.organization_id)
+    if isinstance(event.actor, get_user_model()):
+        others = others.exclude(pk=actor)
+    notify(notification, to=others, organization=event.organization_id, actor=event.actor)
+
+
+HANDLERS: dict[str, Callable[[Event], None]] = {
+    "invitation.created": _invited,
+    "member.role_changed": _role_changed,
+    "member.removed": _member_removed,
+    "api_key.created": _api_key_changed,
+    "api_key.rotated": _api_key_changed,
+    "api_key.expiring": _api_key_changed,
+    "api_key.used_from_new_network": _api_key_moved,
+    "invoice.paid": _invoice_paid,
+    "user.new_device": _new_device,
+    "session.revoked": _sessions_over,
+}

@@ -1,0 +1,134 @@
+"use strict"
+
+// Signs in, shows the inbox, and keeps it as it is by the socket. Texts are set as text: a name may look like markup.
+const api = "/api/v1/notifications"
+const rows = new Map()
+let access, refresh, socket, cursor = 0, wait = 500
+
+const element = id => document.getElementById(id)
+
+async function call(path, method = "GET", body = undefined, again = true) {
+  const answer = await fetch(path, {
+    method,
+    headers: {"Content-Type": "application/json", ...(access && {Authorization: `Bearer ${access}`})},
+    body: body && JSON.stringify(body),
+  })
+  if (answer.status === 401 && refresh && again && await renew()) return call(path, method, body, false)
+  if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status}`)
+  return answer.status === 204 ? null : answer.json()
+}
+
+async function renew() {
+  const answer = await fetch("/api/auth/jwt/refresh/", {
+    method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({refresh}),
+  })
+  if (!answer.ok) return false
+  ({access, refresh} = await answer.json())
+  return true
+}
+
+function badge({unread, capped}) {
+  element("unread").textContent = unread ? `${unread}${capped ? "+" : ""}` : ""
+}
+
+function show(notification) {
+  rows.set(notification.id, notification)
+  cursor = Math.max(cursor, notification.id)
+  let item = document.querySelector(`li[data-id="${notification.id}"]`)
+  if (!item) {
+    item = document.createElement("li")
+    item.dataset.id = notification.id
+    const next = [...element("notifications").children].find(other => Number(other.dataset.id) < notification.id)
+    element("notifications").insertBefore(item, next ?? null)
+  }
+  item.dataset.read = String(notification.read_at !== null)
+  const button = document.createElement("button")
+  button.textContent = notification.read_at === null ? "Read" : "Unread"
+  button.onclick = () => call(`${api}/${notification.id}/${notification.read_at === null ? "read" : "unread"}`, "POST")
+    .then(show).then(count)
+  item.replaceChildren(notification.message, " ", button)
+}
+
+async function count() {
+  badge(await call(`${api}/unread-count`))
+}
+
+async function load() {
+  const page = await call(`${api}?limit=20`)
+  rows.clear()
+  element("notifications").replaceChildren()
+  page.data.forEach(show)
+  await count()
+}
+
+function changed(state) {
+  for (const [id, notification] of rows) {
+    if (state.ids ? !state.ids.includes(id) : id > state.upto) continue
+    if (state.removed || state.archived_at) {
+      rows.delete(id)
+      document.querySelector(`li[data-id="${id}"]`)?.remove()
+    } else if ("read_at" in state) {
+      show({...notification, read_at: state.read_at})
+    }
+  }
+  badge(state)
+}
+
+const handlers = {
+  hello: frame => {
+    badge(frame)
+    element("status").textContent = "Connected."
+    wait = 500
+    if (cursor < frame.cursor) socket.send(JSON.stringify({type: "resume", cursor}))
+  },
+  notification: frame => {
+    if (!rows.has(frame.data.id)) {
+      show(frame.data)
+      count()
+    }
+  },
+  state: changed,
+  resync: load,
+  expiring: async () => {
+    await renew()
+    socket.send(JSON.stringify({type: "auth", ticket: (await call(`${api}/ticket`, "POST")).ticket}))
+  },
+}
+
+async function connect() {
+  try {
+    const {ticket} = await call(`${api}/ticket`, "POST")
+    const url = `${location.protocol.replace("http", "ws")}//${location.host}/ws/notifications/`
+    socket = new WebSocket(url, ["notify.v1", `ticket.${ticket}`])
+    socket.onmessage = event => {
+      const frame = JSON.parse(event.data)
+      handlers[frame.type]?.(frame)
+    }
+    socket.onclose = event => later(`Disconnected (${event.code}).`)
+  } catch (error) {
+    later(String(error))
+  }
+}
+
+function later(text) {
+  element("status").textContent = `${text} Trying again.`
+  setTimeout(connect, wait)
+  wait = Math.min(wait * 2, 30000)
+}
+
+element("sign-in").onsubmit = async event => {
+  event.preventDefault()
+  const form = new FormData(event.target)
+  try {
+    ({access, refresh} = await call("/api/auth/jwt/token/", "POST", Object.fromEntries(form), false))
+  } catch {
+    element("status").textContent = "No account with this e-mail and password."
+    return
+  }
+  event.target.hidden = true
+  element("read-all").hidden = false
+  await load()
+  connect()
+}
+
+element("read-all").onclick = () => cursor && call(`${api}/read`, "POST", {upto: cursor}).then(load)

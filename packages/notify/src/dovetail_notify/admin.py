@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.translation import gettext_lazy as _
+
+from dovetail_notify import get_notification_model, services
+from dovetail_notify.models import Delivery, Device, OrganizationPreference, Preference, specificity
+from dovetail_notify.previews import previews
+from dovetail_notify.types import registry
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+class ReadOnlyAdmin(_ModelAdmin):
+    # Keys are made in the order of time, and have an index.
+    ordering = ("-pk",)
+    # A count of millions for every page; "show all" needs none.
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class NotificationAdmin(ReadOnlyAdmin):
+    """Inboxes, and a preview of every type. Nothing can be changed."""
+
+    list_display = ("title", "type", "recipient", "organization_key", "created_at", "read_at")
+    list_select_related = ("recipient",)
+    search_fields = ("=organization_key", "=dedupe_key")
+    change_list_template = "admin/dovetail_notify/notification/change_list.html"
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return (f"=recipient__{get_user_model().USERNAME_FIELD}", "=type", *self.search_fields)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is not None and super().has_delete_permission(request, obj)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        services.remove_notification(notification=obj)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path("types/", wrap(self.types_view), name=f"{name}_types"),
+            path("types/<str:type_key>/", wrap(self.type_view), name=f"{name}_type"),
+            *super().get_urls(),
+        ]
+
+    def types_view(self, request: HttpRequest) -> HttpResponse:
+        return self._page(request, "types", types=registry.all(), title=_("Notification types"))
+
+    def type_view(self, request: HttpRequest, type_key: str) -> HttpResponse:
+        cls = registry.get(type_key)
+        if cls is None:
+            raise Http404
+        try:
+            shown: Any = list(previews(cls, request.user))
+            error = ""
+        except Exception as problem:  # noqa: BLE001  # whatever a project's render() or template raises
+            shown, error = [], f"{type(problem).__name__}: {problem}"
+        return self._page(request, "type", type=cls, previews=shown, error=error, title=cls.key)
+
+    def _page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, f"admin/dovetail_notify/notification/{template}.html", context)
+
+
+if not admin.site.is_registered(get_notification_model()):
+    # The model in force, and not ours alone: a project's own inbox has the page without a line.
+    admin.site.register(get_notification_model(), NotificationAdmin)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """The outbox; an action sends again."""
+
+    list_display = ("notification", "channel", "state", "attempts", "next_at", "sent_at", "error")
+    list_filter = ("state", "channel")
+    list_select_related = ("notification",)
+    actions = ("resend",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_resend_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("dovetail_notify.change_delivery")
+
+    @admin.action(description=_("Send the selected deliveries again"), permissions=["resend"])
+    def resend(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        again = services.resend(Delivery.objects.filter(pk__in=list(deliveries.values_list("pk", flat=True))))
+        self.message_user(request, _("%d deliveries will be sent again.") % again)
+
+
+@admin.register(Preference)
+class PreferenceAdmin(_ModelAdmin):
+    list_display = ("user", "type", "channel", "mode", "organization_key")
+    list_filter = ("channel", "mode")
+    list_select_related = ("user",)
+    raw_id_fields = ("user",)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj.specificity = specificity(obj.type, obj.organization_key)
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(OrganizationPreference)
+class OrganizationPreferenceAdmin(_ModelAdmin):
+    list_display = ("organization_key", "type", "channel", "mode")
+    list_filter = ("channel", "mode")
+
+
+@admin.register(Device)
+class DeviceAdmin(ReadOnlyAdmin):
+    """Where push goes, without the tokens: who has one can be sent to."""
+
+    list_display = ("user", "kind", "name", "created_at", "retired_at")
+    list_filter = ("kind",)
+    list_select_related = ("user",)
+    fields = ("user", "kind", "name", "created_at", "retired_at")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rest_framework import serializers
+
+from dovetail_notify import get_notification_model
+from dovetail_notify.destinations import ForbiddenDestination, check_endpoint
+from dovetail_notify.models import ANY, Device
+from dovetail_notify.preferences import channels_of, modes_of
+from dovetail_notify.types import registry
+
+MAX_ID = 2**63 - 1
+
+
+class CleanCharField(serializers.CharField):
+    """DRF lets half a surrogate pair through, which no database stores."""
+
+    def to_internal_value(self, data: Any) -> str:
+        value: str = super().to_internal_value(data)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise serializers.ValidationError("Not valid Unicode.", code="invalid") from None
+        return value
+
+
+class NotificationSerializer(serializers.ModelSerializer[Any]):
+    message = serializers.CharField(read_only=True, help_text="Title and body in one text.")
+    organization = serializers.CharField(source="organization_key", read_only=True, allow_null=True)
+    actor = serializers.SerializerMethodField(help_text="The key of who did it, or null.")
+    payload = serializers.JSONField(read_only=True)
+
+    class Meta:
+        model = get_notification_model()
+        fields = (
+            "id",
+            "type",
+            "title",
+            "body",
+            "message",
+            "target_url",
+            "payload",
+            "organization",
+            "actor",
+            "collapse_key",
+            "created_at",
+            "seen_at",
+            "read_at",
+            "archived_at",
+        )
+        read_only_fields = fields
+
+    def get_actor(self, row: Any) -> str | None:
+        return row.actor_key or None
+
+
+class NotificationUpdateSerializer(serializers.Serializer[Any]):
+    read = serializers.BooleanField(required=False)
+    seen = serializers.BooleanField(required=False)
+    archived = serializers.BooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError("Give at least one of read, seen and archived.", code="required")
+        if attrs.get("read") is False and attrs.get("archived"):
+            raise serializers.ValidationError("What is archived is read.", code="invalid")
+        return attrs
+
+
+class MarkReadSerializer(serializers.Serializer[Any]):
+    ids = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=MAX_ID), required=False, min_length=1, max_length=200
+    )
+    upto = serializers.IntegerField(
+        min_value=1, max_value=MAX_ID, required=False, help_text="The newest one that has been seen."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if len(attrs) != 1:
+            raise serializers.ValidationError("Give either ids or upto.", code="invalid")
+        return attrs
+
+
+class UnreadCountSerializer(serializers.Serializer[Any]):
+    unread = serializers.IntegerField()
+    capped = serializers.BooleanField(help_text="Whether there are more than that.")
+
+
+class MarkedSerializer(UnreadCountSerializer):
+    marked = serializers.IntegerField(help_text="How many had been unread.")
+
+
+class TicketSerializer(serializers.Serializer[Any]):
+    ticket = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+
+
+class PreferenceSerializer(serializers.Serializer[Any]):
+    """One cell of what a person hears of, and how."""
+
+    type = CleanCharField(max_length=100)
+    channel = CleanCharField(max_length=20)
+    mode = serializers.CharField(allow_null=True, help_text="on, off, hourly or daily; null is back to the default.")
+    category = serializers.CharField(read_only=True)
+    source = serializers.CharField(  # type: ignore[assignment]  # a serializer is a field and has a source of its own
+        read_only=True, help_text="type, organization, user or required."
+    )
+    modes = serializers.ListField(child=serializers.CharField(), read_only=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        cls = registry.get(attrs["type"])
+        if cls is None and attrs["type"] != ANY:
+            raise serializers.ValidationError({"type": ["No such type. '*' stands for all."]}, code="invalid")
+        known = sorted({c for each in ([cls] if cls else registry.all()) for c in channels_of(each)})
+        if attrs["channel"] not in known:
+            raise serializers.ValidationError({"channel": [f"One of: {', '.join(known)}."]}, code="invalid")
+        if attrs["mode"] not in (None, *(allowed := modes_of(attrs["channel"]))):
+            raise serializers.ValidationError({"mode": [f"One of: {', '.join(allowed)}, or null."]}, code="invalid")
+        return attrs
+
+
+class DeviceSerializer(serializers.ModelSerializer[Device]):
+    kind = serializers.ChoiceField(choices=[kind for kind in Device.Kind.choices if kind[0] != Device.Kind.WEBHOOK])
+    # Shown to nobody afterwards: who has a push token can be sent to.
+    token = CleanCharField(max_length=2000, write_only=True)
+    name = CleanCharField(max_length=100, required=False, allow_blank=True)
+    keys = serializers.DictField(
+        child=CleanCharField(max_length=200), required=False, write_only=True, help_text="web: p256dh and auth."
+    )
+
+    class Meta:
+        model = Device
+        fields = ("id", "kind", "name", "token", "keys", "created_at")
+        read_only_fields = ("id", "created_at")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        keys = attrs.get("keys", {})
+        if attrs["kind"] != Device.Kind.WEB:
+            if keys:
+                raise serializers.ValidationError({"keys": ["Only browsers have keys."]}, code="invalid")
+            return attrs
+        try:
+            check_endpoint(attrs["token"])
+        except ForbiddenDestination as error:
+            raise serializers.ValidationError({"token": [str(error)]}, code="invalid") from error
+        if keys.keys() != {"p256dh", "auth"} or not all(re.fullmatch(r"[\w=-]+", each) for each in keys.values()):
+            message = "A browser's keys are p256dh and auth, in URL-safe base64."
+            raise serializers.ValidationError({"keys": [message]}, code="invalid")
+        return attrs

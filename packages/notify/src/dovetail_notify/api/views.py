@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404
+from rest_framework import status
+from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import GenericViewSet
+
+from dovetail_notify import get_notification_model, services
+from dovetail_notify.api.permissions import IsRecipient
+from dovetail_notify.api.serializers import (
+    MAX_ID,
+    MarkedSerializer,
+    MarkReadSerializer,
+    NotificationSerializer,
+    NotificationUpdateSerializer,
+    TicketSerializer,
+    UnreadCountSerializer,
+)
+from dovetail_notify.conf import conf
+from dovetail_notify.inbox import inbox, unread
+from dovetail_notify.tickets import TICKET_SECONDS, issue_ticket
+from dovetail_notify.types import registry
+
+
+def payload(request: Request) -> Any:
+    try:
+        return request.data
+    except RecursionError as error:  # a few kilobytes of "[", which the JSON parser lets through
+        raise ParseError("The request body is nested too deeply.") from error
+
+
+def key_or_404(text: str) -> int:
+    # Ten digits of another script are digits to int() as well, and larger numbers an error to databases.
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= MAX_ID):
+        raise Http404
+    return int(text)
+
+
+def organization_key(request: Request) -> str | None:
+    """The organization that the request is for; None for everything of the user's."""
+    found = conf.ORGANIZATION_RESOLVER(request) if conf.ORGANIZATION_RESOLVER else None
+    found = getattr(found, "pk", found)
+    return None if found is None else str(found)
+
+
+class NotificationViewSet(GenericViewSet[Any]):
+    """The inbox of who is signed in. Another person's notification is 404."""
+
+    permission_classes = (IsRecipient,)
+    serializer_class = NotificationSerializer
+    queryset = get_notification_model()._default_manager.none()
+    filter_backends = ()
+    lookup_url_kwarg = "notification_id"
+    contract = {"filter": ("unread", "archived", "type", "category")}
+
+    @property
+    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
+        return conf.PAGINATION_CLASS
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return inbox(self.request.user, organization_key=organization_key(self.request))
+
+    def get_serializer_class(self) -> Any:
+        return {
+            "partial_update": NotificationUpdateSerializer,
+            "mark_read": MarkReadSerializer,
+            "unread_count": UnreadCountSerializer,
+            "ticket": TicketSerializer,
+        }.get(self.action, self.serializer_class)
+
+    def get_object(self) -> Any:
+        row = self.get_queryset().filter(pk=key_or_404(self.kwargs["notification_id"])).first()
+        if row is None:
+            raise Http404
+        return row
+
+    def list(self, request: Request) -> Response:
+        """Newest first; not those that were archived, unless `archived=true` asks for them."""
+        page = self.paginate_queryset(_filtered(self.get_queryset(), request))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, notification_id: str) -> Response:
+        return Response(self.get_serializer(self.get_object()).data)
+
+    def partial_update(self, request: Request, notification_id: str) -> Response:
+        serializer = self.get_serializer(data=payload(request))
+        serializer.is_valid(raise_exception=True)
+        return self._updated(**serializer.validated_data)
+
+    def destroy(self, request: Request, notification_id: str) -> Response:
+        services.remove_notification(notification=self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def read(self, request: Request, notification_id: str) -> Response:
+        return self._updated(read=True)
+
+    def unread(self, request: Request, notification_id: str) -> Response:
+        return self._updated(read=False)
+
+    def mark_read(self, request: Request) -> Response:
+        """Those in `ids`, or all up to `upto`. Never simply all: one that came meanwhile was not seen."""
+        serializer = self.get_serializer(data=payload(request))
+        serializer.is_valid(raise_exception=True)
+        key = organization_key(request)
+        marked = services.mark_read(user=request.user, organization_key=key, **serializer.validated_data)
+        return Response(MarkedSerializer({"marked": marked, **_count(self.get_queryset())}).data)
+
+    def unread_count(self, request: Request) -> Response:
+        return Response(self.get_serializer(_count(self.get_queryset())).data)
+
+    def ticket(self, request: Request) -> Response:
+        """A ticket for one WebSocket: `new WebSocket(url, ["notify.v1", "ticket." + ticket])`."""
+        session, expires_at = conf.CREDENTIAL(request)
+        ticket = issue_ticket(
+            user=request.user,
+            organization_key=organization_key(request),
+            session=session,
+            expires_at=expires_at,
+            origin=request.headers.get("Origin"),
+        )
+        # No cache may keep what opens a socket.
+        return Response(
+            self.get_serializer({"ticket": ticket, "expires_in": TICKET_SECONDS}).data,
+            status=status.HTTP_201_CREATED,
+            headers={"Cache-Control": "no-store"},
+        )
+
+    def _updated(self, **changes: bool) -> Response:
+        notification = services.update_notification(notification=self.get_object(), **changes)
+        return Response(NotificationSerializer(notification, context=self.get_serializer_context()).data)
+
+
+def _count(rows: QuerySet[Any]) -> dict[str, Any]:
+    found = unread(rows)
+    return {"unread": found.count, "capped": found.capped}
+
+
+def _filtered(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+    wanted = {name: _flag(request, name) for name in ("unread", "archived")}
+    rows = rows.exclude(archived_at=None) if wanted["archived"] else rows.filter(archived_at=None)
+    if wanted["unread"] is not None:
+        rows = rows.filter(read_at=None) if wanted["unread"] else rows.exclude(read_at=None)
+    if (type_key := request.query_params.get("type")) is not None:
+        rows = rows.filter(type=_text("type", type_key))
+    if (category := request.query_params.get("category")) is not None:
+        named = _text("category", category)
+        rows = rows.filter(type__in=[cls.key for cls in registry.all() if cls.category == named])
+    return rows
+
+
+def _flag(request: Request, name: str) -> bool | None:
+    given = request.query_params.get(name)
+    if given not in (None, "true", "false"):
+        raise ValidationError({name: ["true or false."]}, "invalid_query")
+    return None if given is None else given == "true"
+
+
+def _text(name: str, given: str) -> str:
+    if "\0" in given or len(given) > 100 or not given.isprintable():
+        raise ValidationError({name: ["Not a value of it."]}, "invalid_query")
+    return given

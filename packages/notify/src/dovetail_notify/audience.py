@@ -1,0 +1,116 @@
+"""Recipients, however they are named, as querysets of users for the database to read by itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import connections
+from django.db.models import Model, QuerySet
+
+from dovetail_notify.conf import conf
+
+
+class ForeignRecipient(ValueError):
+    """A recipient that was named is not of the organization."""
+
+    def __init__(self, keys: Iterable[Any]) -> None:
+        super().__init__(f"Not of the organization that the notification is about: {', '.join(map(str, keys))}.")
+
+
+class Audience:
+    """The users in ``to``; ``named`` are the keys of those that the caller chose one by one."""
+
+    def __init__(self, to: Any, *, organization_key: str | None, using: str) -> None:
+        self.using = using
+        self.members = conf.MEMBERS(organization_key) if conf.MEMBERS and organization_key else None
+        self.named: list[Any] | None = None
+        self.rows: QuerySet[Any] | None = None
+        self.chunks: list[list[Any]] = []
+        if isinstance(to, QuerySet):
+            self._take_queryset(to)
+        else:
+            self.named = _keys(to)
+            self.chunks = list(_chunks(self.named, using))
+
+    def querysets(self) -> Iterator[QuerySet[Any]]:
+        """Active users, of the organization where there is one; several only where a database takes no more at once."""
+        if self.rows is not None:
+            yield self._narrowed(self.rows)
+        for keys in self.chunks:
+            yield self._narrowed(self._users().filter(pk__in=keys))
+
+    def foreign(self) -> list[Any]:
+        """Those who were named and are users, but not of the organization."""
+        found: list[Any] = []
+        if self.members is not None and self.named:
+            for keys in self.chunks:
+                strangers = self._users().filter(pk__in=keys).exclude(pk__in=self.members)
+                found += strangers.values_list("pk", flat=True)[:10]
+        return found
+
+    def _users(self) -> QuerySet[Any]:
+        return get_user_model()._base_manager.using(self.using).order_by()
+
+    def _narrowed(self, users: QuerySet[Any]) -> QuerySet[Any]:
+        if any(field.name == "is_active" for field in get_user_model()._meta.concrete_fields):
+            users = users.filter(is_active=True)
+        return users if self.members is None else users.filter(pk__in=self.members)
+
+    def _take_queryset(self, to: QuerySet[Any]) -> None:
+        if not issubclass(to.model, get_user_model()):
+            raise TypeError(
+                f"to= takes a queryset of {get_user_model()._meta.label}; got one of {to.model._meta.label}."
+            )
+        # Each is what a subquery cannot be, or cannot be everywhere: MariaDB takes no LIMIT in one.
+        limited = to.query.is_sliced and not connections[self.using].features.allow_sliced_subqueries_with_in
+        if to.db == self.using and not limited and not to.query.combinator:
+            self.rows = self._users().filter(pk__in=(to if to.query.is_sliced else to.order_by()).values("pk"))
+            return
+        self.chunks = list(_chunks(list(dict.fromkeys(to.values_list("pk", flat=True))), self.using))
+
+
+def _keys(to: Any) -> list[Any]:
+    model = get_user_model()
+    if isinstance(to, Model | str | bytes) or not isinstance(to, Iterable):
+        to = [to]
+    found: dict[Any, None] = {}
+    for each in to:
+        if isinstance(each, Model) and not isinstance(each, model):
+            raise TypeError(f"to= takes users ({model._meta.label}) or their keys; got {each!r}.")
+        key = each.pk if isinstance(each, Model) else each
+        try:
+            found[_key(model, key)] = None
+        except (ValidationError, TypeError, ValueError):
+            raise TypeError(f"to= takes users ({model._meta.label}) or their keys; got {each!r}.") from None
+    return list(found)
+
+
+def _key(model: Any, value: Any) -> Any:
+    key = model._meta.pk
+    while key.remote_field:
+        key = key.target_field
+    parsed = key.to_python(value)
+    if parsed is None or isinstance(value, bool | float):
+        raise ValueError("No key.")
+    key.run_validators(parsed)  # of integers too: SQLite's driver fails on what no column holds
+    return parsed
+
+
+def _chunks(keys: list[Any], using: str) -> Iterator[list[Any]]:
+    size = _parameters(using)
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
+
+
+def _parameters(using: str) -> int:
+    """How many keys one statement may name, with room for what else is in it."""
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        return 30_000
+    connection.ensure_connection()
+    limit: int = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    return max(limit - 200, 100)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
+from django.db import models
+from django.utils.module_loading import import_string
+
+from dovetail_notify import get_notification_model
+from dovetail_notify.base import AbstractNotification
+from dovetail_notify.conf import conf
+from dovetail_notify.preferences import channels_of
+from dovetail_notify.types import IN_APP, Rendered, registry
+
+
+def check_settings(**_: Any) -> list[CheckMessage]:
+    return conf.check()
+
+
+def check_model(**_: Any) -> Iterator[CheckMessage]:
+    model = get_notification_model()
+    if not issubclass(model, AbstractNotification) or not isinstance(model._meta.pk, models.AutoField):
+        yield Error(
+            f"NOTIFY_NOTIFICATION_MODEL names {model._meta.label}, which is no notification that the database numbers.",
+            hint="Inherit from dovetail_notify.base.AbstractNotification, and leave its integer key.",
+            obj=model,
+            id="dovetail_notify.E002",
+        )
+
+
+def check_transports(**_: Any) -> Iterator[CheckMessage]:
+    for channel, named in conf.TRANSPORTS.items() if conf.declared()["TRANSPORTS"].problem() is None else ():
+        try:
+            import_string(named) if isinstance(named, str) else named
+        except ImportError as error:
+            yield Error(
+                f"NOTIFY_TRANSPORTS[{channel!r}] is {named!r}, which cannot be imported: {error}.",
+                hint="Name a class that inherits from dovetail_notify.transports.Transport.",
+                id="dovetail_notify.E003",
+            )
+
+
+def check_types(**_: Any) -> Iterator[CheckMessage]:
+    for cls in registry.duplicates:
+        yield Error(
+            f"The notification types {registry.get(cls.key)!r} and {cls!r} have one key, {cls.key!r}.",
+            hint="Give one of them another key.",
+            obj=cls,
+            id="dovetail_notify.E004",
+        )
+    for cls in registry.all():
+        try:
+            rendered: Any = cls.from_example().render()
+        except Exception as error:  # noqa: BLE001  # whatever a project's code raises
+            problem = f"{type(error).__name__}: {error}"
+        else:
+            problem = "" if isinstance(rendered, Rendered) else f"render() returned {rendered!r}"
+        if problem:
+            yield Error(
+                f"The example of the notification type {cls.key!r} does not render: {problem}.",
+                hint="Give example= the arguments of an instance, and return a Rendered from render().",
+                obj=cls,
+                id="dovetail_notify.E005",
+            )
+        if unknown := set(cls.required) - set(cls.channels):
+            yield Error(
+                f"The notification type {cls.key!r} requires channels that it does not have: {', '.join(unknown)}.",
+                hint=f"Its channels= are: {', '.join(cls.channels)}.",
+                obj=cls,
+                id="dovetail_notify.E006",
+            )
+        if missing := set(cls.channels) - {IN_APP, *channels_of(cls)}:
+            yield Warning(
+                f"The notification type {cls.key!r} names channels without a transport: {', '.join(sorted(missing))}.",
+                hint="Add them to NOTIFY_TRANSPORTS, or take them out of channels=.",
+                obj=cls,
+                id="dovetail_notify.W002",
+            )
+
+
+# Of deployment only: mail without the header is delivered, and to few it need not have one.
+def check_unsubscribe(**_: Any) -> Iterator[CheckMessage]:
+    if "email" in conf.TRANSPORTS and not conf.UNSUBSCRIBE_URL:
+        yield Warning(
+            "NOTIFY_UNSUBSCRIBE_URL is not set: mail has no List-Unsubscribe header, which large mailbox providers ask "
+            "of those who send much (RFC 8058).",
+            hint="Set it to the address of notifications/unsubscribe/{token} of your API, with {token} in it.",
+            id="dovetail_notify.W003",
+        )

@@ -1,0 +1,81 @@
+"""How drf-spectacular describes what serializers alone do not tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiViewExtension
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+
+from dovetail_notify.api.serializers import MarkedSerializer, NotificationSerializer, TicketSerializer
+
+_FILTERS = [
+    OpenApiParameter("unread", OpenApiTypes.BOOL, description="Only unread ones, or only read ones."),
+    OpenApiParameter("archived", OpenApiTypes.BOOL, description="Only archived ones."),
+    OpenApiParameter("type", OpenApiTypes.STR),
+    OpenApiParameter("category", OpenApiTypes.STR),
+]
+_ID = OpenApiParameter("notification_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
+
+
+class NotificationViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # registers itself, without types
+    target_class = "dovetail_notify.api.views.NotificationViewSet"
+
+    def view_replacement(self) -> Any:
+        class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
+            @extend_schema(parameters=_FILTERS)
+            def list(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema(parameters=[_ID])
+            def retrieve(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema(parameters=[_ID], responses=NotificationSerializer)
+            def partial_update(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema(parameters=[_ID])
+            def destroy(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema("notifications_read", parameters=[_ID], request=None, responses=NotificationSerializer)
+            def read(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema("notifications_unread", parameters=[_ID], request=None, responses=NotificationSerializer)
+            def unread(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema("notifications_mark_read", responses=MarkedSerializer)
+            def mark_read(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema("notifications_unread_count")
+            def unread_count(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema("notifications_ticket", request=None, responses={201: TicketSerializer})
+            def ticket(self, request: Any, **kwargs: Any) -> Any: ...
+
+        return Described
+
+
+class DeviceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
+    target_class = "dovetail_notify.api.device_views.DeviceViewSet"
+
+    def view_replacement(self) -> Any:
+        key = OpenApiParameter("device_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
+
+        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
+            @extend_schema(parameters=[key])
+            def destroy(self, request: Any, **kwargs: Any) -> Any: ...
+
+        return Described
+
+
+class StreamViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
+    target_class = "dovetail_notify.api.stream.StreamView"
+
+    def view_replacement(self) -> Any:
+        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
+            @extend_schema(
+                operation_id="notifications_stream",
+                responses={(200, "text/event-stream"): OpenApiTypes.STR, 501: OpenApiTypes.OBJECT},
+            )
+            def get(self, request: Any, **kwargs: Any) -> Any: ...
+
+        return Described

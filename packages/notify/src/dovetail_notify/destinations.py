@@ -1,0 +1,66 @@
+"""Addresses that somebody else chose for us to call: Web Push endpoints and webhooks.
+
+Whoever registers one could make the server ask its own network (SSRF): the cloud's metadata service at 169.254.169.254,
+a database's port, an admin page of localhost. So an endpoint is https on port 443 at a public address, and that is
+checked when it is stored and again for the very address that is connected to, since a name may answer differently then
+(DNS rebinding). Redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from urllib.parse import urlsplit
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class ForbiddenDestination(ValueError):
+    """The address is none that this server may call."""
+
+
+def check_endpoint(url: str) -> None:
+    """Raises ``ForbiddenDestination`` for what is no https address at port 443, or names a host that is not public.
+
+    Names are not looked up here: that is done when it is called.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ForbiddenDestination("The endpoint is no URL.") from None
+    if not re.fullmatch(r"[\x21-\x7e]{1,2000}", url) or parts.scheme != "https" or not parts.hostname:
+        raise ForbiddenDestination("The endpoint must be an https address of at most 2000 characters.")
+    if port not in (None, 443) or parts.username is not None or parts.password is not None or parts.fragment:
+        raise ForbiddenDestination("The endpoint must be at port 443, without user name, password and fragment.")
+    host = parts.hostname.rstrip(".")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # "localhost" and other names of the inside have no dot; 0x7f.1 and 2130706433 are addresses to a resolver.
+        if (
+            "." not in host
+            or re.fullmatch(r"[0-9a-fx.]+", host)
+            or host.endswith((".local", ".internal", ".localhost"))
+        ):
+            raise ForbiddenDestination("The endpoint's host is not a public one.") from None
+    else:
+        require_public(address)
+
+
+def require_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
+    if inner in _NAT64:  # a gateway there makes it the IPv4 address of its last 32 bits
+        inner = ipaddress.IPv4Address(int(inner) & 0xFFFFFFFF)
+    if not inner.is_global or inner.is_multicast:
+        raise ForbiddenDestination("The endpoint's address is not a public one.")
+
+
+def resolve(host: str, port: int) -> str:
+    """An address of ``host`` to connect to. Raises ``ForbiddenDestination`` if any is not public, and ``OSError``."""
+    found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    # All, because the next lookup may choose another one.
+    for each in found:
+        require_public(ipaddress.ip_address(each.partition("%")[0]))
+    return sorted(found, key=lambda each: ":" in each)[0]

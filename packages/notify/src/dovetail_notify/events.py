@@ -1,0 +1,18 @@
+"""The domain events of this package (see ``dovetail_core.events``).
+
+==================================  ============  ==============================
+name                                target        data
+==================================  ============  ==============================
+notification_device.registered      device        ``kind``
+notification_device.removed         device        ``kind``
+==================================  ============  ==============================
+
+A notification is no event: what it is about has one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEVICE_REGISTERED: Final = "notification_device.registered"
+DEVICE_REMOVED: Final = "notification_device.removed"

@@ -1,0 +1,154 @@
+"""What sockets are shown, read from the database: what is new, what was missed, how much is unread."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import router
+from django.db.models import Max, QuerySet
+from django.utils import timezone
+
+from dovetail_notify import get_notification_model
+from dovetail_notify.inbox import inbox, unread
+from dovetail_notify.protocol import frame
+from dovetail_notify.tickets import Admission
+
+#: Keys are not in the order of commits: a row of a transaction that took its time comes after later ones.
+OVERLAP: Final = timedelta(seconds=60)
+REPLAY: Final = 100
+
+_CURSOR = re.compile(r"([0-9]{1,18})-([0-9]{1,13})", re.ASCII)
+# More recipients than that are sorted out here rather than in a list of parameters.
+_NAMED = 500
+
+
+def cursor(key: int, at: datetime) -> str:
+    return f"{key}-{int(at.timestamp() * 1000)}"
+
+
+def parse_cursor(text: Any) -> tuple[int, datetime] | None:
+    """Key and time; None for what no cursor of ours is."""
+    found = _CURSOR.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        return None
+    return int(found[1]), datetime.fromtimestamp(int(found[2]) / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Where a socket begins, or goes on."""
+
+    cursor: str
+    unread: int
+    capped: bool
+
+
+def opening(admission: Admission) -> Opening:
+    rows = _rows_of(admission)
+    now = timezone.now()
+    last = rows.aggregate(last=Max("pk"))["last"] or 0
+    count = unread(rows)
+    return Opening(cursor(last, now), count.count, count.capped)
+
+
+def missed(admission: Admission, since: tuple[int, datetime]) -> tuple[list[str] | None, Opening]:
+    """The frames of everything after a cursor, oldest first, and where that ends; None of them for too many.
+
+    What was written before the cursor within ``OVERLAP`` comes again: it may have been committed after it.
+    """
+    key, at = since
+    # Read first: what is committed in between is then in what follows, or in the hint that the hub holds.
+    end = opening(admission)
+    rows = _rows_of(admission).filter(archived_at=None)
+    newer = list(rows.filter(pk__gt=key).order_by("pk")[: REPLAY + 1])
+    if len(newer) > REPLAY:
+        return None, end
+    late = list(rows.filter(pk__lte=key, created_at__gte=at - OVERLAP).order_by("-pk")[:REPLAY])
+    return [notification_frame(row) for row in (*reversed(late), *newer)], end
+
+
+def unread_frame(admission: Admission, **what: Any) -> str:
+    count = unread(_rows_of(admission))
+    return frame("state", **what, unread=count.count, capped=count.capped)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A frame for whoever ``user`` is the key of, about a matter of ``organization``."""
+
+    user: str
+    organization: str | None
+    text: str
+
+
+def of_batches(
+    batches: Collection[UUID], *, after: Any, recipients: Collection[Any] | None, using: str | None
+) -> list[Addressed]:
+    """The frames of batches whose keys are after ``after``; ``recipients`` are the keys of who listens here.
+
+    Two queries. A batch says one thing to everybody, so that its text is made once.
+    """
+    rows = _all(using).filter(pk__gt=after, batch__in=batches, archived_at=None).order_by("pk")
+    if recipients is not None and len(recipients) <= _NAMED:
+        rows = rows.filter(recipient__in=recipients)
+    found = list(rows.values_list("pk", "recipient_id", "batch"))
+    first: dict[UUID, int] = {}
+    for key, _, batch in found:
+        first.setdefault(batch, key)
+    texts = {row.batch: _Text(row) for row in _all(using).filter(pk__in=first.values())}
+    # Deleted between the two: nothing to show.
+    return [
+        Addressed(str(recipient), texts[batch].organization, texts[batch].of(key))
+        for key, recipient, batch in found
+        if batch in texts
+    ]
+
+
+def last_key() -> int:
+    return _all(None).aggregate(last=Max("pk"))["last"] or 0
+
+
+def batches_after(key: int) -> list[UUID]:
+    return list(_all(None).filter(pk__gt=key, archived_at=None).order_by().values_list("batch", flat=True).distinct())
+
+
+def notification_frame(row: Any) -> str:
+    return _Text(row).of(row.pk)
+
+
+class _Text:
+    """The frame of a batch's rows, whole but for what differs between them: the key, and the cursor that it makes."""
+
+    def __init__(self, row: Any) -> None:
+        from rest_framework.utils.encoders import JSONEncoder
+
+        from dovetail_notify.api.serializers import NotificationSerializer
+
+        data = dict(NotificationSerializer(row).data)
+        data.pop("id")
+        self.organization: str | None = row.organization_key
+        self._at = int(row.created_at.timestamp() * 1000)
+        self._rest = json.dumps(data, cls=JSONEncoder, ensure_ascii=False, separators=(",", ":"))[1:]
+
+    def of(self, key: int) -> str:
+        return f'{{"type":"notification","cursor":"{key}-{self._at}","data":{{"id":{key},{self._rest}}}'
+
+
+def _rows_of(admission: Admission) -> QuerySet[Any]:
+    return inbox(
+        admission.user,
+        organization_key=admission.organization_key,
+        using=router.db_for_write(get_notification_model()),
+    )
+
+
+def _all(using: str | None) -> QuerySet[Any]:
+    # Never a replica: the hint is faster than its copy.
+    model = get_notification_model()
+    return model._base_manager.using(using or router.db_for_write(model))

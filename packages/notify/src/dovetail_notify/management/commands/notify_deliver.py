@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import close_old_connections
+
+from dovetail_notify.delivery import deliver
+from dovetail_notify.digests import send_digests
+
+
+class Command(BaseCommand):
+    help = "Sends the notifications and digests that are due; with --loop until it is told to stop."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--loop", action="store_true", help="Go on, and look every --interval seconds.")
+        parser.add_argument("--interval", type=float, default=2.0, help="Seconds between two looks. Default: 2.")
+
+    def handle(self, *, loop: bool, interval: float, **options: Any) -> None:
+        stop = threading.Event()
+        if loop and threading.current_thread() is threading.main_thread():
+            for each in (signal.SIGTERM, signal.SIGINT):
+                # What is being sent is sent and recorded first.
+                signal.signal(each, lambda *_: stop.set())
+            self.stdout.write(f"Looking every {interval:g} seconds. Stop with Ctrl-C.")
+            self.stdout.flush()
+        while True:
+            sent, digests = deliver(), send_digests()
+            if not loop or sent.total or digests.total:
+                self.stdout.write(
+                    f"{sent.sent + digests.sent} sent, {sent.retried + digests.retried} put off, "
+                    f"{sent.dead + digests.dead} given up"
+                )
+            if not loop or stop.wait(interval):
+                return
+            close_old_connections()

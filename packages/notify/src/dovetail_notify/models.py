@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dovetail_core.fields import SettingForeignKey
+from dovetail_notify.base import AbstractNotification
+
+
+class Notification(AbstractNotification):
+    class Meta(AbstractNotification.Meta):
+        swappable = "NOTIFY_NOTIFICATION_MODEL"
+
+
+class Mode(models.TextChoices):
+    """When a channel tells of a notification."""
+
+    ON = "on", _("at once")
+    OFF = "off", _("never")
+    HOURLY = "hourly", _("in an hourly digest")
+    DAILY = "daily", _("in a daily digest")
+
+
+ANY = "*"
+"""The type of a preference for all types."""
+
+
+class Preference(models.Model):
+    """What one person chose for one channel. Where there is none, the organization's default holds, or the type's.
+
+    The most specific one wins: of this organization and type, of this type, of this organization, of all.
+    """
+
+    id = models.BigAutoField(_("id"), primary_key=True)
+    user = SettingForeignKey(
+        setting="AUTH_USER_MODEL", on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
+    )
+    # "" for all organizations, and not NULL: unique constraints take one NULL for different from another.
+    organization_key = models.CharField(_("organization"), max_length=64, blank=True, default="")
+    type = models.CharField(_("type"), max_length=100, default=ANY)
+    channel = models.CharField(_("channel"), max_length=20)
+    mode = models.CharField(_("mode"), max_length=8, choices=Mode)
+    specificity = models.PositiveSmallIntegerField(_("specificity"), editable=False)
+
+    class Meta:
+        verbose_name = _("preference")
+        verbose_name_plural = _("preferences")
+        indexes = [models.Index(fields=["type", "channel"], name="notify_preference_type")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "channel", "type", "organization_key"], name="dovetail_notify_preference_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.channel}: {self.mode}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.specificity = specificity(self.type, self.organization_key)
+        super().save(*args, **kwargs)
+
+
+class OrganizationPreference(models.Model):
+    """An organization's default for its people, where they have chosen nothing."""
+
+    id = models.BigAutoField(_("id"), primary_key=True)
+    organization_key = models.CharField(_("organization"), max_length=64)
+    type = models.CharField(_("type"), max_length=100, default=ANY)
+    channel = models.CharField(_("channel"), max_length=20)
+    mode = models.CharField(_("mode"), max_length=8, choices=Mode)
+
+    class Meta:
+        verbose_name = _("organization's preference")
+        verbose_name_plural = _("organizations' preferences")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization_key", "type", "channel"], name="dovetail_notify_organization_preference_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.channel}: {self.mode}"
+
+
+class Device(models.Model):
+    """Where push and webhooks go: one app, browser or endpoint of the person who used it last."""
+
+    class Kind(models.TextChoices):
+        FCM = "fcm", _("Android or web app (FCM)")
+        APNS = "apns", _("iPhone, iPad or Mac (APNs)")
+        WEB = "web", _("browser (Web Push)")
+        WEBHOOK = "webhook", _("webhook")
+
+    id = models.BigAutoField(_("id"), primary_key=True)
+    user = SettingForeignKey(
+        setting="AUTH_USER_MODEL", on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
+    )
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind)
+    token = models.TextField(_("token"), help_text=_("The registration token, or the endpoint's address."))
+    # Endpoints are longer than MariaDB can make unique.
+    token_hash = models.CharField(_("hash of the token"), max_length=64, unique=True, editable=False)
+    keys = models.JSONField(_("keys"), default=dict, blank=True)
+    name = models.CharField(_("name"), max_length=100, blank=True, default="")
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    retired_at = models.DateTimeField(
+        _("retired at"), null=True, blank=True, help_text=_("When its push service said that it is gone.")
+    )
+
+    class Meta:
+        verbose_name = _("device")
+        verbose_name_plural = _("devices")
+
+    def __str__(self) -> str:
+        return self.name or str(self.Kind(self.kind).label)
+
+
+class Delivery(models.Model):
+    """One notification on one channel: the outbox.
+
+    ``next_at`` is when a worker looks at it next, and NULL once there is nothing more to do. A worker that claims it
+    writes its ``lease`` and puts ``next_at`` to when the lease ends, so that one that dies is followed by another.
+    """
+
+    class State(models.TextChoices):
+        PENDING = "pending", _("pending")
+        HELD = "held", _("waiting for a digest")
+        SENT = "sent", _("sent")
+        SUPPRESSED = "suppressed", _("not needed")
+        DEAD = "dead", _("given up")
+
+    id = models.BigAutoField(_("id"), primary_key=True)
+    notification = SettingForeignKey(
+        setting="NOTIFY_NOTIFICATION_MODEL",
+        on_delete=models.CASCADE,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("notification"),
+    )
+    channel = models.CharField(_("channel"), max_length=20)
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.PENDING)
+    digest = models.CharField(_("digest"), max_length=8, choices=Mode, blank=True, default="")
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    next_at = models.DateTimeField(_("next at"), null=True, blank=True, db_index=True)
+    lease = models.UUIDField(_("lease"), null=True, blank=True, editable=False)
+    sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
+    provider_id = models.CharField(_("provider's id"), max_length=200, blank=True, default="")
+    error = models.CharField(_("error"), max_length=200, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        constraints = [
+            models.UniqueConstraint(fields=["notification", "channel"], name="dovetail_notify_delivery_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.state}"
+
+    @property
+    def key(self) -> uuid.UUID:
+        """The same at every attempt and for nothing else: Message-ID, idempotency key."""
+        notification: Any = self.notification
+        return uuid.uuid5(notification.batch, f"{notification.recipient_id}:{self.channel}")
+
+
+class Ticket(models.Model):
+    """Opens one socket, once, within seconds. A row and not a cache entry: two processes may share no cache."""
+
+    id = models.BigAutoField(_("id"), primary_key=True)
+    digest = models.CharField(_("digest"), max_length=64, unique=True)
+    user = SettingForeignKey(
+        setting="AUTH_USER_MODEL", on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
+    )
+    organization_key = models.CharField(_("organization"), max_length=64, null=True)  # noqa: DJ001  # as the inbox has it
+    session = models.CharField(_("session"), max_length=64, blank=True, default="")
+    origin = models.CharField(_("origin"), max_length=200, blank=True, default="")
+    credential_expires_at = models.DateTimeField(_("credential expires at"), null=True)
+    expires_at = models.DateTimeField(_("expires at"), db_index=True)
+
+    class Meta:
+        verbose_name = _("ticket")
+        verbose_name_plural = _("tickets")
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+def specificity(type_key: str, organization_key: str) -> int:
+    return 2 * (type_key != ANY) + (organization_key != "")

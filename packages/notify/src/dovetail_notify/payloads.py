@@ -1,0 +1,111 @@
+"""A notification's fields as JSON, and back by their annotations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.dateparse import parse_date, parse_datetime, parse_time
+from django.utils.functional import Promise
+
+T = TypeVar("T")
+
+_FROM_TEXT: dict[type, Any] = {
+    UUID: UUID,
+    Decimal: Decimal,
+    datetime: parse_datetime,
+    date: parse_date,
+    time: parse_time,
+}
+
+
+def clean(text: str) -> str:
+    """Without what databases and sockets refuse: NUL, and half of a surrogate pair, which JSON lets through."""
+    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def encode(instance: Any) -> dict[str, Any]:
+    """The fields as JSON values. Raises ``TypeError`` for a value that is not of its field's type."""
+    kind: Any = type(instance)
+    hints = _hints(kind)
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if isinstance(value, Promise):  # a translation that is not yet in any language
+            value = str(value)
+        if not _is_of(value, hints[field.name]):
+            name = f"{type(instance).__qualname__}.{field.name}"
+            raise TypeError(f"{name} takes {_name(hints[field.name])}; got {value!r}.")
+        found[field.name] = value.value if isinstance(value, Enum) else value
+    payload: dict[str, Any] = _cleaned(json.loads(json.dumps(found, cls=DjangoJSONEncoder)))
+    return payload
+
+
+def decode(cls: type[T], payload: dict[str, Any]) -> T:
+    """An instance from JSON values. Raises ``TypeError`` or ``ValueError`` where they make none."""
+    described: Any = cls
+    hints = _hints(described)
+    names = {field.name for field in dataclasses.fields(described)}
+    # What an earlier version had and this one has not is no reason to show nothing.
+    return cls(**{name: _restored(value, hints[name]) for name, value in payload.items() if name in names})
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    for choice in _choices(hint):
+        kind = get_origin(choice) or choice
+        if choice is Any or (choice is type(None) and value is None):
+            return True
+        if not isinstance(kind, type):
+            return True  # Literal and the like: the author's own promise
+        # True is an int to Python, and 1 is a float where one is asked for.
+        if isinstance(value, bool) is not (kind is bool) and kind is not object:
+            continue
+        if isinstance(value, kind) or (kind is float and isinstance(value, int)):
+            return True
+    return False
+
+
+def _restored(value: Any, hint: Any) -> Any:
+    if value is None:
+        return None
+    for choice in _choices(hint):
+        if isinstance(choice, type) and issubclass(choice, Enum):
+            return choice(value)
+        if choice in _FROM_TEXT and isinstance(value, str):
+            if (restored := _FROM_TEXT[choice](value)) is None:
+                raise ValueError(f"{value!r} is no {choice.__name__}.")
+            return restored
+        if get_origin(choice) in (tuple, set, frozenset) or choice in (tuple, set, frozenset):
+            return (get_origin(choice) or choice)(value)
+    return value
+
+
+def _name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(name): _cleaned(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,40 @@
+"""For the tests of projects that use this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from dovetail_notify import NotificationType, get_notification_model
+from dovetail_notify.models import Delivery
+from dovetail_notify.socket_testing import NotificationSocket
+from dovetail_notify.transports.base import Outcome, Transport
+
+__all__ = ["FakeTransport", "NotificationSocket", "sent_notifications"]
+
+
+def sent_notifications(cls: type[NotificationType] | None = None, *, to: Any = None) -> list[Any]:
+    """The rows of all inboxes, or of one user's, the oldest first; of all types or of one."""
+    rows = get_notification_model()._default_manager.order_by("pk")
+    if cls is not None:
+        rows = rows.filter(type=cls.key)
+    return list(rows if to is None else rows.filter(recipient=to))
+
+
+class FakeTransport(Transport):
+    """Keeps what it is given: ``NOTIFY_TRANSPORTS = {"push": "dovetail_notify.testing.FakeTransport"}``.
+
+    ``sent`` is of the class, a list of deliveries; empty it between tests. ``outcome`` is what it answers.
+    """
+
+    supports_digest: ClassVar[bool] = True
+    sent: ClassVar[list[Delivery]] = []
+    outcome: ClassVar[Outcome] = Outcome.sent()
+
+    def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        self.sent.extend(deliveries)
+        return [self.outcome] * len(deliveries)
+
+    def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
+        self.sent.extend(deliveries)
+        return self.outcome

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db.models import Q
+
+if TYPE_CHECKING:
+    from dovetail_notify.models import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt. Made by ``sent``, ``retry``, ``dead`` or ``suppressed``."""
+
+    state: str
+    provider_id: str = ""
+    reason: str = ""
+    #: Seconds that the other side asked us to wait.
+    after: int | None = None
+
+    @classmethod
+    def sent(cls, provider_id: str = "") -> Outcome:
+        return cls("sent", provider_id=provider_id)
+
+    @classmethod
+    def retry(cls, reason: str, after: int | None = None) -> Outcome:
+        return cls("pending", reason=reason, after=after)
+
+    @classmethod
+    def dead(cls, reason: str) -> Outcome:
+        return cls("dead", reason=reason)
+
+    @classmethod
+    def suppressed(cls, reason: str) -> Outcome:
+        return cls("suppressed", reason=reason)
+
+
+class Transport:
+    """Sends the deliveries of one channel. One instance a process, used by many threads."""
+
+    #: Whether people may choose an hourly or a daily digest; then ``send_digest`` is there.
+    supports_digest: ClassVar[bool] = False
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+
+    def eligible(self, field: str) -> Q:
+        """The condition on ``field``, a user's key, under which there is anything to send to."""
+        return Q()
+
+    def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """One outcome for each. What is raised counts as a failed attempt of every one of them."""
+        raise NotImplementedError
+
+    def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
+        """The deliveries of one person in one message."""
+        raise NotImplementedError

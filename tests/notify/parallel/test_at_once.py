@@ -1,0 +1,101 @@
+"""What must hold when workers and requests meet: real threads, each with a connection of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.delivery import deliver
+from dovetail_notify.models import Delivery
+from dovetail_notify.tickets import issue_ticket, redeem_ticket
+from dovetail_notify.transports import Outcome, Transport
+from tests.notify.factories import make_user, make_users
+from tests.notify.orders.notifications import OrderShipped
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PARALLEL = 6
+ROUNDS = 20
+
+taken: list[Any] = []
+
+
+class Counting(Transport):
+    def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        taken.extend(delivery.pk for delivery in deliveries)
+        return [Outcome.sent()] * len(deliveries)
+
+
+def at_once(call: Callable[[int], Any], number: int = PARALLEL) -> list[Any]:
+    barrier = threading.Barrier(number)
+    outcomes: list[Any] = []
+
+    def run(which: int) -> None:
+        try:
+            # The connection is opened first, so that the calls themselves meet.
+            connection.ensure_connection()
+            barrier.wait(timeout=30)
+            outcomes.append(call(which))
+        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
+            outcomes.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(which,)) for which in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    return outcomes
+
+
+@pytest.fixture(autouse=True)
+def _no_runner(settings: Any) -> None:
+    settings.NOTIFY_RUNNER = "dovetail_notify.runner.wait"
+
+
+def test_parallel_equal_dedupe_keys_store_one() -> None:
+    users = list(make_users(3))
+    for number in range(ROUNDS):
+        key = f"order:{number}"
+        outcomes = at_once(lambda _, key=key: notify(OrderShipped(number="1"), to=users, dedupe=key).created)
+        assert sum(outcomes) == len(users), outcomes
+    rows = get_notification_model().objects.values_list("recipient", "dedupe_key")
+    assert len(rows) == len(set(rows)) == ROUNDS * len(users)
+    assert Delivery.objects.count() == ROUNDS * len(users)
+
+
+def test_parallel_calls_each_fill_the_outbox_for_their_own_rows() -> None:
+    users = make_users(20)
+    outcomes = at_once(lambda which: notify(OrderShipped(number=str(which)), to=users).created)
+    assert outcomes == [20] * PARALLEL
+    assert Delivery.objects.count() == Delivery.objects.values("notification").distinct().count() == 20 * PARALLEL
+
+
+def test_two_workers_never_claim_one_delivery(settings: Any) -> None:
+    settings.NOTIFY_TRANSPORTS = {"email": Counting}
+    settings.NOTIFY_CLAIM_SIZE = 7
+    users = make_users(60)
+    for _ in range(ROUNDS // 4):
+        taken.clear()
+        notify(OrderShipped(number="1"), to=users)
+        reports = at_once(lambda _: deliver())
+        deliver()
+        assert all(not isinstance(report, Exception) for report in reports), reports
+        assert len(taken) == 60
+        assert [key for key, times in Counter(taken).items() if times > 1] == []
+    assert set(Delivery.objects.values_list("state", "attempts")) == {("sent", 1)}
+
+
+def test_a_ticket_opens_one_socket() -> None:
+    user = make_user()
+    for _ in range(ROUNDS):
+        ticket = issue_ticket(user=user)
+        admitted = at_once(lambda _, ticket=ticket: redeem_ticket(ticket))
+        assert [each for each in admitted if isinstance(each, Exception)] == []
+        assert len([each for each in admitted if each is not None]) == 1

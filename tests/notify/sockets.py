@@ -1,0 +1,23 @@
+"""The sockets' tests: an application, and their world run in the thread that has the test's database connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from asgiref.sync import async_to_sync, sync_to_async
+
+from dovetail_notify.testing import NotificationSocket
+from dovetail_notify.tickets import issue_ticket
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async_to_sync(work)()
+
+
+async def call(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    return await sync_to_async(function)(*arguments, **keywords)
+
+
+async def open_socket(user: Any, **ticket: Any) -> NotificationSocket:
+    return NotificationSocket(await call(issue_ticket, user=user, **ticket))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.delivery import deliver
+from dovetail_notify.models import Delivery, Preference
+from dovetail_notify.services import register_device, set_preference
+from tests.notify.factories import make_user, make_users
+from tests.notify.orders.notifications import OrderShipped, Tip
+
+pytestmark = pytest.mark.django_db
+ADMIN = "/admin/dovetail_notify"
+
+
+@pytest.fixture
+def staff() -> Client:
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("staff", password="x"))
+    return client
+
+
+def test_every_page_opens(staff, user):
+    notify(OrderShipped(number="1"), to=user)
+    set_preference(user=user, channel="email", mode="off")
+    device = register_device(user=user, kind="fcm", token="push-token")
+    for model in ("notification", "delivery", "preference", "organizationpreference", "device"):
+        assert staff.get(f"{ADMIN}/{model}/").status_code == 200, model
+    for model, key in (
+        ("notification", get_notification_model()._default_manager.get().pk),
+        ("delivery", Delivery.objects.get().pk),
+        ("preference", Preference.objects.get().pk),
+        ("device", device.pk),
+    ):
+        page = staff.get(f"{ADMIN}/{model}/{key}/change/")
+        assert page.status_code == 200, model
+        # Who has a token can be sent to.
+        assert b"push-token" not in page.content
+    assert staff.get(f"{ADMIN}/notification/?q={user.username}").status_code == 200
+
+
+def test_a_list_costs_the_same_however_long_it_is(staff, django_assert_max_num_queries):
+    notify(OrderShipped(number="1"), to=make_users(60))
+    for model in ("notification", "delivery"):
+        with django_assert_max_num_queries(7):
+            staff.get(f"{ADMIN}/{model}/")
+
+
+def test_every_type_is_previewed_on_every_channel(staff):
+    page = staff.get(f"{ADMIN}/notification/types/")
+    assert b"orders.shipped" in page.content
+    page = staff.get(f"{ADMIN}/notification/types/orders.shipped/").content.decode()
+    assert page.count("Order A-1 was shipped") >= 3
+    assert "<iframe sandbox srcdoc=" in page
+    assert staff.get(f"{ADMIN}/notification/types/no.such/").status_code == 404
+    assert get_notification_model()._default_manager.count() == Delivery.objects.count() == 0
+
+
+def test_a_type_that_does_not_render_says_why(staff, monkeypatch):
+    def broken(self: Any) -> None:
+        raise ZeroDivisionError("<oops>")
+
+    monkeypatch.setattr(Tip, "render", broken)
+    page = staff.get(f"{ADMIN}/notification/types/orders.tip/")
+    assert b"ZeroDivisionError: &lt;oops&gt;" in page.content
+
+
+def test_dead_ones_are_sent_again(staff, user):
+    notify(OrderShipped(number="1"), to=user)
+    Delivery.objects.update(state="dead", next_at=None)
+    key = Delivery.objects.get().pk
+    staff.post(f"{ADMIN}/delivery/", {"action": "resend", "_selected_action": [key]})
+    assert deliver().sent == 1
+
+
+def test_staff_without_the_permission_see_and_do_nothing(user):
+    viewer = make_user(is_staff=True)
+    client = Client()
+    client.force_login(viewer)
+    for path in ("notification/types/", "notification/types/orders.tip/", "delivery/"):
+        assert client.get(f"{ADMIN}/{path}").status_code == 403
+    viewer.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    notify(OrderShipped(number="1"), to=user)
+    Delivery.objects.update(state="dead", next_at=None)
+    data = {"action": "resend", "_selected_action": [Delivery.objects.get().pk]}
+    client.post(f"{ADMIN}/delivery/", data)
+    assert Delivery.objects.get().state == "dead"
+
+
+def test_a_preference_is_ranked_when_staff_write_it(staff, user):
+    data = {"user": user.pk, "type": "orders.shipped", "channel": "email", "mode": "off", "organization_key": ""}
+    assert staff.post(f"{ADMIN}/preference/add/", data).status_code == 302
+    assert Preference.objects.get().specificity == 2
+
+
+def test_deleting_a_notification_takes_its_deliveries(staff, user):
+    notify(OrderShipped(number="1"), to=user)
+    key = get_notification_model()._default_manager.get().pk
+    assert staff.post(f"{ADMIN}/notification/{key}/delete/", {"post": "yes"}).status_code in {302, 403}

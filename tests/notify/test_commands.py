@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from importlib import import_module
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.management import call_command
+from django.utils import timezone
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.models import Delivery
+from dovetail_notify.testing import FakeTransport, sent_notifications
+from tests.notify.factories import make_user
+from tests.notify.orders.notifications import OrderShipped, Quiet
+
+pytestmark = pytest.mark.django_db
+
+
+def said(command: str, *arguments: str) -> str:
+    out = StringIO()
+    call_command(command, *arguments, stdout=out)
+    return out.getvalue().strip()
+
+
+def test_what_is_due_is_sent(user):
+    notify(OrderShipped(number="1"), to=user)
+    assert said("notify_deliver") == "1 sent, 0 put off, 0 given up"
+    assert said("notify_deliver") == "0 sent, 0 put off, 0 given up"
+    assert len(mail.outbox) == 1
+
+
+def test_what_is_old_is_deleted(user):
+    notify(Quiet(), to=user)
+    get_notification_model()._default_manager.update(created_at=timezone.now() - timedelta(days=366))
+    assert said("purge_notifications") == "1 notifications were deleted."
+
+
+def test_the_loop_ends_when_it_is_told_to(tmp_path):
+    database = f"sqlite:///{tmp_path / 'db.sqlite3'}"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.notify.settings", "DATABASE_URL": database}
+    command = [sys.executable, "-m", "django"]
+    root = Path(__file__).parents[2]
+    environment["PYTHONPATH"] = str(root)
+    subprocess.run([*command, "migrate", "-v0"], env=environment, cwd=root, check=True)
+    with subprocess.Popen(
+        [*command, "notify_deliver", "--loop", "--interval", "60"],
+        env=environment,
+        cwd=root,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as loop:
+        assert loop.stdout is not None
+        assert loop.stdout.readline().startswith("Looking every 60 seconds")
+        loop.send_signal(signal.SIGTERM)
+        assert loop.wait(timeout=20) == 0
+
+
+def test_the_testing_kit(user, settings):
+    settings.NOTIFY_TRANSPORTS = {"email": "dovetail_notify.testing.FakeTransport"}
+    FakeTransport.sent.clear()
+    other = make_user()
+    notify(OrderShipped(number="1"), to=[user, other])
+    notify(Quiet(), to=user)
+    call_command("notify_deliver", stdout=StringIO())
+    assert [delivery.notification.recipient for delivery in FakeTransport.sent] == [user, other]
+    assert [row.title for row in sent_notifications(to=user)] == ["Order 1 was shipped", "Quiet"]
+    assert len(sent_notifications(OrderShipped)) == 2
+
+
+@pytest.mark.parametrize("lane", ["celery", "tasks"])
+def test_the_runners_send(user, settings, monkeypatch, lane):
+    if lane == "celery":
+        pytest.importorskip("celery")
+        from dovetail_notify.contrib import celery as runner
+
+        def at_once(args: Any, *, retry: bool) -> None:
+            # A broker that is away must not hold the request that told of it.
+            assert not retry
+            runner.deliver.apply(args=args)
+
+        monkeypatch.setattr(runner.deliver, "apply_async", at_once)
+    else:
+        pytest.importorskip("django.tasks")
+        runner = import_module("dovetail_notify.contrib.tasks")
+    notify(OrderShipped(number="1"), to=user)
+    runner.run("default")
+    assert Delivery.objects.get().state == "sent"

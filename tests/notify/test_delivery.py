@@ -1,0 +1,370 @@
+"""The outbox: claimed, sent, recorded."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.delivery import deliver, resend
+from dovetail_notify.digests import send_digests
+from dovetail_notify.models import Delivery
+from dovetail_notify.services import purge_notifications, set_preference, update_notification
+from dovetail_notify.tickets import issue_ticket
+from dovetail_notify.transports import Outcome, Transport
+from tests.notify.factories import make_user, make_users
+from tests.notify.orders.notifications import OrderShipped, Quiet, SignedIn, Tip
+
+pytestmark = pytest.mark.django_db
+
+Notification: Any = get_notification_model()
+SHIPPED = OrderShipped(number="A-1")
+
+
+class Scripted(Transport):
+    """Does what ``script`` says, one entry a call, the last one for good."""
+
+    supports_digest = True
+    script: list[Any] = []
+    seen: list[Sequence[Delivery]] = []
+
+    def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        self.seen.append(deliveries)
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(step, Exception):
+            raise step
+        return [step] * len(deliveries)
+
+    def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
+        return self.send(deliveries)[0]
+
+
+@pytest.fixture
+def script(settings: Any) -> list[Any]:
+    settings.NOTIFY_TRANSPORTS = {"email": Scripted}
+    Scripted.script = [Outcome.sent("provider-1")]
+    Scripted.seen = []
+    return Scripted.script
+
+
+def due(**fields: Any) -> None:
+    Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1), **fields)
+
+
+# --- The mail ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_mail_says_it_and_can_be_stopped_by_one_click(user):
+    notify(SHIPPED, to=user)
+    assert deliver().sent == 1
+    (message,) = mail.outbox
+    assert (message.to, message.subject) == ([user.email], "Order A-1 was shipped")
+    assert "It is on its way." in message.body
+    assert "https://app.example.com/orders/A-1" in message.body
+    headers = message.extra_headers
+    delivery = Delivery.objects.get()
+    assert headers["Message-ID"] == f"<{delivery.key}@localhost>"
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert headers["List-Unsubscribe"].startswith("<https://api.example.com/api/v1/notifications/unsubscribe/")
+    # Anymail's own attributes.
+    assert message.metadata == {"delivery": str(delivery.key)}  # type: ignore[attr-defined]
+    assert (delivery.state, delivery.next_at, delivery.attempts) == ("sent", None, 1)
+    assert deliver().total == 0
+
+
+def test_required_mail_has_no_way_to_stop_it(user):
+    notify(SignedIn(device="<b>Firefox</b>"), to=user)
+    deliver()
+    assert "List-Unsubscribe" not in mail.outbox[0].extra_headers
+    html = mail.outbox[0].alternatives[0][0]
+    assert "&lt;b&gt;Firefox&lt;/b&gt;" in str(html)
+
+
+def test_who_has_no_address_needs_none(user):
+    user.email = ""
+    user.save()
+    notify(SHIPPED, to=user)
+    assert deliver().suppressed == 1
+    assert Delivery.objects.get().error == "no address"
+
+
+def test_an_account_that_was_deactivated_meanwhile_gets_nothing(user, script):
+    other = make_user()
+    notify(SHIPPED, to=[user, other])
+    user.is_active = False
+    user.save()
+    report = deliver()
+    assert (report.sent, report.suppressed) == (1, 1)
+    assert [row.notification.recipient for row in Scripted.seen[0]] == [other]
+
+
+def test_a_refused_address_stops_no_other(user, monkeypatch):
+    from django.core.mail.backends.locmem import EmailBackend
+
+    send = EmailBackend.send_messages
+
+    def refuse_first(self: Any, messages: Any) -> Any:
+        if messages[0].to == [user.email]:
+            raise smtplib.SMTPRecipientsRefused({user.email: (550, b"no such user")})
+        return send(self, messages)
+
+    monkeypatch.setattr(EmailBackend, "send_messages", refuse_first)
+    notify(SHIPPED, to=[user, make_user()])
+    report = deliver()
+    assert (report.sent, report.dead) == (1, 1)
+    # Without the address, which the server names in what it says.
+    assert Delivery.objects.get(state="dead").error == "SMTPRecipientsRefused 550"
+
+
+def test_a_claim_of_many_opens_one_connection(monkeypatch):
+    from django.core.mail.backends.locmem import EmailBackend
+
+    opened: list[int] = []
+    monkeypatch.setattr(EmailBackend, "open", lambda self: opened.append(1))
+    notify(SHIPPED, to=make_users(30))
+    assert deliver().sent == 30
+    assert len(opened) == 1
+    assert len({message.extra_headers["Message-ID"] for message in mail.outbox}) == 30
+
+
+# --- Claim and record -------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_tried_again_later_and_later_and_then_given_up(user, script, settings, caplog):
+    settings.NOTIFY_BACKOFF_SECONDS = [60, 300]
+    script[:] = [RuntimeError("to ada@example.com"), Outcome.retry("busy", after=7), Outcome.retry("busy")]
+    notify(SHIPPED, to=user)
+    waits = []
+    for _ in range(2):
+        assert deliver().retried == 1
+        assert deliver().total == 0
+        waits.append(round((Delivery.objects.get().next_at - timezone.now()).total_seconds()))
+        due()
+    assert waits == [60, 7]
+    assert deliver().dead == 1
+    row = Delivery.objects.get()
+    assert (row.state, row.next_at, row.attempts, row.error) == ("dead", None, 3, "busy")
+    assert "ada@example.com" not in caplog.text
+    assert {delivery.key for call in Scripted.seen for delivery in call} == {row.key}
+
+
+def test_a_dead_one_can_be_sent_again(user, script):
+    script[:] = [Outcome.dead("no"), Outcome.sent()]
+    notify(SHIPPED, to=user)
+    assert deliver().dead == 1
+    assert resend(Delivery.objects.all()) == 1
+    assert deliver().sent == 1
+    assert resend(Delivery.objects.filter(state="pending")) == 0
+
+
+def test_a_worker_that_died_between_sending_and_recording_is_followed_when_its_lease_ends(user, script, monkeypatch):
+    notify(SHIPPED, to=user)
+
+    def dies(*args: Any, **kwargs: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dovetail_notify.delivery.record", dies)
+        with pytest.raises(SystemExit):
+            deliver()
+    assert deliver().total == 0
+    due()
+    assert deliver().sent == 1
+    first, second = (call[0] for call in Scripted.seen)
+    assert first.key == second.key
+    assert Delivery.objects.get().attempts == 2
+
+
+def test_one_that_lost_its_lease_does_not_record(user, script, monkeypatch):
+    notify(SHIPPED, to=user)
+
+    class Slow(Scripted):
+        def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+            # Another worker has taken it over and is sending now.
+            Delivery.objects.update(lease="00000000-0000-0000-0000-000000000001")
+            return [Outcome.sent()] * len(deliveries)
+
+    monkeypatch.setattr(Scripted, "send", Slow.send)
+    deliver()
+    assert Delivery.objects.get().state == "pending"
+
+
+def test_inside_a_transaction_nothing_is_claimed(transactional_db, script):
+    notify(SHIPPED, to=make_user())
+    Delivery.objects.update(state="pending", next_at=timezone.now(), attempts=0)
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        deliver()
+    assert Delivery.objects.get().attempts == 0
+
+
+def test_statements_of_a_claim_do_not_grow_with_its_size(user, script):
+    counts = []
+    for number in (2, 90):
+        notify(SHIPPED, to=make_users(number))
+        with CaptureQueriesContext(connection) as queries:
+            assert deliver(limit=100).sent == number
+        counts.append(len([query for query in queries if "SAVEPOINT" not in query["sql"]]))
+    assert counts == [5, 5]
+
+
+def test_a_channel_that_is_no_more_is_given_up(user, script, settings):
+    notify(SHIPPED, to=user)
+    settings.NOTIFY_TRANSPORTS = {"push": Scripted}
+    assert deliver().dead == 1
+
+
+# --- After commit -----------------------------------------------------------------------------------------------------
+
+
+def test_one_transaction_tells_the_runner_once(user, settings, django_capture_on_commit_callbacks):
+    told: list[str] = []
+    settings.NOTIFY_RUNNER = told.append
+    with django_capture_on_commit_callbacks(execute=True):
+        notify(SHIPPED, to=user)
+        notify(SHIPPED, to=user)
+        assert told == []
+    assert told == ["default"]
+
+
+def test_what_a_savepoint_took_back_takes_no_hint_with_it(settings, transactional_db):
+    told: list[str] = []
+    settings.NOTIFY_RUNNER = told.append
+    user = make_user()
+    with transaction.atomic():
+        with transaction.atomic():
+            notify(SHIPPED, to=user)
+            transaction.set_rollback(True)
+        notify(SHIPPED, to=user)
+    assert told == ["default"]
+
+
+def test_a_runner_that_fails_fails_nothing(settings, transactional_db, caplog):
+    def broker_is_down(using: str) -> None:
+        raise ConnectionError("amqp://user:secret@broker")
+
+    settings.NOTIFY_RUNNER = broker_is_down
+    after: list[int] = []
+    with transaction.atomic():
+        notify(SHIPPED, to=make_user())
+        transaction.on_commit(lambda: after.append(1))
+    assert after == [1]
+    assert "ConnectionError" in caplog.text
+    assert "secret" not in caplog.text
+    assert deliver().sent == 1
+
+
+def test_by_default_it_leaves_at_once_after_commit(transactional_db):
+    with transaction.atomic():
+        notify(SHIPPED, to=make_user())
+        assert mail.outbox == []
+    assert len(mail.outbox) == 1
+
+
+# --- Digests ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_hourly_digest_is_one_mail_of_what_is_unread(user):
+    set_preference(user=user, channel="email", mode="hourly")
+    for number in ("1", "1", "2", "3"):
+        notify(OrderShipped(number=number), to=user)
+    assert send_digests().total == 0
+    assert deliver().total == 0
+    update_notification(notification=Notification.objects.get(payload__number="3"), read=True)
+    due()
+    report = send_digests()
+    assert (report.sent, report.suppressed) == (3, 1)
+    (message,) = mail.outbox
+    # The two about one order are one.
+    assert message.subject == "2 notifications"
+    assert message.body.count("was shipped") == 2
+    assert "Order 3" not in message.body
+    assert send_digests().total == 0
+
+
+def test_a_digest_of_what_was_all_read_is_not_sent(user):
+    set_preference(user=user, channel="email", mode="hourly")
+    notify(SHIPPED, to=user)
+    update_notification(notification=Notification.objects.get(), read=True)
+    due()
+    assert send_digests().suppressed == 1
+    assert mail.outbox == []
+
+
+def test_a_digest_without_the_inbox_is_sent(user):
+    set_preference(user=user, channel="email", mode="hourly")
+    set_preference(user=user, channel="in_app", mode="off")
+    notify(SHIPPED, to=user)
+    due()
+    assert send_digests().sent == 1
+
+
+def test_a_daily_digest_leaves_in_the_morning_of_its_reader(user, settings):
+    from zoneinfo import ZoneInfo
+
+    settings.NOTIFY_TIME_ZONE = lambda user: ZoneInfo("Asia/Tokyo")
+    set_preference(user=user, channel="email", mode="daily")
+    notify(SHIPPED, to=user)
+    assert send_digests().total == 0
+    due_at = Delivery.objects.get().next_at
+    assert due_at.astimezone(ZoneInfo("Asia/Tokyo")).hour == 8
+    assert timedelta(0) < due_at - timezone.now() <= timedelta(days=1)
+    Notification.objects.update(created_at=timezone.now() - timedelta(days=2))
+    due()
+    assert send_digests().sent == 1
+
+
+def test_a_digest_that_fails_is_tried_again(user, script):
+    script[:] = [RuntimeError(), Outcome.sent()]
+    set_preference(user=user, channel="email", mode="hourly")
+    notify(SHIPPED, to=user)
+    due()
+    assert send_digests().retried == 1
+    assert Delivery.objects.get().state == "held"
+    due()
+    assert send_digests().sent == 1
+
+
+def test_a_zone_that_is_none_is_the_projects(user):
+    from dovetail_notify.digests import time_zone_of
+
+    user.timezone = "Nowhere/At_All"
+    assert time_zone_of(user) == timezone.get_default_timezone()
+    user.timezone = "Europe/Berlin"
+    assert datetime(2026, 7, 1, 12, tzinfo=UTC).astimezone(time_zone_of(user)).hour == 14
+
+
+# --- Pruning ----------------------------------------------------------------------------------------------------------
+
+
+def test_pruning_takes_what_is_old_in_small_bites(user):
+    now = timezone.now()
+    for age, read, cls in (
+        (100, True, Quiet()),
+        (100, False, Quiet()),
+        (400, False, SHIPPED),
+        (10, True, Tip()),
+        (10, True, Quiet()),
+    ):
+        notify(cls, to=user)
+        newest = Notification.objects.order_by("-pk")[:1].get()
+        newest.created_at = now - timedelta(days=age)
+        newest.read_at = now if read else None
+        newest.save()
+    issue_ticket(user=user)
+    from dovetail_notify.models import Ticket
+
+    Ticket.objects.update(expires_at=now - timedelta(seconds=1))
+    assert purge_notifications(batch=2) == 3
+    kept = Notification.objects.order_by("pk").values_list("type", "read_at")
+    assert [(kind, read_at is None) for kind, read_at in kept] == [("orders.quiet", True), ("orders.quiet", False)]
+    assert Delivery.objects.count() == 0
+    assert Ticket.objects.count() == 0
+    assert purge_notifications() == 0

@@ -1,0 +1,295 @@
+"""What ``notify`` writes, for whom, and by how many statements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.audience import ForeignRecipient
+from dovetail_notify.models import Delivery
+from dovetail_notify.services import set_organization_preference, set_preference
+from tests.notify.factories import make_user, make_users
+from tests.notify.orders.notifications import OrderShipped, Quiet, SignedIn, Tip
+
+pytestmark = pytest.mark.django_db
+
+Notification: Any = get_notification_model()
+SHIPPED = OrderShipped(number="A-1")
+
+
+def recipients() -> set[Any]:
+    return set(Notification.objects.values_list("recipient", flat=True))
+
+
+def mailed() -> set[Any]:
+    return set(Delivery.objects.filter(channel="email").values_list("notification__recipient", flat=True))
+
+
+def writes(queries: CaptureQueriesContext) -> list[str]:
+    return [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+
+
+def test_one_user_gets_a_row_that_says_everything(user):
+    actor = make_user()
+    sent = notify(SHIPPED, to=user, organization=7, actor=actor)
+    row = Notification.objects.get()
+    assert (sent.created, sent.skipped) == (1, 0)
+    assert (row.recipient, row.type, row.title, row.body) == (
+        user,
+        "orders.shipped",
+        "Order A-1 was shipped",
+        "It is on its way.",
+    )
+    assert (row.target_url, row.organization_key, row.actor_key) == ("/orders/A-1", "7", str(actor.pk))
+    assert row.payload == {
+        "number": "A-1",
+        "carrier": "post",
+        "order_id": None,
+        "total": None,
+        "due": None,
+        "at": None,
+        "items": [],
+    }
+    assert (row.batch, row.collapse_key, row.dedupe_key) == (sent.batch, "order:A-1", None)
+    assert (row.read_at, row.seen_at, row.archived_at) == (None, None, None)
+    delivery = Delivery.objects.get()
+    assert (delivery.notification, delivery.channel, delivery.state) == (row, "email", "pending")
+    assert delivery.next_at == row.created_at
+
+
+@pytest.mark.parametrize("kind", ["queryset", "instances", "keys", "texts"])
+def test_ten_thousand_recipients_take_at_most_four_statements(kind):
+    users = make_users(10_000)
+    to: Any = {
+        "queryset": lambda: users,
+        "instances": lambda: list(users),
+        "keys": lambda: list(users.values_list("pk", flat=True)),
+        "texts": lambda: [str(key) for key in users.values_list("pk", flat=True)],
+    }[kind]()
+    set_preference(user=users[0], channel="email", mode="off")
+    with CaptureQueriesContext(connection) as queries:
+        sent = notify(SHIPPED, to=to, organization="acme")
+    assert len(writes(queries)) <= 4, writes(queries)
+    assert sent.created == Notification.objects.count() == 10_000
+    assert Delivery.objects.count() == 9_999
+
+
+def test_the_number_of_statements_is_the_same_for_one(user):
+    with CaptureQueriesContext(connection) as queries:
+        notify(SHIPPED, to=user)
+    assert len(writes(queries)) == 3
+
+
+def test_inactive_users_are_left_out(user):
+    gone = make_user(is_active=False)
+    assert notify(SHIPPED, to=[user, gone]).skipped == 1
+    assert notify(SHIPPED, to=get_user_model().objects.all()).created == 1
+    assert recipients() == {user.pk}
+
+
+def test_a_recipient_named_twice_is_told_once(user):
+    assert notify(SHIPPED, to=[user, user, user.pk, str(user.pk)]).created == 1
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        lambda users: users.distinct(),
+        lambda users: users.filter(groups__name__in=["a", "b"]),
+        lambda users: users.values("email"),
+        lambda users: users.values_list("pk", flat=True),
+        lambda users: users.order_by("-email")[:2],
+        lambda users: users.filter(username="nobody").union(users),
+        lambda users: users.select_related(None).only("email"),
+        lambda users: users.extra(where=["1=1"]),
+    ],
+    ids=["distinct", "joined", "values", "values_list", "sliced", "union", "only", "extra"],
+)
+def test_any_queryset_of_users_will_do(shape):
+    users = make_users(2)
+    for group in (Group.objects.create(name="a"), Group.objects.create(name="b")):
+        group.user_set.set(users)
+    assert notify(SHIPPED, to=shape(users)).created == 2
+    assert recipients() == {user.pk for user in users}
+
+
+def test_nobody_is_no_error():
+    assert notify(SHIPPED, to=[]).created == 0
+    assert notify(SHIPPED, to=get_user_model().objects.none()).created == 0
+    assert notify(SHIPPED, to=[123456]).skipped == 1
+    assert Delivery.objects.count() == 0
+
+
+@pytest.mark.parametrize("wrong", [None, "ada", object(), [None], [True], [3.5], ["x\0"], 2**80])
+def test_what_is_no_user_is_refused_with_what_is_allowed(wrong):
+    with pytest.raises(TypeError, match=r"to= takes users \(auth.User\) or their keys"):
+        notify(SHIPPED, to=wrong)
+
+
+def test_other_rows_than_users_are_refused(user):
+    with pytest.raises(TypeError, match=r"got one of auth\.Group"):
+        notify(SHIPPED, to=Group.objects.all())
+    with pytest.raises(TypeError, match=r"auth\.User"):
+        notify(SHIPPED, to=Group.objects.create(name="a"))
+    with pytest.raises(TypeError, match="instance of a NotificationType"):
+        notify(OrderShipped, to=user)
+    assert Notification.objects.count() == 0
+
+
+def test_rolled_back_nothing_was_said(user, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks() as callbacks, transaction.atomic():
+        notify(SHIPPED, to=user)
+        transaction.set_rollback(True)
+    assert callbacks == []
+    assert (Notification.objects.count(), Delivery.objects.count()) == (0, 0)
+
+
+# --- Once only --------------------------------------------------------------------------------------------------------
+
+
+def test_an_equal_dedupe_key_is_told_once_a_person(user):
+    other = make_user()
+    assert notify(SHIPPED, to=user, dedupe="order:1").created == 1
+    again = notify(OrderShipped(number="A-2"), to=[user, other], dedupe="order:1")
+    assert (again.created, again.skipped) == (1, 1)
+    assert notify(SHIPPED, to=user, dedupe="order:2").created == 1
+    assert notify(SHIPPED, to=user).created == notify(SHIPPED, to=user).created == 1
+    # Of what was not written there is no delivery either.
+    assert Delivery.objects.count() == Notification.objects.count() == 5
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 151, "a\0b", "\ud800", 5])
+def test_a_wrong_dedupe_key_is_refused(user, wrong):
+    with pytest.raises(ValueError, match="1 to 150 characters"):
+        notify(SHIPPED, to=user, dedupe=wrong)
+
+
+# --- Preferences ------------------------------------------------------------------------------------------------------
+
+
+def test_a_channel_is_on_by_the_types_default_or_off(user):
+    notify(Tip(), to=user)
+    assert mailed() == set()
+    set_preference(user=user, channel="email", mode="on", type_key="orders.tip")
+    notify(Tip(), to=[user, make_user()])
+    assert mailed() == {user.pk}
+    notify(Quiet(), to=user)
+    assert Delivery.objects.count() == 1
+
+
+def test_the_most_specific_preference_wins(user):
+    set_preference(user=user, channel="email", mode="off")
+    notify(SHIPPED, to=user, organization="acme")
+    assert mailed() == set()
+    set_preference(user=user, channel="email", mode="on", organization_key="acme")
+    notify(SHIPPED, to=user, organization="globex")
+    assert mailed() == set()
+    notify(SHIPPED, to=user, organization="acme")
+    assert Delivery.objects.count() == 1
+    set_preference(user=user, channel="email", mode="off", type_key="orders.shipped")
+    notify(SHIPPED, to=user, organization="acme")
+    assert Delivery.objects.count() == 1
+    set_preference(user=user, channel="email", mode="on", type_key="orders.shipped", organization_key="acme")
+    notify(SHIPPED, to=user, organization="acme")
+    assert Delivery.objects.count() == 2
+
+
+def test_an_organizations_default_holds_for_who_chose_nothing(user):
+    chooser = make_user()
+    set_preference(user=chooser, channel="email", mode="on")
+    set_organization_preference(organization_key="acme", channel="email", mode="off")
+    notify(SHIPPED, to=[user, chooser], organization="acme")
+    assert mailed() == {chooser.pk}
+    set_organization_preference(organization_key="acme", channel="email", mode="on", type_key="orders.shipped")
+    notify(SHIPPED, to=user, organization="acme")
+    assert mailed() == {chooser.pk, user.pk}
+
+
+def test_required_beats_off(user):
+    set_preference(user=user, channel="email", mode="off")
+    set_organization_preference(organization_key="acme", channel="email", mode="off")
+    notify(SignedIn(device="Firefox"), to=user, organization="acme")
+    assert mailed() == {user.pk}
+    with pytest.raises(ValueError, match="always told at once"):
+        set_preference(user=user, channel="email", mode="off", type_key="security.signed_in")
+
+
+def test_without_in_app_the_other_channels_still_tell(user):
+    set_preference(user=user, channel="in_app", mode="off", type_key="orders.shipped")
+    notify(SHIPPED, to=user)
+    row = Notification.objects.get()
+    # Not in the inbox, and there for the mail to be made from.
+    assert row.archived_at == row.read_at == row.created_at
+    assert mailed() == {user.pk}
+
+
+def test_who_wants_nothing_of_it_has_no_row(user):
+    for channel in ("in_app", "email"):
+        set_preference(user=user, channel=channel, mode="off", type_key="orders.shipped")
+    assert notify(SHIPPED, to=user).skipped == 1
+    assert Notification.objects.count() == 0
+
+
+def test_digests_wait(user):
+    daily, hourly = make_user(), make_user()
+    set_preference(user=daily, channel="email", mode="daily")
+    set_preference(user=hourly, channel="email", mode="hourly")
+    notify(SHIPPED, to=[user, daily, hourly])
+    found = {
+        row.notification.recipient_id: (row.state, row.digest)
+        for row in Delivery.objects.select_related("notification")
+    }
+    assert found == {user.pk: ("pending", ""), daily.pk: ("held", "daily"), hourly.pk: ("held", "hourly")}
+    due = Delivery.objects.get(digest="hourly").next_at
+    assert (due.minute, due.second) == (0, 0)
+    assert due > Notification.objects.first().created_at
+
+
+def test_an_organizations_digest_is_a_default_too(user):
+    at_once = make_user()
+    set_organization_preference(organization_key="acme", channel="email", mode="daily")
+    set_preference(user=at_once, channel="email", mode="on")
+    notify(SHIPPED, to=[user, at_once], organization="acme")
+    assert set(Delivery.objects.values_list("notification__recipient", "state")) == {
+        (user.pk, "held"),
+        (at_once.pk, "pending"),
+    }
+    notify(SignedIn(device="Firefox"), to=user, organization="acme")
+    assert Delivery.objects.filter(notification__type="security.signed_in", state="pending").count() == 1
+
+
+# --- Organizations ----------------------------------------------------------------------------------------------------
+
+
+def members(organization_key: str) -> Any:
+    return get_user_model().objects.filter(last_name=organization_key)
+
+
+def test_a_named_recipient_of_another_organization_is_refused(user, settings):
+    settings.NOTIFY_MEMBERS = members
+    mine, theirs = make_user(last_name="acme"), make_user(last_name="globex")
+    with pytest.raises(ForeignRecipient, match=str(theirs.pk)):
+        notify(SHIPPED, to=[mine, theirs], organization="acme")
+    assert (Notification.objects.count(), Delivery.objects.count()) == (0, 0)
+    assert notify(SHIPPED, to=mine, organization="acme").created == 1
+    assert notify(SHIPPED, to=theirs).created == 1
+
+
+def test_a_queryset_is_narrowed_to_the_organization(user, settings):
+    settings.NOTIFY_MEMBERS = members
+    mine = make_user(last_name="acme")
+    with CaptureQueriesContext(connection) as queries:
+        notify(SHIPPED, to=get_user_model().objects.all(), organization="acme")
+    assert recipients() == {mine.pk}
+    assert len(writes(queries)) <= 4
+
+
+def test_a_key_that_is_none_is_refused(user):
+    with pytest.raises(ValueError, match="at most 64 characters"):
+        notify(SHIPPED, to=user, organization="x" * 65)

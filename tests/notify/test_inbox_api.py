@@ -1,0 +1,321 @@
+"""The inbox over HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework.test import APIClient
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.models import Device, Ticket
+from dovetail_notify.services import mark_read
+from tests.notify.factories import make_user
+from tests.notify.orders.notifications import OrderShipped, Quiet, SignedIn
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/api/v1/notifications/"
+Notification: Any = get_notification_model()
+
+
+def fill(user: Any, number: int, **fields: Any) -> list[int]:
+    """Their ids, the oldest first. All of one moment, as a fan-out makes them."""
+    now = timezone.now()
+    given = {"type": "orders.quiet", "title": "Quiet", "batch": "0" * 32, "created_at": now, **fields}
+    Notification.objects.bulk_create(Notification(recipient=user, **given) for _ in range(number))
+    return list(Notification.objects.filter(recipient=user).order_by("id").values_list("id", flat=True))[-number:]
+
+
+def ids(answer: Any) -> list[int]:
+    assert answer.status_code == 200, answer.content
+    return [row["id"] for row in answer.json()["data"]]
+
+
+def test_a_notification_shows_what_it_is_about(api, user):
+    notify(OrderShipped(number="A-1"), to=user, organization=7, actor=make_user(id=99))
+    (shown,) = api.get(LIST).json()["data"]
+    assert shown.pop("created_at").endswith("Z")
+    assert shown.pop("payload")["number"] == "A-1"
+    assert shown == {
+        "id": Notification.objects.get().pk,
+        "type": "orders.shipped",
+        "title": "Order A-1 was shipped",
+        "body": "It is on its way.",
+        "message": "Order A-1 was shipped\nIt is on its way.",
+        "target_url": "/orders/A-1",
+        "organization": "7",
+        "actor": "99",
+        "collapse_key": "order:A-1",
+        "seen_at": None,
+        "read_at": None,
+        "archived_at": None,
+    }
+    assert api.get(f"{LIST}{shown['id']}/").json()["id"] == shown["id"]
+
+
+def test_nobody_sees_anything_without_signing_in():
+    for path in ("", "unread-count/", "1/", "stream/"):
+        assert APIClient().get(f"{LIST}{path}").status_code in {401, 403}
+    assert APIClient().post(f"{LIST}ticket/").status_code in {401, 403}
+
+
+def test_anothers_notification_does_not_exist(api):
+    (key,) = fill(make_user(), 1)
+    assert ids(api.get(LIST)) == []
+    for call in (api.get, api.delete):
+        assert call(f"{LIST}{key}/").status_code == 404
+    assert api.patch(f"{LIST}{key}/", {"read": True}).status_code == 404
+    assert api.post(f"{LIST}{key}/read/").status_code == 404
+    assert api.post(f"{LIST}read/", {"ids": [key]}).json()["marked"] == 0
+    assert Notification.objects.get(pk=key).read_at is None
+
+
+@pytest.mark.parametrize("key", ["0", "x", "٣", "9" * 19, "9" * 40, "-1", "1.5", "%00", "%ED%A0%80"])
+def test_a_key_that_is_none_is_404(api, key):
+    assert api.get(f"{LIST}{key}/").status_code == 404
+    assert api.delete(f"/api/v1/push-devices/{key}/").status_code == 404
+
+
+def test_pages_of_one_moment_neither_repeat_nor_skip(api, user):
+    made = fill(user, 1000)[::-1]
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = api.get(LIST, {"limit": 100, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [row["id"] for row in page["data"]]
+        cursor = page["meta"]["next"]
+    assert seen == made
+    first = api.get(LIST)
+    assert len(ids(first)) == 20
+    assert 'rel="next"' in first.headers["Link"]
+    second = api.get(LIST, {"cursor": first.json()["meta"]["next"]}).json()
+    assert ids(api.get(LIST, {"cursor": second["meta"]["prev"]})) == made[:20]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=101",
+        "limit=x",
+        "cursor=x",
+        "limit=1&limit=2",
+        "unread=1",
+        "archived=yes",
+        "type=%00",
+        "category=%00",
+        "cursor=%ED%A0%80",
+    ],
+)
+def test_a_query_that_is_not_understood_is_400(api, query):
+    answer = api.get(f"{LIST}?{query}")
+    assert answer.status_code == 400, answer.content
+    assert query.split("=")[0] in answer.json()
+
+
+def test_a_cursor_of_another_list_is_400(api, user):
+    fill(user, 30)
+    Device.objects.bulk_create(Device(user=user, kind="fcm", token=str(n), token_hash=str(n)) for n in range(30))
+    cursor = api.get("/api/v1/push-devices/").json()["meta"]["next"]
+    assert cursor
+    assert api.get(LIST, {"cursor": cursor}).status_code == 400
+
+
+def test_filters(api, user):
+    read, unread = fill(user, 2)
+    shipped = fill(user, 1, type="orders.shipped")[0]
+    (archived,) = fill(user, 1, archived_at=timezone.now(), read_at=timezone.now())
+    foreign = fill(user, 1, type="gone.type")[0]
+    api.post(f"{LIST}{read}/read/")
+    assert ids(api.get(LIST)) == [foreign, shipped, unread, read]
+    assert ids(api.get(LIST, {"unread": "true"})) == [foreign, shipped, unread]
+    assert ids(api.get(LIST, {"unread": "false"})) == [read]
+    assert ids(api.get(LIST, {"archived": "true"})) == [archived]
+    assert ids(api.get(LIST, {"archived": "false", "type": "orders.shipped"})) == [shipped]
+    assert ids(api.get(LIST, {"category": "orders"})) == [shipped, unread, read]
+    assert ids(api.get(LIST, {"category": "nothing"})) == []
+
+
+def test_a_list_costs_one_query_however_long_it_is(api, user, django_assert_num_queries):
+    fill(user, 5)
+    with django_assert_num_queries(1):
+        ids(api.get(LIST))
+    fill(user, 500)
+    with django_assert_num_queries(1):
+        assert len(ids(api.get(LIST, {"limit": 100}))) == 100
+    with django_assert_num_queries(1):
+        api.get(f"{LIST}unread-count/")
+    Device.objects.bulk_create(Device(user=user, kind="fcm", token=str(n), token_hash=str(n)) for n in range(50))
+    with django_assert_num_queries(1):
+        assert len(ids(api.get("/api/v1/push-devices/"))) == 20
+    with django_assert_num_queries(2):
+        api.get("/api/v1/notification-preferences/")
+
+
+def test_unread_counts_to_a_hundred_and_no_further(api, user):
+    fill(make_user(), 7)
+    assert api.get(f"{LIST}unread-count/").json() == {"unread": 0, "capped": False}
+    fill(user, 100)
+    assert api.get(f"{LIST}unread-count/").json() == {"unread": 100, "capped": False}
+    fill(user, 1)
+    assert api.get(f"{LIST}unread-count/").json() == {"unread": 100, "capped": True}
+
+
+def test_the_unread_index_is_used(user):
+    fill(user, 3)
+    rows = Notification.objects.filter(recipient=user, read_at=None).order_by()[:101].values("pk")
+    plan = rows.explain()
+    if connection.vendor == "sqlite":
+        assert "notify_unread" in plan
+    names = connection.introspection.get_constraints(connection.cursor(), Notification._meta.db_table)
+    columns = names["notify_unread"]["columns"]
+    assert columns == ["recipient_id", "id"] or (
+        columns == ["recipient_id", "read_at", "id"] and connection.vendor == "mysql"
+    )
+
+
+# --- Read, seen, archived ---------------------------------------------------------------------------------------------
+
+
+def test_reading_and_unreading(api, user):
+    (key,) = fill(user, 1)
+    read = api.post(f"{LIST}{key}/read/").json()
+    assert read["read_at"]
+    assert read["seen_at"]
+    # When it was first read stays.
+    assert api.patch(f"{LIST}{key}/", {"read": True}).json()["read_at"] == read["read_at"]
+    archived = api.patch(f"{LIST}{key}/", {"archived": True}).json()
+    assert archived["archived_at"]
+    unread = api.post(f"{LIST}{key}/unread/").json()
+    assert (unread["read_at"], unread["archived_at"]) == (None, None)
+    assert unread["seen_at"]
+    assert api.patch(f"{LIST}{key}/", {"seen": False}).json()["seen_at"] is None
+    archived = api.patch(f"{LIST}{key}/", {"archived": True}).json()
+    assert archived["read_at"]
+    assert api.patch(f"{LIST}{key}/", {"archived": False}).json()["read_at"]
+
+
+def test_reading_up_to_one_leaves_later_ones_unread(api, user):
+    first, second, third = fill(user, 3)
+    answer = api.post(f"{LIST}read/", {"upto": second})
+    assert answer.json() == {"marked": 2, "unread": 1, "capped": False}
+    assert Notification.objects.get(pk=third).read_at is None
+    assert Notification.objects.get(pk=first).seen_at is not None
+    assert api.post(f"{LIST}read/", {"ids": [third, third]}).json() == {"marked": 1, "unread": 0, "capped": False}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"ids": []},
+        {"ids": [1], "upto": 1},
+        {"ids": "all"},
+        {"ids": list(range(1, 202))},
+        {"upto": 2**63},
+        {"ids": [0]},
+        {"upto": None},
+        {"ids": [{}]},
+        [],
+        "x",
+        5,
+        None,
+    ],
+)
+def test_a_body_that_is_not_understood_is_400(api, body):
+    answer = api.post(f"{LIST}read/", json.dumps(body), content_type="application/json")
+    assert answer.status_code == 400, answer.content
+
+
+@pytest.mark.parametrize("body", [{}, {"read": "maybe"}, {"read": None}, [], {"read": False, "archived": True}])
+def test_an_update_that_is_not_understood_is_400(api, user, body):
+    (key,) = fill(user, 1)
+    answer = api.patch(f"{LIST}{key}/", json.dumps(body), content_type="application/json")
+    assert answer.status_code == 400, answer.content
+
+
+def test_a_body_of_brackets_is_400(api):
+    answer = api.post(f"{LIST}read/", "[" * 100_000, content_type="application/json")
+    assert answer.status_code == 400
+
+
+def test_getting_changes_nothing(api, user):
+    (key,) = fill(user, 1)
+    before = Notification.objects.values().get()
+    for path in ("", f"{key}/", "unread-count/"):
+        assert api.get(f"{LIST}{path}").status_code == 200
+    for path in (f"{key}/read/", "read/", "ticket/"):
+        assert api.get(f"{LIST}{path}").status_code in {404, 405}
+    assert Notification.objects.values().get() == before
+
+
+def test_deleting_takes_the_row_and_its_deliveries(api, user):
+    notify(SignedIn(device="x"), to=user)
+    key = Notification.objects.get().pk
+    assert api.delete(f"{LIST}{key}/").status_code == 204
+    assert Notification.objects.count() == 0
+    assert api.delete(f"{LIST}{key}/").status_code == 404
+
+
+def test_mark_read_asks_for_one_of_two(user):
+    with pytest.raises(TypeError, match="either"):
+        mark_read(user=user)
+
+
+# --- Organizations ----------------------------------------------------------------------------------------------------
+
+
+def test_notifications_of_an_organization_one_has_left_are_gone_from_sight(api, user, settings):
+    own, acme, globex = (fill(user, 1, organization_key=key)[0] for key in (None, "acme", "globex"))
+    settings.NOTIFY_ORGANIZATIONS = lambda user: ["acme"]
+    assert ids(api.get(LIST)) == [acme, own]
+    assert api.get(f"{LIST}{globex}/").status_code == 404
+    assert api.post(f"{LIST}read/", {"upto": globex}).json()["marked"] == 2
+    assert Notification.objects.get(pk=globex).read_at is None
+
+
+def test_a_request_for_one_organization_sees_its_notifications_and_ones_own(api, user, settings):
+    own, acme, globex = (fill(user, 1, organization_key=key)[0] for key in (None, "acme", "globex"))
+    settings.NOTIFY_ORGANIZATION_RESOLVER = lambda request: request.headers.get("X-Organization-ID")
+    assert ids(api.get(LIST)) == [globex, acme, own]
+    assert ids(api.get(LIST, headers={"X-Organization-ID": "acme"})) == [acme, own]
+    assert api.get(f"{LIST}unread-count/", headers={"X-Organization-ID": "acme"}).json()["unread"] == 2
+
+
+# --- Tickets, stream --------------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_is_shown_once_and_stored_hashed(api, user):
+    answer = api.post(f"{LIST}ticket/")
+    assert answer.status_code == 201
+    assert answer.headers["Cache-Control"] == "no-store"
+    row = Ticket.objects.get()
+    assert answer.json()["expires_in"] == 30
+    assert row.user == user
+    assert answer.json()["ticket"] not in str(vars(row))
+    assert row.expires_at - timezone.now() <= timedelta(seconds=30)
+
+
+def test_under_wsgi_the_stream_says_that_it_is_not_there(api):
+    answer = api.get(f"{LIST}stream/")
+    assert answer.status_code == 501
+    assert "ASGI" in answer.json()["detail"]
+
+
+def test_a_type_nobody_knows_any_more_is_shown_as_it_was_written(api, user):
+    fill(user, 1, type="long.gone", title="Still here")
+    assert api.get(LIST).json()["data"][0]["title"] == "Still here"
+
+
+def test_marking_is_two_statements_for_any_number(user):
+    fill(user, 50)
+    with CaptureQueriesContext(connection) as queries:
+        mark_read(user=user, upto=2**40)
+    assert len([query for query in queries if "SAVEPOINT" not in query["sql"]]) == 2
+    notify(Quiet(), to=user)
+    assert Notification.objects.filter(read_at=None).count() == 1

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from dovetail_notify.models import Delivery, Device, Preference
+from dovetail_notify.services import register_device, set_organization_preference, set_preference
+from dovetail_notify.unsubscribe import unsubscribe_token
+from tests.notify.factories import make_user
+
+pytestmark = pytest.mark.django_db
+
+PREFERENCES = "/api/v1/notification-preferences/"
+DEVICES = "/api/v1/push-devices/"
+WEB = {"kind": "web", "token": "https://push.example.com/x", "keys": {"p256dh": "BAbc_-", "auth": "abc"}}
+
+
+def cell(answer: Any, type_key: str, channel: str) -> tuple[str, str]:
+    assert answer.status_code == 200, answer.content
+    (found,) = [row for row in answer.json()["data"] if (row["type"], row["channel"]) == (type_key, channel)]
+    return found["mode"], found["source"]
+
+
+def test_every_cell_says_where_it_comes_from(api, user, settings):
+    assert cell(api.get(PREFERENCES), "orders.shipped", "email") == ("on", "type")
+    assert cell(api.get(PREFERENCES), "orders.tip", "email") == ("off", "type")
+    assert cell(api.get(PREFERENCES), "security.signed_in", "email") == ("on", "required")
+    settings.NOTIFY_ORGANIZATION_RESOLVER = lambda request: "acme"
+    set_organization_preference(organization_key="acme", channel="email", mode="daily")
+    assert cell(api.get(PREFERENCES), "orders.shipped", "email") == ("daily", "organization")
+    set_preference(user=user, channel="email", mode="hourly")
+    assert cell(api.get(PREFERENCES), "orders.shipped", "email") == ("hourly", "user")
+    assert cell(api.get(PREFERENCES), "security.signed_in", "email") == ("on", "required")
+
+
+def test_choosing_and_going_back(api, user):
+    body = {"type": "orders.shipped", "channel": "email", "mode": "off"}
+    assert cell(api.patch(PREFERENCES, body), "orders.shipped", "email") == ("off", "user")
+    assert cell(api.patch(PREFERENCES, {**body, "mode": None}), "orders.shipped", "email") == ("on", "type")
+    many = [body, {"type": "*", "channel": "email", "mode": "daily"}]
+    answer = api.patch(PREFERENCES, many)
+    assert cell(answer, "orders.shipped", "email") == ("off", "user")
+    assert cell(answer, "orders.tip", "email") == ("daily", "user")
+    assert Preference.objects.count() == 2
+    api.patch(PREFERENCES, many)
+    assert Preference.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"type": "orders.shipped", "channel": "fax", "mode": "on"},
+        {"type": "nothing", "channel": "email", "mode": "on"},
+        {"type": "orders.shipped", "channel": "email", "mode": "sometimes"},
+        {"type": "orders.shipped", "channel": "in_app", "mode": "daily"},
+        {"type": "security.signed_in", "channel": "email", "mode": "off"},
+        {"type": "orders.quiet", "channel": "email", "mode": "off"},
+        {"type": "orders.shipped", "channel": "email"},
+        {"type": ["x"], "channel": {}, "mode": 5},
+        {"type": "\ud800", "channel": "\0", "mode": "on"},
+        [{"type": "*", "channel": "email", "mode": "on"}] * 201,
+        [[]],
+        "x",
+        None,
+    ],
+)
+def test_a_choice_that_there_is_not_is_400(api, body):
+    answer = api.patch(PREFERENCES, json.dumps(body), content_type="application/json")
+    assert answer.status_code == 400, answer.content
+    assert Preference.objects.count() == 0
+
+
+# --- Unsubscribing ----------------------------------------------------------------------------------------------------
+
+
+def link(user: Any, type_key: str = "orders.shipped") -> str:
+    return f"/api/v1/notifications/unsubscribe/{unsubscribe_token(user, type_key, 'email')}/"
+
+
+def test_one_click_unsubscribes_without_signing_in(user):
+    client = Client(enforce_csrf_checks=True)
+    # RFC 8058 3.1: this body, and nothing else to go by.
+    answer = client.post(link(user), {"List-Unsubscribe": "One-Click"})
+    assert answer.status_code == 200
+    preference = Preference.objects.get()
+    assert (preference.user, preference.type, preference.mode) == (user, "orders.shipped", "off")
+    assert client.post(link(user)).status_code == 200
+    assert Preference.objects.count() == 1
+
+
+def test_looking_at_the_page_does_not(user):
+    answer = Client().get(link(user))
+    assert answer.status_code == 200
+    assert b'method="post"' in answer.content
+    assert Client().head(link(user)).status_code == 200
+    assert Preference.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-1], lambda t: f"x{t}", lambda t: "x", lambda t: t.upper(), lambda t: "%00"]
+)
+def test_a_link_that_was_changed_is_404(user, change):
+    token = unsubscribe_token(user, "orders.shipped", "email")
+    path = f"/api/v1/notifications/unsubscribe/{change(token)}/"
+    assert Client().post(path).status_code == Client().get(path).status_code == 404
+
+
+def test_the_link_of_an_account_that_is_gone_is_404(user):
+    path = link(user)
+    user.delete()
+    assert Client().post(path).status_code == 404
+
+
+def test_a_type_that_has_become_required_stays(user):
+    assert Client().post(link(user, "security.signed_in")).status_code == 200
+    assert Preference.objects.count() == 0
+
+
+# --- Devices ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_is_registered_listed_and_removed(api):
+    answer = api.post(DEVICES, {**WEB, "name": "Firefox"})
+    assert answer.status_code == 201, answer.content
+    # What can be sent to is shown to nobody.
+    assert answer.json().keys() == {"id", "kind", "name", "created_at"}
+    (listed,) = api.get(DEVICES).json()["data"]
+    assert listed == answer.json()
+    assert api.post(DEVICES, {"kind": "fcm", "token": "abc"}).status_code == 201
+    assert api.delete(f"{DEVICES}{listed['id']}/").status_code == 204
+    assert api.delete(f"{DEVICES}{listed['id']}/").status_code == 404
+    assert Device.objects.count() == 1
+
+
+def test_a_device_follows_its_present_user(api, user):
+    before = make_user()
+    register_device(user=before, kind="fcm", token="abc")
+    Device.objects.update(retired_at="2026-01-01T00:00Z")
+    assert api.post(DEVICES, {"kind": "fcm", "token": "abc"}).status_code == 201
+    device = Device.objects.get()
+    assert (device.user, device.retired_at) == (user, None)
+
+
+def test_anothers_device_does_not_exist(api):
+    device = register_device(user=make_user(), kind="fcm", token="abc")
+    assert api.get(DEVICES).json()["data"] == []
+    assert api.delete(f"{DEVICES}{device.pk}/").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "fcm"},
+        {"kind": "pager", "token": "x"},
+        {"kind": "webhook", "token": "https://example.com/"},
+        {"kind": "fcm", "token": "x" * 2001},
+        {"kind": "fcm", "token": "a\0b"},
+        {"kind": "fcm", "token": "\ud800"},
+        {"kind": "fcm", "token": "x", "keys": {"auth": "x", "p256dh": "x"}},
+        {"kind": "web", "token": "https://push.example.com/x"},
+        {**WEB, "keys": {"p256dh": "B", "auth": "<>"}},
+        {**WEB, "keys": {"p256dh": "B", "auth": "a", "more": "x"}},
+        {**WEB, "keys": "x"},
+        *(
+            {**WEB, "token": address}
+            for address in (
+                "http://push.example.com/",
+                "https://169.254.169.254/",
+                "https://127.0.0.1/",
+                "https://localhost/",
+                "https://[::1]/",
+                "https://[::ffff:127.0.0.1]/",
+                "https://10.0.0.1/",
+                "https://push.example.com:6379/",
+                "https://user@push.example.com/",
+                "https://2130706433/",
+                "https://0x7f.0.0.1/",
+                "https://redis/",
+                "https://db.internal/",
+                "https://push.example.com:x/",
+                "https://[fd00::1]/",
+                "https://[64:ff9b::7f00:1]/",
+                "https:///x",
+                "file:///etc/passwd",
+                "https://push.example.com/#x",
+                "https://push.example.com/ä",
+            )
+        ),
+    ],
+)
+def test_a_device_that_cannot_be_is_400(api, body):
+    answer = api.post(DEVICES, json.dumps(body), content_type="application/json")
+    assert answer.status_code == 400, answer.content
+    assert Device.objects.count() == Delivery.objects.count() == 0
