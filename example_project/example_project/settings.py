@@ -131,7 +131,11 @@ if REDIS_URL:
     CHANNEL_LAYERS["default"] = {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         # The layer waits 5 seconds for a message, and redis-py gives a silent connection up after as many.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": 20}]},
+        # Its capacity is counted for a whole process, not for a socket, and what is more is dropped.
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": 20}],
+            "capacity": 1000,
+        },
     }
 
 WEBSOCKETS_ENABLED = env.bool("WEBSOCKETS_ENABLED", default=False)
