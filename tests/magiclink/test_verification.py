@@ -268,3 +268,17 @@ def test_a_project_makes_accounts_its_own_way(post: Post, ask: Ask, settings: An
     settings.MAGIC_LINK_CREATE_USER = _create
     ask("new@example.com")
     assert post("verify", token=mailed_code()).json()["user"]["first_name"] == "/api/auth/magic/verify/"
+
+
+def test_the_views_stand_outside_of_the_requests_transaction_on_every_database(settings: Any) -> None:
+    from django.core.handlers.base import BaseHandler
+    from django.db import connections
+    from django.urls import resolve
+
+    for path in ("request", "verify"):
+        view = resolve(f"/api/auth/magic/{path}/").func
+        with pytest.MonkeyPatch.context() as patched:
+            for alias in connections:
+                patched.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
+            # Django wraps a view that it runs in a transaction.
+            assert BaseHandler().make_view_atomic(view) is view
