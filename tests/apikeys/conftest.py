@@ -10,8 +10,8 @@ from dovetail_apikeys.cache import cache as keys
 from dovetail_apikeys.usage import gate
 from dovetail_core.events import Event, domain_event
 
-# test_parallel.py and test_other_projects.py run them in processes of their own.
-collect_ignore = ["parallel", "other_projects"]
+# test_parallel.py runs it in a process of its own.
+collect_ignore = ["parallel"]
 if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.apikeys.settings":
     collect_ignore.clear()
 

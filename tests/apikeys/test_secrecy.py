@@ -21,6 +21,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from dovetail_apikeys import authenticate, lookup, services, verifiers
+from dovetail_apikeys.api.views import APIKeyViewSet
 from dovetail_apikeys.models import APIKey
 from dovetail_apikeys.raw_key import RawKey
 from dovetail_core.events import Event
@@ -186,6 +187,10 @@ def test_tracebacks_with_local_variables_do_not_have_it(monkeypatch: pytest.Monk
         # The client of this test knows it, as clients do.
         if not any(part in frame.filename for part in ("rest_framework/test", "django/test", __file__)):
             assert secret(raw) not in str(frame.locals), (frame.filename, frame.name)
+
+
+def test_no_answer_with_a_key_is_kept_to_be_given_again() -> None:
+    assert APIKeyViewSet.contract["idempotency"] == "off"
 
 
 def test_the_admin_site_keeps_it_nowhere(client: Client) -> None:

@@ -53,7 +53,8 @@ class APIKeyViewSet(GenericViewSet[Any]):
     lookup_url_kwarg = "api_key_id"
     filter_backends = ()
     contract: ClassVar[Mapping[str, Any]] = {
-        "idempotency": "optional",
+        # To give the first answer again, it would have to be stored, and the raw key with it.
+        "idempotency": "off",
         "scopes": {"read": scopes.READ, "write": scopes.WRITE},
         "codes": (AlreadyRotated.code, NotActive.code, BeyondOwn.code),
     }
