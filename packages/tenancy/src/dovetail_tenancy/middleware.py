@@ -48,18 +48,22 @@ class TenantMiddleware:
             return _kept_open(await self.get_response(request), slot)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
-        match = request.resolver_match
-        user = getattr(request, "user", None)
-        if match is None or user is None or not (user.is_active and user.is_staff):
-            return
-        slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set when the slot was opened
         # Not at the top: settings name this module before models are there.
         from dovetail_tenancy.switching import activate, switches
 
+        match = request.resolver_match
+        chosen = switches(view)
+        if match is None or not (chosen or not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces)):
+            return
+        # Asked for last: it is a query of every request's else.
+        user = getattr(request, "user", None)
+        if user is None or not (user.is_active and user.is_staff):
+            return
+        slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set when the slot was opened
         reason = f"{match.namespace}: {request.method} {match.view_name} by {user.pk}"
-        if switches(view):
+        if chosen:
             activate(request, slot, reason)
-        elif not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces):
+        else:
             slot.show_everything(reason=reason)
 
 
