@@ -108,7 +108,8 @@ DATABASES = {"default": database(env, default=f"sqlite:///{BASE_DIR / 'db.sqlite
 
 REDIS_URL = env.address("REDIS_URL", "redis", "rediss", "unix")
 CACHES: dict[str, dict[str, Any]] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+# A process by itself needs none: it hears its own, and looks for what others wrote.
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {}
 if REDIS_URL:
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -119,7 +120,11 @@ if REDIS_URL:
     CHANNEL_LAYERS["default"] = {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
         # The layer waits 5 seconds for a message, and redis-py gives a silent connection up after as many.
-        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": 20}]},
+        # What it keeps for a process: more than that it drops.
+        "CONFIG": {
+            "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": 20}],
+            "capacity": 1000,
+        },
     }
 
 WEBSOCKETS_ENABLED = env.bool("WEBSOCKETS_ENABLED", default=False)
