@@ -15,6 +15,13 @@ from dovetail_notify.contrib import channels as notify
 websocket_urlpatterns: list[URLPattern] = [*notify.websocket_urlpatterns]
 
 
+class BrowserOrigin(OriginValidator):  # type: ignore[misc]  # Channels has no types
+    """Refuses foreign pages. A program sends no origin, or the one it likes: its credential is what counts."""
+
+    def valid_origin(self, parsed_origin: Any) -> bool:
+        return parsed_origin is None or super().valid_origin(parsed_origin)
+
+
 async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Close before the handshake ends, which the client sees as 403.
 
@@ -28,4 +35,4 @@ def websockets() -> Any:
     # The last pattern is an ASGI application, as URLRouter takes them; Django's types only know views.
     nowhere = re_path(r"", refuse)  # type: ignore[arg-type]
     hosts = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
-    return OriginValidator(URLRouter([*websocket_urlpatterns, nowhere]), [*hosts, *settings.CORS_ALLOWED_ORIGINS])
+    return BrowserOrigin(URLRouter([*websocket_urlpatterns, nowhere]), [*hosts, *settings.CORS_ALLOWED_ORIGINS])
