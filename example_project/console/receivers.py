@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
 
 from console.notifications import (
     APIKeyChanged,
@@ -22,7 +21,7 @@ from console.notifications import (
 )
 from console.organizations import managers_of
 from dovetail_core.events import Event
-from dovetail_notify import NotificationType, notify, realtime
+from dovetail_notify import NotificationType, notify
 
 
 def receive(event: Event, **_: Any) -> None:
@@ -61,23 +60,6 @@ def _new_device(event: Event) -> None:
     notify(NewDevice(device=event.data["device"] or "?", network=event.data["network"]), to=event.target)
 
 
-def _sessions_over(event: Event) -> None:
-    for session_id in event.data["session_ids"]:
-        _after_commit(event, session=session_id)
-
-
-def _member_removed(event: Event) -> None:
-    # Whoever is still of another organization comes back, and sees the notifications of that one.
-    _after_commit(event, user=event.target.user_id)
-
-
-def _after_commit(event: Event, **whose: Any) -> None:
-    def disconnect() -> None:
-        realtime.disconnect(**whose)
-
-    transaction.on_commit(disconnect, using=event.using, robust=True)
-
-
 def _managers(event: Event, notification: NotificationType) -> None:
     actor = getattr(event.actor, "pk", None)
     others = managers_of(event.organization_id)
@@ -89,12 +71,10 @@ def _managers(event: Event, notification: NotificationType) -> None:
 HANDLERS: dict[str, Callable[[Event], None]] = {
     "invitation.created": _invited,
     "member.role_changed": _role_changed,
-    "member.removed": _member_removed,
     "api_key.created": _api_key_changed,
     "api_key.rotated": _api_key_changed,
     "api_key.expiring": _api_key_changed,
     "api_key.used_from_new_network": _api_key_moved,
     "invoice.paid": _invoice_paid,
     "user.new_device": _new_device,
-    "session.revoked": _sessions_over,
 }

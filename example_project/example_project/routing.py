@@ -17,6 +17,13 @@ from dovetail_tenancy.contrib.channels import TenantASGIMiddleware
 websocket_urlpatterns: list[URLPattern] = []
 
 
+class BrowserOrigin(OriginValidator):  # type: ignore[misc]  # Channels has no types
+    """Refuses foreign pages. A program sends no origin, or the one it likes: its credential is what counts."""
+
+    def valid_origin(self, parsed_origin: Any) -> bool:
+        return parsed_origin is None or super().valid_origin(parsed_origin)
+
+
 async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Close before the handshake ends, which the client sees as 403.
 
@@ -33,4 +40,4 @@ def websockets() -> Any:
     hosts = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
     # Sockets for notifications show a ticket of their own and no cookie: no session is loaded for them.
     sockets = URLRouter([*notify.websocket_urlpatterns, re_path(r"", own)])
-    return OriginValidator(sockets, [*hosts, *settings.CORS_ALLOWED_ORIGINS])
+    return BrowserOrigin(sockets, [*hosts, *settings.CORS_ALLOWED_ORIGINS])

@@ -120,7 +120,8 @@ DATABASES = {"default": database(env, default=f"sqlite:///{BASE_DIR / 'db.sqlite
 
 REDIS_URL = env.address("REDIS_URL", "redis", "rediss", "unix")
 CACHES: dict[str, dict[str, Any]] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+# A process by itself needs none: it hears its own, and looks for what others wrote.
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {}
 if REDIS_URL:
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",

@@ -163,4 +163,5 @@ def test_in_either_order_with_jwt(organization, owner, monkeypatch):
         assert factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY=key).status_code == 200
         assert factories.APIClient().get(CUSTOMERS).status_code == 401
         assert factories.APIClient().get(CUSTOMERS, HTTP_AUTHORIZATION="Bearer a.b.c").status_code == 401
-        assert factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY="x").json() == {"detail": "Invalid API key."}
+        refused = factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY="x").json()
+        assert (refused["code"], refused["detail"]) == ("invalid_api_key", "Invalid API key.")

@@ -17,6 +17,7 @@ from dovetail_notify import get_notification_model, notify
 from dovetail_notify.delivery import deliver, resend
 from dovetail_notify.digests import send_digests
 from dovetail_notify.models import Delivery
+from dovetail_notify.realtime import Hinting
 from dovetail_notify.services import purge_notifications, set_preference, update_notification
 from dovetail_notify.tickets import issue_ticket
 from dovetail_notify.transports import Outcome, Transport
@@ -246,8 +247,12 @@ def test_what_a_savepoint_took_back_takes_no_hint_with_it(settings, transactiona
     assert told == ["default"]
 
 
-def test_a_runner_that_fails_fails_nothing(settings, transactional_db, caplog):
+def test_a_runner_that_fails_fails_nothing_and_is_let_be_for_a_while(settings, transactional_db, caplog, monkeypatch):
+    monkeypatch.setattr("dovetail_notify.hints._runner", Hinting())
+    asked: list[str] = []
+
     def broker_is_down(using: str) -> None:
+        asked.append(using)
         raise ConnectionError("amqp://user:secret@broker")
 
     settings.NOTIFY_RUNNER = broker_is_down
@@ -258,7 +263,10 @@ def test_a_runner_that_fails_fails_nothing(settings, transactional_db, caplog):
     assert after == [1]
     assert "ConnectionError" in caplog.text
     assert "secret" not in caplog.text
-    assert deliver().sent == 1
+    notify(SHIPPED, to=make_user())
+    # It takes a broker's client seconds to see that it is away; the sweep needs no hint.
+    assert asked == ["default"]
+    assert deliver().sent == 2
 
 
 def test_by_default_it_leaves_at_once_after_commit(transactional_db):

@@ -3,7 +3,7 @@
 // Signs in, shows the inbox, and keeps it as it is by the socket. Texts are set as text: a name may look like markup.
 const api = "/api/v1/notifications"
 const rows = new Map()
-let access, refresh, socket, cursor = 0, wait = 500
+let access, refresh, socket, newest = 0, since, wait = 500
 
 const element = id => document.getElementById(id)
 
@@ -33,7 +33,7 @@ function badge({unread, capped}) {
 
 function show(notification) {
   rows.set(notification.id, notification)
-  cursor = Math.max(cursor, notification.id)
+  newest = Math.max(newest, notification.id)
   let item = document.querySelector(`li[data-id="${notification.id}"]`)
   if (!item) {
     item = document.createElement("li")
@@ -79,7 +79,9 @@ const handlers = {
     badge(frame)
     element("status").textContent = "Connected."
     wait = 500
-    if (cursor < frame.cursor) socket.send(JSON.stringify({type: "resume", cursor}))
+    // The first time the list is read once the socket listens; later what was missed is asked for. So there is no gap.
+    if (since) socket.send(JSON.stringify({type: "resume", cursor: since}))
+    else load()
   },
   notification: frame => {
     if (!rows.has(frame.data.id)) {
@@ -87,6 +89,7 @@ const handlers = {
       count()
     }
   },
+  resumed: badge,
   state: changed,
   resync: load,
   expiring: async () => {
@@ -103,6 +106,7 @@ async function connect() {
     socket.onmessage = event => {
       const frame = JSON.parse(event.data)
       handlers[frame.type]?.(frame)
+      since = frame.cursor ?? since
     }
     socket.onclose = event => later(`Disconnected (${event.code}).`)
   } catch (error) {
@@ -131,4 +135,4 @@ element("sign-in").onsubmit = async event => {
   connect()
 }
 
-element("read-all").onclick = () => cursor && call(`${api}/read`, "POST", {upto: cursor}).then(load)
+element("read-all").onclick = () => newest && call(`${api}/read`, "POST", {upto: newest}).then(load)

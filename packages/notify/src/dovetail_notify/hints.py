@@ -5,7 +5,6 @@ Hints only. The rows are written; one that is lost costs time, and the sweep of 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -15,10 +14,10 @@ from django.db import connections, transaction
 from dovetail_notify import realtime
 from dovetail_notify.conf import conf
 
-logger = logging.getLogger("dovetail.notify")
-
 #: Named recipients that a hint lists; more are left to each process to look up among those who are connected to it.
 _LISTED = 500
+
+_runner = realtime.Hinting()
 
 
 def schedule(*, after: Any, batch: UUID, recipients: Sequence[Any] | None, using: str) -> None:
@@ -32,7 +31,7 @@ def schedule(*, after: Any, batch: UUID, recipients: Sequence[Any] | None, using
         rows, connections[using]._dovetail_notify = _pending(using), []  # type: ignore[attr-defined]  # ours
         if rows:
             realtime.publish([{"type": "rows", "using": using, **row} for row in rows])
-            _run(using)
+            _runner.call("The runner", conf.RUNNER, using)
 
     transaction.on_commit(say_it, using=using, robust=True)
 
@@ -43,10 +42,3 @@ def _pending(using: str) -> list[dict[str, Any]]:
         connection._dovetail_notify = []
     found: list[dict[str, Any]] = connection._dovetail_notify
     return found
-
-
-def _run(using: str) -> None:
-    try:
-        conf.RUNNER(using)
-    except Exception as error:  # noqa: BLE001  # a broker that is down; the sweep finds what is due
-        logger.warning("The runner could not be told of deliveries: %s.", type(error).__name__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,27 @@ def publish(messages: Sequence[Message]) -> None:
     except Exception as error:  # noqa: BLE001  # whatever is wrong with the layer must not fail what was committed
         statistics.failures += 1
         logger.warning("Sockets of other processes could not be told: %s.", type(error).__name__)
+
+
+class Hinting:
+    """Tells a service that may be away, and then lets it be for ten seconds.
+
+    Clients of brokers try for seconds before they give up, and a request must not wait for each hint: what they would
+    be told of is found without them.
+    """
+
+    def __init__(self) -> None:
+        self._again_at = 0.0
+
+    def call(self, whom: str, function: Callable[..., Any], *args: Any) -> None:
+        if time.monotonic() < self._again_at:
+            return
+        try:
+            function(*args)
+        except Exception as error:  # noqa: BLE001  # of clients, which are many; what was committed must not fail
+            self._again_at = time.monotonic() + 10
+            # Without the text, which may have an address with a password in it.
+            logger.warning("%s could not be told: %s.", whom, type(error).__name__)
 
 
 def layer(name: str) -> Any:

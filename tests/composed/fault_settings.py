@@ -1,0 +1,13 @@
+"""The composed service with times short enough for a test to wait for."""
+
+from __future__ import annotations
+
+from example_project.settings import *  # noqa: F403  # all that is not said otherwise here
+from example_project.settings import CELERY_BEAT_SCHEDULE
+
+NOTIFY_LEASE_SECONDS = 4
+NOTIFY_BACKOFF_SECONDS = [1] * 20
+CELERY_BEAT_SCHEDULE = {"sweep": {**CELERY_BEAT_SCHEDULE["deliver-notifications"], "schedule": 2.0}}
+# A broker that answers nothing is given up on soon.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5}
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None

@@ -1,0 +1,247 @@
+"""End to end, and then everything that can break does: nothing is lost.
+
+Two web processes, a worker with its own schedule, PostgreSQL, a Redis and a mail server of the test's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tests.composed.browser import CHROMIUM, Tab, chromium
+from tests.composed.journeys import sign_in
+from tests.composed.listener import Listener
+from tests.composed.processes import call, free_port, manage, run, running, wait_until_up
+from tests.composed.servers import REDIS, MailSink, Redis
+from tests.composed.test_console import UNREAD, _signed_in
+
+ROOT = Path(__file__).parents[2]
+EACH = 4
+PAID = '[...document.querySelectorAll("#notifications li")].filter(item => item.innerText.includes("was paid")).length'
+
+STATES = """
+import json, django; django.setup()
+from collections import Counter
+from dovetail_notify import get_notification_model
+from dovetail_notify.models import Delivery
+inbox = get_notification_model().objects.filter(recipient__email="ada@example.com", type="invoices.paid")
+deliveries = Delivery.objects.filter(notification__in=inbox, channel="email").select_related("notification")
+print(json.dumps({"inbox": sorted(inbox.values_list("pk", flat=True)), "keys": [str(d.key) for d in deliveries],
+                  "states": dict(Counter(d.state for d in deliveries))}))
+"""
+
+
+class Service:
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.redis = Redis(folder, free_port())
+        self.sink = MailSink()
+        self.api, self.sockets = free_port(), free_port()
+        redis = f"redis://127.0.0.1:{self.redis.port}"
+        self.environment = {
+            "DJANGO_SETTINGS_MODULE": "tests.composed.fault_settings",
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'example_project'}",
+            "DJANGO_DEBUG": "true",
+            "WEBSOCKETS_ENABLED": "true",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": f"{redis}/0",
+            "CELERY_BROKER_URL": f"{redis}/1",
+            "EMAIL_PROVIDER": "smtp",
+            "EMAIL_HOST": "127.0.0.1",
+            "EMAIL_PORT": str(self.sink.port),
+            "EMAIL_USE_TLS": "false",
+            "DEFAULT_FROM_EMAIL": "no-reply@example.com",
+            "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+            "THROTTLE_USER": "100000/min",
+            "THROTTLE_ANON": "100000/min",
+        }
+        beat = str(folder / "beat")
+        self._worker = [
+            *(sys.executable, "-m", "celery", "-A", "example_project", "worker", "-B", "-s", beat),
+            *("-l", "warning", "--concurrency", "1"),
+        ]
+        self._web = [sys.executable, "-m", "uvicorn", "example_project.asgi:application", "--lifespan", "off", "--port"]
+
+    def base(self, port: int) -> str:
+        return f"http://127.0.0.1:{port}"
+
+    def worker(self) -> contextlib.AbstractContextManager[Any]:
+        return running(*self._worker, **self.environment)
+
+    @contextlib.contextmanager
+    def web(self, port: int) -> Iterator[Any]:
+        with running(*self._web, str(port), **self.environment) as process:
+            wait_until_up(process, port)
+            yield process
+
+    def states(self) -> dict[str, Any]:
+        done = run("-c", STATES, **self.environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+class Payer:
+    """Grace, who marks one invoice after another as paid, by the API's process."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        grace = sign_in(base, "grace@example.com")
+        organizations = call("GET", f"{base}/api/v1/organizations", **grace)[1]["data"]
+        acme = next(row["id"] for row in organizations if row["name"] == "Acme")
+        self.headers = {**grace, "X_Organization_ID": acme}
+        rows = call("GET", f"{base}/api/v1/invoices", **self.headers)[1]["data"]
+        self.waiting = [row["id"] for row in rows if row["status"] != "paid"]
+        self.paid = 0
+
+    def pay(self, number: int = EACH) -> None:
+        for _ in range(number):
+            key = self.waiting.pop()
+            status, answer = call("PATCH", f"{self.base}/api/v1/invoices/{key}", {"status": "paid"}, **self.headers)
+            assert status == 200, answer
+            self.paid += 1
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        if condition():
+            return time.monotonic() - begun
+        time.sleep(0.05)
+    raise AssertionError(f"{what}, not after {seconds} s")
+
+
+def kill(process: Any) -> None:
+    """-9, and its children, which do the work."""
+    for child in _children(process.pid):
+        os.kill(child, signal.SIGKILL)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def _children(parent: int) -> list[int]:
+    # Of Linux; where there is none, the children end when their pipe does.
+    path = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(child) for child in path.read_text().split()] if path.exists() else []
+
+
+def mailed(sink: MailSink) -> Counter[str]:
+    return Counter(m["Message-ID"] for m in sink.messages if "was paid" in str(m["Subject"]))
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(CHROMIUM is None or REDIS is None, reason="no Chromium or no redis-server")
+def test_nothing_is_lost_whatever_breaks(database_url, tmp_path):
+    if connection.vendor != "postgresql":
+        pytest.skip("DATABASE_URL names no PostgreSQL")
+    service = Service(tmp_path, database_url)
+    for command in (["migrate", "-v0"], ["seed_demo"]):
+        done = manage(*command, **service.environment)
+        assert done.returncode == 0, done.stderr
+    service.redis.start()
+    with contextlib.ExitStack() as stack:
+        stack.callback(service.sink.server_close)
+        stack.callback(service.sink.shutdown)
+        stack.callback(service.redis.stop)
+        stack.enter_context(service.web(service.api))
+        web = stack.enter_context(contextlib.ExitStack())
+        web.enter_context(service.web(service.sockets))
+        worker = contextlib.ExitStack()
+        process = worker.enter_context(service.worker())
+        stack.callback(worker.close)
+        base = service.base(service.sockets)
+        listener = Listener(base, "ada@example.com")
+        stack.callback(listener.stop)
+        open_tab = stack.enter_context(chromium(tmp_path / "profile"))
+        tabs = [_signed_in(open_tab(f"{base}/console/")) for _ in range(2)]
+        payer = Payer(service.base(service.api))
+        # Of their own sign-ins, on a device that was new.
+        tabs[0].evaluate('document.querySelector("#read-all").click()')
+        for tab in tabs:
+            tab.wait_for(f'{UNREAD} === ""')
+
+        _end_to_end(service, payer, tabs)
+
+        # Redis, which is layer, cache and broker, is away for 5 seconds; what happens meanwhile is committed.
+        service.redis.stop()
+        begun = time.monotonic()
+        _notify_while_away(service, EACH)
+        payer.paid += EACH
+        time.sleep(max(0, 5 - (time.monotonic() - begun)))
+        service.redis.start()
+        after = until(lambda: len(listener.heard) == payer.paid, 40, "heard")
+        print(f"Redis away: heard {after:.1f} s after its return")
+        until(lambda: len(mailed(service.sink)) == payer.paid, 60, "mailed after Redis came back")
+
+        # The worker is killed when a mail has been taken and nothing recorded.
+        service.sink.go_on.clear()
+        taken = len(service.sink.messages)
+        payer.pay()
+        until(lambda: len(service.sink.messages) > taken, 30, "a mail under way")
+        kill(process)
+        service.sink.go_on.set()
+        worker.enter_context(service.worker())
+        after = until(lambda: len(mailed(service.sink)) == payer.paid, 60, "mailed")
+        print(f"Worker killed: all mailed after {after:.1f} s")
+
+        # The web process with the sockets is restarted, and more happens before it is back.
+        web.close()
+        payer.pay()
+        web.enter_context(service.web(service.sockets))
+        after = until(lambda: len(listener.heard) == payer.paid, 40, "heard")
+        print(f"Web restarted: heard {after:.1f} s after its return")
+        tabs[0].wait_for(f"{PAID} === {payer.paid}", 60)
+        until(lambda: service.states()["states"] == {"sent": payer.paid}, 60, "all recorded")
+        _count(service, payer, listener)
+
+
+def _end_to_end(service: Service, payer: Payer, tabs: list[Tab]) -> None:
+    payer.pay(1)
+    shown = max(tab.wait_for(f"{PAID} === 1") for tab in tabs)
+    arrived = until(lambda: len(mailed(service.sink)) == 1, 30, "the mail")
+    print(f"\nshown in both tabs {shown:.2f} s after the answer, mail {arrived:.2f} s after that")
+    tabs[1].wait_for(f'{UNREAD} === "1"')
+    tabs[0].evaluate('document.querySelector("#notifications li button").click()')
+    tabs[1].wait_for(f'{UNREAD} === ""')
+    payer.pay(EACH - 1)
+
+
+def _notify_while_away(service: Service, number: int) -> None:
+    """By a process without throttles, whose counters are in that same Redis: each commits while its broker is away."""
+    code = f"""
+import django; django.setup()
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from console.notifications import InvoicePaid
+from dovetail_notify import notify
+ada = get_user_model().objects.get(email="ada@example.com")
+for number in range({number}):
+    with transaction.atomic():
+        notify(InvoicePaid(number=f"away-{{number}}"), to=ada)
+"""
+    done = run("-c", code, **service.environment)
+    assert done.returncode == 0, done.stderr
+    assert "could not be told" in done.stderr
+
+
+def _count(service: Service, payer: Payer, listener: Listener) -> None:
+    states, sent = service.states(), mailed(service.sink)
+    print(
+        f"{payer.paid} notifications: {len(states['inbox'])} in the inbox, {len(listener.heard)} by the socket "
+        f"({listener.connections} connections), {len(sent)} mailed ({sum(sent.values())} messages), "
+        f"{payer.paid - len(states['inbox'])} lost"
+    )
+    assert len(states["inbox"]) == payer.paid == EACH * 4
+    assert sorted(listener.heard) == states["inbox"]
+    assert sorted(sent) == sorted(f"<{key}@example.com>" for key in states["keys"])
+    # At most one too many, of the worker that was killed, and by the Message-ID that it had the first time.
+    assert payer.paid <= sum(sent.values()) <= payer.paid + 1
