@@ -6,6 +6,7 @@ REST framework throttles after authentication and permissions, so who guesses cr
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any
 
 from django.http import HttpRequest
@@ -61,7 +62,7 @@ def forget() -> None:
 
 def _of_the_address(request: HttpRequest) -> Any:
     if conf.RATE_LIMIT_FLOOD:
-        flood = make("address", {"rate": conf.RATE_LIMIT_FLOOD, "by": "address"})
+        flood = _by_address("address", conf.RATE_LIMIT_FLOOD)
         yield Limited(flood, int(flood.limit), address(request)), True  # type: ignore[arg-type]  # a rate's is a number
     policy = _failures()
     if policy is None or not _suspects:
@@ -73,7 +74,12 @@ def _of_the_address(request: HttpRequest) -> Any:
 
 def _failures() -> Policy | None:
     rate = conf.RATE_LIMIT_FAILURES
-    return make("failures", {"rate": rate, "by": "address"}) if rate else None
+    return _by_address("failures", rate) if rate else None
+
+
+@lru_cache(maxsize=16)
+def _by_address(name: str, rate: str) -> Policy:
+    return make(name, {"rate": rate, "by": "address"})
 
 
 def _has_failed(response: HttpResponseBase) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from dovetail_core import context
+from dovetail_core.conf import conf as core
 from dovetail_core.net import client_network
 
 BY = ("anonymous", "user", "caller", "address", "organization")
@@ -54,7 +55,16 @@ class Policy:
 def address(request: Any) -> str:
     """The client's network. Never by ``X-Forwarded-For`` as the client sent it, which has a new one for every call."""
     plain: HttpRequest = getattr(request, "_request", request)
-    return f"address:{client_network(plain) or 'local'}"
+    meta = plain.META
+    return _address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), tuple(core.TRUSTED_PROXIES))
+
+
+@lru_cache(maxsize=4096)
+def _address(remote: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
+    # Remembered, because a client comes again: reading addresses costs more than counting them.
+    request = HttpRequest()
+    request.META = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded_for}
+    return f"address:{client_network(request) or 'local'}"
 
 
 @lru_cache(maxsize=512)

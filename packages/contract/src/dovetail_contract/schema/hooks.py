@@ -70,23 +70,23 @@ def _describe_tags(result: dict[str, Any]) -> None:
 
 
 def _leave_out_unused(result: dict[str, Any]) -> None:
-    """Of the shared ones: what no operation refers to would be documentation of nothing."""
-    ours = {
-        ("schemas", "Problem"): None,
-        **{("responses", name): None for name in components.responses()},
-        **{("headers", name): None for name in components.headers()},
-        **{("parameters", name): None for name in components.parameters()},
-    }
-    for _ in range(3):  # a response may be the only one that uses a header
+    """What nothing refers to would be documentation of nothing."""
+    found = result["components"]
+    while True:
         used = set(_references(result))
-        for kind, name in ours:
-            if f"#/components/{kind}/{name}" not in used:
-                result["components"].get(kind, {}).pop(name, None)
-    for name in ("Refusal", "ProblemError"):
-        if f"#/components/schemas/{name}" not in set(_references(result)):
-            result["components"]["schemas"].pop(name, None)
-    for kind in [kind for kind, members in result["components"].items() if not members]:
-        del result["components"][kind]
+        unused = [
+            (kind, name)
+            for kind, members in found.items()
+            for name in members
+            if kind != "securitySchemes" and f"#/components/{kind}/{name}" not in used
+        ]
+        if not unused:
+            break
+        # Again after these: one of them may have been the only one that referred to another.
+        for kind, name in unused:
+            del found[kind][name]
+    for kind in [kind for kind, members in found.items() if not members]:
+        del found[kind]
 
 
 def _references(node: Any) -> Iterator[str]:

@@ -68,8 +68,20 @@ class AutoSchema(openapi.AutoSchema):
         return not self.view.get_authenticators()
 
     def _name(self, status: int) -> str:
-        may_refuse = status == 400 and conf.PROBLEM_VERBATIM and self._is_open() and self.method == "POST"
-        return components.VERBATIM if may_refuse else components.RESPONSES[status]
+        if (
+            status == 400
+            and conf.PROBLEM_VERBATIM
+            and self.method == "POST"
+            and (self._is_open() or self._takes_a_token())
+        ):
+            return components.VERBATIM
+        return components.RESPONSES[status]
+
+    def _takes_a_token(self) -> bool:
+        """Whether a secret that was mailed is sent there, of which no more is told than that it is not good."""
+        serializer: Any = self.get_request_serializer()
+        serializer = serializer() if isinstance(serializer, type) else serializer
+        return "token" in getattr(serializer, "fields", {})
 
     def _errors(self, operation: dict[str, Any]) -> Iterator[int]:
         yield from (400, 401, 403, 406, 429, 500, 503)

@@ -1,0 +1,58 @@
+"""The running service, by schemathesis: every phase, and its checks as schemathesis.toml has them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.composed.journeys import sign_in
+from tests.composed.processes import call, free_port, manage, running, wait_until_up
+
+ROOT = Path(__file__).parents[2]
+UNLIMITED = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_FAILURES"), "1000000/min")
+# What takes away the account that everything is asked with.
+EXCLUDED = ["DELETE /api/v1/me", "DELETE /api/v1/organizations/{organization_id}"]
+
+
+@pytest.mark.skipif(find_spec("granian") is None, reason="granian is not installed (dependency group server)")
+@pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed (dependency group schema)")
+def test_what_is_answered_is_what_the_schema_says(database_url, tmp_path):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "LOG_LEVEL": "ERROR", **UNLIMITED}
+    assert manage("migrate", "-v0", **given).returncode == 0
+    assert manage("seed_demo", **given).returncode == 0
+    port = free_port()
+    wsgi = ["-m", "granian", "--interface", "wsgi", "example_project.wsgi:application", "--port", str(port)]
+    base = f"http://127.0.0.1:{port}"
+    with running(sys.executable, *wsgi, **given) as server:
+        wait_until_up(server, port)
+        ada = sign_in(base, "ada@example.com")
+        organization = call("GET", f"{base}/api/v1/organizations", **ada)[1]["data"][0]["id"]
+        found = subprocess.run(
+            [
+                *(
+                    sys.executable,
+                    "-m",
+                    "schemathesis.cli",
+                    "--config-file",
+                    str(ROOT / "tests/composed/schemathesis.toml"),
+                ),
+                *("run", f"{base}/api/schema/", "--no-color", "--continue-on-failure", "--seed", "1"),
+                *("--max-examples", "10", "--max-time", os.environ.get("SCHEMATHESIS_SECONDS", "90")),
+                *("-H", f"Authorization: {ada['Authorization']}", "-H", f"X-Organization-ID: {organization}"),
+                *(part for name in EXCLUDED for part in ("--exclude-name", name)),
+            ],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.composed.schemathesis_hooks"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=500,
+        )
+        assert "Traceback" not in server.log.read_text()  # type: ignore[attr-defined]
+    assert found.returncode == 0, found.stdout[-8000:] + found.stderr
+    assert "Tested:" in found.stdout
