@@ -84,7 +84,7 @@ FAMILIES: dict[str, list[Case]] = {
     "writes": writes.ROWS,
     "many-to-many writes": writes.LINKS,
 }
-ORGANIZATIONS, BOOKS, ROUNDS, CALLS = 100, 100, 120, 4
+ORGANIZATIONS, BOOKS, ROUNDS, CALLS = 100, 100, 120, 2
 chosen: ContextVar[Any] = ContextVar("chosen", default=None)
 
 

@@ -190,7 +190,7 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
         writes.test_receivers_see_the_organization_of_a_new_row,
     ),
     "saving past save_base": (django_s(TenantModel, "_save_table"), leak("writes: loaddata")),
-    "deleting an instance": (django_s(TenantModel, "delete"), leak("writes: delete")),
+    "deleting an instance": (django_s(TenantModel, "delete"), leak("writes: delete a made-up one")),
     "deleting a made-up instance": (
         Without(TenantModel, "delete", stamped_only),
         leak("writes: delete a made-up one"),
