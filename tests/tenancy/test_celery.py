@@ -114,6 +114,11 @@ def test_what_is_published_carries_a_key_and_nothing_else(monkeypatch: pytest.Mo
     with unscoped(reason="test"):
         assert published()[0] == {"id": "1", HEADER: ""}
     assert published()[0] == {"id": "1", HEADER: ""}
+    # A retry is published with its first headers, from wherever the task was when it gave up.
+    again = {"id": "1", HEADER: str(acme.pk)}
+    with tenant(globex):
+        carry_organization(body=((), {}, {}), headers=again)
+    assert again[HEADER] == str(acme.pk)
     carry_organization(body={"id": "protocol 1"}, headers={})
     carry_organization()
 
