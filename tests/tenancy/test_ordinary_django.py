@@ -156,6 +156,18 @@ def test_a_test_database_can_be_serialized_and_restored() -> None:
     assert rows() == (1, 1, 1)
 
 
+def test_any_number_of_batches_and_relations_is_deleted_in_one_call() -> None:
+    """Each of them has the collector reach every organization's rows; one in another, they would be too deep."""
+    from django.db.models.deletion import Collector
+
+    from dovetail_tenancy.fields import _delete_everywhere
+
+    collector = Collector(using="default")
+    for _ in range(5000):
+        _delete_everywhere(collector, "a test")
+    assert collector.delete() == (0, {})
+
+
 def test_a_data_migration_sees_every_row() -> None:
     from django.db.migrations.loader import MigrationLoader
 

@@ -88,6 +88,24 @@ def test_utilities_that_refuse_transactions_run_under_unscoped(acme: Any, mode: 
         cursor.execute("DROP INDEX CONCURRENTLY probe")
 
 
+def test_many_comments_before_a_statement_are_read_once(acme: Any) -> None:
+    """Tried in every way of reading them, they would take longer than there is time."""
+    with unscoped(reason="a test"), connection.cursor() as cursor:
+        cursor.execute("/* a */ -- b\n" * 200 + "SHOW transaction_isolation")
+        cursor.execute("/* a */ -- b\n" * 200 + statements.TITLES)
+        assert cursor.fetchall() == [("a1",), ("a2",)]
+
+
+def test_a_schema_editor_that_does_not_begin_shows_nothing_more(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OSError("out of order")
+
+    monkeypatch.setattr("django.db.backends.base.schema.BaseDatabaseSchemaEditor.__enter__", fail)
+    with pytest.raises(OSError, match="out of order"), connection.schema_editor():
+        pass
+    assert statements.execute() == []
+
+
 def test_a_stream_keeps_the_organization_it_began_with(acme: Any, globex: Any, mode: str) -> None:
     """The policy's sub-select is evaluated once a statement; what is active afterwards does not change a cursor."""
     with transaction.atomic(), tenant(acme):

@@ -68,21 +68,21 @@ def after_rollback_to_savepoint(world: World) -> None:
     with transaction.atomic():
         with tenant(world.acme):
             assert statements.execute() == ["a1", "a2"]
-            savepoint = transaction.savepoint()
+            savepoint = connection.savepoint()
         with tenant(world.globex):
             assert statements.execute() == ["g1"]
-            transaction.savepoint_rollback(savepoint)
+            connection.savepoint_rollback(savepoint)
             assert statements.execute() == ["g1"]
 
 
 def after_an_error(world: World) -> None:
     with transaction.atomic():
-        savepoint = transaction.savepoint()
+        savepoint = connection.savepoint()
         with pytest.raises(DatabaseError), connection.cursor() as cursor:
             cursor.execute("SELECT 1/0")
         # Nothing else is accepted now.
         with tenant(world.globex):
-            transaction.savepoint_rollback(savepoint)
+            connection.savepoint_rollback(savepoint)
             assert statements.execute() == ["g1"]
 
 

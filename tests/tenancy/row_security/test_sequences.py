@@ -74,7 +74,7 @@ class Sequence(RuleBasedStateMachine):
     @precondition(lambda self: self.atomics and not self.broken)
     @rule()
     def savepoint(self) -> None:
-        self.savepoints[-1].append(str(transaction.savepoint()))
+        self.savepoints[-1].append(str(connection.savepoint()))
 
     @precondition(lambda self: self.atomics and not self.broken and self.savepoints[-1])
     @rule(raw=st.booleans())
@@ -84,12 +84,12 @@ class Sequence(RuleBasedStateMachine):
             with connection.cursor() as cursor:
                 cursor.execute(f'ROLLBACK TO SAVEPOINT "{name}"')
         else:
-            transaction.savepoint_rollback(name)
+            connection.savepoint_rollback(name)
 
     @precondition(lambda self: self.atomics and not self.broken and self.savepoints[-1])
     @rule()
     def release_savepoint(self) -> None:
-        transaction.savepoint_commit(self.savepoints[-1].pop())
+        connection.savepoint_commit(self.savepoints[-1].pop())
 
     @precondition(lambda self: not self.broken)
     @rule()

@@ -57,11 +57,15 @@ class _FromEverywhere:
 def _delete_everywhere(collector: Any, reason: str) -> None:
     """Have row security show the collector what it collected, when it comes to delete it by primary keys."""
     delete = collector.delete
+    # Once: this is called for each relation and each batch, and a hundred thousand rows have many.
+    if getattr(delete, "reaches_everywhere", False):
+        return
 
     def delete_everywhere() -> Any:
         with in_database(Scope(reason=reason)):
             return delete()
 
+    delete_everywhere.reaches_everywhere = True  # type: ignore[attr-defined]  # a mark on a function
     collector.delete = delete_everywhere
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,8 @@ from dovetail_tenancy.row_security.scope import scope_in_database
 MODES = ("session", "transaction")
 OPTION = "tenancy_mode"
 
-_BEFORE = r"(?:\s|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*"
+# Possessive: a statement that begins with many comments would be tried in every way of reading them.
+_BEFORE = r"(?>\s|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*+"
 # Statements that read or write rows. All others (DDL, VACUUM, SET, …) need the privileges of the session's own role and
 # may refuse to run in a transaction; what is not recognised is shown too little, never too much.
 _ROWS = re.compile(
@@ -69,26 +70,29 @@ class Session:
         """Around one statement, on the driver's connection."""
         text = _text(query, connection)
         reads_rows = _ROWS.match(text) is not None
+        try:
+            with self._around(connection, reads_rows):
+                yield
+        finally:
+            if not reads_rows and not _SAVEPOINT.match(text):
+                # ROLLBACK TO SAVEPOINT takes a setting back, SET ROLE, RESET ALL and DISCARD ALL overwrite it.
+                self.shown = None
+
+    def _around(self, connection: Any, reads_rows: bool) -> AbstractContextManager[None]:
+        """Make the setting for one statement, in its transaction or in one that is opened for it."""
         status = connection.pgconn.transaction_status
         if status == TransactionStatus.INERROR:
             # Nothing but a rollback is accepted.
-            yield
-        elif not connection.autocommit or status != TransactionStatus.IDLE:
-            self._make(connection, self._wanted(connection, reads_rows), "LOCAL")
-            yield
-        else:
-            wanted = self._wanted(connection, reads_rows)
+            return nullcontext()
+        wanted = self._wanted(connection, reads_rows)
+        if not connection.autocommit or status != TransactionStatus.IDLE:
+            self._make(connection, wanted, "LOCAL")
+        elif wanted.bypass or (self.mode == "transaction" and reads_rows):
             # Without an organization as well: the pooler's session may have one from a program in the other mode.
-            if wanted.bypass or (self.mode == "transaction" and reads_rows):
-                with self._transaction(connection, wanted):
-                    yield
-            else:
-                if self.mode == "session":
-                    self._make(connection, wanted, "SESSION")
-                yield
-        if not reads_rows and not _SAVEPOINT.match(text):
-            # ROLLBACK TO SAVEPOINT takes a setting back, SET ROLE, RESET ALL and DISCARD ALL overwrite it.
-            self.shown = None
+            return self._transaction(connection, wanted)
+        elif self.mode == "session":
+            self._make(connection, wanted, "SESSION")
+        return nullcontext()
 
     def _wanted(self, connection: Any, reads_rows: bool) -> Shown:
         scope = scope_in_database()

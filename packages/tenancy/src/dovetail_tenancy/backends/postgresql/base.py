@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
@@ -31,9 +32,11 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
     """Migrations see every row: what a data migration reads and writes belongs to all organizations."""
 
     def __enter__(self) -> Any:
-        self._rows = in_database(Scope(reason="migration"))
-        self._rows.__enter__()
-        return super().__enter__()
+        with ExitStack() as rows:
+            rows.enter_context(in_database(Scope(reason="migration")))
+            editor = super().__enter__()
+            self._rows = rows.pop_all()
+        return editor
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -41,7 +44,7 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         try:
             super().__exit__(kind, error, traceback)
         finally:
-            self._rows.__exit__(None, None, None)
+            self._rows.close()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
