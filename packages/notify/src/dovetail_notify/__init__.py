@@ -1,4 +1,4 @@
-"""An inbox for every user, kept in the database and delivered in real time, by e-mail and by push."""
+"""An inbox for every user, kept in the database and delivered in real time and by e-mail."""
 
 from __future__ import annotations
 

@@ -1,16 +1,14 @@
-"""Addresses that somebody else chose for us to call: Web Push endpoints and webhooks.
+"""Addresses that somebody else chose for a server to call: Web Push endpoints.
 
-Whoever registers one could make the server ask its own network (SSRF): the cloud's metadata service at 169.254.169.254,
-a database's port, an admin page of localhost. So an endpoint is https on port 443 at a public address, and that is
-checked when it is stored and again for the very address that is connected to, since a name may answer differently then
-(DNS rebinding). Redirects are not followed.
+Whoever registers one could make a server ask its own network (SSRF): the cloud's metadata service at 169.254.169.254, a
+database's port, an admin page of localhost. So an endpoint is https on port 443 at a host that is not an inside one.
+A name may still lead to an inside address: whoever sends asks ``require_public`` of the very address it connects to.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 from urllib.parse import urlsplit
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -55,12 +53,3 @@ def require_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> No
         inner = ipaddress.IPv4Address(int(inner) & 0xFFFFFFFF)
     if not inner.is_global or inner.is_multicast:
         raise ForbiddenDestination("The endpoint's address is not a public one.")
-
-
-def resolve(host: str, port: int) -> str:
-    """An address of ``host`` to connect to. Raises ``ForbiddenDestination`` if any is not public, and ``OSError``."""
-    found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
-    # All, because the next lookup may choose another one.
-    for each in found:
-        require_public(ipaddress.ip_address(each.partition("%")[0]))
-    return sorted(found, key=lambda each: ":" in each)[0]

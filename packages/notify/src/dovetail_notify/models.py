@@ -86,13 +86,12 @@ class OrganizationPreference(models.Model):
 
 
 class Device(models.Model):
-    """Where push and webhooks go: one app, browser or endpoint of the person who used it last."""
+    """Where push goes: one app or browser of the person who used it last."""
 
     class Kind(models.TextChoices):
         FCM = "fcm", _("Android or web app (FCM)")
         APNS = "apns", _("iPhone, iPad or Mac (APNs)")
         WEB = "web", _("browser (Web Push)")
-        WEBHOOK = "webhook", _("webhook")
 
     id = models.BigAutoField(_("id"), primary_key=True)
     user = SettingForeignKey(

@@ -96,7 +96,7 @@ def register_device(*, user: Any, kind: str, token: str, keys: dict[str, Any] | 
 
     Raises ``ValueError`` for an endpoint that is no public https address.
     """
-    if kind in (Device.Kind.WEB, Device.Kind.WEBHOOK):
+    if kind == Device.Kind.WEB:
         check_endpoint(token)
     using = router.db_for_write(Device)
     # The same token again is the same app on the same phone: without this its next owner would get John's messages.

@@ -33,7 +33,7 @@ class DeviceViewSet(GenericViewSet[Any]):
     def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):
             return super().get_queryset()
-        return Device.objects.filter(user=self.request.user.pk, retired_at=None).exclude(kind=Device.Kind.WEBHOOK)
+        return Device.objects.filter(user=self.request.user.pk, retired_at=None)
 
     def list(self, request: Request) -> Response:
         page = self.paginate_queryset(self.get_queryset())

@@ -122,7 +122,6 @@ class PreferenceSerializer(serializers.Serializer[Any]):
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
-    kind = serializers.ChoiceField(choices=[kind for kind in Device.Kind.choices if kind[0] != Device.Kind.WEBHOOK])
     # Shown to nobody afterwards: who has a push token can be sent to.
     token = CleanCharField(max_length=2000, write_only=True)
     name = CleanCharField(max_length=100, required=False, allow_blank=True)

@@ -87,7 +87,6 @@ class Migration(TargetingMigration):
                             ("fcm", "Android or web app (FCM)"),
                             ("apns", "iPhone, iPad or Mac (APNs)"),
                             ("web", "browser (Web Push)"),
-                            ("webhook", "webhook"),
                         ],
                         max_length=8,
                         verbose_name="kind",
