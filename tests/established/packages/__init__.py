@@ -1,4 +1,7 @@
-"""What each package asks of a project: ``SETTINGS`` and ``URLS``, appended to the established project's own."""
+"""What each package asks of a project: ``SETTINGS`` and ``URLS``, appended to the established project's own.
+
+``LAST``, where a package has it, comes after all packages' settings.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ PARTS = {module.name: import_module(f"{__name__}.{module.name}") for module in p
 
 
 def settings(*packages: str) -> str:
-    return PROJECT_SETTINGS + "".join(PARTS[name].SETTINGS for name in packages)
+    last = "".join(getattr(PARTS[name], "LAST", "") for name in packages)
+    return PROJECT_SETTINGS + "".join(PARTS[name].SETTINGS for name in packages) + last
 
 
 def urls(*packages: str) -> str:

@@ -7,15 +7,18 @@ MIDDLEWARE = [
     "dovetail_contract.middleware.ProblemMiddleware",
     "dovetail_contract.middleware.RateLimitMiddleware",
     *MIDDLEWARE,
-    "dovetail_contract.middleware.IdempotencyMiddleware",
 ]
 REST_FRAMEWORK |= {
     "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
     "DEFAULT_THROTTLE_CLASSES": ["dovetail_contract.throttling.RateLimitThrottle"],
     "DEFAULT_THROTTLE_RATES": {"user": "10000/min", "contract": "2/hour"},
 }
+CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]
 CONTRACT_RATE_LIMIT_FAILURES = "10000/min"
 CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
+"""
+LAST = """
+MIDDLEWARE += ["dovetail_contract.middleware.IdempotencyMiddleware"]
 """
 URLS = """
 from dovetail_contract.problems import handler400, handler403, handler404, handler500

@@ -1,0 +1,333 @@
+"""What the contract costs: ratios to bare REST framework, in one process, interleaved, by CPU time.
+
+    python bench/contract.py [redis://127.0.0.1:6379/6] [postgres://postgres@127.0.0.1:5432/contract_bench]
+
+Without a Redis the limits are counted in memory and not compared; without PostgreSQL pages are not measured.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import django
+from django.conf import settings
+
+REDIS = next((each for each in sys.argv[1:] if each.startswith("redis:")), "")
+POSTGRES = next((each for each in sys.argv[1:] if each.startswith("postgres:")), "")
+ROWS = 1_000_000
+URL = urlsplit(POSTGRES or "postgres://postgres@127.0.0.1:5432/x")
+
+
+def store() -> Any:
+    """Patient: on a busy machine the 50 ms of production would now and then measure the way without Redis."""
+    from dovetail_contract.contrib.redis import RedisStore
+    from dovetail_contract.ratelimit.stores import MemoryStore
+
+    return RedisStore(REDIS, timeout=20) if REDIS else MemoryStore()
+
+
+settings.configure(
+    SECRET_KEY="bench " * 10,
+    ALLOWED_HOSTS=["*"],
+    USE_TZ=True,
+    ROOT_URLCONF="__main__",
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework", "dovetail_contract"],
+    DATABASES={
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": URL.path.lstrip("/"),
+            "USER": URL.username or "",
+            "HOST": URL.hostname or "",
+            "PORT": URL.port or "",
+        }
+        if POSTGRES
+        else {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    },
+    CACHES={
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS}
+        if REDIS
+        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    },
+    CONTRACT_RATE_LIMITS={"anon": "100000/hour"},
+    CONTRACT_RATE_LIMIT_STORE=store,
+    CONTRACT_RATE_LIMIT_LOCATION=REDIS,
+)
+django.setup()
+
+from django.core.cache import cache  # noqa: E402
+from django.core.handlers.base import BaseHandler  # noqa: E402
+from django.db import connection, models  # noqa: E402
+from django.test import RequestFactory, override_settings  # noqa: E402
+from django.urls import path  # noqa: E402
+from rest_framework import generics, pagination, serializers, throttling  # noqa: E402
+from rest_framework.renderers import JSONRenderer  # noqa: E402
+from rest_framework.request import Request  # noqa: E402
+from rest_framework.response import Response  # noqa: E402
+from rest_framework.views import APIView  # noqa: E402
+
+from dovetail_contract.filters import FilterBackend  # noqa: E402
+from dovetail_contract.pagination import CursorPagination  # noqa: E402
+from dovetail_contract.problems import exception_handler  # noqa: E402
+from dovetail_contract.ratelimit.limiter import limiter  # noqa: E402
+from dovetail_contract.throttling import RateLimitThrottle  # noqa: E402
+
+
+class Row(models.Model):  # noqa: DJ008  # never shown
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=50)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        app_label = "bench"
+        indexes = [models.Index(fields=["created_at", "id"], name="bench_row_created")]
+
+
+class RowSerializer(serializers.ModelSerializer[Row]):
+    class Meta:
+        model = Row
+        fields = ["id", "name", "created_at"]
+
+
+TWENTY = [{"id": number, "name": f"row {number}", "created_at": "2026-11-24T00:00:00Z"} for number in range(20)]
+
+
+class Bare(APIView):
+    authentication_classes = ()
+    permission_classes = ()
+    renderer_classes = (JSONRenderer,)
+
+    def get(self, request: Any) -> Response:
+        return Response(TWENTY)
+
+
+class Limited(Bare):
+    throttle_classes = (RateLimitThrottle,)
+
+
+def stock(rate: str) -> type[Bare]:
+    class Throttle(throttling.AnonRateThrottle):
+        scope = rate  # a history for each
+        THROTTLE_RATES = {rate: rate}
+
+        def throttle_success(self) -> bool:
+            # Held at one request below the limit: what a client that uses its limit costs.
+            self.history = [self.now - 1] * (self.num_requests - 2)
+            return bool(super().throttle_success())
+
+    return type("Stock", (Bare,), {"throttle_classes": (Throttle,)})
+
+
+class Listed(generics.ListAPIView[Row]):
+    authentication_classes = ()
+    permission_classes = ()
+    renderer_classes = (JSONRenderer,)
+    serializer_class = RowSerializer
+    pagination_class = None
+    filter_backends = ()
+
+    def get_queryset(self) -> Any:
+        return Row.objects.order_by("created_at")
+
+
+class BareList(Listed):
+    def get_queryset(self) -> Any:
+        return super().get_queryset()[:20]
+
+
+class FullList(Listed):
+    contract = {"filter": {"name": ["eq"]}, "sort": ["created_at"]}
+    pagination_class = CursorPagination
+    filter_backends = (FilterBackend,)
+    throttle_classes = (RateLimitThrottle,)
+
+    def get_exception_handler(self) -> Any:
+        return exception_handler
+
+
+class PageNumbers(pagination.PageNumberPagination):
+    page_size = 50
+
+
+class StockCursor(pagination.CursorPagination):
+    page_size = 50
+    ordering = ("created_at", "id")
+
+
+urlpatterns = [
+    path("api/bare", Bare.as_view()),
+    path("api/limited", Limited.as_view()),
+    path("api/stock60", stock("60/min").as_view()),
+    path("api/stock10000", stock("10000/hour").as_view()),
+    path("api/list", BareList.as_view()),
+    path("api/full", FullList.as_view()),
+    path("api/numbers", type("N", (Listed,), {"pagination_class": PageNumbers}).as_view()),
+    path("api/stockcursor", type("S", (Listed,), {"pagination_class": StockCursor}).as_view()),
+    path("api/cursor", type("C", (Listed,), {"pagination_class": CursorPagination}).as_view()),
+]
+MIDDLEWARE = [
+    f"dovetail_contract.middleware.{name}Middleware"
+    for name in ("RequestID", "Problem", "RateLimit", "Deprecation", "UTC", "Idempotency")
+]
+PLAIN = ["django.middleware.common.CommonMiddleware"]
+
+
+def handler(middleware: list[str]) -> Callable[[str], Any]:
+    with override_settings(MIDDLEWARE=middleware):
+        made = BaseHandler()
+        made.load_middleware()
+    factory = RequestFactory()
+
+    def get(url: str) -> Any:
+        answer = made.get_response(factory.get(url))
+        assert answer.status_code == 200, answer.content
+        return answer
+
+    return get
+
+
+def measured(variants: dict[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, float]:
+    """The least CPU microseconds of a call, over interleaved rounds."""
+    least = dict.fromkeys(variants, float("inf"))
+    for call in variants.values():
+        call()
+    for _ in range(rounds):
+        for name, call in variants.items():
+            begun = time.process_time()
+            for _ in range(calls):
+                call()
+            least[name] = min(least[name], (time.process_time() - begun) / calls * 1e6)
+    return least
+
+
+def costs() -> None:
+    plain, full = handler(PLAIN), handler([*MIDDLEWARE[:2], *PLAIN, *MIDDLEWARE[2:]])
+    variants: dict[str, Callable[[], Any]] = {
+        "bare view": lambda: plain("/api/bare"),
+        "bare list": lambda: plain("/api/list"),
+        "everything, list": lambda: full("/api/full?limit=20"),
+        "everything, view": lambda: full("/api/limited"),
+        "limited": lambda: plain("/api/limited"),
+    }
+    if REDIS:
+        variants |= {
+            "stock 60/min": lambda: plain("/api/stock60"),
+            "stock 10 000/hour": lambda: plain("/api/stock10000"),
+        }
+    found = measured(variants, rounds=25, calls=60)
+    for name, value in found.items():
+        print(f"{name:<20} {value:8.0f} µs")
+    print(f"everything on, list of 20: {found['everything, list'] / found['bare list']:.2f} of the bare list")
+    print(f"everything on, view of 20 rows: {found['everything, view'] / found['bare view']:.2f} of the bare view")
+    if REDIS:
+        own = found["limited"] - found["bare view"]
+        for rate in ("60/min", "10 000/hour"):
+            theirs = found[f"stock {rate}"] - found["bare view"]
+            print(f"limit at {rate}: +{own:.0f} µs against +{theirs:.0f} µs: {own / theirs:.2f}")
+
+
+def pages() -> None:
+    get = handler(PLAIN)
+    first = get("/api/cursor").data["meta"]["next"]
+    deep = _cursor_at(get, ROWS - 100)
+    middle = _cursor_at(get, ROWS // 2)
+    stock_deep = _stock_cursor_at()
+    last = ROWS // 50
+    variants = {
+        "page numbers, 1": "/api/numbers?page=1",
+        f"page numbers, {last}": f"/api/numbers?page={last}",
+        "stock cursor, 1": "/api/stockcursor",
+        f"stock cursor, {last}": f"/api/stockcursor?cursor={stock_deep}",
+        "cursor, 1": "/api/cursor",
+        "cursor, 2": f"/api/cursor?cursor={first}",
+        f"cursor, {last // 2}": f"/api/cursor?cursor={middle}",
+        f"cursor, {last}": f"/api/cursor?cursor={deep}",
+    }
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(7):
+        for name, url in variants.items():
+            begun = time.perf_counter()
+            get(url)
+            times[name].append((time.perf_counter() - begun) * 1000)
+    for name, taken in times.items():
+        print(f"{name:<24} {statistics.median(taken):8.1f} ms")
+    print(f"buffers at row {ROWS // 2}: {_buffers(ROWS // 2)}")
+
+
+def _position(row: int) -> Any:
+    from dovetail_contract import keyset
+
+    found = Row.objects.order_by("created_at", "id")[row]
+    return keyset.Position((found.created_at, found.pk))
+
+
+def _cursor_at(get: Any, row: int) -> str:
+    from dovetail_contract import cursors, keyset
+
+    paginator = CursorPagination()
+    paginator.request = Request(RequestFactory().get("/api/cursor"))
+    _, paginator.order = keyset.keys(Row.objects.order_by("created_at"))
+    return cursors.encode(_position(row), scope=paginator._scope())
+
+
+def _stock_cursor_at() -> str:
+    from base64 import b64encode
+    from urllib.parse import quote
+
+    found = Row.objects.order_by("created_at", "id")[ROWS - 100]
+    return quote(b64encode(f"p={quote(str(found.created_at))}".encode()).decode())
+
+
+def _buffers(row: int) -> int:
+    from dovetail_contract import keyset
+
+    queryset, order = keyset.keys(Row.objects.order_by("created_at"))
+    condition = next(keyset._ranges(order, _position(row)))
+    ordered = queryset.filter(*condition).order_by(*(key.order(backward=False) for key in order))[:51]
+    plan = json.loads(ordered.explain(format="json", analyze=True, buffers=True))[0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def prepare() -> None:
+    with connection.schema_editor() as editor:
+        editor.create_model(Row)
+    with connection.cursor() as cursor:
+        if POSTGRES:
+            cursor.execute(
+                "INSERT INTO bench_row (name, created_at) SELECT 'row ' || n, "
+                "timestamptz '2026-01-01' + (n / 7) * interval '1 second' FROM generate_series(1, %s) n",
+                [ROWS],
+            )
+            cursor.execute("ANALYZE bench_row")
+        else:
+            now = "2026-11-24 00:00:00"
+            cursor.executemany("INSERT INTO bench_row (name, created_at) VALUES (%s, %s)", [["x", now]] * 100)
+
+
+def main() -> None:
+    cache.clear()
+    limiter()
+    if POSTGRES:
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {URL.path.lstrip('/')}")
+            cursor.execute(f"CREATE DATABASE {URL.path.lstrip('/')}")
+    try:
+        prepare()
+        costs()
+        if POSTGRES:
+            pages()
+    finally:
+        cache.clear()
+        connection.close()
+        if POSTGRES:
+            with connection._nodb_cursor() as cursor:
+                cursor.execute(f"DROP DATABASE {URL.path.lstrip('/')}")
+
+
+if __name__ == "__main__":
+    main()
