@@ -131,6 +131,10 @@ class Hub:
         of_user.discard(member)
         if not of_user:
             self.members.pop(member.user_key, None)
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Let go of thread, connection and subscription where nobody is here."""
         if not self.members:
             await self._stop()
 

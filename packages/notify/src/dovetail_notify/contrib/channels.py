@@ -103,6 +103,8 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
             refusal = TRY_LATER
         if refusal is not None:
             await self.close(refusal)
+            # Its ticket was looked up by a connection that nobody else may need.
+            await self.hub.rest()
 
     async def _enter(self, offered: list[str]) -> int | None:
         """Begin; or the code of the refusal."""
