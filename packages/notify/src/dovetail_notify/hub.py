@@ -1,7 +1,7 @@
 """One hub a process (an event loop, to be exact): one subscription to the channel layer, and fan-out to sockets here.
 
 A subscription for each socket, as Channels' own groups have it, costs the layer a message and this process a task for
-each: measured at 1 000 sockets, a sixteenth of the deliveries a second.
+each.
 """
 
 from __future__ import annotations
