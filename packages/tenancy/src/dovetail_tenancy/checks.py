@@ -130,8 +130,9 @@ def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
 
 
 def _unique_everywhere(field: Any) -> bool:
-    # What is unique for a row of one organization is so within it.
-    within = field.is_relation and organization_column(field.related_model) is not None
+    # What is unique for a row of one organization is so within it. A model that is not there is a name, for now.
+    target = field.related_model
+    within = isinstance(target, type) and organization_column(target) is not None
     return field.unique and not field.primary_key and not within
 
 

@@ -62,6 +62,9 @@ def _make(model: type[models.Model], made: dict[type[models.Model], models.Model
 def _wanted(field: Any) -> bool:
     if field.name == "organization" or getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return False
+    # A child of another model brings its parent's row with it.
+    if getattr(field.remote_field, "parent_link", False):
+        return False
     if field.primary_key:
         return not (field.has_default() or isinstance(field, models.AutoField))
     # Texts also where they may be empty: by them a row is known again.
