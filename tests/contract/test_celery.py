@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +13,16 @@ from dovetail_core import context
 celery = pytest.importorskip("celery", reason="Celery is not installed")
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Celery's own, of its test worker
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_it_was() -> Iterator[None]:
+    """An embedded worker sets the root logger's level, which other tests read by."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture
