@@ -16,11 +16,13 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         invalid_or_expired="The token is not valid, or no longer",
         unknown_role="There is no such role",
         invalid_address="That is no e-mail address",
+        unknown_scope="There is no such scope",
     ),
     **_types(
         401,
         no_active_account="No such account, or another password",
         token_not_valid="The token is not valid",  # noqa: S106  # a title
+        invalid_api_key="The API key is not valid",
         user_not_found="The account is gone",
         user_inactive="The account is inactive",
         password_changed="The password has been changed since",  # noqa: S106  # a title
@@ -31,6 +33,9 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         registration_closed="Registration is closed",
         role_not_allowed="The role may not do this",
         vetoed="Not permitted here",
+        insufficient_scope="The API key has not the scope",
+        beyond_own="More than the API key has itself",
+        no_organization="There is no organization to act for",
     ),
     **_types(
         409,
@@ -44,5 +49,8 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         account_exists="There is an account already",
         owner_inactive="The new owner cannot sign in",
         deletion_refused="The account must be kept",
+        already_rotated="The API key has a successor",
+        not_active="The API key is not active",
     ),
+    **_types(501, stream_unavailable="Events need another server"),
 }

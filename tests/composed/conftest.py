@@ -13,6 +13,7 @@ from django.db import connection
 
 from dovetail_contract.testing import reset_rate_limits
 from tests.composed import factories
+from tests.features import json_support_is_known  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from dovetail_contract.testing import reset_rate_limits
+from tests.features import json_support_is_known  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

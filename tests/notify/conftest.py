@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
+from tests.features import json_support_is_known  # noqa: F401
 from tests.notify.factories import make_user
 
 # Those of parallel/ run in a process of their own, with a database that several connections can open.

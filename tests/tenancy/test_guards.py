@@ -34,7 +34,7 @@ from tests.tenancy import (
 from tests.tenancy.lending.models import Book, Librarian, Loan  # type: ignore[attr-defined]
 from tests.tenancy.lending.world import World
 from tests.tenancy.test_isolation_reads import theirs  # noqa: F401  # a fixture
-from tests.tenancy.test_leaks import m  # noqa: F401  # a fixture
+from tests.tenancy.test_leaks import m, the_orm_alone  # noqa: F401  # fixtures
 from tests.tenancy.test_pinned import acme, globex  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.django_db

@@ -12,12 +12,22 @@ from django.db import transaction
 from django.db.models import Manager, QuerySet
 
 from dovetail_tenancy import TenantRequired, get_organization_model, tenant, unscoped
+from dovetail_tenancy.row_security.scope import in_database
+from dovetail_tenancy.scope import Scope
 from tests.tenancy.documents.factories import make_organization
 from tests.tenancy.lending import early, methods, models, reads, writes
 from tests.tenancy.lending.cases import Case, attempt
 from tests.tenancy.lending.world import Asynchronously, World
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def the_orm_alone() -> Iterator[None]:
+    """On PostgreSQL row security shows every row here: behind it nobody would see what the ORM lets through."""
+    with in_database(Scope(reason="the ORM alone")):
+        yield
+
 
 READS = {**reads.READS, "early": early.EARLY, "methods": methods.cases()}
 ASYNC = {f"{family}, async": table for family, table in writes.WRITES.items()}

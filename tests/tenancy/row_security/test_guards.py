@@ -10,9 +10,10 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection, models, transaction
 from django.db.backends.postgresql import base as django_postgresql
+from django.db.models.sql import Query
 
 from dovetail_tenancy import fields, managers, tenant, unscoped
-from dovetail_tenancy.backends.postgresql import base, compilers
+from dovetail_tenancy.backends.postgresql import base
 from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper
 from dovetail_tenancy.backends.postgresql.cursors import Synchronised
 from dovetail_tenancy.row_security import operation, policies, scope, session
@@ -327,11 +328,11 @@ GUARDS: dict[str, tuple[Take, Proof]] = {
     "telling rows from utilities": (attribute(session, "_ROWS", session.re.compile("")), by_utilities),
     "asking for the bypass role": (always_switching, by_missing_role),
     "a queryset's own organization": (
-        attribute(compilers, "in_database", unchanged),
+        attribute(managers.PinnedQuery, "get_compiler", Query.get_compiler),
         by_pinned_queries,
     ),
-    "bulk_create's": (attribute(managers, "in_database", unchanged), by_bulk_create),
-    "delete's": (attribute(managers, "in_database", unchanged), by_deletion_by_key),
+    "bulk_create's": (attribute(managers.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_bulk_create),
+    "delete's": (attribute(managers.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_deletion_by_key),
     "the collector's": (attribute(fields, "in_database", unchanged), by_deletion_of_users),
     "not resolving": (attribute(scope, "active_scope", current_scope), by_who_asks_nothing),
     "reporting": (attribute(scope, "reporting", lambda: False), by_a_report),

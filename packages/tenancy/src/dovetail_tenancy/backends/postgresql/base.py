@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db.backends.postgresql import base, operations, schema
+from django.db.backends.postgresql import base, schema
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from dovetail_tenancy.scope import Scope
@@ -15,17 +15,10 @@ from dovetail_tenancy.scope import Scope
 if not is_psycopg3:
     raise ImproperlyConfigured("dovetail_tenancy.backends.postgresql needs psycopg 3: pip install 'psycopg[binary]'.")
 
-from dovetail_tenancy.backends.postgresql.compilers import bound
 from dovetail_tenancy.backends.postgresql.cursors import synchronised
 from dovetail_tenancy.row_security import policies
 from dovetail_tenancy.row_security.scope import in_database
 from dovetail_tenancy.row_security.session import OPTION, Session
-
-
-class DatabaseOperations(operations.DatabaseOperations):
-    def compiler(self, compiler_name: str) -> Any:
-        compiler: Any = super().compiler(compiler_name)
-        return bound(compiler)
 
 
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
@@ -49,7 +42,6 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     SchemaEditorClass = DatabaseSchemaEditor
-    ops_class = DatabaseOperations
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
