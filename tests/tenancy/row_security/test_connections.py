@@ -16,12 +16,13 @@ from django.db import connection, connections, transaction
 from django.test import Client
 from psycopg import sql
 
-from dovetail_tenancy import tenant, unscoped
+from dovetail_tenancy import get_organization_model, tenant, unscoped
 from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper
 from dovetail_tenancy.row_security.policies import bypass_role
 from dovetail_tenancy.row_security.session import Session
 from tests.asynchronous import run
 from tests.roles import administrator
+from tests.tenancy.documents.factories import make_organization
 from tests.tenancy.documents.models import Document
 from tests.tenancy.row_security import statements
 
@@ -300,21 +301,16 @@ def test_a_driver_that_knows_no_such_cursor_is_refused_at_the_start(monkeypatch:
 
 def test_the_organization_is_a_condition_of_the_index_without_any_filter(acme: Any) -> None:
     """Twenty thousand rows of two hundred organizations: none of the others' is read."""
+    for _ in range(200):
+        make_organization()
+    organization = get_organization_model()._meta
     with connection.schema_editor() as editor:
         editor.execute(
-            "CREATE TEMPORARY TABLE owners AS SELECT gen_random_uuid() AS id, n FROM generate_series(1, 200) n", None
-        )
-        editor.execute(
-            "INSERT INTO dovetail_tenancy_organization (id, name, slug, owner_id, created_at, updated_at) "
-            f"SELECT id, n, 'plan-' || n, {acme.owner.pk}, now(), now() FROM owners",
-            None,
-        )
-        editor.execute(
             "INSERT INTO documents_folder (id, name, organization_id) "
-            "SELECT gen_random_uuid(), m, id FROM owners, generate_series(1, 100) m",
+            f"SELECT gen_random_uuid(), m, o.{organization.pk.column} "
+            f"FROM {organization.db_table} o, generate_series(1, 100) m",
             None,
         )
-        editor.execute("DROP TABLE owners", None)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE documents_folder")
     with tenant(acme), connection.cursor() as cursor:

@@ -205,6 +205,9 @@ def by_grants(world: World) -> None:
             policies.prepare(connection)
 
 
+_AS_IT_IS = policies._CURRENT
+
+
 def by_the_plan(world: World) -> None:
     """The policy as it was migrated, and as it would be with what was taken away."""
     condition = policies._condition(_folder(), "organization", connection)
@@ -214,8 +217,9 @@ def by_the_plan(world: World) -> None:
         test_connections.test_a_stream_keeps_the_organization_it_began_with(world.acme, world.globex, "session")
         test_connections.test_the_organization_is_a_condition_of_the_index_without_any_filter(world.acme)
     finally:
-        world.monkeypatch.undo()
-        condition = policies._condition(_folder(), "organization", connection)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(policies, "_CURRENT", _AS_IT_IS)
+            condition = policies._condition(_folder(), "organization", connection)
         with connection.schema_editor() as editor:
             editor.execute(f"ALTER POLICY tenancy_organization ON documents_folder USING ({condition})", None)
 
@@ -367,8 +371,14 @@ def world(acme: Any, globex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 FAILS = (AssertionError, DatabaseError, psycopg.Error, pytest.fail.Exception)
 
 
+def _require_owner(guard: str, world: World) -> None:
+    if guard in ("the collector's", "not resolving") and not hasattr(world.acme, "owner"):
+        pytest.skip("this lane's organizations have no owner, who is deleted or signed in here")
+
+
 @pytest.mark.parametrize("guard", GUARDS)
 def test_without_it_something_fails(guard: str, world: World) -> None:
+    _require_owner(guard, world)
     take, proof = GUARDS[guard]
     with pytest.MonkeyPatch.context() as patch:
         take(patch)
@@ -380,4 +390,5 @@ def test_without_it_something_fails(guard: str, world: World) -> None:
 
 @pytest.mark.parametrize("guard", GUARDS)
 def test_with_it_nothing_does(guard: str, world: World) -> None:
+    _require_owner(guard, world)
     GUARDS[guard][1](world)
