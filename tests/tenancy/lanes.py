@@ -37,6 +37,9 @@ _WITHOUT: dict[str, tuple[bool, str]] = {
         test_over_rest_an_organization_is_handed_over test_ownership_is_transferred_to_the_highest_and_longest_standing
         test_pages_render_and_search test_the_admin_shows_what_stands_in_the_way_of_a_deletion
         test_a_statement_that_concerns_no_organization_does_not_ask_for_one
+        test_a_user_who_joins_while_being_deleted_leaves_nothing_behind
+        test_one_who_is_deactivated_while_being_made_an_owner_is_not_the_only_one_left
+        test_organizations_of_one_name_created_at_once_get_slugs_of_their_own test_some_owner_is_always_left
         test_what_no_organization_owns_is_deleted_with_the_rows_of_all
         test_the_contact_moves_to_another_owner test_the_contact_stays_when_another_owner_goes
         test_the_invited_account_accepts_once test_the_last_owner_is_kept_with_a_message_and_nothing_is_written
