@@ -29,6 +29,8 @@ class Tab:
         while True:
             answer = json.loads(self._socket.recv(timeout=20))
             if answer.get("id") == self._number:
+                if "error" in answer:
+                    return None  # the page that was asked has just been left for another, or is loaded anew
                 assert "exceptionDetails" not in answer["result"], answer
                 return answer["result"]["result"].get("value")
 

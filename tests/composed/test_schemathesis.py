@@ -14,7 +14,7 @@ from tests.composed.journeys import sign_in
 from tests.composed.processes import call, free_port, manage, running, wait_until_up
 
 ROOT = Path(__file__).parents[2]
-UNLIMITED = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_FAILURES"), "1000000/min")
+UNLIMITED = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_FAILURES", "THROTTLE_MAGIC"), "1000000/min")
 # What takes away the account that everything is asked with.
 EXCLUDED = ["DELETE /api/v1/me", "DELETE /api/v1/organizations/{organization_id}"]
 

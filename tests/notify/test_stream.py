@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any, Self
 
@@ -21,10 +22,20 @@ from tests.notify.factories import make_user
 from tests.notify.orders.notifications import OrderShipped
 from tests.notify.sockets import call, run
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # A request's own thread ends with it, and Django leaves its connection to SQLite in memory open.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <sqlite3:pytest.PytestUnraisableExceptionWarning"),
+]
 
 SHIPPED = OrderShipped(number="A-1")
 URL = "/api/v1/notifications/stream/"
+
+
+@pytest.fixture(autouse=True)
+def _connections_are_forgotten_here() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 @pytest.fixture

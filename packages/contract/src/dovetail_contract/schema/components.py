@@ -136,8 +136,12 @@ def _response(status: int) -> dict[str, Any]:
     return {
         "description": f"{phrase(status)}: {', '.join(codes)}." if codes else f"{phrase(status)}.",
         "headers": {name: reference("headers", name) for name in names},
-        "content": {MEDIA_TYPE: {"schema": reference("schemas", "Problem"), "example": _example(status)}},
+        "content": problem_content(status),
     }
+
+
+def problem_content(status: int) -> dict[str, Any]:
+    return {MEDIA_TYPE: {"schema": reference("schemas", "Problem"), "example": _example(status)}}
 
 
 def _example(status: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dovetail_contract.conf import conf
 from dovetail_contract.deprecation import of_path, of_view
 from dovetail_contract.idempotency.execution import mode
 from dovetail_contract.schema import components
-from dovetail_contract.schema.components import reference
+from dovetail_contract.schema.components import problem_content, reference
 from dovetail_contract.throttling import RateLimitThrottle
 
 _VERBS = {
@@ -38,8 +38,10 @@ class AutoSchema(openapi.AutoSchema):
             if status.startswith("2"):
                 self._describe_headers(response, operation)
         for status in self._errors(operation):
-            # What the project says itself of a status stands.
-            operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
+            # What the project says itself of a status stands, beside the problem that other causes of it give.
+            own = operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
+            if "content" in own:
+                own["content"] = problem_content(status) | own["content"]
         operation["responses"] = dict(sorted(operation["responses"].items()))
         if codes := (getattr(self.view, "contract", None) or {}).get("codes"):
             operation["x-problem-codes"] = list(codes)
