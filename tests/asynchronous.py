@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.core.signals import request_finished
 from django.db import connections
 
 T = TypeVar("T")
@@ -17,6 +19,16 @@ def close_connections() -> None:
         if connection.connection is not None:
             connection.connection.close()
             connection.connection = None
+
+
+def _close_of_request(**kwargs: Any) -> None:
+    """Under ASGI a request has a thread of its own, and nobody else comes to close what it opened there."""
+    own = threading.current_thread() is not threading.main_thread()
+    if own and not any(connection.in_atomic_block for connection in connections.all(initialized_only=True)):
+        close_connections()
+
+
+request_finished.connect(_close_of_request, dispatch_uid=__name__)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
