@@ -106,6 +106,8 @@ def test_a_socket_has_its_organization(monkeypatch):
         await send({"type": "websocket.accept"})
 
     monkeypatch.setattr(routing, "websocket_urlpatterns", [re_path(r"^ws/here/$", consumer)])
+    # Channels would close the test's own connection, and its transaction with it.
+    monkeypatch.setattr("channels.db.close_old_connections", lambda: None)
     client = Client()
     client.force_login(owner)
     cookie = f"sessionid={client.cookies['sessionid'].value}".encode()

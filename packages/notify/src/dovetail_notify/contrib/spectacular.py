@@ -6,9 +6,15 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
+from rest_framework import serializers
 
-from dovetail_notify.api.serializers import MarkedSerializer, NotificationSerializer, TicketSerializer
+from dovetail_notify.api.serializers import (
+    MarkedSerializer,
+    NotificationSerializer,
+    PreferenceSerializer,
+    TicketSerializer,
+)
 
 _FILTERS = [
     OpenApiParameter("unread", OpenApiTypes.BOOL, description="Only unread ones, or only read ones."),
@@ -50,6 +56,34 @@ class NotificationViews(OpenApiViewExtension):  # type: ignore[no-untyped-call] 
 
             @extend_schema("notifications_ticket", request=None, responses={201: TicketSerializer})
             def ticket(self, request: Any, **kwargs: Any) -> Any: ...
+
+        return Described
+
+
+class _Meta(serializers.Serializer[Any]):
+    next = serializers.CharField(allow_null=True)
+    prev = serializers.CharField(allow_null=True)
+    total = serializers.IntegerField(allow_null=True)
+
+
+@extend_schema_serializer(many=False, component_name="Preferences")
+class _Preferences(serializers.Serializer[Any]):
+    """All cells at once, in the shape of a page."""
+
+    data = PreferenceSerializer(many=True)  # type: ignore[assignment]  # a field; the metaclass takes it off the class
+    meta = _Meta()
+
+
+class PreferenceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
+    target_class = "dovetail_notify.api.preference_views.PreferenceViewSet"
+
+    def view_replacement(self) -> Any:
+        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
+            @extend_schema(responses=_Preferences)
+            def list(self, request: Any, **kwargs: Any) -> Any: ...
+
+            @extend_schema(responses=_Preferences)
+            def partial_update(self, request: Any, **kwargs: Any) -> Any: ...
 
         return Described
 
