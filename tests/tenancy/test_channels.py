@@ -238,11 +238,9 @@ def test_within_the_term_nothing_is_asked(pair: Any) -> None:
     acme, _ = pair
 
     def capture() -> CaptureQueriesContext:
-        # MariaDB's first statements of a connection are not the socket's.
-        connections["default"].ensure_connection()
         return CaptureQueriesContext(connections["default"]).__enter__()
 
-    async def main() -> int:
+    async def main() -> list[str]:
         user = await owner(acme)
         # In the thread that runs Django's synchronous code, whose connection is another than this one's.
         captured = await sync_to_async(capture)()
@@ -251,9 +249,11 @@ def test_within_the_term_nothing_is_asked(pair: Any) -> None:
         for _ in range(3):
             await opened.ask()
         await opened.disconnect()
-        return len(captured)
+        # What a new connection is set up with, where Channels has closed the one before, is no question.
+        return [query["sql"] for query in captured if " FROM " in query["sql"]]
 
-    assert run(main()) == 1  # the membership, at the handshake
+    (membership,) = run(main())  # at the handshake, and no more
+    assert "membership" in membership.lower()
 
 
 class Quiet(AsyncJsonWebsocketConsumer):

@@ -72,6 +72,7 @@ class Shop:
     """A database of its own, with the README's roles under names of this lane's."""
 
     def __init__(self, given: dict[str, Any], prefix: str) -> None:
+        prefix = prefix.replace("-", "_")  # the README writes names without quotes
         self.given = given
         self.database = f"{prefix}_shop"
         self.names = {name: f"{prefix}_{name}" for name in NAMES}

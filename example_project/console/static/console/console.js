@@ -3,7 +3,7 @@
 // Signs in, shows the inbox, and keeps it as it is by the socket. Texts are set as text: a name may look like markup.
 const api = "/api/v1/notifications"
 const rows = new Map()
-let access, refresh, socket, newest = 0, since, wait = 500
+let access, refresh, socket, newest = 0, since, wait = 500, told = 0
 
 const element = id => document.getElementById(id)
 
@@ -28,6 +28,7 @@ async function renew() {
 }
 
 function badge({unread, capped}) {
+  told += 1
   element("unread").textContent = unread ? `${unread}${capped ? "+" : ""}` : ""
 }
 
@@ -49,8 +50,14 @@ function show(notification) {
   item.replaceChildren(notification.message, " ", button)
 }
 
+// The socket may tell of a later change while an earlier count is still on its way: that one is asked for again.
 async function count() {
-  badge(await call(`${api}/unread-count`))
+  let answer, before
+  do {
+    before = told
+    answer = await call(`${api}/unread-count`)
+  } while (before !== told)
+  badge(answer)
 }
 
 async function load() {
