@@ -203,3 +203,9 @@ def test_the_suites_own_settings_have_their_defaults_and_pass() -> None:
     assert conf_module.conf.TRAILING_SLASH is True
     with override_settings(DOVETAIL_TRAILING_SLASH="no"):
         assert [message.id for message in conf_module.conf.check()] == ["dovetail_core.E001"]
+
+
+def test_manage_py_check_names_what_is_wrong_with_our_own_settings() -> None:
+    with override_settings(DOVETAIL_TRUSTED_PROXIES="10.0.0.0/8"):
+        (found,) = [message for message in checks.run_checks() if message.id.startswith("dovetail_core.")]
+    assert found.msg == "DOVETAIL_TRUSTED_PROXIES is '10.0.0.0/8'; it must be a list or tuple of strings."

@@ -207,3 +207,4 @@ class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core
 
 
 conf = DovetailSettings()
+checks.register(lambda **kwargs: conf.check())  # core is no app: any package that reads its settings brings the check
