@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import re
 import sys
 import types
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, Settings, settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
@@ -58,6 +59,29 @@ def test_a_setting_that_is_left_out_has_its_default() -> None:
 def test_settings_are_read_live() -> None:
     with override_settings(SAMPLE_EXPIRY_DAYS=3):
         assert conf.EXPIRY_DAYS == 3
+    assert conf.EXPIRY_DAYS == 7
+
+
+def test_a_setting_that_is_left_out_is_read_without_an_exception_of_djangos(monkeypatch: Any) -> None:
+    monkeypatch.setattr(settings, "_wrapped", Settings(os.environ["DJANGO_SETTINGS_MODULE"]))
+    asked: list[str] = []
+    original = LazySettings.__getattr__
+
+    def counted(lazy: Any, name: str) -> Any:
+        asked.append(name)
+        return original(lazy, name)
+
+    monkeypatch.setattr(LazySettings, "__getattr__", counted)
+    assert [conf.EXPIRY_DAYS, conf.EXPIRY_DAYS] == [7, 7]
+    assert asked == []
+    settings.SAMPLE_EXPIRY_DAYS = 3
+    assert [conf.EXPIRY_DAYS, conf.EXPIRY_DAYS] == [3, 3]
+    assert asked == ["SAMPLE_EXPIRY_DAYS"]
+    with override_settings(SAMPLE_EXPIRY_DAYS=4):
+        assert conf.EXPIRY_DAYS == 4
+    settings.SAMPLE_EXPIRY_DAYS = 5
+    assert conf.EXPIRY_DAYS == 5
+    del settings.SAMPLE_EXPIRY_DAYS
     assert conf.EXPIRY_DAYS == 7
 
 
