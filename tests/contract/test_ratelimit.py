@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
+import socketserver
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 from django.test import AsyncClient, Client, override_settings
 from hypothesis import given
@@ -22,6 +27,7 @@ from hypothesis import strategies as st
 
 from dovetail_contract.checks import check_rates, check_store
 from dovetail_contract.conf import conf
+from dovetail_contract.ratelimit import policies
 from dovetail_contract.ratelimit.limiter import Limited, Limiter, limiter
 from dovetail_contract.ratelimit.policies import Policy, make, parse_rate
 from dovetail_contract.ratelimit.stores import Check, MemoryStore, StoreUnavailable, decide
@@ -71,7 +77,7 @@ settings.configure(SECRET_KEY="x" * 40)
 from dovetail_contract.contrib.redis import RedisStore
 from dovetail_contract.ratelimit.stores import Check
 store = RedisStore(sys.argv[1], timeout=20)
-store._client.ping()
+store.hit([Check(sys.argv[2], 100, 3600, 100)], charge=False)
 print("ready", flush=True)
 sys.stdin.readline()
 print(sum(store.hit([Check(sys.argv[2], 100, 3600, 100)])[0].allowed for _ in range(50)))
@@ -115,6 +121,10 @@ def test_a_result_says_how_long(store: Any) -> None:
     refused = store.hit([one])[0]
     assert (refused.allowed, refused.remaining) == (False, 0)
     assert refused.retry_after == pytest.approx(10, abs=0.5)
+
+
+def test_a_limit_of_years_is_told_to_the_microsecond(store: Any) -> None:
+    assert store.hit([check(limit=1, window=10**9, burst=2000, cost=1000)])[0].reset_after == pytest.approx(10**12)
 
 
 def test_a_request_may_cost_more(store: Any) -> None:
@@ -337,57 +347,204 @@ def test_a_redis_that_is_not_there_costs_one_request_a_moment(monkeypatch: Any) 
     ):
         assert [limited().status_code for _ in range(3)] == [200, 200, 429]
         asked: list[int] = []
-        monkeypatch.setattr(contrib.RedisStore, "_run", lambda *args: asked.append(1))
+        monkeypatch.setattr(contrib.RedisStore, "_answer", lambda *args: asked.append(1))
         assert limited().status_code == 429
         assert asked == []
 
 
-@pytest.mark.skipif(not REDIS, reason="no Redis: REDIS_URL names none")
-def test_one_round_trip_for_all_limits_of_a_request() -> None:
+@pytest.mark.skipif(find_spec("redis") is None, reason="redis is not installed")
+def test_a_redis_that_falls_silent_is_waited_for_once() -> None:
+    from dovetail_contract.contrib.redis import RedisStore
+
+    asked: list[bytes] = []
+
+    class Silent(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while (line := self.rfile.readline()).startswith(b"*"):
+                words = [self.rfile.readline() and self.rfile.readline() for _ in range(int(line[1:]))]
+                if not words[0].startswith(b"EVALSHA"):
+                    self.wfile.write(b"+OK\r\n")
+                    continue
+                asked.append(words[0])
+                if len(asked) == 1:
+                    self.wfile.write(b"+1 9 0 1000000\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        store = RedisStore(f"redis://127.0.0.1:{server.server_address[1]}/0", timeout=20)
+        assert store.hit([check()])[0].remaining == 9
+        store._idle[0]._sock.settimeout(0.01)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                store.hit([check()])
+        server.shutdown()
+    assert len(asked) == 2
+
+
+@pytest.fixture
+def named() -> Any:
+    """A store, and the ids of its connections as Redis sees them."""
+    if not REDIS or find_spec("redis") is None:
+        pytest.skip("no Redis: REDIS_URL names none")
     import redis
 
-    with override_settings(
-        CONTRACT_RATE_LIMITS=SMALL,
-        CONTRACT_RATE_LIMIT_STORE="dovetail_contract.contrib.redis.RedisStore",
-        CONTRACT_RATE_LIMIT_LOCATION=REDIS,
-    ):
-        store: Any = limiter().store
-        store._client.ping()
-        sent: list[Any] = []
-        original = redis.Redis.execute_command
+    from dovetail_contract.contrib.redis import RedisStore
 
-        def counted(client: Any, *args: Any, **options: Any) -> Any:
-            sent.append(args[0])
-            return original(client, *args, **options)
+    name = f"test-{uuid4().hex}"
+    with redis.Redis.from_url(REDIS) as client:
 
-        store._client.execute_command = counted.__get__(store._client)
+        def ids() -> set[str]:
+            return {each["id"] for each in client.client_list() if each["name"] == name}
+
+        yield SimpleNamespace(
+            store=RedisStore(f"{REDIS}?client_name={name}", timeout=20), ids=ids, client=client, name=name
+        )
+
+
+def test_one_round_trip_for_all_limits_of_a_request(named: Any, monkeypatch: Any) -> None:
+    named.store.hit([check()])  # the script is known, and the connection open
+    sent: list[bytes] = []
+    original = named.store._connection_class.send_packed_command
+
+    def counted(connection: Any, command: Any, *args: Any, **options: Any) -> None:
+        sent.extend(command)
+        original(connection, command, *args, **options)
+
+    monkeypatch.setattr(named.store._connection_class, "send_packed_command", counted)
+    with override_settings(CONTRACT_RATE_LIMITS=SMALL, CONTRACT_RATE_LIMIT_STORE=lambda: named.store):
         answer = Client().get("/api/limited", REMOTE_ADDR=f"2001:db8::{uuid4().hex[:4]}:1")
-        assert answer.headers["RateLimit"].count(";r=") == 2
-        assert sent == ["EVALSHA"] or sent == ["EVALSHA", "EVAL"]
-        sent.clear()
-        Client().get("/api/limited")
-        assert sent == ["EVALSHA"]
+    assert answer.headers["RateLimit"].count(";r=") == 2
+    assert len(sent) == 1
+    assert b"EVALSHA" in sent[0]
 
 
-@pytest.mark.skipif(not REDIS, reason="no Redis: REDIS_URL names none")
-def test_a_redis_that_was_started_anew_learns_the_script_again() -> None:
-    from dovetail_contract.contrib.redis import RedisStore
-
-    store = RedisStore(REDIS)
-    store._client.script_flush()
-    assert store.hit([check()])[0].allowed
-    assert store.hit([check()])[0].allowed
+def test_a_redis_that_was_started_anew_learns_the_script_again(named: Any) -> None:
+    one = check()
+    named.store.hit([one])
+    named.client.script_flush()
+    assert [named.store.hit([one])[0].remaining for _ in range(2)] == [98, 97]
+    assert len(named.ids()) == 1
 
 
-@pytest.mark.skipif(not REDIS, reason="no Redis: REDIS_URL names none")
-def test_no_address_stands_in_redis_and_nothing_stays() -> None:
-    from dovetail_contract.contrib.redis import RedisStore
+def test_a_connection_that_redis_has_closed_is_opened_again_and_nobody_notices(named: Any) -> None:
+    one = check()
+    for remaining in (99, 98, 97):
+        assert named.store.hit([one])[0].remaining == remaining
+        (connection,) = named.ids()
+        named.client.client_kill_filter(_id=connection)
+    assert named.ids() == set()
 
-    store = RedisStore(REDIS)
+
+def test_a_connection_refused_is_not_asked_for_twice(named: Any, monkeypatch: Any) -> None:
+    import redis
+
+    tried: list[int] = []
+
+    def refuse(connection: Any) -> Any:
+        tried.append(1)
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(named.store._connection_class, "_connect", refuse)
+    with pytest.raises(StoreUnavailable):
+        named.store.hit([check()])
+    assert tried == [1]
+
+
+def test_threads_that_come_and_go_share_a_connection(named: Any) -> None:
+    one = check()
+    threads = set()
+
+    def ask() -> int:
+        threads.add(threading.current_thread())
+        return int(named.store.hit([one])[0].remaining)
+
+    async def request() -> int:
+        # As Django's handler has it under ASGI: a thread of its own for whatever of a request is not async.
+        async with ThreadSensitiveContext():
+            return await sync_to_async(ask)()
+
+    assert [asyncio.run(request()) for _ in range(4)] == [99, 98, 97, 96]
+    assert len(threads) == 4
+    assert len(named.ids()) == 1
+
+
+def test_connections_that_a_rush_has_opened_are_closed_again(named: Any, monkeypatch: Any) -> None:
+    from dovetail_contract.contrib import redis as contrib
+
+    monkeypatch.setattr(contrib, "IDLE", 3)
+    store = contrib.RedisStore(f"{REDIS}?client_name={named.name}", timeout=20)
+    together = threading.Barrier(8)
+    original = store._connection
+
+    def taken() -> Any:
+        found = original()
+        together.wait()
+        return found
+
+    monkeypatch.setattr(store, "_connection", taken)
+    at_once(8, lambda: store.hit([check()]))
+    assert len(store._idle) == 3
+    deadline = time.monotonic() + 20  # Redis hears of it a moment later
+    while len(named.ids()) > 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(named.ids()) == 3
+
+
+def test_an_answer_that_nobody_waited_for_is_not_the_next_requests(named: Any, monkeypatch: Any) -> None:
+    named.store.hit([check()])
+    with monkeypatch.context() as interrupted:
+        reads = named.store._connection_class
+
+        def interrupt(connection: Any, **options: Any) -> Any:
+            raise KeyboardInterrupt
+
+        interrupted.setattr(reads, "read_response", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            named.store.hit([check(limit=70)])
+    assert named.store.hit([check(limit=5)])[0].remaining == 4
+
+
+FORKED = """
+import os, sys
+from django.conf import settings
+settings.configure(SECRET_KEY="x" * 40)
+from dovetail_contract.contrib.redis import RedisStore
+from dovetail_contract.ratelimit.stores import Check
+store = RedisStore(sys.argv[1], timeout=20)
+own = Check(sys.argv[2], 100, 3600, 100)
+assert store.hit([own])[0].remaining == 99
+inherited = store._idle[0]
+socket = inherited._sock
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+    assert store._idle[0]._sock is socket
+    print(store.hit([own])[0].remaining)
+else:
+    other = Check(sys.argv[2] + "-child", 50, 3600, 50)
+    assert store.hit([other])[0].remaining == 49
+    assert store._idle[0]._sock is not socket
+"""
+
+
+def test_a_process_that_forks_keeps_its_connection_to_itself(named: Any) -> None:
+    command = [sys.executable, "-W", "error", "-c", FORKED, REDIS, uuid4().hex]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "98\n"
+
+
+def test_no_address_stands_in_redis_and_nothing_stays(named: Any) -> None:
     one = Limited(make(uuid4().hex, "2/min"), 2, "address:203.0.113.7/32").check()
-    store.hit([one])
+    named.store.hit([one])
     assert "203.0.113" not in one.key
-    assert 0 < store._client.pttl(f"{{dovetail.rate}}:{one.key}") <= 31_000
+    assert 0 < named.client.pttl(f"{{dovetail.rate}}:{one.key}") <= 31_000
+
+
+def test_another_secret_is_another_key() -> None:
+    one = Limited(make("small", "2/min"), 2, "address:203.0.113.7/32")
+    first = one.check().key
+    with override_settings(SECRET_KEY="another secret, of another deployment"):
+        assert one.check().key != first
+    assert one.check().key == first
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -422,6 +579,25 @@ def test_a_wrong_rate_is_found_at_the_start(declared: Any, settings: Any) -> Non
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_CLASSES": [throttle]}
     settings.CONTRACT_RATE_LIMITS = {"small": declared}
     assert [found.id for found in check_rates(None)] == ["dovetail_contract.E002"]
+
+
+def test_a_policy_is_read_once_and_again_when_it_is_another() -> None:
+    declared: dict[str, Any] = {"small": {"rate": "5/min", "burst": 2}}
+    first = policies.named("small", declared, {})
+    assert first is policies.named("small", declared, {})
+    declared["small"]["burst"] = 3
+    assert [first, policies.named("small", declared, {})] == [
+        Policy("small", 5, 60, burst=2),
+        Policy("small", 5, 60, burst=3),
+    ]
+    declared["small"]["by"] = NoHash()
+    assert policies.named("small", declared, {}) == Policy("small", 5, 60, burst=3, by=NoHash())
+
+
+@dataclass
+class NoHash:
+    def __call__(self, request: Any) -> str:
+        return "everyone"
 
 
 def test_counting_in_each_process_is_named_before_deployment(settings: Any) -> None:

@@ -1,7 +1,8 @@
 -- One decision about all limits of a request: every one is charged, or none is.
 -- KEYS     one for each check; its value is the time at which all is regained, in microseconds of Redis's clock
 -- ARGV     1 to charge, 0 to ask only; then for each check: interval and tolerance in microseconds, cost
--- returns  for each check: allowed (0, 1), remaining, microseconds until it would pass, microseconds until all is regained
+-- returns  a status line, which is read in one go where an array takes two reads for each number. For each check, with
+--          spaces between: allowed (0, 1), remaining, microseconds until it would pass, microseconds until all is regained
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stored = redis.call('MGET', unpack(KEYS))
@@ -13,24 +14,20 @@ for i = 1, #KEYS do
   local charged = used_until + interval * cost
   local spare = now + tolerance - charged
   charges[i] = charged
+  -- Formatted, here and below, because Lua writes large numbers with an exponent.
   if spare >= 0 then
-    answer[#answer + 1] = 1
-    answer[#answer + 1] = math.floor(spare / interval)
-    answer[#answer + 1] = 0
-    answer[#answer + 1] = charged - now
+    answer[i] = string.format('1 %.0f 0 %.0f', math.floor(spare / interval), charged - now)
   else
     allowed = false
-    answer[#answer + 1] = 0
-    answer[#answer + 1] = math.max(0, math.floor((now + tolerance - used_until) / interval))
-    answer[#answer + 1] = -spare
-    answer[#answer + 1] = used_until - now
+    local remaining = math.max(0, math.floor((now + tolerance - used_until) / interval))
+    answer[i] = string.format('0 %.0f %.0f %.0f', remaining, -spare, used_until - now)
   end
 end
 
 if allowed and ARGV[1] == '1' then
   for i = 1, #KEYS do
-    -- Beyond that time the key says nothing. Formatted, because Lua writes large numbers with an exponent.
+    -- Beyond that time the key says nothing.
     redis.call('SET', KEYS[i], string.format('%.0f', charges[i]), 'PX', math.ceil((charges[i] - now) / 1000) + 1)
   end
 end
-return answer
+return redis.status_reply(table.concat(answer, ' '))

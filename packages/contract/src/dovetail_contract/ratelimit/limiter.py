@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -33,9 +34,15 @@ class Limited:
         return self.policy.burst or self.limit
 
     def check(self) -> Check:
-        # No address and no key of a user stands in the store.
-        key = f"{self.policy.name}:{keyed_hash('dovetail_contract.ratelimit', self.subject)[:32]}"
-        return Check(key, self.limit, self.policy.window, self.burst, self.policy.cost)
+        policy = self.policy
+        return _check(policy.name, self.subject, self.limit, policy.window, self.burst, policy.cost)
+
+
+@lru_cache(maxsize=4096)
+def _check(name: str, subject: str, limit: int, window: int, burst: int, cost: int) -> Check:
+    # No address and no key of a user stands in the store. Remembered, because a client comes again.
+    key = f"{name}:{keyed_hash('dovetail_contract.ratelimit', subject)[:32]}"
+    return Check(key, limit, window, burst, cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,8 @@ def limiter() -> Limiter:
 def _forget(*, setting: str = "", **_: Any) -> None:
     if setting.startswith("CONTRACT_RATE_LIMIT"):
         _limiters.clear()
+    if setting.startswith(("SECRET_KEY", "DOVETAIL_SECRET_PEPPERS")):
+        _check.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="dovetail_contract.ratelimit")

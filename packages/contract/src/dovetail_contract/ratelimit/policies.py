@@ -122,4 +122,16 @@ def _from_rate(name: str, rate: str) -> Policy:
 
 
 def _made(name: str, declared: Any) -> Policy:
-    return _from_rate(name, declared) if isinstance(declared, str) else make(name, declared)
+    if isinstance(declared, str):
+        return _from_rate(name, declared)
+    if isinstance(declared, Policy):
+        return declared
+    try:
+        return _from_fields(name, tuple(declared.items()))
+    except TypeError:  # a function of the project's that has no hash
+        return make(name, declared)
+
+
+@lru_cache(maxsize=512)
+def _from_fields(name: str, fields: tuple[tuple[str, Any], ...]) -> Policy:
+    return make(name, dict(fields))
