@@ -140,9 +140,17 @@ class BareList(Listed):
         return super().get_queryset()[:20]
 
 
-class FullList(Listed):
-    contract = {"filter": {"name": ["eq"]}, "sort": ["created_at"]}
+class PagedList(Listed):
     pagination_class = CursorPagination
+
+
+class FilteredList(BareList):
+    contract = {"filter": {"name": ["eq"]}, "sort": ["created_at"]}
+    filter_backends = (FilterBackend,)
+
+
+class FullList(PagedList):
+    contract = FilteredList.contract
     filter_backends = (FilterBackend,)
     throttle_classes = (RateLimitThrottle,)
 
@@ -165,6 +173,8 @@ urlpatterns = [
     path("api/stock60", stock("60/min").as_view()),
     path("api/stock10000", stock("10000/hour").as_view()),
     path("api/list", BareList.as_view()),
+    path("api/paged", PagedList.as_view()),
+    path("api/filtered", FilteredList.as_view()),
     path("api/full", FullList.as_view()),
     path("api/numbers", type("N", (Listed,), {"pagination_class": PageNumbers}).as_view()),
     path("api/stockcursor", type("S", (Listed,), {"pagination_class": StockCursor}).as_view()),

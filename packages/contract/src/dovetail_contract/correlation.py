@@ -43,10 +43,16 @@ class Inbound:
     client: str | None = None
 
 
+_NOTHING = Inbound()
+
+
 def inbound(request: HttpRequest) -> Inbound:
-    given = request.META.get("HTTP_X_REQUEST_ID", "").partition(",")[0].strip()
+    header = request.META.get("HTTP_X_REQUEST_ID")
+    if header is None:
+        return _NOTHING
+    given = header.partition(",")[0].strip()
     if not _VALID.fullmatch(given):
-        return Inbound()
+        return _NOTHING
     if conf.REQUEST_ID_TRUST == "everyone" or (conf.REQUEST_ID_TRUST == "proxies" and _from_proxy(request)):
         return Inbound(trusted=given)
     return Inbound(client=given)

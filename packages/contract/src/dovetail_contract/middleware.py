@@ -85,10 +85,12 @@ class ProblemMiddleware(_Middleware):
 
     @staticmethod
     def _shaped(request: HttpRequest, response: Response) -> Response:
+        if response.status_code < 400:
+            return response
         # Here, because DRF asks for settings when it is imported, and settings may import this module.
         from dovetail_contract.problems.conversion import converted
 
-        if response.status_code < 400 or not request.path_info.startswith(tuple(conf.API_PATHS)):
+        if not request.path_info.startswith(tuple(conf.API_PATHS)):
             return response
         return converted(request, response)
 

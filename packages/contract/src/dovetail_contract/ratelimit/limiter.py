@@ -55,6 +55,8 @@ class Decision:
     @property
     def refused(self) -> tuple[Limited, Result] | None:
         """The policy that holds the request up the longest."""
+        if all(result.allowed for result in self.results):
+            return None
         refused = [
             (each, result) for each, result in zip(self.limited, self.results, strict=True) if not result.allowed
         ]
