@@ -1,8 +1,9 @@
-"""What the contract costs: ratios to bare REST framework, in one process, interleaved, by CPU time.
+"""What the contract costs: ratios to bare REST framework, in one process, interleaved, by CPU time and by the clock.
 
     python bench/contract.py [redis://127.0.0.1:6379/6] [postgres://postgres@127.0.0.1:5432/contract_bench]
 
-Without a Redis the limits are counted in memory and not compared; without PostgreSQL pages are not measured.
+Without a Redis the limits are counted in memory and not compared; without PostgreSQL lists are SQLite's, and pages are
+not measured. Where django-redis is installed, REST framework's throttle is measured on it as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from importlib.util import find_spec
+from itertools import count
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import django
@@ -39,30 +43,28 @@ ALLOWED_HOSTS = ["*"]
 USE_TZ = True
 ROOT_URLCONF = "__main__"
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "rest_framework", "dovetail_contract"]
-DATABASES: dict[str, Any] = {
-    "default": {
+DATABASES: dict[str, Any] = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+if POSTGRES:
+    DATABASES["postgresql"] = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": URL.path.lstrip("/"),
         "USER": URL.username or "",
         "HOST": URL.hostname or "",
         "PORT": URL.port or "",
     }
-    if POSTGRES
-    else {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-}
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS}
-    if REDIS
-    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
-}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+if REDIS:
+    CACHES["default"] = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS}
+    if find_spec("django_redis"):
+        CACHES["django-redis"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS}
 CONTRACT_RATE_LIMITS = {"anon": "100000/hour"}
 CONTRACT_RATE_LIMIT_STORE = store
 CONTRACT_RATE_LIMIT_LOCATION = REDIS
 django.setup()
 
-from django.core.cache import cache  # noqa: E402
+from django.core.cache import caches  # noqa: E402
 from django.core.handlers.base import BaseHandler  # noqa: E402
-from django.db import connection, models  # noqa: E402
+from django.db import connections, models  # noqa: E402
 from django.test import RequestFactory, override_settings  # noqa: E402
 from django.urls import path  # noqa: E402
 from rest_framework import generics, pagination, serializers, throttling  # noqa: E402
@@ -110,10 +112,11 @@ class Limited(Bare):
     throttle_classes = (RateLimitThrottle,)
 
 
-def stock(rate: str) -> type[Bare]:
+def stock(rate: str, store: str) -> type[Bare]:
     class Throttle(throttling.AnonRateThrottle):
-        scope = rate  # a history for each
-        THROTTLE_RATES = {rate: rate}
+        cache = caches[store]
+        scope = f"{rate}-{store}"  # a history for each
+        THROTTLE_RATES = {scope: rate}
 
         def throttle_success(self) -> bool:
             # Held at one request below the limit: what a client that uses its limit costs.
@@ -121,6 +124,10 @@ def stock(rate: str) -> type[Bare]:
             return bool(super().throttle_success())
 
     return type("Stock", (Bare,), {"throttle_classes": (Throttle,)})
+
+
+def rows(database: str) -> Any:
+    return Row.objects.using(database)
 
 
 class Listed(generics.ListAPIView[Row]):
@@ -132,7 +139,7 @@ class Listed(generics.ListAPIView[Row]):
     filter_backends = ()
 
     def get_queryset(self) -> Any:
-        return Row.objects.order_by("created_at")
+        return rows(self.kwargs["database"]).order_by("created_at")
 
 
 class BareList(Listed):
@@ -170,16 +177,18 @@ class StockCursor(pagination.CursorPagination):
 urlpatterns = [
     path("api/bare", Bare.as_view()),
     path("api/limited", Limited.as_view()),
-    path("api/stock60", stock("60/min").as_view()),
-    path("api/stock10000", stock("10000/hour").as_view()),
-    path("api/list", BareList.as_view()),
-    path("api/paged", PagedList.as_view()),
-    path("api/filtered", FilteredList.as_view()),
-    path("api/full", FullList.as_view()),
-    path("api/numbers", type("N", (Listed,), {"pagination_class": PageNumbers}).as_view()),
-    path("api/stockcursor", type("S", (Listed,), {"pagination_class": StockCursor}).as_view()),
-    path("api/cursor", type("C", (Listed,), {"pagination_class": CursorPagination}).as_view()),
+    path("api/<database>/list", BareList.as_view()),
+    path("api/<database>/paged", PagedList.as_view()),
+    path("api/<database>/filtered", FilteredList.as_view()),
+    path("api/<database>/full", FullList.as_view()),
+    path("api/<database>/numbers", type("N", (Listed,), {"pagination_class": PageNumbers}).as_view()),
+    path("api/<database>/stockcursor", type("S", (Listed,), {"pagination_class": StockCursor}).as_view()),
+    path("api/<database>/cursor", type("C", (Listed,), {"pagination_class": CursorPagination}).as_view()),
 ]
+RATES = {"60/min": "stock60", "10000/hour": "stock10000"}
+for store_name in CACHES:
+    for rate, name in RATES.items():
+        urlpatterns.append(path(f"api/{name}/{store_name}", stock(rate, store_name).as_view()))
 MIDDLEWARE = [
     f"dovetail_contract.middleware.{name}Middleware"
     for name in ("RequestID", "Problem", "RateLimit", "Deprecation", "UTC", "Idempotency")
@@ -187,76 +196,101 @@ MIDDLEWARE = [
 PLAIN = ["django.middleware.common.CommonMiddleware"]
 
 
-def handler(middleware: list[str]) -> Callable[[str], Any]:
+def handler(middleware: list[str]) -> Callable[..., Any]:
     with override_settings(MIDDLEWARE=middleware):
         made = BaseHandler()
         made.load_middleware()
     factory = RequestFactory()
 
-    def get(url: str) -> Any:
-        answer = made.get_response(factory.get(url))
+    def get(url: str, **environ: str) -> Any:
+        answer = made.get_response(factory.get(url, **environ))  # type: ignore[arg-type]  # the environment's own names
         assert answer.status_code == 200, answer.content
         return answer
 
     return get
 
 
-def measured(variants: dict[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, float]:
-    """The least CPU microseconds of a call, over interleaved rounds."""
-    least = dict.fromkeys(variants, float("inf"))
+class Cost(NamedTuple):
+    """Microseconds of a call: of the processor's time in this process, and by the clock."""
+
+    cpu: float
+    wall: float
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.cpu - other.cpu, self.wall - other.wall)
+
+    def of(self, other: Cost) -> str:
+        return f"{self.cpu / other.cpu:.2f} (clock: {self.wall / other.wall:.2f})"
+
+    def __str__(self) -> str:
+        return f"{self.cpu:8.0f} µs {self.wall:8.0f} µs"
+
+
+def measured(variants: dict[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, Cost]:
+    """The least of each, over interleaved rounds."""
+    least = dict.fromkeys(variants, Cost(float("inf"), float("inf")))
     for call in variants.values():
         call()
     for _ in range(rounds):
         for name, call in variants.items():
-            begun = time.process_time()
+            cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(calls):
                 call()
-            least[name] = min(least[name], (time.process_time() - begun) / calls * 1e6)
+            taken = Cost(time.process_time() - cpu, time.perf_counter() - wall)
+            least[name] = Cost(*(min(old, new / calls * 1e6) for old, new in zip(least[name], taken, strict=True)))
     return least
 
 
 def costs() -> None:
     plain, full = handler(PLAIN), handler([*MIDDLEWARE[:2], *PLAIN, *MIDDLEWARE[2:]])
+    clients = (f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}" for number in count())
     variants: dict[str, Callable[[], Any]] = {
         "bare view": lambda: plain("/api/bare"),
-        "bare list": lambda: plain("/api/list"),
-        "everything, list": lambda: full("/api/full?limit=20"),
-        "everything, view": lambda: full("/api/limited"),
         "limited": lambda: plain("/api/limited"),
+        "limited, first time": lambda: plain("/api/limited", REMOTE_ADDR=next(clients)),
+        "middlewares": lambda: full("/api/bare"),
+        "everything, view": lambda: full("/api/limited"),
     }
+    for each in MIDDLEWARE:
+        variants[each.rpartition(".")[2]] = partial(handler([*PLAIN, each]), "/api/bare")
+    for database in DATABASES:
+        for name in ("list", "filtered", "paged?limit=20"):
+            variants[f"{name.partition('?')[0]}, {database}"] = partial(plain, f"/api/{database}/{name}")
+        variants[f"everything, {database}"] = partial(full, f"/api/{database}/full?limit=20")
     if REDIS:
-        variants |= {
-            "stock 60/min": lambda: plain("/api/stock60"),
-            "stock 10 000/hour": lambda: plain("/api/stock10000"),
-        }
-    found = measured(variants, rounds=25, calls=60)
+        for rate, name in RATES.items():
+            for cache in CACHES:
+                variants[f"stock {rate}, {cache}"] = partial(plain, f"/api/{name}/{cache}")
+    found = measured(variants, rounds=25, calls=50)
+    print(f"{'':<28} {'CPU':>8}    {'clock':>8}")
     for name, value in found.items():
-        print(f"{name:<20} {value:8.0f} µs")
-    print(f"everything on, list of 20: {found['everything, list'] / found['bare list']:.2f} of the bare list")
-    print(f"everything on, view of 20 rows: {found['everything, view'] / found['bare view']:.2f} of the bare view")
-    if REDIS:
-        own = found["limited"] - found["bare view"]
-        for rate in ("60/min", "10 000/hour"):
-            theirs = found[f"stock {rate}"] - found["bare view"]
-            print(f"limit at {rate}: +{own:.0f} µs against +{theirs:.0f} µs: {own / theirs:.2f}")
+        print(f"{name:<28} {value}")
+    bare = found["bare view"]
+    print(f"everything on, view of 20 rows: {found['everything, view'].of(bare)} of the bare view")
+    for database in DATABASES:
+        ratio = found[f"everything, {database}"].of(found[f"list, {database}"])
+        print(f"everything on, list of 20, {database}: {ratio} of the bare list")
+    for name, theirs in found.items():
+        if name.startswith("stock"):
+            print(f"limited, against {name}: {(found['limited'] - bare).of(theirs - bare)} of what it adds")
 
 
 def pages() -> None:
     get = handler(PLAIN)
-    first = get("/api/cursor").data["meta"]["next"]
+    first = get("/api/postgresql/cursor").data["meta"]["next"]
     deep = _cursor_at(get, ROWS - 100)
     middle = _cursor_at(get, ROWS // 2)
     stock_deep = _stock_cursor_at()
     last = ROWS // 50
     variants = {
-        "page numbers, 1": "/api/numbers?page=1",
-        f"page numbers, {last}": f"/api/numbers?page={last}",
-        "stock cursor, 1": "/api/stockcursor",
-        f"stock cursor, {last}": f"/api/stockcursor?cursor={stock_deep}",
-        "cursor, 1": "/api/cursor",
-        "cursor, 2": f"/api/cursor?cursor={first}",
-        f"cursor, {last // 2}": f"/api/cursor?cursor={middle}",
-        f"cursor, {last}": f"/api/cursor?cursor={deep}",
+        "page numbers, 1": "/api/postgresql/numbers?page=1",
+        f"page numbers, {last}": f"/api/postgresql/numbers?page={last}",
+        "stock cursor, 1": "/api/postgresql/stockcursor",
+        f"stock cursor, {last}": f"/api/postgresql/stockcursor?cursor={stock_deep}",
+        "cursor, 1": "/api/postgresql/cursor",
+        "cursor, 2": f"/api/postgresql/cursor?cursor={first}",
+        f"cursor, {last // 2}": f"/api/postgresql/cursor?cursor={middle}",
+        f"cursor, {last}": f"/api/postgresql/cursor?cursor={deep}",
     }
     times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(7):
@@ -272,7 +306,7 @@ def pages() -> None:
 def _position(row: int) -> Any:
     from dovetail_contract import keyset
 
-    found = Row.objects.order_by("created_at", "id")[row]
+    found = rows("postgresql").order_by("created_at", "id")[row]
     return keyset.Position((found.created_at, found.pk))
 
 
@@ -280,8 +314,8 @@ def _cursor_at(get: Any, row: int) -> str:
     from dovetail_contract import cursors, keyset
 
     paginator = CursorPagination()
-    paginator.request = Request(RequestFactory().get("/api/cursor"))
-    _, paginator.order = keyset.keys(Row.objects.order_by("created_at"))
+    paginator.request = Request(RequestFactory().get("/api/postgresql/cursor"))
+    _, paginator.order = keyset.keys(rows("postgresql").order_by("created_at"))
     return cursors.encode(_position(row), scope=paginator._scope())
 
 
@@ -289,14 +323,14 @@ def _stock_cursor_at() -> str:
     from base64 import b64encode
     from urllib.parse import quote
 
-    found = Row.objects.order_by("created_at", "id")[ROWS - 100]
+    found = rows("postgresql").order_by("created_at", "id")[ROWS - 100]
     return quote(b64encode(f"p={quote(str(found.created_at))}".encode()).decode())
 
 
 def _buffers(row: int) -> int:
     from dovetail_contract import keyset
 
-    queryset, order = keyset.keys(Row.objects.order_by("created_at"))
+    queryset, order = keyset.keys(rows("postgresql").order_by("created_at"))
     condition = next(keyset._ranges(order, _position(row)))
     ordered = queryset.filter(*condition).order_by(*(key.order(backward=False) for key in order))[:51]
     plan = json.loads(ordered.explain(format="json", analyze=True, buffers=True))[0]["Plan"]
@@ -304,39 +338,42 @@ def _buffers(row: int) -> int:
 
 
 def prepare() -> None:
-    with connection.schema_editor() as editor:
-        editor.create_model(Row)
-    with connection.cursor() as cursor:
-        if POSTGRES:
-            cursor.execute(
-                "INSERT INTO bench_row (name, created_at) SELECT 'row ' || n, "
-                "timestamptz '2026-01-01' + (n / 7) * interval '1 second' FROM generate_series(1, %s) n",
-                [ROWS],
-            )
-            cursor.execute("ANALYZE bench_row")
-        else:
-            now = "2026-11-24 00:00:00"
-            cursor.executemany("INSERT INTO bench_row (name, created_at) VALUES (%s, %s)", [["x", now]] * 100)
+    for database in DATABASES:
+        with connections[database].schema_editor() as editor:
+            editor.create_model(Row)
+        with connections[database].cursor() as cursor:
+            if database == "postgresql":
+                cursor.execute(
+                    "INSERT INTO bench_row (name, created_at) SELECT 'row ' || n, "
+                    "timestamptz '2026-01-01' + (n / 7) * interval '1 second' FROM generate_series(1, %s) n",
+                    [ROWS],
+                )
+                cursor.execute("ANALYZE bench_row")
+            else:
+                now = "2026-11-24 00:00:00"
+                cursor.executemany("INSERT INTO bench_row (name, created_at) VALUES (%s, %s)", [["x", now]] * 100)
+
+
+def administer(*statements: str) -> None:
+    if POSTGRES:
+        with connections["postgresql"]._nodb_cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement.format(URL.path.lstrip("/")))
 
 
 def main() -> None:
-    cache.clear()
+    caches["default"].clear()
     limiter()
-    if POSTGRES:
-        with connection._nodb_cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {URL.path.lstrip('/')}")
-            cursor.execute(f"CREATE DATABASE {URL.path.lstrip('/')}")
+    administer("DROP DATABASE IF EXISTS {}", "CREATE DATABASE {}")
     try:
         prepare()
         costs()
         if POSTGRES:
             pages()
     finally:
-        cache.clear()
-        connection.close()
-        if POSTGRES:
-            with connection._nodb_cursor() as cursor:
-                cursor.execute(f"DROP DATABASE {URL.path.lstrip('/')}")
+        caches["default"].clear()
+        connections.close_all()
+        administer("DROP DATABASE {}")
 
 
 if __name__ == "__main__":
