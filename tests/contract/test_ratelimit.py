@@ -402,16 +402,41 @@ def named() -> Any:
         )
 
 
+class Wire:
+    """Stands in the place of a store's socket, and of what it does does something else."""
+
+    def __init__(self, store: Any, monkeypatch: Any) -> None:
+        self.socket = store._idle[0]._sock
+        self.recv: Any = self.socket.recv
+        self.sendall: Any = self.socket.sendall
+        monkeypatch.setattr(store._idle[0], "_sock", self)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.socket, name)
+
+
+def test_an_answer_may_come_in_pieces(named: Any, monkeypatch: Any) -> None:
+    one = check()
+    named.store.hit([one])
+    wire = Wire(named.store, monkeypatch)
+    wire.recv = lambda size: wire.socket.recv(1)
+    assert named.store.hit([one, check(limit=7)])[1].remaining == 6
+
+
+def test_an_error_of_redis_is_an_outage(named: Any) -> None:
+    one = check()
+    named.client.set(f"{{dovetail.rate}}:{one.key}", "no number", px=60_000)
+    named.store.hit([check()])
+    with pytest.raises(StoreUnavailable):
+        named.store.hit([one])
+    assert named.ids() == set()
+
+
 def test_one_round_trip_for_all_limits_of_a_request(named: Any, monkeypatch: Any) -> None:
     named.store.hit([check()])  # the script is known, and the connection open
     sent: list[bytes] = []
-    original = named.store._connection_class.send_packed_command
-
-    def counted(connection: Any, command: Any, *args: Any, **options: Any) -> None:
-        sent.extend(command)
-        original(connection, command, *args, **options)
-
-    monkeypatch.setattr(named.store._connection_class, "send_packed_command", counted)
+    wire = Wire(named.store, monkeypatch)
+    wire.sendall = lambda data: (sent.append(data), wire.socket.sendall(data))
     with override_settings(CONTRACT_RATE_LIMITS=SMALL, CONTRACT_RATE_LIMIT_STORE=lambda: named.store):
         answer = Client().get("/api/limited", REMOTE_ADDR=f"2001:db8::{uuid4().hex[:4]}:1")
     assert answer.headers["RateLimit"].count(";r=") == 2
@@ -493,15 +518,15 @@ def test_connections_that_a_rush_has_opened_are_closed_again(named: Any, monkeyp
 
 def test_an_answer_that_nobody_waited_for_is_not_the_next_requests(named: Any, monkeypatch: Any) -> None:
     named.store.hit([check()])
-    with monkeypatch.context() as interrupted:
-        reads = named.store._connection_class
+    wire = Wire(named.store, monkeypatch)
 
-        def interrupt(connection: Any, **options: Any) -> Any:
-            raise KeyboardInterrupt
+    def interrupt(size: int) -> bytes:
+        raise KeyboardInterrupt
 
-        interrupted.setattr(reads, "read_response", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            named.store.hit([check(limit=70)])
+    wire.recv = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        named.store.hit([check(limit=70)])
+    wire.recv = wire.socket.recv
     assert named.store.hit([check(limit=5)])[0].remaining == 4
 
 
