@@ -275,6 +275,25 @@ def test_the_same_under_asgi() -> None:
     assert answers[0].headers["X-RateLimit-Remaining"] == "1"
 
 
+@pytest.mark.django_db
+@override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
+def test_failures_are_limited_under_asgi_and_who_has_not_failed_takes_no_thread(monkeypatch: Any) -> None:
+    threads: list[str] = []
+
+    def counted(call: Any) -> Any:
+        threads.append(call.__name__)
+        return sync_to_async(call)
+
+    monkeypatch.setattr("dovetail_contract.middleware.sync_to_async", counted)
+    get = async_to_sync(AsyncClient().get)
+    assert get("/api/limited").status_code == 200
+    assert threads == []
+    wrong = {"authorization": basic("ada", "wrong")}
+    assert [get("/api/private", headers=wrong).status_code for _ in range(3)] == [401, 401, 429]
+    assert threads == ["after", "before", "after", "before"]
+    assert get("/api/limited").status_code == 429
+
+
 @override_settings(CONTRACT_RATE_LIMITS=SMALL, CONTRACT_RATE_LIMIT_MODE="shadow")
 def test_a_shadow_only_tells(caplog: Any) -> None:
     assert [limited().status_code for _ in range(3)] == [200, 200, 200]

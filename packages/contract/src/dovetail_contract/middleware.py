@@ -106,6 +106,7 @@ class RateLimitMiddleware(_Middleware):
         from dovetail_contract.ratelimit import failures  # late, as in ProblemMiddleware
 
         self.before, self.after = failures.before, failures.after
+        self.asks_before, self.asks_after = failures.asks_before, failures.asks_after
 
     def answer(self, request: HttpRequest) -> Response:
         if not request.path_info.startswith(tuple(conf.API_PATHS)):
@@ -115,9 +116,14 @@ class RateLimitMiddleware(_Middleware):
     async def aanswer(self, request: HttpRequest) -> Response:
         if not request.path_info.startswith(tuple(conf.API_PATHS)):
             return cast("Response", await self.get_response(request))
-        # In a thread: the counts may be in Redis.
-        refused = await sync_to_async(self.before)(request)
-        return refused or await sync_to_async(self.after)(request, await self.get_response(request))
+        # In a thread where counts are asked for, which may be in Redis.
+        refused = await sync_to_async(self.before)(request) if self.asks_before() else None
+        if refused is not None:
+            return refused
+        response: Response = await self.get_response(request)
+        if self.asks_after(response):
+            return await sync_to_async(self.after)(request, response)
+        return self.after(request, response)
 
 
 class DeprecationMiddleware(_Middleware):

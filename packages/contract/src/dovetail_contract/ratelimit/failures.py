@@ -25,6 +25,16 @@ _suspects: dict[str, float] = {}
 _MAX_SUSPECTS = 100_000
 
 
+def asks_before() -> bool:
+    """Whether :func:`before` may ask for counts, which takes a thread under ASGI. For most requests it does not."""
+    return bool(conf.RATE_LIMIT_FLOOD or _suspects)
+
+
+def asks_after(response: HttpResponseBase) -> bool:
+    """The same of :func:`after`."""
+    return _has_failed(response) and _failures() is not None
+
+
 def before(request: HttpRequest) -> HttpResponseBase | None:
     """The refusal of a request that goes no further, or None."""
     found = list(_of_the_address(request))
@@ -39,8 +49,8 @@ def before(request: HttpRequest) -> HttpResponseBase | None:
 
 def after(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """``response`` with its rate limit headers; or, once the address has failed too often, the refusal in its place."""
-    policy = _failures()
-    if policy is not None and _has_failed(response):
+    policy = _failures() if _has_failed(response) else None
+    if policy is not None:
         limited = Limited(policy, int(policy.limit), address(request))  # type: ignore[arg-type]  # a rate's is a number
         _remember(limited.subject, policy.window)
         decision = limiter().decide([limited])
