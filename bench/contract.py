@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
 import sys
 import time
@@ -112,6 +113,18 @@ class Limited(Bare):
     throttle_classes = (RateLimitThrottle,)
 
 
+class RoundTrip(throttling.BaseThrottle):
+    """The least that a throttle in Redis can cost: a question of six bytes, and an answer that nobody reads."""
+
+    def allow_request(self, request: Any, view: Any) -> bool:
+        wire.sendall(b"PING\r\n")
+        return bool(wire.recv(64))
+
+
+class RoundTripped(Bare):
+    throttle_classes = (RoundTrip,)
+
+
 def stock(rate: str, store: str) -> type[Bare]:
     class Throttle(throttling.AnonRateThrottle):
         cache = caches[store]
@@ -177,6 +190,7 @@ class StockCursor(pagination.CursorPagination):
 urlpatterns = [
     path("api/bare", Bare.as_view()),
     path("api/limited", Limited.as_view()),
+    path("api/roundtrip", RoundTripped.as_view()),
     path("api/<database>/list", BareList.as_view()),
     path("api/<database>/paged", PagedList.as_view()),
     path("api/<database>/filtered", FilteredList.as_view()),
@@ -189,6 +203,9 @@ RATES = {"60/min": "stock60", "10000/hour": "stock10000"}
 for store_name in CACHES:
     for rate, name in RATES.items():
         urlpatterns.append(path(f"api/{name}/{store_name}", stock(rate, store_name).as_view()))
+if REDIS:
+    wire = socket.create_connection((urlsplit(REDIS).hostname or "localhost", urlsplit(REDIS).port or 6379))
+    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 MIDDLEWARE = [
     f"dovetail_contract.middleware.{name}Middleware"
     for name in ("RequestID", "Problem", "RateLimit", "Deprecation", "UTC", "Idempotency")
@@ -258,6 +275,7 @@ def costs() -> None:
             variants[f"{name.partition('?')[0]}, {database}"] = partial(plain, f"/api/{database}/{name}")
         variants[f"everything, {database}"] = partial(full, f"/api/{database}/full?limit=20")
     if REDIS:
+        variants["one round trip"] = lambda: plain("/api/roundtrip")
         for rate, name in RATES.items():
             for cache in CACHES:
                 variants[f"stock {rate}, {cache}"] = partial(plain, f"/api/{name}/{cache}")
@@ -373,6 +391,8 @@ def main() -> None:
     finally:
         caches["default"].clear()
         connections.close_all()
+        if REDIS:
+            wire.close()
         administer("DROP DATABASE {}")
 
 
