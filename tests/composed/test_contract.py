@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import time
 
 import pytest
+from django.conf import settings
+from django.db import OperationalError
 from django.test import Client, override_settings
 
 from tests.composed import factories
@@ -22,6 +25,8 @@ def shaped(answer, status, code):
     body = answer.json()
     assert set(body) >= MEMBERS
     assert (body["code"], body["request_id"]) == (code, answer.headers["X-Request-ID"])
+    assert status != 401 or "WWW-Authenticate" in answer.headers
+    assert status not in (429, 503) or int(answer.headers["Retry-After"]) >= 1
     return body
 
 
@@ -29,6 +34,7 @@ def shaped(answer, status, code):
 def test_every_refusal_has_one_shape(api, organization, monkeypatch):
     nobody = Client(raise_request_exception=False)
     shaped(nobody.get("/api/v1/nowhere"), 404, "not_found")
+    shaped(nobody.get("/api/v2/me"), 404, "version_unknown")
     shaped(nobody.get("/api/v1/me", headers={"host": "evil.example"}), 400, "host_not_allowed")
     shaped(nobody.get("/api/v1/me"), 401, "not_authenticated")
     shaped(nobody.get("/api/v1/me", headers={"authorization": "Bearer x.y.z"}), 401, "token_not_valid")
@@ -40,6 +46,13 @@ def test_every_refusal_has_one_shape(api, organization, monkeypatch):
         shaped(nobody.post(SIGN_IN, {"email": "x" * 100}, "application/json"), 413, "payload_too_large")
     wrong = {"email": organization.owner.email, "password": "wrong"}
     shaped(nobody.post(SIGN_IN, wrong, "application/json"), 401, "no_active_account")
+
+    def away(*args, **kwargs):
+        raise OperationalError("database is locked") from sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("billing.api.views.CustomerViewSet.list", away)
+        shaped(api.get("/api/v1/customers"), 503, "unavailable")
 
     session = Client(enforce_csrf_checks=True)
     session.force_login(organization.owner)
@@ -53,6 +66,11 @@ def test_every_refusal_has_one_shape(api, organization, monkeypatch):
     answer = api.get("/api/v1/customers")
     shaped(answer, 500, "internal_error")
     assert b"secret" not in answer.content
+
+    rates = {**settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"], "user": "1/hour"}
+    with override_settings(REST_FRAMEWORK={**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": rates}):
+        api.get("/api/v1/me")
+        shaped(api.get("/api/v1/me"), 429, "rate_limited")
 
 
 @pytest.mark.django_db

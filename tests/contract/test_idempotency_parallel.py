@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -18,9 +19,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-POSTGRES = os.environ.get("DATABASE_URL", "").startswith("postgres")
+SERVER = os.environ.get("DATABASE_URL", "").startswith(("postgres", "mysql"))
 # SQLite has one writer anyway, and each of these starts processes: both where it matters most.
-MODES = ["autocommit", "atomic requests"] if POSTGRES else ["atomic requests"]
+MODES = ["autocommit", "atomic requests"] if SERVER else ["atomic requests"]
 
 
 @pytest.fixture(params=MODES)
@@ -36,11 +37,13 @@ def environment(request: Any, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def _database(tmp_path: Path) -> Any:
     given = os.environ.get("DATABASE_URL", "")
-    if not given.startswith("postgres"):
+    if not SERVER:
         return f"sqlite:///{tmp_path / 'parallel.sqlite3'}", lambda: None
+    server, base = given.rsplit("/", 1)
+    name = f"{base}_parallel_{uuid4().hex[:8]}"
+    if given.startswith("mysql"):
+        return f"{server}/{name}", _mariadb(given, name)
     import psycopg
-
-    server, name = given.rpartition("/")[0], f"contract_parallel_{uuid4().hex[:8]}"
 
     def execute(statement: str) -> None:
         with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
@@ -48,6 +51,21 @@ def _database(tmp_path: Path) -> Any:
 
     execute(f"CREATE DATABASE {name}")
     return f"{server}/{name}", lambda: execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _mariadb(url: str, name: str) -> Any:
+    import pymysql
+
+    server = urlsplit(url)
+
+    def execute(statement: str) -> None:
+        with pymysql.connect(
+            host=server.hostname, port=server.port or 3306, user=server.username, password=server.password or ""
+        ) as connection:
+            connection.cursor().execute(statement)
+
+    execute(f"CREATE DATABASE {name}")
+    return lambda: execute(f"DROP DATABASE {name}")
 
 
 def run(environment: dict[str, str], *arguments: str) -> str:
@@ -82,3 +100,24 @@ def test_a_process_that_is_killed_between_effect_and_answer_leaves_one_effect(en
     assert (status, replayed, effects) == (201, False, 1)
     (status, _, replayed), effects = json.loads(run(environment, "once"))
     assert (status, replayed, effects) == (201, True, 1)
+
+
+@pytest.mark.skipif(not SERVER, reason="SQLite has one writer: DATABASE_URL names no server")
+@pytest.mark.parametrize(("moment", "replayed"), [("before", False), ("after", True)])
+def test_external_work_whose_process_is_killed_is_asked_after_and_done_once(
+    environment: dict[str, str], tmp_path: Path, moment: str, replayed: bool
+) -> None:
+    environment = {**environment, "LEASE": "1", "EFFECTS": str(tmp_path / "effects")}
+    command = [sys.executable, "-m", "tests.contract.parallel", "outside", moment]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGKILL)
+    time.sleep(1)
+    unknown = json.loads(run({**environment, "UNREACHABLE": "1"}, "outside", "again"))
+    assert [status for status, _, _ in unknown[0]] == [409, 409]
+    assert all("idempotency_outcome_unknown" in content for _, content, _ in unknown[0])
+    assert unknown[1:] == [1 if moment == "after" else 0, 0]
+    (first, again), effects, _ = json.loads(run(environment, "outside", "again"))
+    assert (first[0], first[2], effects) == (201, replayed, 1)
+    assert again == [201, first[1], True]

@@ -54,6 +54,11 @@ def test_lists_share_their_meta_and_their_parameters(document: Any) -> None:
     assert "filter[kind]" in {each.get("name") for each in items["parameters"]}
     assert document["components"]["schemas"]["PageMeta"]["required"] == ["next", "prev", "total"]
     assert "Link" in items["responses"]["200"]["headers"]
+    assert "Preference-Applied" in items["responses"]["200"]["headers"]
+    assert {"Page", "Prefer"} & set(names) == {"Prefer"}
+    numbered = document["paths"]["/api/numbered/items"]["get"]["parameters"]
+    assert {"$ref": "#/components/parameters/Page"} in numbered
+    assert document["components"]["parameters"]["Page"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 10000}
     limited = document["paths"]["/api/limited"]["get"]["responses"]["200"]["headers"]
     assert "RateLimit" in limited
 
@@ -75,6 +80,13 @@ def test_what_will_go_is_marked(document: Any) -> None:
     assert old["deprecated"] is True
     assert "Sunset" in old["responses"]["200"]["headers"]
     assert "410" in old["responses"]
+    ageing = {**document["paths"]["/api/ageing"], **document["paths"]["/api/ageing/{id}"]}
+    marked = {
+        method for method, operation in document["paths"]["/api/ageing/{id}"].items() if "deprecated" in operation
+    }
+    assert marked == {"put"}
+    assert document["paths"]["/api/ageing"]["get"]["deprecated"] is True
+    assert "deprecated" not in ageing["post"]
 
 
 def test_every_tag_has_a_description_and_every_operation_a_summary(document: Any) -> None:

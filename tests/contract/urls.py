@@ -11,6 +11,7 @@ __all__ = ["handler400", "handler403", "handler404", "handler500"]
 
 router = SimpleRouter(trailing_slash=False)
 router.register("set", views.TicketViewSet)
+router.register("ageing", views.AgeingViewSet, basename="ageing")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
@@ -18,15 +19,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("page/defect", views.defect),
     path("page/form", views.form),
     path("api/orders", views.OrderView.as_view()),
+    path("api/v2/orders", views.OrderView.as_view()),
+    path("api/v3/orders", views.OrderView.as_view()),
     path("api/fail/<str:how>", views.FailView.as_view()),
     path("api/private", views.PrivateView.as_view()),
     path("api/returned/<str:how>", views.ReturnedView.as_view()),
     path("api/items", views.ItemListView.as_view()),
+    path("api/numbered/items", views.NumberedItemListView.as_view()),
     path("api/items/<uuid:pk>", views.ItemView.as_view()),
     path("api/shelf/<int:shelf>/items", views.ItemListView.as_view()),
     path("api/limited", views.LimitedView.as_view()),
     path("api/scoped", views.ScopedView.as_view()),
     path("api/tickets", views.TicketView.as_view()),
+    path("api/tickets/old", views.OldTicketsView.as_view()),
     path("api/needy", views.NeedyView.as_view()),
     path("api/deaf", views.DeafView.as_view()),
     path("api/external", views.ExternalView.as_view()),

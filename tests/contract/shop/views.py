@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -7,10 +9,12 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
+from django.db.utils import ConnectionHandler
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers, status
 from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
+from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, Throttled, ValidationError
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import AllowAny, IsAuthenticated
@@ -21,6 +25,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from dovetail_contract import get_idempotency_model
 from dovetail_contract.filters import FilterBackend
+from dovetail_contract.idempotency.recovery import Outcome
 from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
 from dovetail_contract.throttling import RateLimitThrottle
@@ -64,6 +69,9 @@ class Overdrawn(APIException):
     default_detail = "The account is overdrawn."
 
 
+AWAY = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/at/all.sqlite3"}
+
+
 class FailView(OpenView):
     """Fails as the query says."""
 
@@ -76,7 +84,11 @@ class FailView(OpenView):
             "problem": Problem("frozen", "Frozen.", status=409, balance=3, status_text="x", headers={"X-Extra": "1"}),
             "query": ValidationError({"limit": ["No."]}, "invalid_query"),
             "database": OperationalError("connection to server at 10.0.0.1 failed"),
+            "status": Problem("", status=int(request.query_params.get("status", 400))),
         }
+        if how == "away":
+            # A connection of Django's to what is not there.
+            ConnectionHandler({"default": AWAY})["default"].ensure_connection()
         raise failures[how]
 
 
@@ -88,7 +100,7 @@ class PrivateView(APIView):
         return Response({"user": request.user.pk})
 
     def post(self, request: Request) -> Response:
-        return Response({"user": request.user.pk})
+        raise Problem("expired", "Sign in anew.", status=401)
 
 
 class ReturnedView(OpenView):
@@ -158,6 +170,12 @@ class ItemListView(OpenView, ListAPIView[Item]):
     pagination_class = CursorPagination
 
 
+class NumberedItemListView(ItemListView):
+    """Can be turned to a page."""
+
+    contract: ClassVar[dict[str, Any]] = {"sort": ["rank"], "page": True}
+
+
 class ItemView(OpenView, RetrieveAPIView[Item]):
     contract = ItemListView.contract
     filter_backends = (FilterBackend,)
@@ -186,6 +204,9 @@ class ScopedView(OpenView):
         return Response({"ok": True})
 
 
+logger = logging.getLogger("shop")
+
+
 class BearerAuthentication(BaseAuthentication):
     """``Bearer <user>.<whatever>``: a token that changes while its user stays."""
 
@@ -200,6 +221,38 @@ class Broken(Response):
     @property
     def rendered_content(self) -> Any:
         raise RuntimeError("secret")
+
+
+@dataclass(frozen=True)
+class KeyCredential:
+    """As of an API key: ``prefix`` may be shown."""
+
+    prefix: str
+    organization_id: Any = None
+    scopes: Any = ()
+
+
+class KeyAuthentication(BaseAuthentication):
+    """``Bearer key.<prefix>``, of a machine."""
+
+    def authenticate(self, request: Request) -> Any:
+        name, _, prefix = request.headers.get("Authorization", "").removeprefix("Bearer ").partition(".")
+        machine = SimpleNamespace(pk=f"apikey:{prefix}-id", is_authenticated=True)
+        return (machine, KeyCredential(prefix)) if name == "key" else None
+
+
+class OldTicketsView(APIView):
+    """Deprecated, for anyone; logs a line."""
+
+    authentication_classes = (KeyAuthentication, BearerAuthentication)
+    permission_classes = (AllowAny,)
+    contract: ClassVar[dict[str, Any]] = {"deprecated": {"since": "2024-01-01T00:00:00Z"}}
+
+    def get(self, request: Request) -> Response:
+        logger.warning("seen")
+        if request.query_params.get("refuse"):
+            raise Overdrawn
+        return Response([])
 
 
 class TicketView(APIView):
@@ -254,7 +307,20 @@ class DeafView(TicketView):
 
 
 class ExternalView(TicketView):
-    contract: ClassVar[dict[str, Any]] = {"idempotency": "optional", "external": True}
+    contract: ClassVar[dict[str, Any]] = {
+        "idempotency": "optional",
+        "external": True,
+        "recover": "tests.contract.shop.views.recover",
+    }
+
+
+def recover(request: Request, record: Any) -> Any:
+    return what_became(request, record)
+
+
+def what_became(request: Request, record: Any) -> Any:
+    """For tests to tell of external work."""
+    return Outcome.UNKNOWN
 
 
 class TicketViewSet(ModelViewSet[Ticket]):
@@ -268,6 +334,18 @@ class TicketViewSet(ModelViewSet[Ticket]):
     authentication_classes = (BearerAuthentication, SessionAuthentication)
     queryset = Ticket.objects.all()
     serializer_class = TicketSerializer
+    contract: ClassVar[dict[str, Any]] = {}
+
+    @action(detail=False, methods=["post"], contract={"idempotency": "required"})
+    def one(self, request: Request) -> Response:
+        return Response({})
+
+
+class AgeingViewSet(TicketViewSet):
+    """Of which two operations will go."""
+
+    filter_backends = (FilterBackend,)
+    contract: ClassVar[dict[str, Any]] = {"deprecated": {"since": "2024-01-01T00:00:00Z", "only": ["PUT", "list"]}}
 
 
 class OldView(OpenView):

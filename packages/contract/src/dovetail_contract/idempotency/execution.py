@@ -23,7 +23,9 @@ from rest_framework.views import APIView
 from dovetail_contract import services
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
-from dovetail_contract.idempotency import keys
+from dovetail_contract.correlation import remember
+from dovetail_contract.declarations import contract_of
+from dovetail_contract.idempotency import keys, recovery
 from dovetail_contract.problems.builder import Problem, problem
 
 MODES = ("off", "optional", "required")
@@ -34,9 +36,9 @@ _KEPT = ("Content-Type", "Content-Language", "Content-Disposition", "Location", 
 _NOT_KEPT = frozenset({400, 401, 403, 404, 405, 406, 408, 412, 413, 415, 425, 429})
 
 
-def mode(view_class: Any) -> str:
+def mode(view: Any) -> str:
     """``off``, ``optional`` or ``required``: the view's own word, else ``CONTRACT_IDEMPOTENCY_DEFAULT``."""
-    return str((getattr(view_class, "contract", None) or {}).get("idempotency", conf.IDEMPOTENCY_DEFAULT))
+    return str(contract_of(view).get("idempotency", conf.IDEMPOTENCY_DEFAULT))
 
 
 def begin(request: HttpRequest, view: Any) -> Execution | None:
@@ -45,10 +47,10 @@ def begin(request: HttpRequest, view: Any) -> Execution | None:
     if view_class is None or request.method not in conf.IDEMPOTENCY_METHODS or not issubclass(view_class, APIView):
         return None
     header = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    chosen = mode(view_class)
+    chosen = mode(view)
     if chosen == "off" or (chosen == "optional" and header is None):
         return None
-    return Execution(request, header, external=bool((getattr(view_class, "contract", None) or {}).get("external")))
+    return Execution(request, header, contract_of(view))
 
 
 def install() -> None:
@@ -70,10 +72,11 @@ def install() -> None:
 class Execution:
     """``run`` calls the view, whose instance comes by ``attach``; ``_guard`` and ``_finish`` stand around its work."""
 
-    def __init__(self, request: HttpRequest, header: str | None, *, external: bool) -> None:
+    def __init__(self, request: HttpRequest, header: str | None, contract: Mapping[str, Any]) -> None:
         self.request = request
         self.header = header
-        self.external = external
+        self.contract = contract
+        self.external = bool(contract.get("external"))
         self.claim: services.Claim | None = None
         self.atomic: Any = None
         self.key = ""
@@ -111,11 +114,35 @@ class Execution:
             fingerprint=keys.fingerprint(request),
             identity=identity,
             external=self.external,
+            retention_hours=self.contract.get("idempotency_hours"),
         )
         if isinstance(found, AbstractIdempotencyRecord):
             return self._replay(found)
         self.claim = found
+        if found.unfinished is not None:
+            told = self._recovered(request, found.unfinished)
+            if told is not None:
+                return told
         return self._work(handler, request, *args, **kwargs)
+
+    def _recovered(self, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | None:
+        """The answer to work that was done, or None for work that was not. One at a time asks: it has the claim."""
+        try:
+            recover = recovery.declared(self.contract)
+            told = recovery.Outcome.UNKNOWN if recover is None else recovery.ask(recover, request, record)
+        except BaseException:
+            # Whatever it raises is no refusal of the work, which would free the key.
+            self._abandon()
+            raise
+        if told is recovery.Outcome.NOT_DONE:
+            return None
+        if isinstance(told, recovery.Outcome):
+            self._abandon()
+            raise Problem("idempotency_outcome_unknown")
+        self.replayed = True
+        # To be kept as an answer of the work itself is, and given from then on.
+        self._enter()
+        return told
 
     def _work(self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any) -> Any:
         self._enter()
@@ -132,8 +159,11 @@ class Execution:
         if self.claim is None:
             return response
         raised = self.atomic is None
-        if response.status_code >= 500 or (raised and response.status_code in _NOT_KEPT):
+        if response.status_code >= 500:
             self._abandon()
+            return response
+        if raised and response.status_code in _NOT_KEPT:
+            self._abandon(refused=True)
             return response
         if raised:
             self._enter()
@@ -150,6 +180,7 @@ class Execution:
 
     def _replay(self, record: AbstractIdempotencyRecord) -> HttpResponse:
         self.replayed = True
+        remember(self.request)
         if record.body is None:
             location = record.headers.get("Location")
             raise Problem("idempotency_not_replayable", headers={"Location": location} if location else None)
@@ -164,13 +195,18 @@ class Execution:
         if atomic is not None:
             atomic.__exit__(*exc_info)
 
-    def _abandon(self) -> None:
-        """Take back what is open and free the key; nothing, once the answer is kept."""
+    def _abandon(self, *, refused: bool = False) -> None:
+        """Take back what is open and free the key; nothing, once the answer is kept.
+
+        The key of external work is freed only by a refusal: what ended in an exception may have had its effect.
+        """
         if self.atomic is not None:
             transaction.set_rollback(True, using=services.database())
             self._leave(None, None, None)
         claim, self.claim = self.claim, None
-        if claim is not None:
+        if claim is not None and self.external and not refused:
+            services.leave_open(claim=claim)
+        elif claim is not None:
             services.release(claim=claim)
 
 

@@ -15,6 +15,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 
 from dovetail_contract.conf import conf
+from dovetail_contract.correlation import remember
 from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
 from dovetail_contract.problems.catalogue import CODES
 from dovetail_contract.problems.flatten import errors
@@ -32,13 +33,26 @@ def is_api(request: HttpRequest) -> bool:
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResponse | None:
     """For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Defects go on to Django, which logs them and asks ``handler500``."""
-    response = _answer(exc, context.get("request"))
+    request = context.get("request")
+    if request is not None:
+        # What a view raises has no process_template_response.
+        remember(getattr(request, "_request", request))
+    response = _answer(exc, request)
     if response is not None:
+        if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
+            _challenge(response, context.get("view"), request)
         # Late: rest_framework.views imports the throttle class, which imports problems.
         from rest_framework.views import set_rollback
 
         set_rollback()
     return response
+
+
+def _challenge(response: ProblemResponse, view: Any, request: Any) -> None:
+    """RFC 9110 11.6.1: a 401 says how to authenticate, also one that REST framework has not made."""
+    ask = getattr(view, "get_authenticate_header", None)
+    if ask is not None and (header := ask(request)):
+        response.headers["WWW-Authenticate"] = header
 
 
 def _answer(exc: Exception, request: Any) -> ProblemResponse | None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dovetail_contract import versions
 from dovetail_contract.schema import components, examples
 from dovetail_contract.schema.components import reference
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # Parameters that many operations have, by the name of their shared component.
-_SHARED = {"cursor": "Cursor", "limit": "Limit", "X-Organization-ID": "OrganizationID"}
+_SHARED = {
+    "cursor": "Cursor",
+    "limit": "Limit",
+    "page": "Page",
+    "Prefer": "Prefer",
+    "X-Organization-ID": "OrganizationID",
+}
 
 
 def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
@@ -28,6 +35,8 @@ def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bo
     _describe_tags(result)
     examples.complete(result)
     _leave_out_unused(result)
+    if found_versions := versions.described():
+        result.setdefault("info", {})["x-api-versions"] = found_versions
     return result
 
 
