@@ -145,6 +145,8 @@ CELERY_BROKER_URL = env.address("CELERY_BROKER_URL", "redis", "rediss", "amqp", 
 # Without a broker a task runs at once, in the process that calls it.
 CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True
+# As Redis above: of requests that start a task, for a broker that takes connections and says nothing.
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
@@ -162,6 +164,10 @@ CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
     # What a broker that was away was never told of, and what comes back from a worker that died.
     "deliver-notifications": {"task": "dovetail_notify.deliver", "schedule": crontab()},
+    "tell-of-expiring-keys": {
+        "task": "dovetail_apikeys.announce_expiring_keys",
+        "schedule": crontab(hour=6, minute=0),
+    },
     "send-digests": {"task": "dovetail_notify.send_digests", "schedule": crontab(minute="*/10")},
     **{
         command: {"task": "example_project.tasks.purge", "args": [command], "schedule": crontab(hour=2, minute=minute)}

@@ -11,7 +11,7 @@ import pytest
 from django.core import mail
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.delivery import deliver, resend
@@ -222,6 +222,30 @@ def test_a_channel_that_is_no_more_is_given_up(user, script, settings):
     assert deliver().dead == 1
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("de", ("Keine solchen Mails mehr", "2 Benachrichtigungen")),
+        ("en", ("No more mail like this", "2 notifications")),
+    ],
+)
+def test_mail_is_in_the_language_of_who_sends_it_whatever_the_projects(user, settings, language, said):
+    settings.LANGUAGE_CODE = "de"
+    stop, digest = said
+    with translation.override(language):
+        notify(SHIPPED, to=user)
+        assert deliver().sent == 1
+        set_preference(user=user, channel="email", mode="hourly")
+        for number in ("1", "2"):
+            notify(OrderShipped(number=number), to=user)
+        due()
+        assert send_digests().sent == 2
+    single, several = mail.outbox
+    assert f"{stop}: https://" in single.body
+    assert f">{stop}</a>" in str(single.alternatives[0][0])
+    assert several.subject == digest
+
+
 # --- After commit -----------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +291,30 @@ def test_a_runner_that_fails_fails_nothing_and_is_let_be_for_a_while(settings, t
     # It takes a broker's client seconds to see that it is away; the sweep needs no hint.
     assert asked == ["default"]
     assert deliver().sent == 2
+
+
+def test_while_one_asks_whether_a_service_is_back_nobody_else_does(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("dovetail_notify.realtime.time.monotonic", lambda: now)
+    hinting = Hinting()
+    asked: list[str] = []
+
+    def away(who: str) -> None:
+        asked.append(who)
+        # Another thread, meanwhile.
+        hinting.call("The runner", asked.append, "other")
+        raise ConnectionError
+
+    hinting.call("The runner", away, "first")
+    # Not known to be away: each sees for itself, and what it had to say is not lost with another's.
+    assert asked == ["first", "other"]
+    now = 11.0
+    hinting.call("The runner", away, "second")
+    assert asked == ["first", "other", "second"]
+    now = 22.0
+    hinting.call("The runner", asked.append, "third")
+    hinting.call("The runner", asked.append, "fourth")
+    assert asked[3:] == ["third", "fourth"]
 
 
 def test_by_default_it_leaves_at_once_after_commit(transactional_db):
