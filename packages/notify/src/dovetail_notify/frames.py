@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model
-from dovetail_notify.inbox import inbox, unread
+from dovetail_notify.inbox import UNREAD_CAP, Unread, inbox, seen_by, unread, visible
 from dovetail_notify.protocol import frame
 from dovetail_notify.tickets import Admission
 
@@ -50,11 +52,56 @@ class Opening:
 
 
 def opening(admission: Admission) -> Opening:
-    rows = _rows_of(admission)
-    now = timezone.now()
-    last = rows.aggregate(last=Max("pk"))["last"] or 0
-    count = unread(rows)
-    return Opening(cursor(last, now), count.count, count.capped)
+    return _opening(*_state(_rows_of(admission)), timezone.now())
+
+
+def openings(asked: Sequence[tuple[Admission, frozenset[str] | None]]) -> list[Opening]:
+    """Of each admission and the organizations that it tells of: one query for all that see the same ones."""
+    now, using = timezone.now(), router.db_for_write(get_notification_model())
+    seers: dict[tuple[frozenset[str] | None, str | None], set[Any]] = {}
+    for admission, organizations in asked:
+        seers.setdefault((organizations, admission.organization_key), set()).add(admission.user.pk)
+    found: dict[tuple[Any, Any, Any], tuple[int | None, Unread]] = {}
+    for (organizations, bound), keys in seers.items():
+        if len(keys) == 1:  # two small queries are made sooner than the one for many
+            (key,) = keys
+            found[organizations, bound, key] = _state(seen_by(key, organizations, organization_key=bound, using=using))
+            continue
+        for key, last, beyond, count in _states(keys, visible(organizations, bound), using):
+            found[organizations, bound, key] = (last, Unread(count or 0, beyond is not None))
+    nothing = (None, Unread(0, capped=False))
+    return [
+        _opening(*found.get((organizations, admission.organization_key, admission.user.pk), nothing), now)
+        for admission, organizations in asked
+    ]
+
+
+def _opening(last: int | None, count: Unread, now: datetime) -> Opening:
+    return Opening(cursor(last or 0, now), count.count, count.capped)
+
+
+def _state(rows: QuerySet[Any]) -> tuple[int | None, Unread]:
+    last: int | None = rows.aggregate(last=Max("pk"))["last"]
+    return last, unread(rows)
+
+
+def _states(keys: Collection[Any], condition: Q, using: str) -> QuerySet[Any, tuple[Any, ...]]:
+    """Of each user the key, that of the newest notification, that of the unread one at which the count stops, and how
+    many unread ones are newer than it.
+
+    The cap is a key and no LIMIT around what is counted: MariaDB lets no subquery with one look outside of itself.
+    """
+    rows = get_notification_model()._default_manager.using(using).filter(condition)
+    last = rows.filter(recipient=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    waiting = rows.filter(read_at=None).order_by()
+    beyond = waiting.filter(recipient=OuterRef("pk")).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
+    # One level further in.
+    floor = waiting.filter(recipient=OuterRef(OuterRef("pk"))).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
+    counted = waiting.filter(recipient=OuterRef("pk"), pk__gt=Coalesce(Subquery(floor), 0))
+    users = get_user_model()._base_manager.using(using).filter(pk__in=keys).order_by()
+    return users.values_list(
+        "pk", Subquery(last), Subquery(beyond), Subquery(counted.values("recipient").values_list(Count("pk")))
+    )
 
 
 def missed(admission: Admission, since: tuple[int, datetime]) -> tuple[list[str] | None, Opening]:
