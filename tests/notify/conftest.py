@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
+from dovetail_notify.transports.calls import callers
+from dovetail_notify.types import registry
 from tests.features import json_support_is_known  # noqa: F401
 from tests.notify.factories import make_user
+from tests.notify.push_services import Alarm, Service, certificate, https_service
 
 # Those of parallel/ run in a process of their own, with a database that several connections can open.
 collect_ignore = [] if os.environ["DJANGO_SETTINGS_MODULE"] == "tests.notify.settings_on_file" else ["parallel"]
@@ -16,6 +22,56 @@ collect_ignore = [] if os.environ["DJANGO_SETTINGS_MODULE"] == "tests.notify.set
 @pytest.fixture
 def user(db: None) -> Any:
     return make_user()
+
+
+@pytest.fixture(scope="session")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def service(pem: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A server on the loopback interface whose certificate is trusted, and a type that has every channel."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    registry.add(Alarm)
+    with https_service(pem) as service:
+        settings.NOTIFY_INSIDE_ORIGINS = [service.origin]
+        yield service
+        callers.close()
+    registry.remove(Alarm)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """For push.example.com, by ``answers``, the last one for good; ``asked`` and ``connected`` tell what happened."""
+
+    class Resolver:
+        answers: list[list[str]] = []
+        asked: list[str] = []
+        connected: list[str] = []
+
+    state = Resolver()
+    state.answers, state.asked, state.connected = [], [], []
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != "push.example.com":
+            return real(host, port, *args, **kwargs)
+        state.asked.append(host)
+        found = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
+        if not found:
+            raise socket.gaierror
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
+
+    def create_connection(address: Any, *args: Any, **kwargs: Any) -> Any:
+        # As the system's does: a name is looked up here, once more.
+        found = socket.getaddrinfo(address[0], address[1], type=socket.SOCK_STREAM)
+        state.connected.append(found[0][4][0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    return state
 
 
 @pytest.fixture
