@@ -38,10 +38,11 @@ class AutoSchema(openapi.AutoSchema):
             if status.startswith("2"):
                 self._describe_headers(response, operation)
         for status in self._errors(operation):
-            # What the project says itself of a status stands, beside the problem that other causes of it give.
-            own = operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
-            if "content" in own:
-                own["content"] = problem_content(status) | own["content"]
+            operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
+        for status, own in operation["responses"].items():
+            # What the project says itself of an error stands, beside the problem that other causes of it give.
+            if status.startswith(("4", "5")) and status.isdecimal() and "$ref" not in own:
+                own["content"] = problem_content(int(status)) | own.get("content", {})
         operation["responses"] = dict(sorted(operation["responses"].items()))
         if codes := (getattr(self.view, "contract", None) or {}).get("codes"):
             operation["x-problem-codes"] = list(codes)
