@@ -61,8 +61,8 @@ _NUMBER_FOR_TEXT = re.compile(r"Accepted, in the request: #/\S+: found -?[\d.e+-
 def negative_data_is_refused(context: Any, response: Any, case: Any) -> bool | None:
     """schemathesis' ``negative_data_rejection``, but for numbers where the schema has text.
 
-    REST framework's CharField writes them as text. To document numbers as well would be another lie: what is answered is
-    text, and no client should send anything else.
+    REST framework's CharField writes them as text. To document numbers as well would be another lie: text is what is
+    answered, and no client should send anything else.
     """
     if _only_numbers_for_text(response, case):
         return None
