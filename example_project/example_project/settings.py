@@ -198,7 +198,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "dovetail_contract.pagination.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["dovetail_contract.filters.FilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "dovetail_contract.schema.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "example_project.schema.AutoSchema",
     "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }

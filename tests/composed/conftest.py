@@ -11,8 +11,9 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 
-from dovetail_contract.testing import reset_rate_limits
+from dovetail_contract.testing import held_to_schema, reset_rate_limits
 from tests.composed import factories
+from tests.composed.processes import RULES
 from tests.composed.servers import forget_queue
 from tests.composed.settings import EXAMPLE_PROJECT, TEST_BROKER_URL
 from tests.features import json_support_is_known  # noqa: F401
@@ -39,6 +40,12 @@ def _empty_cache() -> Iterator[None]:
     yield
     cache.clear()
     reset_rate_limits()
+
+
+@pytest.fixture(autouse=True)
+def _answers_are_as_documented() -> Iterator[None]:
+    with held_to_schema(RULES):
+        yield
 
 
 @pytest.fixture

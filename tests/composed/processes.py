@@ -16,9 +16,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from dovetail_contract.testing import Exchange, SchemaRules
 from tests.composed.settings import EXAMPLE_PROJECT
 
+#: Every answer of the API, to whatever client, is held against the schema. These are pages that show it.
+RULES = SchemaRules(exclude=["/api/schema/", "/api/docs/"], requests=True)
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "zq3!ks8Vb0n1mX-Lw7Rt5Yp9Gh2Jd4Fs6Ac8Ue0Io_Production_Key",
     "DJANGO_ALLOWED_HOSTS": "api.example.com",
@@ -105,10 +109,12 @@ def call(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, 
     request = urllib.request.Request(url, data=data, method=method, headers=named)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
-            status, content = answer.status, answer.read()
+            status, content, given = answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as error:
         with error:
-            status, content = error.code, error.read()
+            status, content, given = error.code, error.read(), error.headers
+    path = urlsplit(url).path
+    RULES.check(Exchange(method, path, status, given, content, data, "application/json"))
     try:
         return status, json.loads(content) if content else None
     except ValueError:

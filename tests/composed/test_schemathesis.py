@@ -19,6 +19,8 @@ EXCLUDED = [
     # What takes away the account that everything is asked with.
     "DELETE /api/v1/me",
     "DELETE /api/v1/organizations/{organization_id}",
+    "DELETE /api/v1/me/sessions",
+    "DELETE /api/v1/me/sessions/{session_id}",
     # Without end, and 501 by this server, which is no ASGI one.
     "GET /api/v1/notifications/stream",
 ]

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from rest_framework.settings import api_settings
 
+from dovetail_contract.testing import unchecked
 from tests.composed import factories
 from tests.composed.processes import PRODUCTION, settings
 
@@ -77,8 +78,9 @@ def test_nobody_gets_401_and_the_challenge(path):
 
 @pytest.mark.django_db
 def test_paths_have_no_trailing_slash_and_none_is_added():
-    assert Client().get("/api/v1/customers/").status_code == 404
-    assert Client().get("/api/docs").status_code == 404
+    with unchecked():
+        assert Client().get("/api/v1/customers/").status_code == 404
+        assert Client().get("/api/docs").status_code == 404
 
 
 def test_only_json_is_rendered_and_taken(api):
@@ -96,7 +98,8 @@ def test_an_unknown_host_is_refused():
 def test_production_redirects_to_https_and_trusts_a_proxy_only_when_told(settings):
     settings.SECURE_SSL_REDIRECT = True
     forwarded = {"HTTP_X_FORWARDED_PROTO": "https"}
-    assert Client().get("/api/v1/me", **forwarded).status_code == 301
+    with unchecked():
+        assert Client().get("/api/v1/me", **forwarded).status_code == 301
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     assert Client().get("/api/v1/me", **forwarded).status_code == 401
 

@@ -126,3 +126,20 @@ def test_an_error_is_as_it_is_described(document: Any, client: Any) -> None:
     schema = {**document["components"]["schemas"]["Problem"], "components": document["components"]}
     for path in ("/api/nowhere", "/api/items?limit=x", "/api/fail/throttled"):
         jsonschema.Draft4Validator(schema).validate(client.get(path).json())
+
+
+def test_a_page_that_there_is_not_is_described() -> None:
+    from django.urls import path
+    from drf_spectacular.drainage import GENERATOR_STATS
+    from rest_framework.pagination import PageNumberPagination
+
+    from tests.contract.shop.views import ItemListView
+
+    class Numbered(ItemListView):
+        pagination_class = PageNumberPagination
+
+    urls = [path("api/numbered", Numbered.as_view()), path("api/items", ItemListView.as_view())]
+    with GENERATOR_STATS.silence():
+        paths = SchemaGenerator(patterns=urls).get_schema(request=None, public=True)["paths"]
+    assert "404" in paths["/api/numbered"]["get"]["responses"]
+    assert "404" not in paths["/api/items"]["get"]["responses"]

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.permissions import IsAuthenticated
@@ -16,24 +14,12 @@ from billing.models import Customer, Invoice
 from dovetail_apikeys.api.permissions import HasScope
 from dovetail_tenancy.api.permissions import InOrganization
 
-in_organization = extend_schema(
-    parameters=[
-        OpenApiParameter(
-            "X-Organization-ID",
-            OpenApiTypes.UUID,
-            OpenApiParameter.HEADER,
-            description="The organization to act in. May be left out by a member of exactly one.",
-        )
-    ]
-)
-
 
 class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
 
 
-@in_organization
 class CustomerViewSet(ModelViewSet[Customer]):
     """Whom the organization writes invoices to."""
 
@@ -76,7 +62,6 @@ class CustomerViewSet(ModelViewSet[Customer]):
         return serializer.instance
 
 
-@in_organization
 class InvoiceViewSet(ModelViewSet[Invoice]):
     """What the organization charges its customers, with the lines."""
 

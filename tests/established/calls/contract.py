@@ -6,6 +6,8 @@ from accounts.models import User
 from django.test import Client
 from orders.models import Order
 
+from dovetail_contract.testing import SchemaMismatch, SchemaRules, held_to_schema
+
 client = Client(SERVER_NAME="localhost", raise_request_exception=False)
 for path, status, code in (("/api/orders/", 403, "not_authenticated"), ("/api/nowhere/", 404, "not_found")):
     answer = client.get(path)
@@ -20,6 +22,20 @@ assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), answer
 answer = client.get("/api/orders/", headers={"x-request-id": "from-the-gateway"})
 assert answer.headers["X-Request-ID"] == "from-the-gateway"
 assert answer.json().keys() == {"count", "next", "previous", "results"}
+
+# Its views, which say nothing of schemas, answer what drf-spectacular makes of them.
+with held_to_schema(SchemaRules(paths=["/api/orders/"], requests=True)):
+    for path, status in (("/api/orders/", 200), ("/api/orders/?page=99", 404), ("/api/orders/0/", 404)):
+        assert client.get(path).status_code == status
+    made = client.post("/api/orders/", {"number": "described", "total": "1.00"}, "application/json").json()
+    assert client.get(f"/api/orders/{made['id']}/").json() == made
+    assert client.delete(f"/api/orders/{made['id']}/").status_code == 204
+    found = ""
+    try:
+        client.get("/api/orders/1/nowhere/")
+    except SchemaMismatch as error:
+        found = str(error)
+    assert "no such path" in found, found
 
 before = Order.objects.count()
 order = {"number": "with-key", "total": "1.00"}

@@ -10,8 +10,15 @@ MIDDLEWARE = [
 ]
 REST_FRAMEWORK |= {
     "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "dovetail_contract.schema.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["dovetail_contract.throttling.RateLimitThrottle"],
     "DEFAULT_THROTTLE_RATES": {"user": "10000/min", "contract": "2/hour"},
+}
+SPECTACULAR_SETTINGS = {
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "dovetail_contract.schema.postprocess",
+    ]
 }
 CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]
 CONTRACT_RATE_LIMIT_FAILURES = "10000/min"

@@ -42,7 +42,7 @@ class FilterBackend(BaseFilterBackend):
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         if _is_detail(view):
             return queryset
-        declared = conditions(view, queryset)
+        declared = conditions(view, queryset.model)
         order, mistakes = self._sort(request, view)
         of_pages = set(_described(view, getattr(view, "paginator", None)))
         for name, values in request.query_params.lists():
@@ -89,9 +89,8 @@ class FilterBackend(BaseFilterBackend):
         """One typed parameter for each filter, and the allowed keys of ``sort``."""
         if _is_detail(view):
             return []
-        queryset = getattr(view, "queryset", None)
-        queryset = view.get_queryset() if queryset is None else queryset
-        found = [each.parameter() for each in conditions(view, queryset).values()]
+        model = _described_model(view)
+        found = [] if model is None else [each.parameter() for each in conditions(view, model).values()]
         if keys := sort_keys(view):
             items = {"type": "string", "enum": [f"{sign}{key}" for key in keys for sign in ("", "-")]}
             schema = {"type": "array", "items": items, "maxItems": min(_MAX_SORT_KEYS, len(keys)), "uniqueItems": True}
@@ -109,10 +108,19 @@ class FilterBackend(BaseFilterBackend):
         return found
 
 
-def conditions(view: Any, queryset: QuerySet[Any]) -> dict[str, Condition]:
+def _described_model(view: Any) -> Any:
+    """Without the view's own queryset where there is another way: it may ask for a user, and here is none."""
+    serializer = getattr(view, "serializer_class", None)
+    if getattr(view, "queryset", None) is None and (model := getattr(getattr(serializer, "Meta", None), "model", None)):
+        return model
+    from drf_spectacular.plumbing import get_view_model
+
+    return get_view_model(view)  # type: ignore[no-untyped-call]
+
+
+def conditions(view: Any, model: Any) -> dict[str, Condition]:
     """Every parameter that the view declares, by its name in the query: ``filter[x]`` and ``filter[x][eq]`` alike."""
     found: dict[str, Condition] = {}
-    model: Any = queryset.model
     for name, declared in _mapping(_contract(view).get("filter", {})).items():
         path, operators = name, declared
         if isinstance(declared, Mapping):

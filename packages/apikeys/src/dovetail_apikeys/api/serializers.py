@@ -28,7 +28,8 @@ class APIKeySerializer(serializers.ModelSerializer[Any]):
     allowed_networks = Words(required=False, help_text="Addresses or networks (CIDR) that it may be used from.")
     # No choice: a schema would name its values once for every project's own `status`, and warn of the collision.
     status = serializers.CharField(read_only=True, help_text="active, expired or revoked")
-    created_by = serializers.PrimaryKeyRelatedField[Any](read_only=True)
+    # Null where a program made it, or the person is gone.
+    created_by = serializers.PrimaryKeyRelatedField[Any](read_only=True, allow_null=True)
 
     class Meta:
         model = get_api_key_model()

@@ -110,7 +110,13 @@ def schemas() -> dict[str, Any]:
     properties: dict[str, Any] = {
         name: {**schema, "description": said, "example": example[name]} for name, (schema, said) in described.items()
     }
-    body = {"type": "object", "description": "An error (RFC 9457).", "required": [*described], "properties": properties}
+    body = {
+        "type": "object",
+        "description": "An error (RFC 9457). Some codes have members of their own, such as `retry_after`.",
+        "required": [*described],
+        "properties": properties,
+        "additionalProperties": True,
+    }
     refusal = {
         "type": "object",
         "description": "A refusal that tells nothing but itself.",

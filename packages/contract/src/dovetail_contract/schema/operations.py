@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from drf_spectacular import openapi
+from rest_framework.pagination import PageNumberPagination
 from rest_framework.settings import api_settings
 
 from dovetail_contract.conf import conf
@@ -38,10 +39,11 @@ class AutoSchema(openapi.AutoSchema):
             if status.startswith("2"):
                 self._describe_headers(response, operation)
         for status in self._errors(operation):
-            # What the project says itself of a status stands, beside the problem that other causes of it give.
-            own = operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
-            if "content" in own:
-                own["content"] = problem_content(status) | own["content"]
+            operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
+        for status, own in operation["responses"].items():
+            # What the project says itself of an error stands, beside the problem that other causes of it give.
+            if status.startswith(("4", "5")) and status.isdecimal() and "$ref" not in own:
+                own["content"] = problem_content(int(status)) | own.get("content", {})
         operation["responses"] = dict(sorted(operation["responses"].items()))
         if codes := (getattr(self.view, "contract", None) or {}).get("codes"):
             operation["x-problem-codes"] = list(codes)
@@ -91,6 +93,8 @@ class AutoSchema(openapi.AutoSchema):
         names = {str(each.get("name")) for each in operation.get("parameters", ())}
         if "{" in self.path or "X-Organization-ID" in names or "organization_required" in names:
             yield 404
+        elif self._has_numbered_pages():
+            yield 404  # REST framework's answer to a page that there is not
         if self.method in (*_WITH_BODY, "DELETE"):
             yield from (405, 409)
         if self.method in _WITH_BODY:
@@ -99,6 +103,10 @@ class AutoSchema(openapi.AutoSchema):
             yield 422
         if self.is_deprecated():
             yield 410
+
+    def _has_numbered_pages(self) -> bool:
+        paginator = getattr(self.view, "pagination_class", None) or object
+        return self.method == "GET" and issubclass(paginator, PageNumberPagination) and self._is_list_view()
 
     def _describe_headers(self, response: dict[str, Any], operation: dict[str, Any]) -> None:
         names: list[str] = [*components.ALWAYS]

@@ -14,6 +14,9 @@ class JWTScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]  # registers 
     target_class = "dovetail_identity.api.authentication.JWTAuthentication"
 
 
+_NOTHING = {"type": "object", "description": "Nothing is told.", "additionalProperties": False}
+
+
 class AccountEndpointViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
     """Answers without tokens, whose status the serializer cannot tell."""
 
@@ -24,8 +27,10 @@ class AccountEndpointViews(OpenApiViewExtension):  # type: ignore[no-untyped-cal
         if self.target.success == status.HTTP_200_OK:
             return self.target
 
+        told = None if self.target.success == status.HTTP_204_NO_CONTENT else _NOTHING
+
         class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
-            @extend_schema(responses={self.target.success: None})
+            @extend_schema(responses={self.target.success: told})
             def post(self, request: Any, **kwargs: Any) -> Any: ...
 
         return Described

@@ -11,7 +11,12 @@ from django.contrib.auth import get_user_model
 from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiViewExtension
 from drf_spectacular.plumbing import ResolvedComponent, is_jsonschema_compliant
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_serializer,
+)
 from rest_framework import serializers
 
 from dovetail_notify import payloads
@@ -173,6 +178,15 @@ class _Preferences(serializers.Serializer[Any]):
     meta = _Meta()
 
 
+# One cell, or a list of them.
+_CHOICES = PolymorphicProxySerializer(
+    "PreferenceChoices",
+    serializers=[PreferenceSerializer, PreferenceSerializer(many=True)],
+    resource_type_field_name=None,
+    many=False,
+)
+
+
 class PreferenceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_notify.api.preference_views.PreferenceViewSet"
 
@@ -181,7 +195,7 @@ class PreferenceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  #
             @extend_schema(responses=_Preferences)
             def list(self, request: Any, **kwargs: Any) -> Any: ...
 
-            @extend_schema(responses=_Preferences)
+            @extend_schema(request=_CHOICES, responses=_Preferences)
             def partial_update(self, request: Any, **kwargs: Any) -> Any: ...
 
         return Described
