@@ -163,7 +163,7 @@ def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
     own = contract is getattr(view, "contract", None)  # and not of one action, which is rarely a list
     if own and queryset is not None and FilterBackend in getattr(view, "filter_backends", ()):
         try:
-            conditions(view, queryset)
+            conditions(view, queryset.model)
         except ImproperlyConfigured as error:
             yield str(error)
 

@@ -40,9 +40,7 @@ def client_network(request: HttpRequest) -> str | None:
     address = client_address(request)
     if address is None:
         return None
-    if address.version == 4:
-        return f"{address}/32"  # what the line below says, for a tenth of the time
-    return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(ipaddress.ip_network((address, 64 if address.version == 6 else 32), strict=False))
 
 
 def _forwarded_for(request: HttpRequest) -> list[str]:
