@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -18,9 +19,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-POSTGRES = os.environ.get("DATABASE_URL", "").startswith("postgres")
+SERVER = os.environ.get("DATABASE_URL", "").startswith(("postgres", "mysql"))
 # SQLite has one writer anyway, and each of these starts processes: both where it matters most.
-MODES = ["autocommit", "atomic requests"] if POSTGRES else ["atomic requests"]
+MODES = ["autocommit", "atomic requests"] if SERVER else ["atomic requests"]
 
 
 @pytest.fixture(params=MODES)
@@ -36,11 +37,13 @@ def environment(request: Any, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def _database(tmp_path: Path) -> Any:
     given = os.environ.get("DATABASE_URL", "")
-    if not given.startswith("postgres"):
+    if not SERVER:
         return f"sqlite:///{tmp_path / 'parallel.sqlite3'}", lambda: None
+    server, base = given.rsplit("/", 1)
+    name = f"{base}_parallel_{uuid4().hex[:8]}"
+    if given.startswith("mysql"):
+        return f"{server}/{name}", _mariadb(given, name)
     import psycopg
-
-    server, name = given.rpartition("/")[0], f"contract_parallel_{uuid4().hex[:8]}"
 
     def execute(statement: str) -> None:
         with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
@@ -48,6 +51,21 @@ def _database(tmp_path: Path) -> Any:
 
     execute(f"CREATE DATABASE {name}")
     return f"{server}/{name}", lambda: execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _mariadb(url: str, name: str) -> Any:
+    import pymysql
+
+    server = urlsplit(url)
+
+    def execute(statement: str) -> None:
+        with pymysql.connect(
+            host=server.hostname, port=server.port or 3306, user=server.username, password=server.password or ""
+        ) as connection:
+            connection.cursor().execute(statement)
+
+    execute(f"CREATE DATABASE {name}")
+    return lambda: execute(f"DROP DATABASE {name}")
 
 
 def run(environment: dict[str, str], *arguments: str) -> str:

@@ -26,4 +26,5 @@ class ContractConfig(AppConfig):
         checks.register(contract_checks.check_settings)
         checks.register(contract_checks.check_rates)
         checks.register(contract_checks.check_middleware)
+        checks.register(contract_checks.check_model)
         checks.register(contract_checks.check_store, deploy=True)

@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.utils.module_loading import import_string
 
+from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
 
 _IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
@@ -60,6 +61,28 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
                 hint=f"Put {_IDEMPOTENCY} last in MIDDLEWARE.",
                 id="dovetail_contract.E003",
             )
+
+
+def check_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    hint = "Name ours, or a subclass of dovetail_contract.base.AbstractIdempotencyRecord of an installed app."
+    label = conf.IDEMPOTENCY_MODEL
+    try:
+        model = apps.get_model(label)
+    except (LookupError, ValueError) as error:
+        yield Error(f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}: {error}", hint=hint, id="dovetail_contract.E004")
+        return
+    # By its fields: a model that was written before this package came may have them all.
+    lacking = [
+        field.name
+        for field in AbstractIdempotencyRecord._meta.get_fields()
+        if not any(field.name == own.name for own in model._meta.get_fields())
+    ]
+    if lacking:
+        yield Error(
+            f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}, which lacks {', '.join(lacking)}.",
+            hint=hint,
+            id="dovetail_contract.E004",
+        )
 
 
 def _rest_framework(name: str) -> Any:

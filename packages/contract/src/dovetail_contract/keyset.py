@@ -14,6 +14,7 @@ from typing import Any, cast
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import BooleanField, Expression, F, Field, Model, OrderBy, Q, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
+from django.db.models.lookups import Exact, GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Key:
 
 
 class RowComparison(Expression):
-    """``(a, b) > (x, y)``, which every supported database has; MariaDB alone makes no use of an index for it."""
+    """``(a, b) > (x, y)``, which every supported database has."""
 
     output_field = BooleanField()
     conditional = True
@@ -156,12 +157,25 @@ def _after(runs: list[list[Key]], values: list[Any], position: Position, prefix:
         return
     here, further = values[: len(run)], values[len(run) :]
     if rest:
-        yield from _after(rest, further, position, [*prefix, RowComparison(run, "=", here)])
+        same = [_lookup(key, "=", value) for key, value in zip(run, here, strict=True)]
+        yield from _after(rest, further, position, [*prefix, *same])
     descending = first.descending != position.backward
     operator = ("<" if descending else ">") + ("=" if position.inclusive and not rest else "")
-    yield [*prefix, RowComparison(run, operator, here)]
+    yield [*prefix, *_compared(run, operator, here)]
     if first.nullable and not position.backward:
         yield [*prefix, Q(**{f"{first.path}__isnull": True})]
+
+
+def _compared(run: Sequence[Key], operator: str, values: Sequence[Any]) -> Condition:
+    """The row comparison, after what it implies of its first column: for the comparison alone MariaDB reads an index
+    from its beginning (measured: 15 052 rows for a page in the middle, against 52 with it)."""
+    first = _lookup(run[0], operator if len(run) == 1 else f"{operator[0]}=", values[0])
+    return [first] if len(run) == 1 else [first, RowComparison(run, operator, values)]
+
+
+def _lookup(key: Key, operator: str, value: Any) -> Any:
+    lookups = {"=": Exact, "<": LessThan, "<=": LessThanOrEqual, ">": GreaterThan, ">=": GreaterThanOrEqual}
+    return lookups[operator](F(key.path), Value(value, output_field=key.field))
 
 
 def _key(queryset: QuerySet[Any], entry: Any, *, backward: bool) -> Key:
