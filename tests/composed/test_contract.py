@@ -29,6 +29,7 @@ def shaped(answer, status, code):
 def test_every_refusal_has_one_shape(api, organization, monkeypatch):
     nobody = Client(raise_request_exception=False)
     shaped(nobody.get("/api/v1/nowhere"), 404, "not_found")
+    shaped(nobody.get("/api/v2/me"), 404, "version_unknown")
     shaped(nobody.get("/api/v1/me", headers={"host": "evil.example"}), 400, "host_not_allowed")
     shaped(nobody.get("/api/v1/me"), 401, "not_authenticated")
     shaped(nobody.get("/api/v1/me", headers={"authorization": "Bearer x.y.z"}), 401, "token_not_valid")

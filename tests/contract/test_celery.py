@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client
 
+from dovetail_contract.correlation import ContextFilter
 from dovetail_core import context
+from tests.contract.shop import views
 
 celery = pytest.importorskip("celery", reason="Celery is not installed")
 
@@ -42,11 +45,17 @@ def app() -> Any:
     def outer() -> Any:
         return seen.apply().result, context.request_id()
 
-    app.seen, app.outer = seen, outer
+    @app.task(name="contract.line")
+    def line() -> list[str | None]:
+        record: Any = logging.makeLogRecord({})
+        ContextFilter().filter(record)
+        return [record.request_id, record.organization_id, record.principal_id, record.api_key]
+
+    app.seen, app.outer, app.line = seen, outer, line
     return app
 
 
-def test_a_worker_has_the_context_of_the_request(app: Any) -> None:
+def test_a_worker_has_the_context_of_the_request(app: Any, monkeypatch: Any) -> None:
     from celery.contrib.testing.worker import start_worker
 
     with start_worker(app, perform_ping_check=False, pool="solo", shutdown_timeout=30):
@@ -55,9 +64,31 @@ def test_a_worker_has_the_context_of_the_request(app: Any) -> None:
         assert result.get(timeout=10) == ["request-1", "7", "ada"]
         # The next one is of nobody: nothing is left over in the worker.
         request_id, organization_id, principal = app.seen.delay().get(timeout=10)
+        # And its log lines say whose request it was.
+        by_key, by_nobody = started_by_requests(app, monkeypatch)
+        assert by_key.get(timeout=10) == ["from-outside", "7", "apikey:pub1-id", "pub1"]
+        assert by_nobody.get(timeout=10) == ["from-outside", None, None, None]
     assert (organization_id, principal) == (None, None)
     assert len(request_id) == 32
     assert request_id != "request-1"
+
+
+def test_the_lines_of_an_eager_task_say_whose_request_started_it(app: Any, monkeypatch: Any) -> None:
+    app.conf.task_always_eager = True
+    by_key, by_nobody = started_by_requests(app, monkeypatch)
+    assert by_key.get() == ["from-outside", "7", "apikey:pub1-id", "pub1"]
+    assert by_nobody.get() == ["from-outside", None, None, None]
+
+
+def started_by_requests(app: Any, monkeypatch: Any) -> list[Any]:
+    """What two requests start, one with an API key and one of nobody."""
+    results: list[Any] = []
+    monkeypatch.setattr(views.logger, "warning", lambda message: results.append(app.line.delay()))
+    id_ = {"x-request-id": "from-outside"}
+    with context.bind(organization_id=7):
+        Client().get("/api/tickets/old", headers={"authorization": "Bearer key.pub1", **id_})
+    Client().get("/api/tickets/old", headers=id_)
+    return results
 
 
 def test_an_eager_task_runs_in_the_request_and_leaves_its_context(app: Any) -> None:

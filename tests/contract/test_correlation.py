@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
@@ -107,6 +110,83 @@ def test_log_records_carry_who_and_for_whom() -> None:
     with context.bind(request_id="request-1", organization_id=7, principal="ada"):
         line: Any = record(organization_id="own")
     assert (line.request_id, line.organization_id, line.principal_id) == ("request-1", "own", "ada")
+
+
+@pytest.fixture
+def lines() -> Any:
+    """What the project's log has, with the filter on its handler as the README has it."""
+    found: list[Any] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record)
+
+    handler = Kept()
+    handler.addFilter(correlation.ContextFilter())
+    logging.getLogger().addHandler(handler)
+    yield found
+    logging.getLogger().removeHandler(handler)
+
+
+def who(line: Any) -> tuple[str | None, str | None]:
+    return line.principal_id, line.api_key
+
+
+def test_the_lines_of_a_request_say_who_sent_it(db: None, lines: Any) -> None:
+    ada = User.objects.create_user("ada", "ada@example.com")
+    for token, expected in (
+        ("ada.1", (str(ada.pk), None)),
+        ("key.pub1", ("apikey:pub1-id", "pub1")),
+        ("", (None, None)),
+    ):
+        lines.clear()
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        answer = Client().get("/api/tickets/old?refuse=1", headers=headers)
+        # Django's own line on the refusal comes when the request is over.
+        seen, refused = (next(line for line in lines if line.name == name) for name in ("shop", "django.request"))
+        assert who(seen) == who(refused) == expected
+        assert seen.request_id == refused.request_id == answer.headers["X-Request-ID"]
+        assert "ada@example.com" not in str(vars(refused))
+    logging.getLogger("shop").warning("after")
+    assert (lines[-1].request_id, *who(lines[-1])) == (None, None, None)
+
+
+def test_the_same_lines_under_asgi(db: None, lines: Any) -> None:
+    async_to_sync(AsyncClient().get)("/api/tickets/old", headers={"authorization": "Bearer key.pub1"})
+    assert who(next(line for line in lines if line.name == "shop")) == ("apikey:pub1-id", "pub1")
+
+
+def test_refusals_say_for_which_organization(lines: Any) -> None:
+    middleware = [*settings.MIDDLEWARE, "tests.contract.test_usage.OrganizationMiddleware"]
+    with override_settings(MIDDLEWARE=middleware):
+        Client().get("/api/tickets/old?refuse=1")
+    assert {line.organization_id for line in lines} == {"9"}
+
+
+def test_a_log_line_asks_no_query_for_who_it_was(
+    db: None, client: Client, lines: Any, django_assert_num_queries: Any
+) -> None:
+    user = User.objects.create_user("ada")
+    client.force_login(user)
+    with django_assert_num_queries(0):
+        client.get("/api/nowhere")  # of whose session nobody has asked
+    assert who(lines[-1]) == (None, None)
+    client.get("/api/private")
+    assert client.delete("/api/private").status_code == 405
+    assert who(lines[-1]) == (str(user.pk), None)
+
+
+def test_a_key_that_is_an_address_is_not_logged() -> None:
+    with context.bind(principal=SimpleNamespace(pk="ada@example.com")):
+        line: Any = record()
+    assert re.fullmatch(r"hashed:[0-9a-f]{16}", line.principal_id)
+
+
+def test_what_else_is_called_a_credential_is_not_looked_at() -> None:
+    """``prefix`` is a word of many things, and of some a secret one."""
+    request = RequestFactory().get("/")
+    request.auth = SimpleNamespace(prefix="secret")  # type: ignore[attr-defined]
+    assert correlation.caller(request).api_key is None
 
 
 def test_calls_to_others_hand_it_on() -> None:

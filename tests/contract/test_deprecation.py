@@ -14,8 +14,9 @@ def test_a_view_that_will_go_says_so() -> None:
     for answer in (Client().get("/api/old"), async_to_sync(AsyncClient().get)("/api/old")):
         assert answer.headers["Deprecation"] == "@1793491200"
         assert answer.headers["Sunset"] == "Wed, 01 May 2126 00:00:00 GMT"
-        links = '<https://example.com/old>; rel="deprecation", <https://example.com/new>; rel="successor-version"'
-        assert answer.headers["Link"] == links
+        about, new = "<https://example.com/old>", "<https://example.com/new>"
+        links = [f'{about}; rel="deprecation"', f'{about}; rel="sunset"', f'{new}; rel="successor-version"']
+        assert answer.headers["Link"] == ", ".join(links)
     assert "Deprecation" not in Client().get("/api/orders").headers
 
 
@@ -25,6 +26,22 @@ def test_a_path_that_is_over_is_gone() -> None:
         answer = Client().get("/api/orders")
     assert (answer.status_code, answer.json()["code"]) == (410, "version_sunset")
     assert answer.headers["Link"] == '</api/v2/>; rel="successor-version"'
+    assert answer.json()["successor"] == "/api/v2/"
+
+
+def test_of_several_dates_the_earliest_holds_and_every_link_stays() -> None:
+    path = {"since": "2026-12-01T00:00:00Z", "sunset": "2100-01-01T00:00:00Z", "link": "https://example.com/path"}
+    with override_settings(CONTRACT_DEPRECATIONS={"/api/old": path}):
+        answer = Client().get("/api/old")
+    assert (answer.headers["Deprecation"], answer.headers["Sunset"]) == ("@1793491200", "Fri, 01 Jan 2100 00:00:00 GMT")
+    assert "https://example.com/path" in answer.headers["Link"]
+    assert "https://example.com/old" in answer.headers["Link"]
+
+
+def test_a_path_that_is_over_is_gone_with_its_route() -> None:
+    over = {"since": "2025-01-01T00:00:00Z", "sunset": "2025-06-01T00:00:00Z"}
+    with override_settings(CONTRACT_DEPRECATIONS={"/api/removed/": over}):
+        assert Client().get("/api/removed/1").json()["code"] == "version_sunset"
 
 
 @pytest.mark.parametrize(

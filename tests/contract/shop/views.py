@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -186,6 +188,9 @@ class ScopedView(OpenView):
         return Response({"ok": True})
 
 
+logger = logging.getLogger("shop")
+
+
 class BearerAuthentication(BaseAuthentication):
     """``Bearer <user>.<whatever>``: a token that changes while its user stays."""
 
@@ -200,6 +205,38 @@ class Broken(Response):
     @property
     def rendered_content(self) -> Any:
         raise RuntimeError("secret")
+
+
+@dataclass(frozen=True)
+class KeyCredential:
+    """As of an API key: ``prefix`` may be shown."""
+
+    prefix: str
+    organization_id: Any = None
+    scopes: Any = ()
+
+
+class KeyAuthentication(BaseAuthentication):
+    """``Bearer key.<prefix>``, of a machine."""
+
+    def authenticate(self, request: Request) -> Any:
+        name, _, prefix = request.headers.get("Authorization", "").removeprefix("Bearer ").partition(".")
+        machine = SimpleNamespace(pk=f"apikey:{prefix}-id", is_authenticated=True)
+        return (machine, KeyCredential(prefix)) if name == "key" else None
+
+
+class OldTicketsView(APIView):
+    """Deprecated, for anyone; logs a line."""
+
+    authentication_classes = (KeyAuthentication, BearerAuthentication)
+    permission_classes = (AllowAny,)
+    contract: ClassVar[dict[str, Any]] = {"deprecated": {"since": "2024-01-01T00:00:00Z"}}
+
+    def get(self, request: Request) -> Response:
+        logger.warning("seen")
+        if request.query_params.get("refuse"):
+            raise Overdrawn
+        return Response([])
 
 
 class TicketView(APIView):

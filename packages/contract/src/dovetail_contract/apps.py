@@ -27,4 +27,5 @@ class ContractConfig(AppConfig):
         checks.register(contract_checks.check_rates)
         checks.register(contract_checks.check_middleware)
         checks.register(contract_checks.check_model)
+        checks.register(contract_checks.check_versions)
         checks.register(contract_checks.check_store, deploy=True)

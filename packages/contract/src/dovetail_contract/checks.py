@@ -6,12 +6,14 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
 
 _IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
+_DEPRECATION = "dovetail_contract.middleware.DeprecationMiddleware"
 _THROTTLE = "dovetail_contract.throttling.RateLimitThrottle"
 
 
@@ -61,6 +63,38 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
                 hint=f"Put {_IDEMPOTENCY} last in MIDDLEWARE.",
                 id="dovetail_contract.E003",
             )
+
+
+def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    from dovetail_contract.versions import named_in, parse
+
+    try:
+        known = parse(conf.VERSIONS)
+    except ValueError:
+        return  # E001 says so
+    if (known or conf.DEPRECATIONS) and _DEPRECATION not in getattr(settings, "MIDDLEWARE", ()):
+        yield Warning(
+            "CONTRACT_VERSIONS and CONTRACT_DEPRECATIONS have no effect.",
+            hint=f"Add {_DEPRECATION!r} to MIDDLEWARE, after the ProblemMiddleware.",
+            id="dovetail_contract.W003",
+        )
+    routed = dict.fromkeys(named_in(path)[1] for path in _routes(get_resolver())) if known else {}
+    for name in routed:
+        if name and name not in known:
+            yield Error(
+                f"CONTRACT_VERSIONS does not name version {name}, which has routes: they are answered with 404.",
+                hint=f"Add {name!r} to CONTRACT_VERSIONS, or take its routes away.",
+                id="dovetail_contract.E005",
+            )
+
+
+def _routes(resolver: Any, before: str = "/") -> Iterator[str]:
+    for pattern in resolver.url_patterns:
+        path = before + str(pattern.pattern).lstrip("^")
+        if hasattr(pattern, "url_patterns"):
+            yield from _routes(pattern, path)
+        else:
+            yield path
 
 
 def check_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:

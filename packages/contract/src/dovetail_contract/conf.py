@@ -81,6 +81,17 @@ def _deprecations(value: object) -> None:
             raise ValueError(f"must be right for {path!r}, which {error}") from error
 
 
+def _versions(value: object) -> None:
+    from dovetail_contract.versions import parse  # it reads these settings
+
+    parse(value)  # type: ignore[arg-type]  # it says so of anything else
+
+
+def _callable_or_none(value: object) -> None:
+    if value is not None and not callable(value):
+        raise ValueError("must be a function, its dotted path, or None")
+
+
 class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_contract"):
     API_PATHS: Setting[Sequence[str]] = Setting(
         ("/api/",), "Paths that begin so belong to the API: every error under them is a problem.", _paths
@@ -147,6 +158,20 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         {},
         "What becomes of paths: `{'/api/v1/': {'since': '2026-11-01T00:00:00Z', 'sunset': …, 'link': …}}`.",
         _deprecations,
+    )
+    VERSIONS: Setting[Mapping[str, Mapping[str, Any]]] = Setting(
+        {},
+        "The versions there are, by their part of the path: `{'v1': {'status': 'deprecated', 'deprecated_at': …, "
+        "'sunset_at': …, 'successor': 'v2'}, 'v2': {}}`; empty tells nothing of versions.",
+        _versions,
+    )
+    DEPRECATED_USAGE: ImportSetting[Any] = ImportSetting(
+        "dovetail_contract.usage.log",
+        "Who is given the counts of deprecated operations in use: a function of a list of `Usage`; None counts none.",
+        _callable_or_none,
+    )
+    DEPRECATED_USAGE_SECONDS = Setting(
+        60, "At most how often, in each process, those counts are given.", positive_integer
     )
     IDEMPOTENCY_MODEL = Setting(
         "dovetail_contract.IdempotencyRecord",

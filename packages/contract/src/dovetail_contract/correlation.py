@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.functional import LazyObject, empty
 
 from dovetail_contract.conf import conf
 from dovetail_core import context
 from dovetail_core.conf import conf as core
+from dovetail_core.secrets import keyed_hashes
 
 HEADER = "X-Request-ID"
+_PURPOSE = "dovetail_contract.principal.1"
 # What is longer or has other signs in it is not taken on, echoed or logged: it goes into log lines and headers.
 _VALID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -82,21 +89,102 @@ def outgoing() -> dict[str, str]:
     return {HEADER: request_id} if request_id else {}
 
 
-class ContextFilter(logging.Filter):
-    """Gives every log record ``request_id``, ``organization_id`` and ``principal_id``, as strings or None.
+_request: ContextVar[HttpRequest | None] = ContextVar("dovetail_contract_request", default=None)
+_api_key: ContextVar[str | None] = ContextVar("dovetail_contract_api_key", default=None)
+_ORGANIZATION = "_dovetail_organization_id"
 
-    Put it on handlers: a filter on a logger does not see what its children log.
+
+@contextmanager
+def bound(*, request: HttpRequest | None = None, api_key: str | None = None) -> Iterator[None]:
+    """For a block: the request whose caller log lines name, or the key that a task's request came with."""
+    # Set back and not reset by token, for the reason that dovetail_core.context.bind has.
+    previous = _request.get(), _api_key.get()
+    _request.set(request)
+    _api_key.set(api_key)
+    try:
+        yield
+    finally:
+        _request.set(previous[0])
+        _api_key.set(previous[1])
+
+
+def remember(request: HttpRequest) -> None:
+    """Keep the organization with the request, for what is said of it after whoever set it has taken it back."""
+    organization_id = context.organization_id()
+    if organization_id is not None:
+        setattr(request, _ORGANIZATION, organization_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request, by keys alone: no name, address or secret. ``api_key`` is the public prefix of a key."""
+
+    organization_id: str | None = None
+    principal_id: str | None = None
+    api_key: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """``api_key``, ``user`` or ``nobody``."""
+        return "api_key" if self.api_key is not None else "nobody" if self.principal_id is None else "user"
+
+
+def caller(request: HttpRequest | None = None) -> Caller:
+    """Who acts: as the context says, else whom ``request`` (default: the present one) was authenticated as.
+
+    What is not known yet is None: nobody is authenticated, and no query asked, for the sake of a log line.
+    """
+    request = request or _request.get()
+    user, credential = _authenticated(request)
+    organization = context.organization_id()
+    if organization is None:
+        organization = getattr(request, _ORGANIZATION, None)
+    if organization is None:
+        organization = getattr(credential, "organization_id", None)
+    principal = context.principal()
+    principal = user if principal is None else principal
+    api_key = getattr(credential, "prefix", None) if isinstance(credential, context.Credential) else _api_key.get()
+    return Caller(_key(organization), _key(getattr(principal, "pk", principal)), _key(api_key))
+
+
+def _authenticated(request: HttpRequest | None) -> tuple[Any, Any]:
+    """``request.user`` and ``request.auth``, which REST framework sets on Django's request when it knows them."""
+    held = {} if request is None else vars(request)
+    user = held.get("user")
+    if isinstance(user, LazyObject):
+        # A session's that nobody has asked for yet: a look at it would be a query.
+        user = held.get("_acached_user") if vars(user)["_wrapped"] is empty else user
+    return (user if getattr(user, "is_authenticated", False) else None), held.get("auth")
+
+
+def _key(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = str(value)
+    # The key of a user model may be an e-mail address, which is for no log.
+    return f"hashed:{next(iter(keyed_hashes(_PURPOSE, text)))[:16]}" if "@" in text else text
+
+
+class ContextFilter(logging.Filter):
+    """Gives every log record ``request_id``, ``organization_id``, ``principal_id`` and ``api_key``: strings or None.
+
+    ``principal_id`` is a user's primary key or ``apikey:`` and a key's id; ``api_key`` the public prefix of a key. Put
+    it on handlers: a filter on a logger does not see what its children log.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        principal = context.principal()
+        # Django logs refusals when the request is over, and hands it along.
+        own = getattr(record, "request", None)
+        request = own if isinstance(own, HttpRequest) else None
+        by = caller(request)
         values = {
-            "request_id": context.request_id(),
-            "organization_id": context.organization_id(),
-            "principal_id": getattr(principal, "pk", principal),
+            "request_id": context.request_id() or getattr(request, "request_id", None),
+            "organization_id": by.organization_id,
+            "principal_id": by.principal_id,
+            "api_key": by.api_key,
         }
         for name, value in values.items():
             # A caller's own word on it stands.
             if getattr(record, name, None) is None:
-                setattr(record, name, None if value is None else str(value))
+                setattr(record, name, value)
         return True

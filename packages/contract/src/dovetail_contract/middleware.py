@@ -12,7 +12,7 @@ from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from dovetail_contract.conf import conf
-from dovetail_contract.correlation import HEADER, exposed, inbound
+from dovetail_contract.correlation import HEADER, bound, exposed, inbound, remember
 from dovetail_core import context
 from dovetail_core.fields import uuid7
 
@@ -49,12 +49,17 @@ class RequestIDMiddleware(_Middleware):
     """
 
     def answer(self, request: HttpRequest) -> Response:
-        with context.bind(request_id=self._identify(request)):
+        with context.bind(request_id=self._identify(request)), bound(request=request):
             return self._marked(request, self.get_response(request))
 
     async def aanswer(self, request: HttpRequest) -> Response:
-        with context.bind(request_id=self._identify(request)):
+        with context.bind(request_id=self._identify(request)), bound(request=request):
             return self._marked(request, await self.get_response(request))
+
+    def process_template_response(self, request: HttpRequest, response: Response) -> Response:
+        # The last moment at which the organization is known: what set it has not taken it back yet.
+        remember(request)
+        return response
 
     @staticmethod
     def _identify(request: HttpRequest) -> str:
@@ -127,31 +132,78 @@ class RateLimitMiddleware(_Middleware):
 
 
 class DeprecationMiddleware(_Middleware):
-    """Tells of paths and views that will go, and answers 410 for those that are gone. Anywhere after the problems."""
+    """Tells of versions, paths and views that will go, answers 410 for those that are gone, and 404 for a version that
+    ``CONTRACT_VERSIONS`` does not know. Anywhere after the problems.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        super().__init__(get_response)
+        from dovetail_contract import deprecation, usage  # late, as in ProblemMiddleware
+
+        self._deprecation, self._usage = deprecation, usage
 
     def answer(self, request: HttpRequest) -> Response:
-        return self._marked(request, self.get_response(request))
+        response = self._marked(request, self._refusal(request) or self.get_response(request))
+        if self._is_to_be_told(request, response):
+            self._usage.hand_on()
+        return response
 
     async def aanswer(self, request: HttpRequest) -> Response:
-        return self._marked(request, await self.get_response(request))
+        response = self._marked(request, self._refusal(request) or await self.get_response(request))
+        if self._is_to_be_told(request, response):
+            # In a thread: counts may go into a database.
+            await sync_to_async(self._usage.hand_on)()
+        return response
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
-        from dovetail_contract import deprecation
-        from dovetail_contract.problems.builder import problem  # late, as in ProblemMiddleware
+        own = self._deprecation.of_view(view)
+        if own is None:
+            return None
+        found = self._deprecation.earliest([request.lifecycle, own])  # type: ignore[attr-defined]  # set by _refusal
+        request.lifecycle = found  # type: ignore[attr-defined]
+        return self._gone(found)
 
-        # The earliest end holds, where a version and a view of it both have one.
-        found = sorted(deprecation.applying(request, view), key=lambda each: (each.sunset is None, each.sunset))
-        request.lifecycle = found[0] if found else None  # type: ignore[attr-defined]
-        return problem(410, "version_sunset") if found and found[0].is_over else None
+    def process_template_response(self, request: HttpRequest, response: Response) -> Response:
+        remember(request)
+        return response
+
+    def _refusal(self, request: HttpRequest) -> Response | None:
+        """For versions and paths, before anything else: what is over may have no route any more."""
+        found = self._deprecation.of_path(request.path_info)
+        request.lifecycle = found  # type: ignore[attr-defined]
+        return self._gone(found) or (self._unknown(request.path_info) if conf.VERSIONS else None)
 
     @staticmethod
-    def _marked(request: HttpRequest, response: Response) -> Response:
-        found = getattr(request, "lifecycle", None)
-        if found is not None:
-            from dovetail_contract.deprecation import mark
+    def _gone(found: Any) -> Response | None:
+        if found is None or not found.is_over:
+            return None
+        from dovetail_contract.problems.builder import problem
 
-            mark(response, found)
+        return problem(410, "version_sunset", extensions={"successor": found.successor} if found.successor else None)
+
+    @staticmethod
+    def _unknown(path: str) -> Response | None:
+        from dovetail_contract import versions
+        from dovetail_contract.problems.builder import problem
+
+        _, name = versions.named_in(path)
+        known = versions.versions()
+        if not name or name in known:
+            return None
+        served = [each.name for each in known.values() if each.status != "sunset"]
+        detail = f"There is no version {name}; there is {', '.join(served) or 'none'}."
+        return problem(404, "version_unknown", detail, extensions={"versions": served})
+
+    def _marked(self, request: HttpRequest, response: Response) -> Response:
+        found = request.lifecycle  # type: ignore[attr-defined]
+        if found is not None:
+            self._deprecation.mark(response, found)
         return response
+
+    def _is_to_be_told(self, request: HttpRequest, response: Response) -> bool:
+        found = request.lifecycle  # type: ignore[attr-defined]
+        # Of what is gone nobody makes use.
+        return found is not None and found.has_begun and response.status_code != 410 and self._usage.count(request)
 
 
 class UTCMiddleware(_Middleware):

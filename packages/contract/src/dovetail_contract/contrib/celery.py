@@ -14,6 +14,7 @@ from typing import Any
 
 from celery import signals
 
+from dovetail_contract.correlation import bound, caller
 from dovetail_core import context
 from dovetail_core.fields import uuid7
 
@@ -34,14 +35,13 @@ def install() -> None:
 def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is None:
         return
-    principal = context.principal()
-    key = getattr(principal, "pk", principal)
-    organization = context.organization_id()
-    # Text: keys may be UUIDs, which not every serializer of a broker knows.
+    # As text, for keys may be UUIDs, which not every serializer of a broker knows.
+    by = caller()
     headers[HEADER] = {
         "request_id": context.request_id(),
-        "organization_id": None if organization is None else str(organization),
-        "principal": None if key is None else str(key),
+        "organization_id": by.organization_id,
+        "principal": by.principal_id,
+        "api_key": by.api_key,
     }
 
 
@@ -58,6 +58,7 @@ def _enter(task: Any = None, **_: Any) -> None:
             principal=given.get("principal"),
         )
     )
+    stack.enter_context(bound(api_key=given.get("api_key")))
     setattr(task.request, _KEEP, stack)
 
 

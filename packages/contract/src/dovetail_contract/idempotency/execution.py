@@ -23,6 +23,7 @@ from rest_framework.views import APIView
 from dovetail_contract import services
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
+from dovetail_contract.correlation import remember
 from dovetail_contract.idempotency import keys
 from dovetail_contract.problems.builder import Problem, problem
 
@@ -150,6 +151,7 @@ class Execution:
 
     def _replay(self, record: AbstractIdempotencyRecord) -> HttpResponse:
         self.replayed = True
+        remember(self.request)
         if record.body is None:
             location = record.headers.get("Location")
             raise Problem("idempotency_not_replayable", headers={"Location": location} if location else None)

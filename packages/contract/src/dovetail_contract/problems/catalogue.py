@@ -91,6 +91,7 @@ _OWN = {
         "A request with a session cookie needs the CSRF token and an origin that is trusted.",
     ),
     "not_found": (404, "Not found", "Nothing is here, or nothing that these credentials may know of."),
+    "version_unknown": (404, "There is no such version", "`versions` has those that are served."),
     "method_not_allowed": (405, "The method is not allowed", "The `Allow` header names those that are."),
     "not_acceptable": (406, "No acceptable representation", "The `Accept` header names nothing that can be sent."),
     "conflict": (409, "Conflict", "The present state of the resource does not permit this."),

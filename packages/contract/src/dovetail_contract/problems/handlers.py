@@ -15,6 +15,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 
 from dovetail_contract.conf import conf
+from dovetail_contract.correlation import remember
 from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
 from dovetail_contract.problems.catalogue import CODES
 from dovetail_contract.problems.flatten import errors
@@ -32,7 +33,11 @@ def is_api(request: HttpRequest) -> bool:
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResponse | None:
     """For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Defects go on to Django, which logs them and asks ``handler500``."""
-    response = _answer(exc, context.get("request"))
+    request = context.get("request")
+    if request is not None:
+        # What a view raises has no process_template_response.
+        remember(getattr(request, "_request", request))
+    response = _answer(exc, request)
     if response is not None:
         # Late: rest_framework.views imports the throttle class, which imports problems.
         from rest_framework.views import set_rollback

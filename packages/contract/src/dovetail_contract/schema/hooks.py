@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dovetail_contract import versions
 from dovetail_contract.schema import components, examples
 from dovetail_contract.schema.components import reference
 
@@ -28,6 +29,8 @@ def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bo
     _describe_tags(result)
     examples.complete(result)
     _leave_out_unused(result)
+    if found_versions := versions.described():
+        result.setdefault("info", {})["x-api-versions"] = found_versions
     return result
 
 
