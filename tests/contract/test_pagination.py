@@ -368,6 +368,85 @@ def test_a_view_may_always_tell_the_total(monkeypatch: Any) -> None:
     assert items("?limit=1").json()["meta"]["total"] == 3
 
 
+def test_a_preference_that_was_not_met_is_not_said_to_be(monkeypatch: Any) -> None:
+    from tests.contract.shop.views import ItemListView
+
+    make(5)
+    answer = items()
+    assert "Prefer" in answer.headers["Vary"]
+    with override_settings(CONTRACT_TOTAL_MAX=4):
+        assert "Preference-Applied" not in items(prefer="return=total-count").headers
+    monkeypatch.setattr(ItemListView, "contract", {"total": "exact"})
+    assert "Preference-Applied" in items(prefer="return=total-count").headers
+    assert "Preference-Applied" not in items().headers
+
+
+def numbered(query: str = "") -> Any:
+    return Client().get(f"/api/numbered/items{query}")
+
+
+def test_a_view_may_be_turned_to_a_page() -> None:
+    make(7)
+    names = [[row["name"] for row in numbered(f"?page={page}&limit=3").json()["data"]] for page in (1, 2, 3, 4)]
+    assert names == [["item 6", "item 5", "item 4"], ["item 3", "item 2", "item 1"], ["item 0"], []]
+
+
+def test_from_a_page_cursors_go_on() -> None:
+    make(7)
+    answer = numbered("?page=2&limit=2")
+    meta = answer.json()["meta"]
+    third, first = (numbered(f"?limit=2&cursor={meta[where]}").json()["data"] for where in ("next", "prev"))
+    assert [row["name"] for row in third] == ["item 2", "item 1"]
+    assert first == numbered("?limit=2").json()["data"]
+    assert "page=" not in answer.headers["Link"]
+    (link, *_) = answer.headers["Link"].split(";")
+    assert Client().get(link.strip("<>")).json()["data"] == third
+    assert numbered("?page=1&limit=2").json()["meta"]["prev"] is None
+    assert numbered("?page=4&limit=2").json()["meta"]["next"] is None
+
+
+def test_pages_have_the_order_of_cursors_also_without_values() -> None:
+    for rank in (3, None, 1, None, 2, None):
+        Item.objects.create(name="x", created_at=BEGIN, rank=rank)
+    by_cursor = [str(row.pk) for row in walk(Item.objects.order_by("rank"), 6)]
+    by_page = [row["id"] for page in (1, 2, 3) for row in numbered(f"?sort=rank&page={page}&limit=2").json()["data"]]
+    assert by_page == by_cursor
+
+
+def test_a_page_that_lies_too_deep_is_refused() -> None:
+    make(1)
+    assert numbered("?page=200").status_code == numbered("?page=50&limit=200").status_code == 200
+    for query in ("?page=201", "?page=51&limit=200", "?page=999999999"):
+        answer = numbered(query)
+        assert (answer.status_code, answer.json()["code"]) == (400, "page_too_deep")
+        assert answer.json()["errors"][0]["parameter"] == "page"
+    with override_settings(CONTRACT_PAGE_MAX_ROWS=10):
+        assert "5 is the last" in numbered("?page=6&limit=2").json()["detail"]
+
+
+@pytest.mark.parametrize("query", ["0", "-1", "x", "", "1.5", "١", "9" * 50, "1&page=2", "1&cursor=x"])
+def test_what_is_no_page_is_refused(query: str) -> None:
+    answer = numbered(f"?page={query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
+    assert answer.json()["errors"][0]["parameter"] == "page"
+
+
+def test_pages_are_for_views_that_say_so() -> None:
+    assert items("?page=1").json()["errors"][0] == {
+        "code": "unknown",
+        "detail": "Unknown parameter.",
+        "parameter": "page",
+    }
+    assert items("?Prefer=x").status_code == 400
+
+
+def test_a_page_costs_one_query(django_assert_num_queries: Any) -> None:
+    make(30)
+    for query in ("?page=1&limit=2", "?page=10&limit=2"):
+        with django_assert_num_queries(1):
+            numbered(query)
+
+
 def test_the_number_of_queries_does_not_grow(django_assert_num_queries: Any) -> None:
     make(30)
     cursor = _next()

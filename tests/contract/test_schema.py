@@ -54,6 +54,11 @@ def test_lists_share_their_meta_and_their_parameters(document: Any) -> None:
     assert "filter[kind]" in {each.get("name") for each in items["parameters"]}
     assert document["components"]["schemas"]["PageMeta"]["required"] == ["next", "prev", "total"]
     assert "Link" in items["responses"]["200"]["headers"]
+    assert "Preference-Applied" in items["responses"]["200"]["headers"]
+    assert {"Page", "Prefer"} & set(names) == {"Prefer"}
+    numbered = document["paths"]["/api/numbered/items"]["get"]["parameters"]
+    assert {"$ref": "#/components/parameters/Page"} in numbered
+    assert document["components"]["parameters"]["Page"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 10000}
     limited = document["paths"]["/api/limited"]["get"]["responses"]["200"]["headers"]
     assert "RateLimit" in limited
 

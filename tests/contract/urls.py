@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/private", views.PrivateView.as_view()),
     path("api/returned/<str:how>", views.ReturnedView.as_view()),
     path("api/items", views.ItemListView.as_view()),
+    path("api/numbered/items", views.NumberedItemListView.as_view()),
     path("api/items/<uuid:pk>", views.ItemView.as_view()),
     path("api/shelf/<int:shelf>/items", views.ItemListView.as_view()),
     path("api/limited", views.LimitedView.as_view()),

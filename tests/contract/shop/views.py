@@ -160,6 +160,12 @@ class ItemListView(OpenView, ListAPIView[Item]):
     pagination_class = CursorPagination
 
 
+class NumberedItemListView(ItemListView):
+    """Can be turned to a page."""
+
+    contract: ClassVar[dict[str, Any]] = {"sort": ["rank"], "page": True}
+
+
 class ItemView(OpenView, RetrieveAPIView[Item]):
     contract = ItemListView.contract
     filter_backends = (FilterBackend,)

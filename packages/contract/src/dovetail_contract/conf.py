@@ -120,6 +120,11 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         "Query parameters that a list knows nothing of: `'reject'` is 400, `'ignore'` passes.",
         one_of("reject", "ignore"),
     )
+    PAGE_MAX_ROWS = Setting(
+        10_000,
+        "The last row that `?page=` reaches, on views that take it; beyond, 400 `page_too_deep`.",
+        positive_integer,
+    )
     TOTAL_MAX = Setting(
         1000,
         "Up to how many rows a list is counted for `Prefer: return=total-count`; beyond, `null`.",

@@ -170,7 +170,7 @@ def _of_the_project(view: Any) -> Iterator[str]:
 def _described(view: Any, source: Any) -> Iterator[str]:
     describe = getattr(source, "get_schema_operation_parameters", None)
     if describe is not None:
-        yield from (parameter["name"] for parameter in describe(view))
+        yield from (parameter["name"] for parameter in describe(view) if parameter.get("in", "query") == "query")
 
 
 def _malformed(name: str, values: Sequence[str]) -> dict[str, Any] | None:

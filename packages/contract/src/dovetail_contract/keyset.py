@@ -102,10 +102,17 @@ def keys(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[Key]]:
     return queryset, found
 
 
-def page(queryset: QuerySet[Any], order: Sequence[Key], position: Position | None, limit: int) -> list[Any]:
-    """Up to ``limit`` rows from ``position``, in the direction of travel."""
+def page(
+    queryset: QuerySet[Any], order: Sequence[Key], position: Position | None, limit: int, *, skipped: int = 0
+) -> list[Any]:
+    """Up to ``limit`` rows from ``position``, in the direction of travel; or after the first ``skipped``, in one query
+    that reads them all.
+    """
     backward = position is not None and position.backward
     rows: list[Any] = []
+    if skipped:
+        ordered = queryset.order_by(*(key.order(backward=False) for key in order))
+        return list(ordered[skipped : skipped + limit])
     for condition in _ranges(order, position):
         ordered = queryset.filter(*condition).order_by(*(key.order(backward=backward) for key in order))
         rows += ordered[: limit - len(rows)]

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.urls import replace_query_param
+from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from dovetail_contract import cursors, keyset
@@ -31,7 +31,9 @@ class CursorPagination(BasePagination):
     key; NULLs stand last in either direction. A row is seen once while its keys do not change: there is no snapshot.
 
     ``total`` is null, but for ``Prefer: return=total-count`` (RFC 7240), up to ``CONTRACT_TOTAL_MAX`` rows, or on views
-    with ``contract = {"total": "exact"}``, always. Subclasses may set ``default_limit`` and ``max_limit``.
+    with ``contract = {"total": "exact"}``, always. On views with ``contract = {"page": True}`` also ``?page=``, from 1,
+    down to row ``CONTRACT_PAGE_MAX_ROWS``: such a page costs what the rows before it cost, and has the same cursors.
+    Subclasses may set ``default_limit`` and ``max_limit``.
     """
 
     default_limit: int | None = None
@@ -43,26 +45,31 @@ class CursorPagination(BasePagination):
         self.preferred = False
         limit = self._limit()
         rows, self.order = keyset.keys(queryset)
+        contract = getattr(view, "contract", None) or {}
+        skipped = self._skipped(limit) if contract.get("page") else 0
         position = self._position()
         # One row more than asked for tells whether another page follows, without a count.
-        found = keyset.page(rows, self.order, position, limit + 1)
+        found = keyset.page(rows, self.order, position, limit + 1, skipped=skipped)
         more, found = len(found) > limit, found[:limit]
         if position is not None and position.backward:
             found.reverse()
-        self._turn(found, position, more=more)
-        self._count(queryset, getattr(view, "contract", None) or {})
+        self._turn(found, position, more=more, first=position is None and not skipped)
+        self._count(queryset, contract)
         return found
 
     def get_paginated_response(self, data: Any) -> Response:
         tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
-        url = self.request.build_absolute_uri()
+        url = remove_query_param(self.request.build_absolute_uri(), "page")
         links = [
             f'<{replace_query_param(url, "cursor", token)}>; rel="{relation}"'
             for relation, token in tokens.items()
             if token
         ]
-        headers = {"Link": ", ".join(links)} if links else {}
-        if self.preferred:
+        # RFC 7240 2: a cache must know that the answer differs by it.
+        headers = {"Vary": "Prefer"}
+        if links:
+            headers["Link"] = ", ".join(links)
+        if self.preferred and self.total is not None:
             headers["Preference-Applied"] = _PREFERENCE
         return Response({"data": data, "meta": {**tokens, "total": self.total}}, headers=headers)
 
@@ -81,7 +88,24 @@ class CursorPagination(BasePagination):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         limits = {"type": "integer", "minimum": 1, "maximum": self._max_limit, "default": self._default_limit}
+        page = {
+            "name": "page",
+            "in": "query",
+            "required": False,
+            "description": f"Which page, from 1, instead of a cursor: no further than row {conf.PAGE_MAX_ROWS}.",
+            "schema": {"type": "integer", "minimum": 1, "maximum": conf.PAGE_MAX_ROWS},
+        }
         return [
+            *([page] if (getattr(view, "contract", None) or {}).get("page") else []),
+            {
+                "name": "Prefer",
+                "in": "header",
+                "required": False,
+                "description": f"`{_PREFERENCE}` (RFC 7240) asks for `meta.total`, which is counted up to a bound.",
+                # Any text, for whoever asks for something else is given the list all the same.
+                "schema": {"type": "string"},
+                "example": _PREFERENCE,
+            },
             {
                 "name": "cursor",
                 "in": "query",
@@ -106,7 +130,7 @@ class CursorPagination(BasePagination):
     def _max_limit(self) -> int:
         return self.max_limit or conf.MAX_PAGE_SIZE
 
-    def _turn(self, rows: list[Any], position: Position | None, *, more: bool) -> None:
+    def _turn(self, rows: list[Any], position: Position | None, *, more: bool, first: bool) -> None:
         self.next: Position | None = None
         self.prev: Position | None = None
         if not rows:
@@ -119,19 +143,18 @@ class CursorPagination(BasePagination):
         # Where we came from there was a row a moment ago; towards the other end, the extra row knows.
         if backward or more:
             self.next = Position(self._values(rows[-1]))
-        if more if backward else position is not None:
+        if more if backward else not first:
             self.prev = Position(self._values(rows[0]), backward=True)
 
     def _values(self, row: Any) -> tuple[Any, ...]:
         return tuple(key.value(row) for key in self.order)
 
     def _count(self, queryset: QuerySet[Any], contract: Mapping[str, Any]) -> None:
+        preferences = self.request.headers.get("Prefer", "").replace(";", ",").split(",")
+        self.preferred = _PREFERENCE in (preference.strip().lower() for preference in preferences)
         if contract.get("total") == "exact":
             self.total = queryset.count()
-            return
-        preferences = self.request.headers.get("Prefer", "").replace(";", ",").split(",")
-        if _PREFERENCE in (preference.strip().lower() for preference in preferences):
-            self.preferred = True
+        elif self.preferred:
             # Counting goes through every row: 300 buffers of a list of 60 000, against 8 for the first thousand.
             counted = queryset.order_by()[: conf.TOTAL_MAX + 1].count()
             self.total = counted if counted <= conf.TOTAL_MAX else None
@@ -151,12 +174,27 @@ class CursorPagination(BasePagination):
             raise InvalidQuery([mistake("limit", detail, code="out_of_range")])
         return int(given)
 
+    def _skipped(self, limit: int) -> int:
+        given = self._parameter("page")
+        if given is None:
+            return 0
+        if "cursor" in self.request.query_params:
+            raise InvalidQuery([mistake("page", "Either a page or a cursor.", code="conflicting")])
+        if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII) or int(given) < 1:
+            raise InvalidQuery([mistake("page", "Must be a whole number from 1.", code="out_of_range")])
+        if int(given) * limit > conf.PAGE_MAX_ROWS:
+            # The database reads and throws away all rows before: a client must not make it read a million.
+            deepest = conf.PAGE_MAX_ROWS // limit
+            detail = f"With {limit} items a page, {deepest} is the last; go on from there by `meta.next`."
+            raise InvalidQuery([mistake("page", detail, code="page_too_deep")], code="page_too_deep")
+        return (int(given) - 1) * limit
+
     def _scope(self) -> str:
         """What a cursor is bound to: the list, its filters and order, and the organization whose rows they are."""
         others = sorted(
             (name, value)
             for name, values in self.request.query_params.lists()
-            if name not in ("cursor", "limit")
+            if name not in ("cursor", "limit", "page")
             for value in values
         )
         order = [(key.path, key.descending, type(key.field).__name__) for key in self.order]

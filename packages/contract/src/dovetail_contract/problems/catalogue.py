@@ -81,6 +81,7 @@ _OWN = {
         "Not a cursor of this list",
         "A cursor is good for the list, filters, order and organization that it was made for. Begin anew without one.",
     ),
+    "page_too_deep": (400, "The page lies too deep", "Go on by `meta.next`, or narrow the list by a filter."),
     "host_not_allowed": (400, "The host is not served here", "The Host header names a host that this API is not at."),
     "authentication_failed": (401, "The credentials are not valid", "The credentials are wrong, expired or revoked."),
     "not_authenticated": (401, "Credentials are required", "The operation needs credentials, and none were given."),

@@ -56,6 +56,7 @@ def headers() -> dict[str, Any]:
         "Retry-After": header("Seconds to wait.", {"type": "integer", "minimum": 1}, 1),
         "WWW-Authenticate": header("How to authenticate.", text, 'Bearer realm="api"'),
         "Link": header("Neighbouring pages (RFC 8288).", text, '<https://api.example/things?cursor=A>; rel="next"'),
+        "Preference-Applied": header("That the total was counted (RFC 7240).", text, "return=total-count"),
         "Idempotent-Replayed": header("`true` where this is the stored answer to an earlier request.", text, "true"),
         "Deprecation": header("Since when this is deprecated (RFC 9745).", text, "@1793491200"),
         "Sunset": header("When this ends (RFC 8594).", text, "Sat, 01 May 2027 00:00:00 GMT"),

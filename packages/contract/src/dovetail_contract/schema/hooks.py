@@ -11,7 +11,13 @@ from dovetail_contract.schema.components import reference
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # Parameters that many operations have, by the name of their shared component.
-_SHARED = {"cursor": "Cursor", "limit": "Limit", "X-Organization-ID": "OrganizationID"}
+_SHARED = {
+    "cursor": "Cursor",
+    "limit": "Limit",
+    "page": "Page",
+    "Prefer": "Prefer",
+    "X-Organization-ID": "OrganizationID",
+}
 
 
 def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:

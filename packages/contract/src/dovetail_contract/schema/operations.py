@@ -105,7 +105,7 @@ class AutoSchema(openapi.AutoSchema):
         if any(issubclass(each, RateLimitThrottle) for each in throttles):
             names += components.LIMITED
         if self._is_list_view() and self.method == "GET":
-            names.append("Link")
+            names += ["Link", "Preference-Applied"]
         if self._takes_a_key():
             names.append("Idempotent-Replayed")
         if operation.get("deprecated"):
