@@ -1,4 +1,5 @@
-"""Run by tests in a process of its own: ``python -m tests.contract.parallel prepare | many N | hang | once``."""
+"""Run by tests in a process of its own: ``python -m tests.contract.parallel COMMAND``, where the command is ``prepare``,
+``many N``, ``hang``, ``once`` or ``outside before | after | again``."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import django
@@ -18,15 +20,17 @@ from django.contrib.auth.models import User  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 from django.test import Client  # noqa: E402
+from rest_framework.response import Response  # noqa: E402
 
+from dovetail_contract.idempotency.recovery import Outcome  # noqa: E402
 from tests.contract.shop import views  # noqa: E402
 from tests.contract.shop.models import Ticket  # noqa: E402
 
 
-def send(title: str, key: str) -> tuple[int, str, bool]:
+def send(title: str, key: str, path: str = "tickets") -> tuple[int, str, bool]:
     headers = {"authorization": "Bearer ada.1", "idempotency-key": key}
     client = Client(raise_request_exception=False)
-    answer = client.post("/api/tickets", {"title": title}, "application/json", headers=headers)
+    answer = client.post(f"/api/{path}", {"title": title}, "application/json", headers=headers)
     return answer.status_code, answer.content.decode(), answer.headers.get("Idempotent-Replayed") == "true"
 
 
@@ -66,6 +70,39 @@ def hang() -> None:
     send("slow", "the-key")
 
 
+EFFECTS = Path(os.environ.get("EFFECTS", os.devnull))
+
+
+def outside(moment: str) -> None:
+    """Have an effect outside of the database, for which ``EFFECTS`` stands, and be killed before or after it."""
+
+    def waiting(ticket: Ticket) -> None:
+        if moment == "before":
+            print("begun", flush=True)
+            time.sleep(60)
+        with EFFECTS.open("a") as effects:
+            effects.write("the-key\n")
+        if moment == "after":
+            print("begun", flush=True)
+            time.sleep(60)
+
+    views.waiting = waiting  # type: ignore[assignment]
+    views.what_became = what_became
+    answers = [send("slow", "the-key", "external") for _ in range(1 if moment != "again" else 2)]
+    print(json.dumps([answers, len(effects()), Ticket.objects.filter(title="slow").count()]))
+
+
+def effects() -> list[str]:
+    return EFFECTS.read_text().split() if EFFECTS.exists() else []
+
+
+def what_became(request: Any, record: Any) -> Any:
+    """As a provider that knows its requests by our key would say."""
+    if os.environ.get("UNREACHABLE"):
+        return Outcome.UNKNOWN
+    return Response({"done": record.key}, 201) if record.key in effects() else Outcome.NOT_DONE
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["prepare"]:
@@ -75,5 +112,7 @@ if __name__ == "__main__":
             print(json.dumps(many(int(count))))
         case ["hang"]:
             hang()
+        case ["outside", moment]:
+            outside(moment)
         case ["once"]:
             print(json.dumps([send("slow", "the-key"), Ticket.objects.filter(title="slow").count()]))

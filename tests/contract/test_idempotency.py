@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,17 +13,21 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import connection
+from django.http import Http404
 from django.test import AsyncClient, Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from dovetail_contract import checks, get_idempotency_model, services
 from dovetail_contract.idempotency import keys
+from dovetail_contract.idempotency.recovery import Outcome
 from dovetail_core import context
+from tests.contract.shop import views
 from tests.contract.shop.models import Ticket
 
 pytestmark = pytest.mark.django_db
@@ -246,10 +251,133 @@ def test_a_dead_one_is_taken_over_after_its_lease() -> None:
     assert titles() == ["one"]
 
 
-def test_work_that_no_rollback_takes_back_is_not_done_twice() -> None:
-    send(path="external")
-    record(state="in_progress", locked_until=timezone.now() - timedelta(seconds=1))
+@pytest.fixture
+def became(monkeypatch: Any) -> Any:
+    """What the view says of work that did not end, and the records that it was asked about."""
+    told = SimpleNamespace(answer=Outcome.UNKNOWN, asked=[])
+
+    def what_became(request: Request, record: Any) -> Any:
+        told.asked.append((request.user.get_username(), request.data["title"], record.key, record.attempt))
+        return told.answer() if callable(told.answer) else told.answer
+
+    monkeypatch.setattr(views, "what_became", what_became)
+    return told
+
+
+def crashed(title: str = "one") -> None:
+    """As a process leaves it that has died after its lease."""
+    send(title, path="external")
+    Ticket.objects.all().delete()
+    record(state="in_progress", body=None, status=None, locked_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_external_work_of_an_unknown_outcome_is_not_done_again(became: Any) -> None:
+    crashed()
+    for number in (1, 2):
+        refused(send(path="external"), 409, "idempotency_outcome_unknown")
+        assert became.asked == [("ada", "one", "key-1", attempt) for attempt in range(1, number + 1)]
+    assert titles() == []
+    refused(send("two", path="external"), 422, "idempotency_key_reused")
+
+
+def test_external_work_that_was_done_is_answered_and_kept(became: Any) -> None:
+    crashed()
+    became.answer = lambda: Response({"id": 7}, status=201, headers={"Location": "/api/tickets/7"})
+    for _ in range(2):
+        answer = send(path="external")
+        assert (answer.status_code, answer.json(), replayed(answer)) == (201, {"id": 7}, True)
+        assert answer.headers["Location"] == "/api/tickets/7"
+    assert len(became.asked) == 1
+    assert titles() == []
+
+
+def test_external_work_that_was_not_done_is_done(became: Any) -> None:
+    crashed()
+    became.answer = Outcome.NOT_DONE
+    answer = send(path="external")
+    assert (answer.status_code, replayed(answer)) == (201, False)
+    assert replayed(send(path="external"))
+    assert len(became.asked) == 1
+    assert titles() == ["one"]
+
+
+@pytest.mark.parametrize("title", ["defect", "unavailable", "broken"])
+def test_external_work_that_failed_may_have_had_its_effect_and_is_asked_after(became: Any, title: str) -> None:
+    assert send(title, path="external").status_code >= 500
+    refused(send(title, path="external"), 409, "idempotency_outcome_unknown")
+    assert became.asked == [("ada", title, "key-1", 1)]
+
+
+def test_external_work_that_was_refused_is_free(became: Any) -> None:
+    for _ in range(2):
+        refused(send("invalid", path="external"), 400, "invalid")
+    assert became.asked == []
+    assert send(path="external").status_code == 201
+
+
+@pytest.mark.parametrize("answer", [lambda: 1 / 0, None, "done"])
+def test_who_cannot_say_is_asked_again(became: Any, answer: Any) -> None:
+    crashed()
+    became.answer = answer
+    for _ in range(2):
+        assert send(path="external").status_code == 500
+    became.answer = Outcome.NOT_DONE
+    assert send(path="external").status_code == 201
+    assert [attempt for *_, attempt in became.asked] == [1, 2, 3]
+
+
+def test_a_refusal_of_who_is_asked_is_none_of_the_work(became: Any) -> None:
+    crashed()
+
+    def refuse() -> Outcome:
+        raise Http404
+
+    became.answer = refuse
+    for _ in range(2):
+        refused(send(path="external"), 404, "not_found")
+    assert len(became.asked) == 2
+    assert titles() == []
+
+
+def test_one_at_a_time_asks(became: Any) -> None:
+    crashed()
+    met: list[Any] = []
+
+    def meanwhile() -> Outcome:
+        met.append(send(path="external"))
+        return Outcome.UNKNOWN
+
+    became.answer = meanwhile
     refused(send(path="external"), 409, "idempotency_outcome_unknown")
+    refused(met[0], 409, "idempotency_in_progress")
+    assert len(became.asked) == 1
+
+
+def test_a_project_may_say_for_all_views_and_without_anyone_it_is_unknown(monkeypatch: Any) -> None:
+    monkeypatch.setattr(views.ExternalView, "contract", {"external": True})
+    crashed()
+    refused(send(path="external"), 409, "idempotency_outcome_unknown")
+    with override_settings(CONTRACT_IDEMPOTENCY_RECOVER=lambda request, record: Outcome.NOT_DONE):
+        assert send(path="external").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("contract", "said"),
+    [
+        ({"external": True, "recover": "tests.contract.nowhere.recover"}, "cannot be imported"),
+        ({"external": True, "recover": 7}, "is no function"),
+        ({"recover": "tests.contract.shop.views.recover"}, "nobody asks it"),
+    ],
+)
+def test_a_recovery_that_leads_nowhere_is_found_at_the_start(monkeypatch: Any, contract: Any, said: str) -> None:
+    assert list(checks.check_recovery(None)) == []
+    monkeypatch.setattr(views.ExternalView, "contract", contract)
+    (found,) = checks.check_recovery(None)
+    assert found.id == "dovetail_contract.E006"
+    assert "ExternalView" in found.msg
+    assert said in found.msg
+    with override_settings(MIDDLEWARE=[]):
+        assert list(checks.check_recovery(None)) == []
 
 
 def test_one_that_comes_to_life_after_another_took_over_writes_nothing() -> None:

@@ -100,3 +100,24 @@ def test_a_process_that_is_killed_between_effect_and_answer_leaves_one_effect(en
     assert (status, replayed, effects) == (201, False, 1)
     (status, _, replayed), effects = json.loads(run(environment, "once"))
     assert (status, replayed, effects) == (201, True, 1)
+
+
+@pytest.mark.skipif(not SERVER, reason="SQLite has one writer: DATABASE_URL names no server")
+@pytest.mark.parametrize(("moment", "replayed"), [("before", False), ("after", True)])
+def test_external_work_whose_process_is_killed_is_asked_after_and_done_once(
+    environment: dict[str, str], tmp_path: Path, moment: str, replayed: bool
+) -> None:
+    environment = {**environment, "LEASE": "1", "EFFECTS": str(tmp_path / "effects")}
+    command = [sys.executable, "-m", "tests.contract.parallel", "outside", moment]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGKILL)
+    time.sleep(1)
+    unknown = json.loads(run({**environment, "UNREACHABLE": "1"}, "outside", "again"))
+    assert [status for status, _, _ in unknown[0]] == [409, 409]
+    assert all("idempotency_outcome_unknown" in content for _, content, _ in unknown[0])
+    assert unknown[1:] == [1 if moment == "after" else 0, 0]
+    (first, again), effects, _ = json.loads(run(environment, "outside", "again"))
+    assert (first[0], first[2], effects) == (201, replayed, 1)
+    assert again == [201, first[1], True]

@@ -23,6 +23,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from dovetail_contract import get_idempotency_model
 from dovetail_contract.filters import FilterBackend
+from dovetail_contract.idempotency.recovery import Outcome
 from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
 from dovetail_contract.throttling import RateLimitThrottle
@@ -297,7 +298,20 @@ class DeafView(TicketView):
 
 
 class ExternalView(TicketView):
-    contract: ClassVar[dict[str, Any]] = {"idempotency": "optional", "external": True}
+    contract: ClassVar[dict[str, Any]] = {
+        "idempotency": "optional",
+        "external": True,
+        "recover": "tests.contract.shop.views.recover",
+    }
+
+
+def recover(request: Request, record: Any) -> Any:
+    return what_became(request, record)
+
+
+def what_became(request: Request, record: Any) -> Any:
+    """For tests to tell of external work."""
+    return Outcome.UNKNOWN
 
 
 class TicketViewSet(ModelViewSet[Ticket]):

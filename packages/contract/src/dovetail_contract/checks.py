@@ -78,7 +78,7 @@ def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
             hint=f"Add {_DEPRECATION!r} to MIDDLEWARE, after the ProblemMiddleware.",
             id="dovetail_contract.W003",
         )
-    routed = dict.fromkeys(named_in(path)[1] for path in _routes(get_resolver())) if known else {}
+    routed = dict.fromkeys(named_in(path)[1] for path, _ in _routes(get_resolver())) if known else {}
     for name in routed:
         if name and name not in known:
             yield Error(
@@ -88,13 +88,38 @@ def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
             )
 
 
-def _routes(resolver: Any, before: str = "/") -> Iterator[str]:
+def check_recovery(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Or it would be found when a payment's process has died."""
+    if _IDEMPOTENCY not in getattr(settings, "MIDDLEWARE", ()):
+        return
+    from dovetail_contract.idempotency.recovery import declared
+
+    views = dict.fromkeys(getattr(callback, "cls", None) for _, callback in _routes(get_resolver()))
+    for view in views:
+        contract = getattr(view, "contract", None) or {}
+        if view is None or not contract.get("recover"):
+            continue
+        wrong = "" if contract.get("external") else "and not 'external': nobody asks it"
+        try:
+            if not callable(declared(contract)):
+                wrong = "which is no function"
+        except ImportError as error:
+            wrong = f"which cannot be imported: {error}"
+        if wrong:
+            yield Error(
+                f"{view.__module__}.{view.__qualname__} has 'recover': {contract['recover']!r}, {wrong}.",
+                hint="Name a function of the request and the record, beside 'external': True.",
+                id="dovetail_contract.E006",
+            )
+
+
+def _routes(resolver: Any, before: str = "/") -> Iterator[tuple[str, Any]]:
     for pattern in resolver.url_patterns:
         path = before + str(pattern.pattern).lstrip("^")
         if hasattr(pattern, "url_patterns"):
             yield from _routes(pattern, path)
         else:
-            yield path
+            yield path, pattern.callback
 
 
 def check_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:

@@ -196,6 +196,12 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         "Seconds after which a request that was not answered counts as dead; more than a worker may take.",
         positive_integer,
     )
+    IDEMPOTENCY_RECOVER: ImportSetting[Any] = ImportSetting(
+        None,
+        "Who is asked what became of external work that did not end, where its view names nobody: a function of the "
+        "request and the record.",
+        _callable_or_none,
+    )
     IDEMPOTENCY_RETENTION_HOURS = Setting(24, "Hours for which a key is remembered.", positive_integer)
     IDEMPOTENCY_MAX_BYTES = Setting(262_144, "The largest answer that is kept to be given again.", positive_integer)
 

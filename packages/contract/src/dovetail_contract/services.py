@@ -16,7 +16,7 @@ from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import Problem
 
-__all__ = ["Claim", "claim", "complete", "database", "purge_idempotency_records", "release"]
+__all__ = ["Claim", "claim", "complete", "database", "leave_open", "purge_idempotency_records", "release"]
 
 _IN_PROGRESS, _COMPLETED = AbstractIdempotencyRecord.IN_PROGRESS, AbstractIdempotencyRecord.COMPLETED
 # Each turn another request has moved the record in between; one of them makes progress.
@@ -25,10 +25,14 @@ _TURNS = 5
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to do the work; ``attempt`` is worth nothing once another has taken over."""
+    """The right to do the work; ``attempt`` is worth nothing once another has taken over.
+
+    ``unfinished`` is the record of an attempt that began before, where nobody knows how it ended.
+    """
 
     digest: str
     attempt: int
+    unfinished: AbstractIdempotencyRecord | None = None
 
 
 def database() -> str:
@@ -41,10 +45,10 @@ def claim(
 ) -> Claim | AbstractIdempotencyRecord:
     """The right to do the work, or the record of the answer to give again.
 
-    ``external`` work has effects that no rollback takes back: after a crash nobody knows whether it happened.
+    ``external`` work has effects that no rollback takes back: the claim on what another began says so by
+    ``unfinished``, and is to ask what became of it before anything else.
 
-    Raises ``Problem``: 422 ``idempotency_key_reused``, 409 ``idempotency_in_progress`` or
-    ``idempotency_outcome_unknown``.
+    Raises ``Problem``: 422 ``idempotency_key_reused`` or 409 ``idempotency_in_progress``.
     """
     for _ in range(_TURNS):
         made = _insert(digest, fingerprint, identity)
@@ -75,6 +79,12 @@ def complete(*, claim: Claim, status: int, headers: Mapping[str, str], body: byt
 def release(*, claim: Claim) -> None:
     """The work left nothing behind: the key is free again."""
     _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS).delete()
+
+
+def leave_open(*, claim: Claim) -> None:
+    """Nobody knows what the work left behind: the key stays taken, and who comes next asks what became of it."""
+    held = _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS)
+    held.update(locked_until=timezone.now())
 
 
 def purge_idempotency_records(*, batch_size: int = 1000) -> int:
@@ -111,13 +121,11 @@ def _take_over(found: Any, *, external: bool) -> Claim | None:
     now = timezone.now()
     if found.locked_until > now:
         raise Problem("idempotency_in_progress", headers={"Retry-After": "1"})
-    if external:
-        raise Problem("idempotency_outcome_unknown")
     # The process that held it died, and its transaction with it. Of those who see that, one goes on.
     lease = now + timedelta(seconds=conf.IDEMPOTENCY_LEASE_SECONDS)
     held = _rows().filter(pk=found.pk, attempt=found.attempt, state=_IN_PROGRESS)
     if held.update(attempt=found.attempt + 1, locked_until=lease):
-        return Claim(found.pk, found.attempt + 1)
+        return Claim(found.pk, found.attempt + 1, found if external else None)
     return None
 
 

@@ -24,7 +24,7 @@ from dovetail_contract import services
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
 from dovetail_contract.correlation import remember
-from dovetail_contract.idempotency import keys
+from dovetail_contract.idempotency import keys, recovery
 from dovetail_contract.problems.builder import Problem, problem
 
 MODES = ("off", "optional", "required")
@@ -49,7 +49,7 @@ def begin(request: HttpRequest, view: Any) -> Execution | None:
     chosen = mode(view_class)
     if chosen == "off" or (chosen == "optional" and header is None):
         return None
-    return Execution(request, header, external=bool((getattr(view_class, "contract", None) or {}).get("external")))
+    return Execution(request, header, getattr(view_class, "contract", None) or {})
 
 
 def install() -> None:
@@ -71,10 +71,11 @@ def install() -> None:
 class Execution:
     """``run`` calls the view, whose instance comes by ``attach``; ``_guard`` and ``_finish`` stand around its work."""
 
-    def __init__(self, request: HttpRequest, header: str | None, *, external: bool) -> None:
+    def __init__(self, request: HttpRequest, header: str | None, contract: Mapping[str, Any]) -> None:
         self.request = request
         self.header = header
-        self.external = external
+        self.contract = contract
+        self.external = bool(contract.get("external"))
         self.claim: services.Claim | None = None
         self.atomic: Any = None
         self.key = ""
@@ -116,7 +117,30 @@ class Execution:
         if isinstance(found, AbstractIdempotencyRecord):
             return self._replay(found)
         self.claim = found
+        if found.unfinished is not None:
+            told = self._recovered(request, found.unfinished)
+            if told is not None:
+                return told
         return self._work(handler, request, *args, **kwargs)
+
+    def _recovered(self, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | None:
+        """The answer to work that was done, or None for work that was not. One at a time asks: it has the claim."""
+        try:
+            recover = recovery.declared(self.contract)
+            told = recovery.Outcome.UNKNOWN if recover is None else recovery.ask(recover, request, record)
+        except BaseException:
+            # Whatever it raises is no refusal of the work, which would free the key.
+            self._abandon()
+            raise
+        if told is recovery.Outcome.NOT_DONE:
+            return None
+        if isinstance(told, recovery.Outcome):
+            self._abandon()
+            raise Problem("idempotency_outcome_unknown")
+        self.replayed = True
+        # To be kept as an answer of the work itself is, and given from then on.
+        self._enter()
+        return told
 
     def _work(self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any) -> Any:
         self._enter()
@@ -133,8 +157,11 @@ class Execution:
         if self.claim is None:
             return response
         raised = self.atomic is None
-        if response.status_code >= 500 or (raised and response.status_code in _NOT_KEPT):
+        if response.status_code >= 500:
             self._abandon()
+            return response
+        if raised and response.status_code in _NOT_KEPT:
+            self._abandon(refused=True)
             return response
         if raised:
             self._enter()
@@ -166,13 +193,18 @@ class Execution:
         if atomic is not None:
             atomic.__exit__(*exc_info)
 
-    def _abandon(self) -> None:
-        """Take back what is open and free the key; nothing, once the answer is kept."""
+    def _abandon(self, *, refused: bool = False) -> None:
+        """Take back what is open and free the key; nothing, once the answer is kept.
+
+        The key of external work is freed only by a refusal: what ended in an exception may have had its effect.
+        """
         if self.atomic is not None:
             transaction.set_rollback(True, using=services.database())
             self._leave(None, None, None)
         claim, self.claim = self.claim, None
-        if claim is not None:
+        if claim is not None and self.external and not refused:
+            services.leave_open(claim=claim)
+        elif claim is not None:
             services.release(claim=claim)
 
 
