@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 import time
 
 import pytest
+from django.conf import settings
+from django.db import OperationalError
 from django.test import Client, override_settings
 
 from tests.composed import factories
@@ -22,6 +25,8 @@ def shaped(answer, status, code):
     body = answer.json()
     assert set(body) >= MEMBERS
     assert (body["code"], body["request_id"]) == (code, answer.headers["X-Request-ID"])
+    assert status != 401 or "WWW-Authenticate" in answer.headers
+    assert status not in (429, 503) or int(answer.headers["Retry-After"]) >= 1
     return body
 
 
@@ -42,6 +47,13 @@ def test_every_refusal_has_one_shape(api, organization, monkeypatch):
     wrong = {"email": organization.owner.email, "password": "wrong"}
     shaped(nobody.post(SIGN_IN, wrong, "application/json"), 401, "no_active_account")
 
+    def away(*args, **kwargs):
+        raise OperationalError("database is locked") from sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("billing.api.views.CustomerViewSet.list", away)
+        shaped(api.get("/api/v1/customers"), 503, "unavailable")
+
     session = Client(enforce_csrf_checks=True)
     session.force_login(organization.owner)
     shaped(session.post("/api/v1/customers", {}, "application/json"), 403, "csrf_failed")
@@ -54,6 +66,11 @@ def test_every_refusal_has_one_shape(api, organization, monkeypatch):
     answer = api.get("/api/v1/customers")
     shaped(answer, 500, "internal_error")
     assert b"secret" not in answer.content
+
+    rates = {**settings.REST_FRAMEWORK["DEFAULT_THROTTLE_RATES"], "user": "1/hour"}
+    with override_settings(REST_FRAMEWORK={**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": rates}):
+        api.get("/api/v1/me")
+        shaped(api.get("/api/v1/me"), 429, "rate_limited")
 
 
 @pytest.mark.django_db

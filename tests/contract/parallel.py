@@ -1,4 +1,4 @@
-"""Run by tests in a process of its own: ``python -m tests.contract.parallel COMMAND``, where the command is ``prepare``,
+"""Run by tests in a process of its own: ``python -m tests.contract.parallel COMMAND``, where that is ``prepare``,
 ``many N``, ``hang``, ``once`` or ``outside before | after | again``."""
 
 from __future__ import annotations

@@ -127,16 +127,43 @@ def test_throttled_says_how_long_rounded_up(client: Client) -> None:
     assert answer.headers["Retry-After"] == "1"
 
 
-@pytest.mark.parametrize("path", ["/api/fail/database", "/api/outage"])
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/api/fail/away", "/api/outage"])
 def test_a_database_that_is_down(client: Client, path: str) -> None:
-    with override_settings(DEBUG=False):
-        from unittest import mock
-
-        with mock.patch("dovetail_contract.problems.handlers.is_outage", return_value=True):
-            answer = client.get(path)
+    answer = client.get(path)
     shaped(answer, 503, "unavailable")
     assert answer.headers["Retry-After"] == "5"
+    assert b"nowhere" not in answer.content
+
+
+def test_a_database_that_refuses_what_we_ask_is_no_outage(client: Client) -> None:
+    answer = client.get("/api/fail/database")
+    shaped(answer, 500, "internal_error")
     assert b"10.0.0.1" not in answer.content
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "title"),
+    [
+        (402, "payment_required", "Payment Required"),
+        (412, "precondition_failed", "Precondition Failed"),
+        (423, "locked", "Locked"),
+        (428, "precondition_required", "Precondition Required"),
+        (499, "status_499", "Error"),
+        (504, "gateway_timeout", "Gateway Timeout"),
+    ],
+)
+def test_a_status_without_a_code_has_its_own_and_no_others(client: Client, status: int, code: str, title: str) -> None:
+    body = shaped(client.get(f"/api/fail/status?status={status}"), status, code)
+    assert (body["type"], body["title"]) == ("about:blank", title)
+
+
+@pytest.mark.django_db
+def test_every_401_says_how_to_authenticate(client: Client) -> None:
+    client.force_login(User.objects.create_user("ada"))
+    answer = client.post("/api/private")
+    shaped(answer, 401, "expired")
+    assert answer.headers["WWW-Authenticate"].startswith("Basic")
 
 
 def test_a_code_without_a_type_is_kept(client: Client) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
+from django.db.utils import ConnectionHandler
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers, status
@@ -67,6 +68,9 @@ class Overdrawn(APIException):
     default_detail = "The account is overdrawn."
 
 
+AWAY = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/at/all.sqlite3"}
+
+
 class FailView(OpenView):
     """Fails as the query says."""
 
@@ -79,7 +83,11 @@ class FailView(OpenView):
             "problem": Problem("frozen", "Frozen.", status=409, balance=3, status_text="x", headers={"X-Extra": "1"}),
             "query": ValidationError({"limit": ["No."]}, "invalid_query"),
             "database": OperationalError("connection to server at 10.0.0.1 failed"),
+            "status": Problem("", status=int(request.query_params.get("status", 400))),
         }
+        if how == "away":
+            # A connection of Django's to what is not there.
+            ConnectionHandler({"default": AWAY})["default"].ensure_connection()
         raise failures[how]
 
 
@@ -91,7 +99,7 @@ class PrivateView(APIView):
         return Response({"user": request.user.pk})
 
     def post(self, request: Request) -> Response:
-        return Response({"user": request.user.pk})
+        raise Problem("expired", "Sign in anew.", status=401)
 
 
 class ReturnedView(OpenView):

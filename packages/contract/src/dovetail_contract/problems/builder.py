@@ -71,7 +71,8 @@ def problem(
     extensions: Mapping[str, Any] | None = None,
 ) -> ProblemResponse:
     """The answer to an error. Without a ``code`` it is the status's own."""
-    code = code or CODES.get(status, "bad_request" if status < 500 else "internal_error")
+    # Of a status that HTTP has no name for, its number: another status's code would say what is not so.
+    code = code or CODES.get(status, f"status_{status}")
     known = problem_type(code)
     title = known.title if known else phrase(status)
     found = list(errors)

@@ -39,11 +39,20 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResp
         remember(getattr(request, "_request", request))
     response = _answer(exc, request)
     if response is not None:
+        if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
+            _challenge(response, context.get("view"), request)
         # Late: rest_framework.views imports the throttle class, which imports problems.
         from rest_framework.views import set_rollback
 
         set_rollback()
     return response
+
+
+def _challenge(response: ProblemResponse, view: Any, request: Any) -> None:
+    """RFC 9110 11.6.1: a 401 says how to authenticate, also one that REST framework has not made."""
+    ask = getattr(view, "get_authenticate_header", None)
+    if ask is not None and (header := ask(request)):
+        response.headers["WWW-Authenticate"] = header
 
 
 def _answer(exc: Exception, request: Any) -> ProblemResponse | None:
