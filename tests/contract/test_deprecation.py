@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
 from django.test import AsyncClient, Client, override_settings
 
+from dovetail_contract import checks
 from dovetail_contract.conf import conf
 from dovetail_contract.deprecation import lifecycle
+from tests.contract.shop.views import AgeingViewSet
 
 
 def test_a_view_that_will_go_says_so() -> None:
@@ -59,6 +62,46 @@ def test_what_cannot_be_is_found_at_the_start(declared: Any) -> None:
         lifecycle(declared)
     with override_settings(CONTRACT_DEPRECATIONS={"/api/": declared}):
         assert [found.id for found in conf.check()] == ["dovetail_contract.E001"]
+
+
+@pytest.mark.django_db
+def test_single_operations_of_a_view_may_go() -> None:
+    client = Client()
+    client.force_login(User.objects.create_user("ada"))
+    made = client.post("/api/ageing", {"title": "one"}, "application/json")
+    path = f"/api/ageing/{made.json()['id']}"
+    going = [client.get("/api/ageing"), client.put(path, {"title": "two"}, "application/json")]
+    staying = [made, client.get(path), client.patch(path, {"title": "two"}, "application/json")]
+    assert [answer.status_code for answer in going + staying] == [200, 200, 201, 200, 200]
+    assert ["Deprecation" in answer.headers for answer in going + staying] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("contract", "id_", "said"),
+    [
+        ({"deprecated": {"since": "soon"}}, "E007", "with its zone"),
+        ({"deprecated": {"since": "2026-01-01T00:00:00Z", "sunset": "2025-01-01T00:00:00Z"}}, "E007", "before it is"),
+        ({"deprecated": "2026-01-01"}, "E007", "'deprecated'"),
+        ({"deprecated": {"since": "2026-01-01T00:00:00Z", "only": ["export"]}}, "E007", "'export'"),
+        ({"idempotency": "require"}, "E007", "off, optional, required"),
+        ({"total": "always"}, "E007", "'exact'"),
+        ({"filter": {"nothing": ["eq"]}}, "E007", "no column 'nothing'"),
+        ({"filter": {"title": ["like"]}}, "E007", "AgeingViewSet filters title by like; the operators are"),
+        ({"idempotence": "off"}, "W004", "idempotence"),
+    ],
+)
+def test_what_a_view_cannot_keep_is_found_at_the_start(monkeypatch: Any, contract: Any, id_: str, said: str) -> None:
+    assert list(checks.check_views(None)) == []
+    monkeypatch.setattr(AgeingViewSet, "contract", contract)
+    (found,) = checks.check_views(None)
+    assert found.id == f"dovetail_contract.{id_}"
+    assert "AgeingViewSet" in found.msg
+    assert said in found.msg
+
+
+def test_words_of_others_in_a_contract_are_theirs(monkeypatch: Any) -> None:
+    monkeypatch.setattr(AgeingViewSet, "contract", {"owner": "billing"})
+    assert list(checks.check_views(None)) == []
 
 
 def test_times_are_in_utc_whatever_the_project_says() -> None:

@@ -214,6 +214,11 @@ def test_a_body_that_cannot_be_read_is_no_request_yet() -> None:
     assert send().status_code == 201
 
 
+def test_a_single_action_may_require_a_key() -> None:
+    refused(send(path="set/one", key=None), 400, "idempotency_key_required")
+    assert send(path="set", key=None).status_code == 201
+
+
 def test_a_view_may_require_a_key_or_be_deaf_to_it() -> None:
     refused(send(path="needy", key=None), 400, "idempotency_key_required")
     assert send(path="needy").status_code == 201
@@ -370,14 +375,11 @@ def test_a_project_may_say_for_all_views_and_without_anyone_it_is_unknown(monkey
     ],
 )
 def test_a_recovery_that_leads_nowhere_is_found_at_the_start(monkeypatch: Any, contract: Any, said: str) -> None:
-    assert list(checks.check_recovery(None)) == []
     monkeypatch.setattr(views.ExternalView, "contract", contract)
-    (found,) = checks.check_recovery(None)
+    (found,) = checks.check_views(None)
     assert found.id == "dovetail_contract.E006"
     assert "ExternalView" in found.msg
     assert said in found.msg
-    with override_settings(MIDDLEWARE=[]):
-        assert list(checks.check_recovery(None)) == []
 
 
 def test_one_that_comes_to_life_after_another_took_over_writes_nothing() -> None:

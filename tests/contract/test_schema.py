@@ -80,6 +80,13 @@ def test_what_will_go_is_marked(document: Any) -> None:
     assert old["deprecated"] is True
     assert "Sunset" in old["responses"]["200"]["headers"]
     assert "410" in old["responses"]
+    ageing = {**document["paths"]["/api/ageing"], **document["paths"]["/api/ageing/{id}"]}
+    marked = {
+        method for method, operation in document["paths"]["/api/ageing/{id}"].items() if "deprecated" in operation
+    }
+    assert marked == {"put"}
+    assert document["paths"]["/api/ageing"]["get"]["deprecated"] is True
+    assert "deprecated" not in ageing["post"]
 
 
 def test_every_tag_has_a_description_and_every_operation_a_summary(document: Any) -> None:

@@ -11,6 +11,7 @@ __all__ = ["handler400", "handler403", "handler404", "handler500"]
 
 router = SimpleRouter(trailing_slash=False)
 router.register("set", views.TicketViewSet)
+router.register("ageing", views.AgeingViewSet, basename="ageing")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, Stream
 from django.views.decorators.csrf import csrf_protect
 from rest_framework import serializers, status
 from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
+from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, Throttled, ValidationError
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import AllowAny, IsAuthenticated
@@ -333,6 +334,17 @@ class TicketViewSet(ModelViewSet[Ticket]):
     authentication_classes = (BearerAuthentication, SessionAuthentication)
     queryset = Ticket.objects.all()
     serializer_class = TicketSerializer
+    contract: ClassVar[dict[str, Any]] = {}
+
+    @action(detail=False, methods=["post"], contract={"idempotency": "required"})
+    def one(self, request: Request) -> Response:
+        return Response({})
+
+
+class AgeingViewSet(TicketViewSet):
+    """Of which two operations will go."""
+
+    contract: ClassVar[dict[str, Any]] = {"deprecated": {"since": "2024-01-01T00:00:00Z", "only": ["PUT", "list"]}}
 
 
 class OldView(OpenView):

@@ -28,5 +28,5 @@ class ContractConfig(AppConfig):
         checks.register(contract_checks.check_middleware)
         checks.register(contract_checks.check_model)
         checks.register(contract_checks.check_versions)
-        checks.register(contract_checks.check_recovery)
+        checks.register(contract_checks.check_views)
         checks.register(contract_checks.check_store, deploy=True)

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
+from dovetail_contract.declarations import KEYS, contract_of
 
 _IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _DEPRECATION = "dovetail_contract.middleware.DeprecationMiddleware"
 _THROTTLE = "dovetail_contract.throttling.RateLimitThrottle"
 
@@ -88,29 +92,76 @@ def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
             )
 
 
-def check_recovery(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """Or it would be found when a payment's process has died."""
-    if _IDEMPOTENCY not in getattr(settings, "MIDDLEWARE", ()):
+def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """What a view says of itself is read when it is asked; what is wrong in it would be found by its first client."""
+    if not hasattr(settings, "ROOT_URLCONF"):
         return
-    from dovetail_contract.idempotency.recovery import declared
-
-    views = dict.fromkeys(getattr(callback, "cls", None) for _, callback in _routes(get_resolver()))
-    for view in views:
-        contract = getattr(view, "contract", None) or {}
-        if view is None or not contract.get("recover"):
+    seen: list[tuple[Any, Any]] = []
+    for _, callback in _routes(get_resolver()):
+        view, contract = getattr(callback, "cls", None), contract_of(callback)
+        if view is None or not contract or (view, contract) in seen:
             continue
-        wrong = "" if contract.get("external") else "and not 'external': nobody asks it"
-        try:
-            if not callable(declared(contract)):
-                wrong = "which is no function"
-        except ImportError as error:
-            wrong = f"which cannot be imported: {error}"
-        if wrong:
+        seen.append((view, contract))
+        name = f"{view.__module__}.{view.__qualname__}"
+        if wrong := _wrong_recovery(contract):
             yield Error(
-                f"{view.__module__}.{view.__qualname__} has 'recover': {contract['recover']!r}, {wrong}.",
+                f"{name} has 'recover': {contract['recover']!r}, {wrong}.",
                 hint="Name a function of the request and the record, beside 'external': True.",
                 id="dovetail_contract.E006",
             )
+        for wrong in _wrong(view, contract):
+            yield Error(
+                f"{name} has a contract that cannot be kept: {wrong}",
+                hint="See the README of dovetail-contract for what a view may say.",
+                id="dovetail_contract.E007",
+            )
+        for key in set(contract) - set(KEYS):
+            # Others may have words of their own in it; only a near miss of ours is worth a word.
+            if near := difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.8):
+                yield Warning(
+                    f"{name} says {key!r} in its contract, which means nothing.",
+                    hint=f"Did you mean {near[0]!r}?",
+                    id="dovetail_contract.W004",
+                )
+
+
+def _wrong_recovery(contract: Mapping[str, Any]) -> str:
+    from dovetail_contract.idempotency.recovery import declared
+
+    if not contract.get("recover"):
+        return ""
+    try:
+        if not callable(declared(contract)):
+            return "which is no function"
+    except ImportError as error:
+        return f"which cannot be imported: {error}"
+    return "" if contract.get("external") else "and not 'external': nobody asks it"
+
+
+def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
+    from dovetail_contract.deprecation import lifecycle
+    from dovetail_contract.filters import conditions
+    from dovetail_contract.idempotency.execution import MODES
+
+    deprecated = contract.get("deprecated") or {}
+    try:
+        if deprecated:
+            lifecycle({name: value for name, value in deprecated.items() if name != "only"})
+        for name in deprecated.get("only", ()):
+            if name not in _METHODS and not hasattr(view, name):
+                yield f"'deprecated' names {name!r}, which is no method and no action of it."
+    except (AttributeError, TypeError, ValueError) as error:
+        yield f"'deprecated' {error}."
+    if contract.get("idempotency", "off") not in MODES:
+        yield f"'idempotency' is {contract['idempotency']!r}; it takes one of {', '.join(MODES)}."
+    if contract.get("total", "exact") != "exact":
+        yield f"'total' is {contract['total']!r}; it takes 'exact' alone."
+    queryset = getattr(view, "queryset", None)
+    if queryset is not None and contract.get("filter"):
+        try:
+            conditions(view, queryset)
+        except ImproperlyConfigured as error:
+            yield str(error)
 
 
 def _routes(resolver: Any, before: str = "/") -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,8 @@
 ``CONTRACT_DEPRECATIONS`` maps the beginning of a path to what becomes of it; a view says it of itself::
 
     contract = {"deprecated": {"since": "2026-11-01T00:00:00Z", "sunset": "2027-05-01T00:00:00Z", "link": "https://…"}}
+
+or of single operations, by ``"only": ["PUT", "export"]``, methods and actions, or by ``@action(contract=…)``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.http import http_date
 
 from dovetail_contract.conf import conf
+from dovetail_contract.declarations import contract_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,12 @@ def of_path(path: str) -> Lifecycle | None:
     )
 
 
-def of_view(view: Any) -> Lifecycle | None:
-    declared = (getattr(getattr(view, "cls", view), "contract", None) or {}).get("deprecated")
-    return lifecycle(declared) if declared else None
+def of_view(view: Any, method: str, action: str = "") -> Lifecycle | None:
+    """What a view says of its operation; ``only`` names the methods and actions that will go, if not all of them."""
+    declared = contract_of(view).get("deprecated")
+    if not declared or not {method, action}.intersection(declared.get("only", (method,))):
+        return None
+    return lifecycle({name: value for name, value in declared.items() if name != "only"})
 
 
 def mark(response: HttpResponseBase, found: Lifecycle) -> None:

@@ -120,7 +120,7 @@ def conditions(view: Any, queryset: QuerySet[Any]) -> dict[str, Condition]:
         if unknown := sorted(set(operators) - set(OPERATORS)):
             allowed = ", ".join(OPERATORS)
             raise ImproperlyConfigured(
-                f"{type(view).__name__} filters {name} by {', '.join(unknown)}; the operators are: {allowed}."
+                f"{getattr(view, '__name__', type(view).__name__)} filters {name} by {', '.join(unknown)}; the operators are: {allowed}."
             )
         for operator in operators:
             parameter = f"filter[{name}]" if operator == "eq" else f"filter[{name}][{operator}]"

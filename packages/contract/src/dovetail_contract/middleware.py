@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from dovetail_contract.conf import conf
 from dovetail_contract.correlation import HEADER, bound, exposed, inbound, remember
+from dovetail_contract.declarations import action_of
 from dovetail_core import context
 from dovetail_core.fields import uuid7
 
@@ -156,7 +157,8 @@ class DeprecationMiddleware(_Middleware):
         return response
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
-        own = self._deprecation.of_view(view)
+        method = str(request.method)
+        own = self._deprecation.of_view(view, method, action_of(view, method))
         if own is None:
             return None
         found = self._deprecation.earliest([request.lifecycle, own])  # type: ignore[attr-defined]  # set by _refusal

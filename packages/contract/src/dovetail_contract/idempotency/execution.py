@@ -24,6 +24,7 @@ from dovetail_contract import services
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
 from dovetail_contract.correlation import remember
+from dovetail_contract.declarations import contract_of
 from dovetail_contract.idempotency import keys, recovery
 from dovetail_contract.problems.builder import Problem, problem
 
@@ -35,9 +36,9 @@ _KEPT = ("Content-Type", "Content-Language", "Content-Disposition", "Location", 
 _NOT_KEPT = frozenset({400, 401, 403, 404, 405, 406, 408, 412, 413, 415, 425, 429})
 
 
-def mode(view_class: Any) -> str:
+def mode(view: Any) -> str:
     """``off``, ``optional`` or ``required``: the view's own word, else ``CONTRACT_IDEMPOTENCY_DEFAULT``."""
-    return str((getattr(view_class, "contract", None) or {}).get("idempotency", conf.IDEMPOTENCY_DEFAULT))
+    return str(contract_of(view).get("idempotency", conf.IDEMPOTENCY_DEFAULT))
 
 
 def begin(request: HttpRequest, view: Any) -> Execution | None:
@@ -46,10 +47,10 @@ def begin(request: HttpRequest, view: Any) -> Execution | None:
     if view_class is None or request.method not in conf.IDEMPOTENCY_METHODS or not issubclass(view_class, APIView):
         return None
     header = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    chosen = mode(view_class)
+    chosen = mode(view)
     if chosen == "off" or (chosen == "optional" and header is None):
         return None
-    return Execution(request, header, getattr(view_class, "contract", None) or {})
+    return Execution(request, header, contract_of(view))
 
 
 def install() -> None:

@@ -60,7 +60,8 @@ class AutoSchema(openapi.AutoSchema):
         return f"{verb} {words[-1].replace('-', ' ')}"
 
     def is_deprecated(self) -> bool:
-        return bool(super().is_deprecated() or of_view(self.view) or of_path(self.path))
+        own = of_view(self.view, self.method, str(getattr(self.view, "action", None) or ""))
+        return bool(super().is_deprecated() or own or of_path(self.path))
 
     def _takes_a_key(self) -> bool:
         return self.method in conf.IDEMPOTENCY_METHODS and mode(self.view) != "off" and not self._is_open()
