@@ -394,6 +394,15 @@ def test_a_key_is_forgotten_after_its_term() -> None:
     assert titles() == ["one", "two"]
 
 
+def test_a_view_may_have_its_keys_remembered_for_longer(monkeypatch: Any) -> None:
+    monkeypatch.setattr(views.NeedyView, "contract", {"idempotency_hours": 72})
+    for path, hours in (("tickets", 24), ("needy", 72)):
+        send(path=path, key=path)
+        kept = get_idempotency_model()._default_manager.get(key=path)
+        assert kept.expires_at - kept.created_at > timedelta(hours=hours - 1)
+        assert kept.expires_at - kept.created_at < timedelta(hours=hours + 1)
+
+
 def test_records_are_purged_in_batches(capsys: Any) -> None:
     for number in range(5):
         send(key=f"key-{number}")

@@ -154,6 +154,9 @@ def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
         yield f"'deprecated' {error}."
     if contract.get("idempotency", "off") not in MODES:
         yield f"'idempotency' is {contract['idempotency']!r}; it takes one of {', '.join(MODES)}."
+    hours = contract.get("idempotency_hours", 1)
+    if not isinstance(hours, int) or hours < 1:
+        yield f"'idempotency_hours' is {hours!r}; it takes a whole number of at least 1."
     if contract.get("total", "exact") != "exact":
         yield f"'total' is {contract['total']!r}; it takes 'exact' alone."
     queryset = getattr(view, "queryset", None)

@@ -11,6 +11,7 @@ KEYS = (
     "external",
     "filter",
     "idempotency",
+    "idempotency_hours",
     "page",
     "query",
     "recover",

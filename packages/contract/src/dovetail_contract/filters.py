@@ -118,10 +118,8 @@ def conditions(view: Any, queryset: QuerySet[Any]) -> dict[str, Condition]:
         if isinstance(declared, Mapping):
             path, operators = declared.get("path", name), declared.get("operators", ["eq"])
         if unknown := sorted(set(operators) - set(OPERATORS)):
-            allowed = ", ".join(OPERATORS)
-            raise ImproperlyConfigured(
-                f"{getattr(view, '__name__', type(view).__name__)} filters {name} by {', '.join(unknown)}; the operators are: {allowed}."
-            )
+            who, allowed = getattr(view, "__name__", type(view).__name__), ", ".join(OPERATORS)
+            raise ImproperlyConfigured(f"{who} filters {name} by {', '.join(unknown)}; the operators are: {allowed}.")
         for operator in operators:
             parameter = f"filter[{name}]" if operator == "eq" else f"filter[{name}][{operator}]"
             found[parameter] = condition(model, parameter, path, operator)

@@ -41,17 +41,23 @@ def database() -> str:
 
 
 def claim(
-    *, digest: str, fingerprint: str, identity: Mapping[str, str], external: bool = False
+    *,
+    digest: str,
+    fingerprint: str,
+    identity: Mapping[str, str],
+    external: bool = False,
+    retention_hours: int | None = None,
 ) -> Claim | AbstractIdempotencyRecord:
     """The right to do the work, or the record of the answer to give again.
 
     ``external`` work has effects that no rollback takes back: the claim on what another began says so by
-    ``unfinished``, and is to ask what became of it before anything else.
+    ``unfinished``, and is to ask what became of it before anything else. ``retention_hours`` stands in place of
+    ``CONTRACT_IDEMPOTENCY_RETENTION_HOURS``.
 
     Raises ``Problem``: 422 ``idempotency_key_reused`` or 409 ``idempotency_in_progress``.
     """
     for _ in range(_TURNS):
-        made = _insert(digest, fingerprint, identity)
+        made = _insert(digest, fingerprint, identity, retention_hours or conf.IDEMPOTENCY_RETENTION_HOURS)
         if made is not None:
             return made
         found = _rows().filter(pk=digest).first()
@@ -101,7 +107,7 @@ def _rows() -> Any:
     return get_idempotency_model()._default_manager.using(database())
 
 
-def _insert(digest: str, fingerprint: str, identity: Mapping[str, str]) -> Claim | None:
+def _insert(digest: str, fingerprint: str, identity: Mapping[str, str], hours: int) -> Claim | None:
     now = timezone.now()
     try:
         with _recoverable():
@@ -109,7 +115,7 @@ def _insert(digest: str, fingerprint: str, identity: Mapping[str, str]) -> Claim
                 digest=digest,
                 fingerprint=fingerprint,
                 locked_until=now + timedelta(seconds=conf.IDEMPOTENCY_LEASE_SECONDS),
-                expires_at=now + timedelta(hours=conf.IDEMPOTENCY_RETENTION_HOURS),
+                expires_at=now + timedelta(hours=hours),
                 **identity,
             )
     except IntegrityError:

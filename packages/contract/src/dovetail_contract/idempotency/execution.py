@@ -114,6 +114,7 @@ class Execution:
             fingerprint=keys.fingerprint(request),
             identity=identity,
             external=self.external,
+            retention_hours=self.contract.get("idempotency_hours"),
         )
         if isinstance(found, AbstractIdempotencyRecord):
             return self._replay(found)
