@@ -344,6 +344,7 @@ class TicketViewSet(ModelViewSet[Ticket]):
 class AgeingViewSet(TicketViewSet):
     """Of which two operations will go."""
 
+    filter_backends = (FilterBackend,)
     contract: ClassVar[dict[str, Any]] = {"deprecated": {"since": "2024-01-01T00:00:00Z", "only": ["PUT", "list"]}}
 
 

@@ -140,7 +140,7 @@ def _wrong_recovery(contract: Mapping[str, Any]) -> str:
 
 def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
     from dovetail_contract.deprecation import lifecycle
-    from dovetail_contract.filters import conditions
+    from dovetail_contract.filters import FilterBackend, conditions
     from dovetail_contract.idempotency.execution import MODES
 
     deprecated = contract.get("deprecated") or {}
@@ -160,7 +160,8 @@ def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
     if contract.get("total", "exact") != "exact":
         yield f"'total' is {contract['total']!r}; it takes 'exact' alone."
     queryset = getattr(view, "queryset", None)
-    if queryset is not None and contract.get("filter"):
+    own = contract is getattr(view, "contract", None)  # and not of one action, which is rarely a list
+    if own and queryset is not None and FilterBackend in getattr(view, "filter_backends", ()):
         try:
             conditions(view, queryset)
         except ImproperlyConfigured as error:
