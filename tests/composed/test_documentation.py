@@ -67,7 +67,7 @@ def test_the_schema_describes_the_list_as_it_is_answered():
     schema = Client().get("/api/schema/", headers={"accept": "application/json"}).json()
     operation = schema["paths"]["/api/v1/invoices"]["get"]
     shared = {each["$ref"].rpartition("/")[2] for each in operation["parameters"] if "$ref" in each}
-    assert shared == {"OrganizationID", "Cursor", "Limit"}
+    assert shared == {"OrganizationID", "Cursor", "Limit", "Prefer"}
     own = {each["name"] for each in operation["parameters"] if "$ref" not in each}
     assert {"sort", "filter[status][in]", "filter[due_on][gte]"} <= own
     assert {"400", "401", "403", "404", "429", "500", "503"} <= set(operation["responses"])
