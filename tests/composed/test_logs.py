@@ -4,6 +4,9 @@ import json
 import logging
 import sys
 
+import pytest
+
+from dovetail_contract.correlation import ContextFilter
 from dovetail_core.events import emit
 from example_project.logs import JSONFormatter, logging_settings
 
@@ -32,6 +35,28 @@ def test_an_event_carries_its_fields(caplog):
         emit("invoice.created", organization_id="o1", data={"number": "N-1"})
     entry = _line(caplog.records[-1])
     assert (entry["event"], entry["organization_id"], entry["data"]) == ("invoice.created", "o1", {"number": "N-1"})
+
+
+@pytest.mark.django_db
+def test_the_lines_of_a_request_say_who_sent_it_and_no_address(api, organization):
+    lines = []
+
+    class Kept(logging.Handler):
+        def emit(self, record):
+            lines.append(_line(record))
+
+    handler = Kept()
+    handler.addFilter(ContextFilter())
+    logging.getLogger().addHandler(handler)
+    try:
+        answer = api.get(f"/api/v1/invoices/{organization.pk}", headers={"x-request-id": "from-outside"})
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert answer.status_code == 404
+    (line,) = [line for line in lines if line["logger"] == "django.request"]
+    assert (line["request_id"], line["organization_id"]) == ("from-outside", str(organization.pk))
+    assert line["principal_id"] == str(organization.owner.pk)
+    assert organization.owner.email not in json.dumps(lines)
 
 
 def test_a_traceback_stays_on_its_line():
