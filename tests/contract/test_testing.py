@@ -141,7 +141,7 @@ TRUE = {
     "behind the server's path": answered(path="/base/things"),
     "headers in whatever case": answered(headers={**JSON, "x-more": "true"}),
     "of two paths the literal one": answered(b"", 204, method="GET", path="/things/mine"),
-    "binary, of a path with slashes": answered(b"\x89", 200, PICTURE, method="GET", path="/files/a/b"),
+    "binary": answered(b"\x89", 200, PICTURE, method="GET", path="/files/a"),
     "streamed": answered(None, headers=JSON),
     "HEAD is GET without the body": answered(b"", method="HEAD", path="/things/7"),
     "OPTIONS, which nobody documents": answered(b"x", 200, {}, method="OPTIONS"),
@@ -150,6 +150,7 @@ TRUE = {
 LIES = {
     "undocumented status": (answered(status=202), "Status 202 is not documented; documented are 200, 204, 4XX."),
     "undocumented path": (answered(path="/thing"), "The schema has no such path."),
+    "undocumented path below one": (answered(method="GET", path="/things/1/more"), "The schema has no such path."),
     "undocumented method": (answered(method="PUT"), "no PUT for this path; it has POST."),
     "wrong type": (answered({**THING, "count": "2"}), "#/count: found '2'; allowed is integer."),
     "out of bounds": (answered({**THING, "count": 0}), "#/count: found 0; allowed is exclusiveMinimum 0."),

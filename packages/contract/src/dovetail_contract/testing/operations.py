@@ -132,13 +132,8 @@ class Operations:
             item = makers[False].dialect.resolve(document["paths"][template])
             paths[template] = {name: Operation(name, template, item[name], makers) for name in METHODS if name in item}
         self._literal = {template: found for template, found in paths.items() if "{" not in template}
-        # Parameters with slashes in them, as Django's <path:…>, only where nothing else fits.
-        self._patterns = [
-            (_pattern(template, parameter), found)
-            for parameter in ("[^/]+", ".+")
-            for template, found in paths.items()
-            if "{" in template
-        ]
+        # A parameter has no slash in it (OpenAPI 3.0, "path parameters"): else a misspelt path would pass for another.
+        self._patterns = [(_pattern(template), found) for template, found in paths.items() if "{" in template]
 
     def at(self, path: str) -> dict[str, Operation] | None:
         """The operations of a path by their methods in lower case, or None where the document has no such path."""
@@ -154,6 +149,5 @@ class Operations:
         return None
 
 
-def _pattern(template: str, parameter: str) -> re.Pattern[str]:
-    literal = _PARAMETER.split(template)
-    return re.compile(parameter.join(re.escape(part) for part in literal))
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile("[^/]+".join(re.escape(part) for part in _PARAMETER.split(template)))
