@@ -1,119 +1,139 @@
-"""What bench/notify.py measures; imported once Django is set up."""
+"""What bench/notify.py measures of each package alike; imported once Django is set up."""
 
 from __future__ import annotations
 
+import os
+import resource
 import time
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import connection
 from django.test import RequestFactory
-from django.utils import timezone
-from notifications import views as their_views
-from notifications.models import Notification as Theirs
-from notifications.signals import notify as notify_theirs
-from rest_framework.test import force_authenticate
-
-from dovetail_notify import NotificationType, Rendered, get_notification_model, notify
-from dovetail_notify.api.pagination import Cursor, CursorPagination
-from dovetail_notify.api.views import NotificationViewSet
-from dovetail_notify.inbox import inbox, unread
-from dovetail_notify.models import Delivery
 
 User = get_user_model()
-Ours: Any = get_notification_model()
-
-
-class Happened(NotificationType, key="bench.happened"):
-    number: int
-
-    channels = {"in_app": True, "email": True}
-    example = {"number": 1}
-
-    def render(self) -> Rendered:
-        return Rendered(title=f"{self.number} happened", url="/things/1")
 
 
 class Cases:
-    def __init__(self, people: int) -> None:
-        self._empty(User)
-        User.objects.bulk_create(
-            (User(username=f"u{n}", email=f"u{n}@example.com") for n in range(people + 1)), batch_size=5000
-        )
-        self.actor = User.objects.get(username=f"u{people}")
-        self.hot = User.objects.get(username="u0")
+    """Times are in seconds."""
+
+    #: Those that are emptied before a fan-out.
+    models: tuple[Any, ...] = ()
+
+    def __init__(self) -> None:
         self.factory = RequestFactory()
-        self._analyze()
 
-    def fan_out_ours(self, size: int) -> float:
-        self._empty(Delivery, Ours)
+    def about(self) -> str:
+        raise NotImplementedError
+
+    def notify(self, users: Any) -> None:
+        raise NotImplementedError
+
+    def one(self) -> Any:
+        """A row as a fan-out writes it."""
+        raise NotImplementedError
+
+    def count_once(self) -> None:
+        raise NotImplementedError
+
+    def list_all_once(self) -> None:
+        raise NotImplementedError
+
+    def list_unread_once(self) -> None:
+        raise NotImplementedError
+
+    def people(self, number: int) -> None:
+        people = (User(username=f"u{n}", email=f"u{n}@example.com") for n in range(number + 1))
+        User.objects.bulk_create(people, batch_size=5000)
+        self.actor = User.objects.get(username=f"u{number}")
+        self.analyze()
+
+    def fan_out(self, size: int) -> tuple[float, int]:
+        """Seconds, and statements but for those of the transaction."""
+        self.empty()
         users = User.objects.filter(pk__lt=User.objects.order_by("pk")[0].pk + size)
-        begun = time.perf_counter()
-        notify(Happened(number=1), to=users, actor=self.actor)
-        spent = time.perf_counter() - begun
-        assert Ours.objects.count() == Delivery.objects.count() == size
-        return spent
+        counted = Counted()
+        with connection.execute_wrapper(counted):
+            begun = time.perf_counter()
+            self.notify(users)
+            spent = time.perf_counter() - begun
+        assert [model.objects.count() for model in self.models] == [size] * len(self.models)
+        return spent, counted.statements
 
-    def fan_out_theirs(self, size: int) -> float:
-        self._empty(Theirs)
-        users = User.objects.filter(pk__lt=User.objects.order_by("pk")[0].pk + size)
-        begun = time.perf_counter()
-        with transaction.atomic():
-            notify_theirs.send(self.actor, recipient=users, verb="happened", target=self.actor, number=1)
-        spent = time.perf_counter() - begun
-        assert Theirs.objects.count() == size
-        return spent
+    def memory(self, size: int) -> float:
+        """By how many megabytes a child process grows that does it."""
+        self.empty()
+        connection.close()
+        read, write = os.pipe()
+        if not (child := os.fork()):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            self.fan_out(size)
+            after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            os.write(write, str((after - before) / 1024).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        return float(os.read(read, 100))
 
-    def fill(self, number: int) -> None:
-        """One inbox with ``number`` unread ones in each package."""
-        self._empty(Delivery, Ours, Theirs)
-        now = timezone.now()
-        batch = "0" * 32
-        Ours.objects.bulk_create(
-            (
-                Ours(recipient=self.hot, type="bench.happened", title="x", batch=batch, created_at=now)
-                for _ in range(number)
-            ),
-            batch_size=2000,
-        )
-        actor = Theirs(recipient=self.hot, actor=self.actor, target=self.actor, verb="happened")
-        fields = {"actor_content_type": actor.actor_content_type, "target_content_type": actor.target_content_type}
-        keys = {"actor_object_id": self.actor.pk, "target_object_id": self.actor.pk}
-        Theirs.objects.bulk_create(
-            (Theirs(recipient=self.hot, verb="happened", **fields, **keys) for _ in range(number)), batch_size=2000
-        )
-        self._analyze()
+    def fill(self, *inboxes: int) -> None:
+        """One unread notification for everybody, and for some people as many as ``inboxes`` says."""
+        self.empty()
+        row = self.one()
+        quote = connection.ops.quote_name
+        names = [field.column for field in row._meta.concrete_fields if not field.primary_key]
+        chosen = ["u.id" if name == "recipient_id" else f"n.{quote(name)}" for name in names]
+        copied = f"INSERT INTO {quote(row._meta.db_table)} ({', '.join(map(quote, names))}) SELECT {', '.join(chosen)}"
+        copied += f" FROM {quote(row._meta.db_table)} n, auth_user u"
+        with connection.cursor() as cursor:
+            cursor.execute(f"{copied} WHERE n.id = %s AND u.id <> %s", [row.pk, row.recipient_id])
+            for number, size in enumerate(inboxes, start=1):
+                hot = User.objects.get(username=f"u{number}")
+                sql = copied.replace("u.id", str(hot.pk), 1)
+                cursor.execute(f"{sql} WHERE n.id = %s LIMIT %s", [row.pk, size - 1])
+        self.analyze()
 
-    def count_ours(self) -> None:
-        unread(inbox(self.hot))
+    def read_by(self, number: int) -> None:
+        self.hot = User.objects.get(username=f"u{number}")
 
-    def count_theirs(self) -> None:
-        self.hot.notifications.unread().count()
+    def count(self, times: int) -> float:
+        return each(self.count_once, times)
 
-    def list_ours(self, cursor: str = "") -> None:
-        request = self.factory.get("/notifications/", {"cursor": cursor} if cursor else {})
-        force_authenticate(request, self.hot)
-        answer = NotificationViewSet.as_view({"get": "list"})(request)
-        assert len(answer.render().data["data"]) == 20, answer.data
+    def list_all(self, times: int) -> float:
+        return each(self.list_all_once, times)
 
-    def list_theirs(self) -> None:
-        request = self.factory.get("/live/", {"max": 20})
-        request.user = self.hot
-        assert their_views.live_unread_notification_list(request).status_code == 200
+    def list_unread(self, times: int) -> float:
+        return each(self.list_unread_once, times)
 
-    def cursor_at(self, depth: int) -> str:
-        key = Ours.objects.filter(recipient=self.hot).order_by("-pk").values_list("pk", flat=True)[depth]
-        paginator = CursorPagination()
-        paginator.request = self.factory.get("/notifications/")  # type: ignore[assignment]
-        return str(paginator._token(Cursor("lt", key)))
+    def queries(self, case: str) -> int:
+        counted = Counted()
+        with connection.execute_wrapper(counted):
+            getattr(self, case)()
+        return counted.statements
 
-    def _empty(self, *models: Any) -> None:
-        for model in models:
+    def empty(self) -> None:
+        for model in self.models:
             with connection.cursor() as cursor:
                 table = connection.ops.quote_name(model._meta.db_table)
                 sqlite = connection.vendor == "sqlite"
                 cursor.execute(f"DELETE FROM {table}" if sqlite else f"TRUNCATE {table} CASCADE")
 
-    def _analyze(self) -> None:
+    def analyze(self) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
+            cursor.execute("ANALYZE" if connection.vendor == "sqlite" else "VACUUM ANALYZE")
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.statements = 0
+
+    def __call__(self, execute: Any, sql: Any, parameters: Any, many: bool, context: Any) -> Any:
+        self.statements += not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))
+        return execute(sql, parameters, many, context)
+
+
+def each(call: Callable[[], None], times: int) -> float:
+    call()
+    begun = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - begun) / times

@@ -1,47 +1,62 @@
-"""Fan-out, unread count and lists beside another package, in one process on one database.
+"""Fan-out, unread count and lists beside the other packages: one table by one command, for each database.
 
-    python -m venv scratch && scratch/bin/pip install packages/core packages/notify "psycopg[binary]" setuptools \
-        django-notifications-community            # or django-notifications-hq: both are the module `notifications`
-    scratch/bin/python bench/notify.py --against community --db sqlite
-    scratch/bin/python bench/notify.py --against hq --db postgres://postgres@127.0.0.1/notify_bench
+    python bench/notify.py                                             # SQLite, in files
+    python bench/notify.py --db postgres://postgres@127.0.0.1/bench    # three schemas of a database that is there
+    python bench/notify.py --sizes 1000 --peers /tmp/peers             # smaller, and installing them only once
 
-django-notifications-hq 1.8.3 does not import on Django 5.1 and later; `index_together` is made a known option for it.
-Ours does the whole of it: inbox, preferences and the outbox of mail; theirs the inbox. The database named is emptied.
+django-notifications-hq and its fork, django-notifications-community, are both the module `notifications`: each package
+has a process and a database (PostgreSQL: a schema) of its own, all with the same Django. They are measured by turns, so
+that what else the machine does falls on all alike, one at a time; times are medians, and the least in brackets.
+
+hq 1.8.3 does not import on Django 5.1 and later. For it `index_together` is made a known option of models again, which
+Django then passes over. Ours does the whole of it, inbox, preferences and the outbox of mail; theirs the inbox.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import resource
 import statistics
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+ROOT = Path(__file__).parents[1]
+# Without their own dependencies, of which Django would be one: all are measured on this one.
+PEERS = {
+    "community": ["django-notifications-community", "swapper"],
+    "hq": ["django-notifications-hq", "django-model-utils", "jsonfield", "swapper", "pytz"],
+}
+NAMES = ("ours", *PEERS)
 
-def configure(db: str, against: str) -> None:
+
+def configure(db: str, name: str) -> None:
+    """Django of one process: with ours, or with one of the others."""
     import django
     from django.conf import settings
     from django.db.models import options
 
-    options.DEFAULT_NAMES += ("index_together",)
+    if name == "hq":
+        options.DEFAULT_NAMES += ("index_together",)
     parts = urlsplit(db)
-    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{tempfile.mkdtemp()}/bench.sqlite3"}
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{db}/{name}.sqlite3"}
     if parts.scheme:
-        where = {"USER": parts.username, "HOST": parts.hostname, "PORT": parts.port or ""}
-        database = {"ENGINE": "django.db.backends.postgresql", "NAME": parts.path[1:], **where}
+        where = {"USER": parts.username, "HOST": parts.hostname, "PORT": parts.port or "", "NAME": parts.path[1:]}
+        options = {"options": f"-c search_path=bench_{name}"}
+        database = {"ENGINE": "django.db.backends.postgresql", **where, "OPTIONS": options}
     settings.configure(
         SECRET_KEY="bench" * 10,
         ALLOWED_HOSTS=["*"],
         DATABASES={"default": database},
         INSTALLED_APPS=[
-            *("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
-            *("rest_framework", "dovetail_notify", "notifications"),
+            *("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "rest_framework"),
+            "dovetail_notify" if name == "ours" else "notifications",
         ],
         USE_TZ=True,
         ROOT_URLCONF="dovetail_notify.api.urls",
@@ -53,86 +68,160 @@ def configure(db: str, against: str) -> None:
     )
     django.setup()
     from django.core.management import call_command
+    from django.db import connection
 
+    if parts.scheme:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP SCHEMA IF EXISTS bench_{name} CASCADE; CREATE SCHEMA bench_{name}")
     call_command("migrate", run_syncdb=True, verbosity=0)
 
 
-def timed(call: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun
+def serve(db: str, name: str) -> None:
+    """A process of one package: does what each line of its input names, and answers with what it took."""
+    configure(db, name)
+    if name == "ours":
+        from _notify_ours import Ours as Cases
+    else:
+        from _notify_theirs import Theirs as Cases  # type: ignore[assignment]
+    cases = Cases()
+    print(json.dumps(cases.about()), flush=True)
+    for line in sys.stdin:
+        case, arguments = json.loads(line)
+        print(json.dumps(getattr(cases, case)(*arguments)), flush=True)
 
 
-def repeated(call: Callable[[], Any], times: int = 30) -> float:
-    """Median milliseconds."""
-    call()
-    return statistics.median(timed(call) for _ in range(times)) * 1000
+class Package:
+    """The process of one package."""
+
+    def __init__(self, name: str, db: str, peers: Path) -> None:
+        path = [str(ROOT / "packages/core/src"), str(ROOT / "packages/notify/src"), str(peers / name)]
+        command = [sys.executable, __file__, "--serve", name, "--db", db]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONWARNINGS": "ignore"}
+        self.name = name
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.about = self._read()
+
+    def __call__(self, case: str, *arguments: Any) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([case, arguments]) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self.process.stdout is not None
+        if not (line := self.process.stdout.readline()):
+            raise SystemExit(f"{self.name} failed; see above.")
+        return json.loads(line)
 
 
-def grown(call: Callable[[], Any]) -> float:
-    """By how many megabytes a child process grows that does it."""
-    from django.db import connection
-
-    connection.close()
-    read, write = os.pipe()
-    if not (child := os.fork()):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        call()
-        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        os.write(write, str((after - before) / 1024).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    return float(os.read(read, 100))
+def install(peers: Path) -> None:
+    for name, packages in PEERS.items():
+        if not (peers / name).exists():
+            uv = Path(sys.executable).parent / "uv"
+            pip = [str(uv), "pip"] if uv.exists() else [sys.executable, "-m", "pip"]
+            subprocess.run(
+                [*pip, "install", "--quiet", "--no-deps", "--target", str(peers / name), *packages], check=True
+            )
 
 
-def counted(call: Callable[[], Any]) -> int:
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
+def by_turns(packages: list[Package], case: str, *arguments: Any, rounds: dict[str, int]) -> dict[str, list[Any]]:
+    """A, B, C, C, B, A, …: each package's answers."""
+    found: dict[str, list[Any]] = {package.name: [] for package in packages}
+    for turn in range(max(rounds.values())):
+        for package in packages if turn % 2 == 0 else packages[::-1]:
+            if turn < rounds[package.name]:
+                found[package.name].append(package(case, *arguments))
+    return found
 
-    with CaptureQueriesContext(connection) as queries:
-        call()
-    return len(queries)
+
+class Table:
+    def __init__(self) -> None:
+        print(
+            "| | ours | community | hq | ours, faster than community | than hq |\n| --- | --- | --- | --- | --- | --- |"
+        )
+
+    def times(self, what: str, found: dict[str, list[float]]) -> None:
+        """A row of medians, and of the fastest in brackets; ratios are of medians."""
+        median = {name: statistics.median(each) for name, each in found.items()}
+        shown = [f"{_time(median[name])} ({_time(min(found[name]))})" if name in found else "" for name in NAMES]
+        ratios = [f"{median[name] / median['ours']:.1f}" if name in found else "" for name in NAMES[1:]]
+        self.row(what, *shown, *ratios)
+
+    def row(self, *cells: str) -> None:
+        print(f"| {' | '.join([*cells, *[''] * (6 - len(cells))])} |", flush=True)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{seconds * 1000:.2f} ms"
+
+
+def measure(packages: list[Package], sizes: list[int]) -> None:
+    ours, largest = packages[0], sizes[-1]
+    table = Table()
+    for package in packages:
+        package("people", largest)
+    for size in sizes:
+        many = size > 10_000
+        # One of hq's at 100 000 is a minute and more.
+        rounds = {name: (1 if name == "hq" else 3) if many else 5 for name in NAMES}
+        found = by_turns(packages, "fan_out", size, rounds=rounds)
+        table.times(f"fan-out to {size:,}", {name: [seconds for seconds, _ in each] for name, each in found.items()})
+        table.row("its statements", *(f"{each[0][1]:,}" for each in found.values()))
+    table.row(f"memory for {largest:,}", *(f"+{package('memory', largest):.1f} MB" for package in packages[:2]))
+    inboxes = (100, largest)
+    for package in packages:
+        package("fill", *inboxes)
+    listed: dict[tuple[str, int], dict[str, list[float]]] = {}
+    # By turns too, whose inbox it is: whether a small and a large one cost the same is asked as well.
+    for turn in range(20):
+        for number, size in enumerate(inboxes, start=1):
+            for package in packages if turn % 2 == 0 else packages[::-1]:
+                package("read_by", number)
+                for case, times in (("count", 20), ("list_unread", 5), ("list_all", 5)):
+                    found = listed.setdefault((case, size), {name: [] for name in NAMES})
+                    found[package.name].append(package(case, times))
+    for case, what in (("count", "unread count"), ("list_unread", "list of 20 unread"), ("list_all", "list of 20")):
+        for size in inboxes:
+            table.times(f"{what}, of {size:,}", listed[case, size])
+        table.row("its queries", *(str(package("queries", f"{case}_once")) for package in packages))
+        grown = [
+            statistics.median(listed[case, largest][name]) / statistics.median(listed[case, 100][name])
+            for name in NAMES
+        ]
+        table.row(f"of {largest:,} to that of 100", *(f"{each:.2f}" for each in grown))
+    depth = largest * 9 // 10
+    cursor = ours("cursor_at", depth)
+    pages = [(ours("list_all", 10), ours("list_all", 10, cursor)) for _ in range(20)]
+    first, deep = (statistics.median(each) for each in zip(*pages, strict=True))
+    table.row(f"page at depth {depth:,}, the first", f"{_time(deep)}, {_time(first)}: {deep / first:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--against", choices=["hq", "community"], required=True)
-    parser.add_argument("--db", default="sqlite")
+    parser.add_argument("--db", default="")
     parser.add_argument("--sizes", default="10000,100000")
+    parser.add_argument("--peers", type=Path, help="a folder for the other packages; a new one by default")
+    parser.add_argument("--serve", choices=NAMES, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    sizes = [int(size) for size in given.sizes.split(",")]
-    configure("" if given.db == "sqlite" else given.db, given.against)
-    import django
-
-    theirs = f"django-notifications-{given.against}"
-    print(f"Python {sys.version.split()[0]}, Django {django.__version__}, {theirs} {version(theirs)}, {given.db}")
-    from _notify_cases import Cases
-
-    cases = Cases(sizes[-1])
-    for size in sizes:
-        # One of hq's at 100 000 is a minute and more.
-        rounds = 1 if given.against == "hq" and size > 10_000 else 3
-        ours = [cases.fan_out_ours(size) for _ in range(3)]
-        other = [cases.fan_out_theirs(size) for _ in range(rounds)]
-        ratio = statistics.median(other) / statistics.median(ours)
-        print(
-            f"fan-out to {size:>7}: ours {statistics.median(ours):7.3f} s (min {min(ours):.3f}), "
-            f"theirs {statistics.median(other):7.3f} s (min {min(other):.3f}), ratio {ratio:.1f}"
-        )
-    print(f"memory for {sizes[-1]}: ours +{grown(lambda: cases.fan_out_ours(sizes[-1])):.1f} MB")
-    if given.against == "community":
-        print(f"memory for {sizes[-1]}: theirs +{grown(lambda: cases.fan_out_theirs(sizes[-1])):.1f} MB")
-    for unread in (100, sizes[-1]):
-        cases.fill(unread)
-        ours_ms, theirs_ms = repeated(cases.count_ours), repeated(cases.count_theirs)
-        print(f"unread count of {unread:>7}: ours {ours_ms:.2f} ms, theirs {theirs_ms:.2f} ms")
-    print(f"list of 20: ours {counted(cases.list_ours)} queries, theirs {counted(cases.list_theirs)} queries")
-    ours_ms, theirs_ms = repeated(cases.list_ours), repeated(cases.list_theirs)
-    print(f"list of 20: ours {ours_ms:.2f} ms, theirs {theirs_ms:.2f} ms, ratio {theirs_ms / ours_ms:.1f}")
-    depth = sizes[-1] * 9 // 10
-    cursor = cases.cursor_at(depth)
-    first, deep = repeated(cases.list_ours), repeated(lambda: cases.list_ours(cursor))
-    print(f"page at depth {depth}: {deep:.2f} ms, the first {first:.2f} ms, ratio {deep / first:.2f}")
+    if given.serve:
+        serve(given.db, given.serve)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        peers = given.peers or Path(folder, "peers")
+        install(peers)
+        packages = [Package(name, given.db or folder, peers) for name in NAMES]
+        about = "; ".join(package.about for package in packages)
+        load = os.getloadavg()[0]
+        python = f"Python {sys.version.split()[0]}, Django {version('django')}"
+        print(f"{datetime.now(UTC):%Y-%m-%d}, load {load:.1f}, {python}; {about}\n")
+        try:
+            measure(packages, [int(size) for size in given.sizes.split(",")])
+        finally:
+            for package in packages:
+                package.process.kill()
+                package.process.wait()
 
 
 if __name__ == "__main__":
