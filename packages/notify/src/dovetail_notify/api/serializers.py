@@ -3,6 +3,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.conf import settings
+from django.utils import timezone
+from django.utils.functional import cached_property
 from rest_framework import serializers
 
 from dovetail_notify import get_notification_model
@@ -54,6 +57,37 @@ class NotificationSerializer(serializers.ModelSerializer[Any]):
 
     def get_actor(self, row: Any) -> str | None:
         return row.actor_key or None
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """What the fields make of a row, written out: to make and ask them was two thirds of a page's time.
+
+        A subclass, which may have others, is shown by its fields.
+        """
+        if type(self) is not NotificationSerializer:
+            shown: dict[str, Any] = super().to_representation(instance)
+            return shown
+        moment = self._moment.to_representation
+        return {
+            "id": instance.pk,
+            "type": instance.type,
+            "title": instance.title,
+            "body": instance.body,
+            "message": instance.message,
+            "target_url": instance.target_url,
+            "payload": instance.payload,
+            "organization": instance.organization_key,
+            "actor": self.get_actor(instance),
+            "collapse_key": instance.collapse_key,
+            "created_at": moment(instance.created_at),
+            "seen_at": moment(instance.seen_at),
+            "read_at": moment(instance.read_at),
+            "archived_at": moment(instance.archived_at),
+        }
+
+    @cached_property
+    def _moment(self) -> serializers.DateTimeField:
+        # The time zone is one for a whole page, and each look at it would be two thread-locals.
+        return serializers.DateTimeField(default_timezone=timezone.get_current_timezone() if settings.USE_TZ else None)
 
 
 class NotificationUpdateSerializer(serializers.Serializer[Any]):
