@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import SimpleNamespace
@@ -13,21 +14,32 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 pytest.importorskip("channels", reason="Channels is not installed")
 
 from dovetail_core.events import emit
-from dovetail_notify import frames, get_notification_model, notify, protocol, realtime, services, sockets
+from dovetail_notify import (
+    arrivals,
+    frames,
+    get_notification_model,
+    handshake,
+    notify,
+    protocol,
+    realtime,
+    services,
+    sockets,
+)
 from dovetail_notify.contrib import channels
 from dovetail_notify.contrib.channels import application
 from dovetail_notify.credentials import object_session, session_hash
-from dovetail_notify.hub import Hub
+from dovetail_notify.hub import Hub, in_thread
+from dovetail_notify.inbox import visible
 from dovetail_notify.models import Ticket
 from dovetail_notify.testing import NotificationSocket
-from dovetail_notify.tickets import issue_ticket, redeem_ticket
+from dovetail_notify.tickets import Admission, issue_ticket, redeem_ticket, redeem_tickets
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Tip
 from tests.notify.sockets import call, open_socket, run
@@ -723,7 +735,217 @@ def test_opening_and_resuming_take_the_same_queries_for_any_number_of_rows(user,
             Notification(recipient=user, type="orders.tip", title="x", batch=uuid4(), created_at=timezone.now())
             for _ in range(number)
         )
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(1):
             frames.opening(admission)
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(3):
             frames.missed(admission, (0, timezone.now()))
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------------
+
+
+class Statements:
+    """What is asked of the database, but for BEGIN and COMMIT."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def __call__(self, execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith(("SELECT", "DELETE", "INSERT", "UPDATE")):
+            self.made.append(sql)
+        return execute(sql, *arguments)
+
+
+def scope(ticket: str, *, origin: str = "") -> dict[str, Any]:
+    headers = [(b"origin", origin.encode())] if origin else []
+    return {"subprotocols": ["notify.v1", f"ticket.{ticket}"], "headers": headers}
+
+
+def test_a_hundred_that_come_at_once_are_let_in_by_a_handful_of_statements():
+    users = list(make_users(100))
+    tickets = [issue_ticket(user=each) for each in users]
+    Notification.objects.bulk_create(
+        Notification(recipient=users[7], type="orders.tip", title="x", batch=uuid4(), created_at=timezone.now())
+        for _ in range(101)
+    )
+    statements, held = Statements(), threading.Event()
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            opened = [NotificationSocket(each) for each in tickets]
+            # The hub's thread is kept busy until all of them wait: how they come is then no matter of luck.
+            busy = asyncio.create_task(in_thread(held.wait, 30))
+            await asyncio.gather(*(stack.enter_async_context(each) for each in opened))
+            held.set()
+            assert await busy
+            shown = [await hello(each) for each in opened]
+            assert [(each["unread"], each["capped"]) for each in shown[6:9]] == [(0, False), (100, True), (0, False)]
+
+    with connection.execute_wrapper(statements):
+        run(main)
+    # At most those who came first, and those after them: two statements of tickets for each turn.
+    of_tickets = [sql.split()[0] for sql in statements.made if Ticket._meta.db_table in sql]
+    assert of_tickets in (["SELECT", "DELETE"], ["SELECT", "DELETE"] * 2)
+    # What each of them sees takes as many turns as there were ways back to the loop; and the hub looks once.
+    assert len(statements.made) < 40
+
+
+@pytest.mark.parametrize("number", [1, 100])
+def test_handshakes_and_openings_take_the_same_statements_for_any_number(number):
+    tickets = [issue_ticket(user=each) for each in make_users(number)]
+    statements = Statements()
+    with connection.execute_wrapper(statements):
+        admitted = handshake.admit_all([scope(each) for each in tickets])
+        frames.openings(admitted)
+    assert [sql.split()[0] for sql in statements.made] == ["SELECT", "DELETE", "SELECT"]
+    assert Ticket.objects.count() == 0
+
+
+def test_what_is_wrong_with_one_is_told_to_that_one_alone(user, settings):
+    settings.NOTIFY_ORGANIZATIONS = lambda user: 1 / 0 if user.username == "broken" else ["acme"]
+    late, gone = issue_ticket(user=user), issue_ticket(user=make_user(is_active=False))
+    Ticket.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    twice, foreign = issue_ticket(user=user), issue_ticket(user=user, organization_key="globex")
+    elsewhere = issue_ticket(user=user, origin="https://app.example.com")
+    expired = issue_ticket(user=user, expires_at=timezone.now() - timedelta(seconds=1))
+    broken = issue_ticket(user=make_user(username="broken"))
+    shown = [late, gone, twice, twice, foreign, expired, broken, "x" * 43, "ü"]
+    scopes = [scope(each) for each in shown]
+    scopes += [scope(elsewhere, origin="https://evil.example"), {"subprotocols": [], "headers": []}]
+    found = handshake.admit_all(scopes)
+    said = [(each.code, each.reason) if isinstance(each, protocol.Refused) else type(each) for each in found]
+    unauthenticated = (4401, "unauthenticated")
+    assert said == [
+        unauthenticated,
+        unauthenticated,
+        tuple,
+        unauthenticated,
+        (4403, "membership_removed"),
+        (4408, "expired"),
+        ZeroDivisionError,
+        unauthenticated,
+        unauthenticated,
+        unauthenticated,
+        (4406, "protocol"),
+    ]
+    assert Ticket.objects.count() == 0
+
+
+def test_a_ticket_that_another_process_takes_meanwhile_turns_nobody_else_away(user):
+    shared, *own = [issue_ticket(user=user) for _ in range(3)]
+    (taken,) = Ticket.objects.order_by("pk")[:1]
+
+    def meanwhile(execute: Any, sql: str, *arguments: Any) -> Any:
+        answer = execute(sql, *arguments)
+        if sql.startswith("SELECT") and Ticket._meta.db_table in sql:
+            Ticket.objects.filter(pk=taken.pk)._raw_delete("default")
+        return answer
+
+    with connection.execute_wrapper(meanwhile):
+        admitted = redeem_tickets([(own[0], None), (shared, None), (own[1], None)])
+    assert [each is not None for each in admitted] == [True, False, True]
+    assert Ticket.objects.count() == 0
+
+
+def test_openings_tell_each_of_what_they_see(user):
+    other = make_user()
+    now = timezone.now()
+    for recipient, organization, number, read in (
+        (user, None, 3, None),
+        (user, "acme", 2, None),
+        (user, "globex", 102, None),
+        (user, "acme", 4, now),
+        (other, None, 100, None),
+    ):
+        given = {
+            "type": "orders.tip",
+            "title": "x",
+            "created_at": now,
+            "read_at": read,
+            "organization_key": organization,
+        }
+        Notification.objects.bulk_create(
+            Notification(recipient=recipient, batch=uuid4(), **given) for _ in range(number)
+        )
+    asked = [
+        (Admission(user, None, "", None), None),
+        (Admission(user, "acme", "", None), None),
+        (Admission(user, None, "", None), frozenset({"acme"})),
+        (Admission(user, "globex", "", None), frozenset({"acme", "globex"})),
+        (Admission(user, None, "", None), frozenset()),
+        (Admission(other, None, "", None), None),
+        (Admission(make_user(), None, "", None), None),
+    ]
+    found = frames.openings(asked)
+    assert [(each.unread, each.capped) for each in found] == [
+        (100, True),
+        (5, False),
+        (5, False),
+        (100, True),
+        (3, False),
+        (100, False),
+        (0, False),
+    ]
+    for (admission, organizations), opening in zip(asked, found, strict=True):
+        condition = visible(None if organizations is None else list(organizations), admission.organization_key)
+        rows = Notification.objects.filter(condition, recipient=admission.user).order_by("pk")
+        last = rows.last()
+        assert frames.parse_cursor(opening.cursor)[0] == (last.pk if last else 0)
+
+
+def test_no_frame_closes_the_connection_that_all_sockets_have_in_common(user, monkeypatch):
+    turns: list[object] = []
+
+    async def close() -> None:
+        turns.append(None)
+
+    monkeypatch.setattr("channels.consumer.aclose_old_connections", close)
+
+    async def main() -> None:
+        async with await open_socket(user) as socket:
+            await hello(socket)
+            await socket.send(type="ping")
+            assert await socket.receive() == {"type": "pong"}
+
+    run(main)
+    assert turns == []
+
+
+def test_who_has_gone_while_waiting_is_not_asked_for():
+    worked: list[list[int]] = []
+    held = threading.Event()
+
+    def work(items: Any) -> Any:
+        worked.append(list(items))
+        return items
+
+    async def main() -> None:
+        together = arrivals.Together(work)
+        busy = asyncio.create_task(in_thread(held.wait, 30))
+        calls = []
+        for number in range(4):
+            calls.append(asyncio.create_task(together(number)))
+            for _ in range(5):  # until it waits, and the first is in hand
+                await asyncio.sleep(0)
+        calls[2].cancel()
+        await asyncio.sleep(0)
+        held.set()
+        assert await asyncio.gather(busy, calls[0], calls[1], calls[3]) == [True, 0, 1, 3]
+
+    run(main)
+    assert worked == [[0], [1, 3]]
+
+
+def test_a_database_that_is_away_is_told_to_each_who_waits(user, monkeypatch):
+    ticket = issue_ticket(user=user)
+
+    def away(*arguments: Any) -> Any:
+        raise OperationalError("away")
+
+    monkeypatch.setattr(handshake, "redeem_tickets", away)
+
+    async def main() -> None:
+        assert await refusal(ticket=ticket) == (4500, "unavailable")
+
+    run(main)
+    assert Ticket.objects.count() == 1

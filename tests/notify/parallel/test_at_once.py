@@ -13,7 +13,7 @@ from django.db import connection, connections
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.delivery import deliver
 from dovetail_notify.models import Delivery
-from dovetail_notify.tickets import issue_ticket, redeem_ticket
+from dovetail_notify.tickets import issue_ticket, redeem_ticket, redeem_tickets
 from dovetail_notify.transports import Outcome, Transport
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped
@@ -99,3 +99,21 @@ def test_a_ticket_opens_one_socket() -> None:
         admitted = at_once(lambda _, ticket=ticket: redeem_ticket(ticket))
         assert [each for each in admitted if isinstance(each, Exception)] == []
         assert len([each for each in admitted if each is not None]) == 1
+
+
+def test_a_ticket_shown_with_others_opens_one_socket_and_turns_nobody_away() -> None:
+    user = make_user()
+    for _ in range(ROUNDS):
+        shared = issue_ticket(user=user)
+        own = [[issue_ticket(user=user) for _ in range(3)] for _ in range(PARALLEL)]
+
+        def redeem(which: int, shared: str = shared, own: list[list[str]] = own) -> list[bool]:
+            # Some have it first and some last: locks are taken in one order all the same.
+            shown = [shared, *own[which]] if which % 2 else [*own[which], shared]
+            admitted = [each is not None for each in redeem_tickets([(ticket, None) for ticket in shown])]
+            return admitted if which % 2 else admitted[::-1]
+
+        admitted = at_once(redeem)
+        assert [each for each in admitted if isinstance(each, Exception)] == []
+        assert sum(each[0] for each in admitted) == 1
+        assert all(all(each[1:]) for each in admitted)

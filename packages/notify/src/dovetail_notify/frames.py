@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import Max, QuerySet
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model
-from dovetail_notify.inbox import inbox, unread
+from dovetail_notify.inbox import UNREAD_CAP, inbox, organization_keys, unread, visible
 from dovetail_notify.protocol import frame
 from dovetail_notify.tickets import Admission
 
@@ -50,11 +52,46 @@ class Opening:
 
 
 def opening(admission: Admission) -> Opening:
-    rows = _rows_of(admission)
+    keys = organization_keys(admission.user)
+    return openings([(admission, None if keys is None else frozenset(keys))])[0]
+
+
+def openings(asked: Sequence[tuple[Admission, frozenset[str] | None]]) -> list[Opening]:
+    """Of each admission and the organizations that it tells of: one query for all that see the same ones."""
     now = timezone.now()
-    last = rows.aggregate(last=Max("pk"))["last"] or 0
-    count = unread(rows)
-    return Opening(cursor(last, now), count.count, count.capped)
+    seers: dict[tuple[frozenset[str] | None, str | None], set[Any]] = {}
+    for admission, organizations in asked:
+        seers.setdefault((organizations, admission.organization_key), set()).add(admission.user.pk)
+    found: dict[tuple[Any, Any, Any], tuple[int | None, int | None, int | None]] = {}
+    for (organizations, bound), keys in seers.items():
+        for key, *shown in _states(keys, visible(None if organizations is None else sorted(organizations), bound)):
+            found[organizations, bound, key] = (shown[0], shown[1], shown[2])
+    made = []
+    for admission, organizations in asked:
+        seen = found.get((organizations, admission.organization_key, admission.user.pk), (None, None, None))
+        made.append(Opening(cursor(seen[0] or 0, now), seen[2] or 0, seen[1] is not None))
+    return made
+
+
+def _states(keys: Collection[Any], condition: Q) -> QuerySet[Any, tuple[Any, ...]]:
+    """Of each user the key, that of the newest notification, that of the unread one at which the count stops, and how
+    many unread ones are newer than it.
+
+    The cap is a key and no LIMIT around what is counted: MariaDB lets no subquery with one look outside of itself.
+    """
+    model = get_notification_model()
+    using = router.db_for_write(model)
+    rows = model._default_manager.using(using).filter(condition)
+    last = rows.filter(recipient=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    unread = rows.filter(read_at=None).order_by()
+    beyond = unread.filter(recipient=OuterRef("pk")).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
+    # One level further in.
+    floor = unread.filter(recipient=OuterRef(OuterRef("pk"))).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
+    counted = unread.filter(recipient=OuterRef("pk"), pk__gt=Coalesce(Subquery(floor), 0))
+    users = get_user_model()._base_manager.using(using).filter(pk__in=keys).order_by()
+    return users.values_list(
+        "pk", Subquery(last), Subquery(beyond), Subquery(counted.values("recipient").values_list(Count("pk")))
+    )
 
 
 def missed(admission: Admission, since: tuple[int, datetime]) -> tuple[list[str] | None, Opening]:

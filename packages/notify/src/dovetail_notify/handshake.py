@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -30,22 +31,56 @@ from dovetail_notify.protocol import (
     UNAUTHENTICATED,
     Refused,
 )
-from dovetail_notify.tickets import Admission, redeem_ticket
+from dovetail_notify.tickets import Admission, redeem_ticket, redeem_tickets
 
 _TICKET = re.compile(r"[A-Za-z0-9_-]{20,100}", re.ASCII)
 
 
-def admit(scope: dict[str, Any]) -> tuple[Admission, frozenset[str] | None]:
-    """Whose socket it is, and of which organizations it tells. Raises ``Refused``.
+Admitted = tuple[Admission, frozenset[str] | None]
+"""Whose socket it is, and of which organizations it tells; None for all."""
 
-    Asks the database, and whatever the project authenticates requests with.
+
+def admit_all(scopes: Sequence[dict[str, Any]]) -> list[Admitted | Exception]:
+    """Each one's, or why there is none: ``Refused``, or what went wrong with it alone.
+
+    Tickets by two queries for all that show one; whatever the project authenticates requests with, and its hooks, are
+    asked of each.
     """
+    shown = [_shown(scope) for scope in scopes]
+    tickets = [each for each in shown if isinstance(each, tuple)]
+    redeemed = iter(redeem_tickets(tickets) if tickets else ())
+    return [
+        _admitted(scope, next(redeemed) if isinstance(each, tuple) else each)
+        for scope, each in zip(scopes, shown, strict=True)
+    ]
+
+
+_BY_REQUEST: Final = "request"
+
+
+def _shown(scope: dict[str, Any]) -> tuple[str, str | None] | Refused | str:
+    """A ticket and the origin that shows it, or that there is none."""
     offered = list(scope.get("subprotocols") or ())
     if PROTOCOL not in offered:
-        raise Refused(NO_PROTOCOL, "protocol")
+        return Refused(NO_PROTOCOL, "protocol")
     tickets = [each.removeprefix(TICKET_PREFIX) for each in offered if each.startswith(TICKET_PREFIX)]
-    admission = by_ticket(tickets[0], header(scope, b"origin")) if len(tickets) == 1 else by_request(scope)
-    return admission, organizations_of(admission)
+    if len(tickets) != 1:
+        return _BY_REQUEST
+    if not _TICKET.fullmatch(tickets[0]):
+        return Refused(UNAUTHENTICATED, "unauthenticated")
+    return tickets[0], header(scope, b"origin")
+
+
+def _admitted(scope: dict[str, Any], found: Admission | Refused | str | None) -> Admitted | Exception:
+    try:
+        if isinstance(found, Refused):
+            raise found
+        if found is None:
+            raise Refused(UNAUTHENTICATED, "unauthenticated")
+        admission = found if isinstance(found, Admission) else by_request(scope)
+        return admission, organizations_of(admission)
+    except Exception as error:  # noqa: BLE001  # a hook that fails for one lets the others in
+        return error
 
 
 def organizations_of(admission: Admission) -> frozenset[str] | None:

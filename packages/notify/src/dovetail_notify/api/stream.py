@@ -13,7 +13,7 @@ from rest_framework.exceptions import APIException, NotAuthenticated, Permission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from dovetail_notify import frames
+from dovetail_notify import arrivals, frames
 from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.handshake import admission_of, organizations_of
 from dovetail_notify.hub import Hub, in_thread
@@ -70,7 +70,7 @@ async def _events(
     socket, hub = Socket(admission, organizations), Hub.current()
     try:
         await hub.add(socket)
-        opening = await in_thread(frames.opening, admission)
+        opening = await arrivals.opening(admission, organizations)
         shown = {"cursor": opening.cursor, "unread": opening.unread, "capped": opening.capped}
         # With its id only where nothing is to be replayed: a stream that breaks in between has missed it still.
         yield _event(frame("hello", **shown, expires_in=socket.expires_in), "hello", None if since else opening.cursor)

@@ -21,11 +21,12 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[import-untyped]  # has no types
+from channels.consumer import get_handler_name  # type: ignore[import-untyped]  # has no types
+from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[import-untyped]
 from django.urls import URLPattern, path
 
-from dovetail_notify import frames
-from dovetail_notify.handshake import admit, header, renewed
+from dovetail_notify import arrivals, frames
+from dovetail_notify.handshake import header, renewed
 from dovetail_notify.hub import Hub, in_thread
 from dovetail_notify.protocol import (
     FRAME_BYTES,
@@ -53,6 +54,14 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
     # No layer has this name. Otherwise Channels would subscribe each socket by itself, and wake each for each message.
     channel_layer_alias = "dovetail_notify"
 
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        # Channels' own has the database's thread close its old connections before each message: a turn of that thread
+        # for each frame, and with CONN_MAX_AGE = 0 a new connection for each socket. in_thread() renews them.
+        if (handler := getattr(self, get_handler_name(message), None)) is None:
+            await super().dispatch(message)  # which says so
+        else:
+            await handler(message)
+
     async def connect(self) -> None:
         self.socket: Socket | None = None
         self.pump: asyncio.Task[None] | None = None
@@ -63,11 +72,11 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
         # Never the ticket: Chrome wants one of those offered, and answers are logged by proxies.
         await self.accept(PROTOCOL if PROTOCOL in offered else None)
         try:
-            admission, organizations = await in_thread(admit, self.scope)
+            admission, organizations = await arrivals.admit(self.scope)
             self.socket, self.hub = Socket(admission, organizations), Hub.current()
             await self.hub.add(self.socket)
             # Now that whatever comes is kept for it: nothing falls between what is counted here and what follows.
-            opening = await in_thread(frames.opening, admission)
+            opening = await arrivals.opening(admission, organizations)
         except Refused as refused:
             await self.refuse(refused)
         except Exception:
