@@ -2,6 +2,7 @@
 
     python bench/notify_sockets.py                                   # SQLite, 1 000 and 5 000 sockets, pub/sub layer
     python bench/notify_sockets.py --sockets 1000 --layer core
+    python bench/notify_sockets.py --sockets 1000 --connect          # only how long until all are let in
     DATABASE_URL=postgres://… python bench/notify_sockets.py         # makes and drops test_<name>
 
 Needs channels, channels-redis, uvicorn and a redis-server to start on a free port. The stock consumer is that of
@@ -175,7 +176,7 @@ class Client(asyncio.Protocol):
 
 async def clients(port: int, addresses: list[list[str]]) -> None:
     loop = asyncio.get_running_loop()
-    some = asyncio.Semaphore(50)
+    some = asyncio.Semaphore(int(os.environ["BENCH_AT_ONCE"]))
     begun = time.monotonic()
 
     async def one(path: str, protocols: str) -> Client:
@@ -378,6 +379,8 @@ def main() -> None:
     parser.add_argument("--sockets", type=int, nargs="+", default=[1000, 5000])
     parser.add_argument("--layer", choices=["core", "pubsub"], default="pubsub")
     parser.add_argument("--deliveries", type=int, default=20_000)
+    parser.add_argument("--connect", action="store_true", help="measure handshakes alone")
+    parser.add_argument("--at-once", type=int, default=1000, help="how many connect at a time")
     parser.add_argument("--clients", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -395,6 +398,7 @@ def measure(folder: Path, chosen: Any) -> None:
         "BENCH_FILE": str(folder / "bench.sqlite3"),
         "BENCH_REDIS": f"redis://127.0.0.1:{redis.redis_port}/4",
         "BENCH_LAYER": chosen.layer,
+        "BENCH_AT_ONCE": str(chosen.at_once),
     }
     set_up()
     from django.conf import settings
@@ -414,6 +418,13 @@ def measure(folder: Path, chosen: Any) -> None:
         for sockets in chosen.sockets:
             for variant in ("stock", "ours"):
                 run = Run(variant, sockets, folder, redis, 3600)
+                connected = (
+                    f"{variant:<6}{sockets:>5} sockets let in within {run.connected} s, {chosen.at_once} at a time"
+                )
+                print(f"{chosen.layer:<7}{connected}", flush=True)
+                if chosen.connect:
+                    run.close()
+                    continue
                 run.burst(loop, 1)
                 burst = run.burst(loop, max(2, chosen.deliveries // sockets))
                 size, drop = run.close(), {}
@@ -424,7 +435,7 @@ def measure(folder: Path, chosen: Any) -> None:
                 print(
                     f"{chosen.layer:<7}{variant:<6}{sockets:>5} sockets  {burst['count'] / burst['seconds']:>8.0f}/s  "
                     f"p50 {burst['p50'] * 1000:>7.0f} ms  p99 {burst['p99'] * 1000:>7.0f} ms  lost {burst['lost']}  "
-                    f"connected in {run.connected} s  RSS {size} MB  {drop}",
+                    f"RSS {size} MB  {drop}",
                     flush=True,
                 )
     finally:
