@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.audience import ForeignRecipient
-from dovetail_notify.models import Delivery
+from dovetail_notify.models import Delivery, Preference
 from dovetail_notify.services import set_organization_preference, set_preference
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Quiet, SignedIn, Tip
@@ -33,6 +34,10 @@ def mailed() -> set[Any]:
 
 def writes(queries: CaptureQueriesContext) -> list[str]:
     return [query["sql"] for query in queries if "SAVEPOINT" not in query["sql"]]
+
+
+def table(model: Any) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
 
 
 def test_one_user_gets_a_row_that_says_everything(user):
@@ -262,6 +267,27 @@ def test_an_organizations_digest_is_a_default_too(user):
     }
     notify(SignedIn(device="Firefox"), to=user, organization="acme")
     assert Delivery.objects.filter(notification__type="security.signed_in", state="pending").count() == 1
+
+
+@pytest.mark.parametrize("default", ["on", "off", "hourly", "daily"])
+def test_a_mode_is_written_alike_whatever_the_default_is(user, default):
+    set_organization_preference(organization_key="acme", channel="email", mode=default)
+    people = {mode: make_user() for mode in ("on", "off", "hourly", "daily")}
+    for mode, person in people.items():
+        set_preference(user=person, channel="email", mode=mode)
+    with CaptureQueriesContext(connection) as queries:
+        notify(SHIPPED, to=[user, *people.values()], organization="acme")
+    made = Notification.objects.first().created_at
+    hour = made.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    written = {"on": ("pending", "", made), "hourly": ("held", "hourly", hour), "daily": ("held", "daily", made)}
+    expected = {person.pk: written[mode] for mode, person in people.items() if mode != "off"}
+    if default != "off":
+        expected[user.pk] = written[default]
+    found = Delivery.objects.values_list("notification__recipient", "state", "digest", "next_at")
+    assert {recipient: tuple(rest) for recipient, *rest in found} == expected
+    # Who chose otherwise is looked up once for a value, and not once for each mode and column.
+    (outbox,) = [query["sql"] for query in queries if query["sql"].startswith(f"INSERT INTO {table(Delivery)}")]
+    assert outbox.count(f"FROM {table(Preference)} V0") == 5, outbox
 
 
 # --- Organizations ----------------------------------------------------------------------------------------------------

@@ -155,13 +155,21 @@ def _when(message: _Message, channel: str, choices: Choices) -> dict[str, Any]:
     default = choices.defaults[channel]
     modes = [mode for mode in (Mode.ON, Mode.HOURLY, Mode.DAILY) if mode != default]
     supported = transport_for(channel).supports_digest and channel not in required_channels(type(message.notification))
-    whens = {mode: Q(recipient__in=choices.choosers(channel, [mode])) for mode in (modes if supported else ())}
     first = default if supported and default != Mode.OFF else Mode.ON
     columns = {}
     for name in ("state", "digest", "next_at"):
         target: Any = Delivery._meta.get_field(name)
-        cases = [When(q, then=Value(_first_look(mode, message.now)[name], target)) for mode, q in whens.items()]
-        fallback = Value(_first_look(first, message.now)[name], target)
+        usual = _first_look(first, message.now)[name]
+        # Each set of people is a subquery more to make and to hash: one for all modes of one value, none for the usual.
+        others: dict[Any, list[str]] = {}
+        for mode in modes if supported else ():
+            if (value := _first_look(mode, message.now)[name]) != usual:
+                others.setdefault(value, []).append(mode)
+        cases = [
+            When(recipient__in=choices.choosers(channel, chosen), then=Value(value, target))
+            for value, chosen in others.items()
+        ]
+        fallback = Value(usual, target)
         columns[name] = Case(*cases, default=fallback, output_field=target) if cases else fallback
     return columns
 
