@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model
-from dovetail_notify.inbox import UNREAD_CAP, inbox, organization_keys, unread, visible
+from dovetail_notify.inbox import UNREAD_CAP, Unread, inbox, seen_by, unread, visible
 from dovetail_notify.protocol import frame
 from dovetail_notify.tickets import Admission
 
@@ -52,42 +52,52 @@ class Opening:
 
 
 def opening(admission: Admission) -> Opening:
-    keys = organization_keys(admission.user)
-    return openings([(admission, None if keys is None else frozenset(keys))])[0]
+    return _opening(*_state(_rows_of(admission)), timezone.now())
 
 
 def openings(asked: Sequence[tuple[Admission, frozenset[str] | None]]) -> list[Opening]:
     """Of each admission and the organizations that it tells of: one query for all that see the same ones."""
-    now = timezone.now()
+    now, using = timezone.now(), router.db_for_write(get_notification_model())
     seers: dict[tuple[frozenset[str] | None, str | None], set[Any]] = {}
     for admission, organizations in asked:
         seers.setdefault((organizations, admission.organization_key), set()).add(admission.user.pk)
-    found: dict[tuple[Any, Any, Any], tuple[int | None, int | None, int | None]] = {}
+    found: dict[tuple[Any, Any, Any], tuple[int | None, Unread]] = {}
     for (organizations, bound), keys in seers.items():
-        for key, *shown in _states(keys, visible(None if organizations is None else sorted(organizations), bound)):
-            found[organizations, bound, key] = (shown[0], shown[1], shown[2])
-    made = []
-    for admission, organizations in asked:
-        seen = found.get((organizations, admission.organization_key, admission.user.pk), (None, None, None))
-        made.append(Opening(cursor(seen[0] or 0, now), seen[2] or 0, seen[1] is not None))
-    return made
+        if len(keys) == 1:  # two small queries are made sooner than the one for many
+            (key,) = keys
+            found[organizations, bound, key] = _state(seen_by(key, organizations, organization_key=bound, using=using))
+            continue
+        for key, last, beyond, count in _states(keys, visible(organizations, bound), using):
+            found[organizations, bound, key] = (last, Unread(count or 0, beyond is not None))
+    nothing = (None, Unread(0, capped=False))
+    return [
+        _opening(*found.get((organizations, admission.organization_key, admission.user.pk), nothing), now)
+        for admission, organizations in asked
+    ]
 
 
-def _states(keys: Collection[Any], condition: Q) -> QuerySet[Any, tuple[Any, ...]]:
+def _opening(last: int | None, count: Unread, now: datetime) -> Opening:
+    return Opening(cursor(last or 0, now), count.count, count.capped)
+
+
+def _state(rows: QuerySet[Any]) -> tuple[int | None, Unread]:
+    last: int | None = rows.aggregate(last=Max("pk"))["last"]
+    return last, unread(rows)
+
+
+def _states(keys: Collection[Any], condition: Q, using: str) -> QuerySet[Any, tuple[Any, ...]]:
     """Of each user the key, that of the newest notification, that of the unread one at which the count stops, and how
     many unread ones are newer than it.
 
     The cap is a key and no LIMIT around what is counted: MariaDB lets no subquery with one look outside of itself.
     """
-    model = get_notification_model()
-    using = router.db_for_write(model)
-    rows = model._default_manager.using(using).filter(condition)
+    rows = get_notification_model()._default_manager.using(using).filter(condition)
     last = rows.filter(recipient=OuterRef("pk")).order_by("-pk").values("pk")[:1]
-    unread = rows.filter(read_at=None).order_by()
-    beyond = unread.filter(recipient=OuterRef("pk")).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
+    waiting = rows.filter(read_at=None).order_by()
+    beyond = waiting.filter(recipient=OuterRef("pk")).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
     # One level further in.
-    floor = unread.filter(recipient=OuterRef(OuterRef("pk"))).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
-    counted = unread.filter(recipient=OuterRef("pk"), pk__gt=Coalesce(Subquery(floor), 0))
+    floor = waiting.filter(recipient=OuterRef(OuterRef("pk"))).order_by("-pk").values("pk")[UNREAD_CAP : UNREAD_CAP + 1]
+    counted = waiting.filter(recipient=OuterRef("pk"), pk__gt=Coalesce(Subquery(floor), 0))
     users = get_user_model()._base_manager.using(using).filter(pk__in=keys).order_by()
     return users.values_list(
         "pk", Subquery(last), Subquery(beyond), Subquery(counted.values("recipient").values_list(Count("pk")))

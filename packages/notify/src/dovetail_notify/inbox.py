@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,12 +48,19 @@ def inbox(user: Any, *, organization_key: str | None = None, using: str | None =
 
     With ``organization_key`` their own and those of that one. One query where ``NOTIFY_ORGANIZATIONS`` makes one.
     """
-    rows: QuerySet[Any] = get_notification_model()._default_manager.using(using).filter(recipient=_Whoever(user.pk))
-    condition = visible(organization_keys(user), organization_key)
+    return seen_by(user.pk, organization_keys(user), organization_key=organization_key, using=using)
+
+
+def seen_by(
+    key: Any, keys: Iterable[str] | None, *, organization_key: str | None = None, using: str | None = None
+) -> QuerySet[Any]:
+    """The inbox of whose ``key`` it is, where the organizations that they may see are known; asks nothing."""
+    rows: QuerySet[Any] = get_notification_model()._default_manager.using(using).filter(recipient=_Whoever(key))
+    condition = visible(keys, organization_key)
     return rows.filter(condition) if condition else rows
 
 
-def visible(keys: list[str] | None, organization_key: str | None) -> Q:
+def visible(keys: Iterable[str] | None, organization_key: str | None) -> Q:
     condition = Q() if keys is None else Q(organization_key=None) | Q(organization_key__in=keys)
     return (
         condition
