@@ -31,6 +31,7 @@ from dovetail_notify import (
     realtime,
     services,
     sockets,
+    tickets,
 )
 from dovetail_notify.contrib import channels
 from dovetail_notify.contrib.channels import application
@@ -763,7 +764,7 @@ def scope(ticket: str, *, origin: str = "") -> dict[str, Any]:
 
 def test_a_hundred_that_come_at_once_are_let_in_by_a_handful_of_statements():
     users = list(make_users(100))
-    tickets = [issue_ticket(user=each) for each in users]
+    issued = [issue_ticket(user=each) for each in users]
     Notification.objects.bulk_create(
         Notification(recipient=users[7], type="orders.tip", title="x", batch=uuid4(), created_at=timezone.now())
         for _ in range(101)
@@ -772,7 +773,7 @@ def test_a_hundred_that_come_at_once_are_let_in_by_a_handful_of_statements():
 
     async def main() -> None:
         async with AsyncExitStack() as stack:
-            opened = [NotificationSocket(each) for each in tickets]
+            opened = [NotificationSocket(each) for each in issued]
             # The hub's thread is kept busy until all of them wait: how they come is then no matter of luck.
             busy = asyncio.create_task(in_thread(held.wait, 30))
             await asyncio.gather(*(stack.enter_async_context(each) for each in opened))
@@ -792,10 +793,10 @@ def test_a_hundred_that_come_at_once_are_let_in_by_a_handful_of_statements():
 
 @pytest.mark.parametrize("number", [2, 100])
 def test_handshakes_and_openings_take_the_same_statements_for_any_number(number):
-    tickets = [issue_ticket(user=each) for each in make_users(number)]
+    issued = [issue_ticket(user=each) for each in make_users(number)]
     statements = Statements()
     with connection.execute_wrapper(statements):
-        admitted = handshake.admit_all([scope(each) for each in tickets])
+        admitted = handshake.admit_all([scope(each) for each in issued])
         frames.openings(admitted)
     assert [sql.split()[0] for sql in statements.made] == ["SELECT", "DELETE", "SELECT"]
     assert Ticket.objects.count() == 0
@@ -831,18 +832,17 @@ def test_what_is_wrong_with_one_is_told_to_that_one_alone(user, settings):
     assert Ticket.objects.count() == 0
 
 
-def test_a_ticket_that_another_process_takes_meanwhile_turns_nobody_else_away(user):
+def test_a_ticket_that_another_process_takes_meanwhile_turns_nobody_else_away(user, monkeypatch):
     shared, *own = [issue_ticket(user=user) for _ in range(3)]
-    (taken,) = Ticket.objects.order_by("pk")[:1]
+    (first,) = Ticket.objects.order_by("pk")[:1]
+    take = tickets._taken
 
-    def meanwhile(execute: Any, sql: str, *arguments: Any) -> Any:
-        answer = execute(sql, *arguments)
-        if sql.startswith("SELECT") and Ticket._meta.db_table in sql:
-            Ticket.objects.filter(pk=taken.pk)._raw_delete("default")
-        return answer
+    def meanwhile(keys: list[Any], using: str) -> set[Any]:
+        assert Ticket.objects.filter(pk=first.pk)._raw_delete(using) == 1
+        return take(keys, using)
 
-    with connection.execute_wrapper(meanwhile):
-        admitted = redeem_tickets([(own[0], None), (shared, None), (own[1], None)])
+    monkeypatch.setattr(tickets, "_taken", meanwhile)
+    admitted = redeem_tickets([(own[0], None), (shared, None), (own[1], None)])
     assert [each is not None for each in admitted] == [True, False, True]
     assert Ticket.objects.count() == 0
 
