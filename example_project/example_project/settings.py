@@ -145,6 +145,8 @@ CELERY_BROKER_URL = env.address("CELERY_BROKER_URL", "redis", "rediss", "amqp", 
 # Without a broker a task runs at once, in the process that calls it.
 CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True
+# As Redis above: of requests that start a task, for a broker that takes connections and says nothing.
+CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE

@@ -13,6 +13,8 @@ from django.db import connection
 
 from dovetail_contract.testing import reset_rate_limits
 from tests.composed import factories
+from tests.composed.servers import forget_queue
+from tests.composed.settings import EXAMPLE_PROJECT, TEST_BROKER_URL
 from tests.features import json_support_is_known  # noqa: F401
 
 
@@ -72,3 +74,18 @@ def database_url(tmp_path: Path, django_db_modify_db_settings: None) -> Iterator
         server.execute(f"CREATE DATABASE {name}")
         yield urlunsplit(url)
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def with_broker() -> Iterator[dict[str, str]]:
+    """The variables of a service whose tasks go through the lane's broker, by a queue of its own."""
+    if not TEST_BROKER_URL:
+        pytest.skip("no broker: CELERY_BROKER_URL names none")
+    queue = f"dovetail_test_{uuid4().hex[:12]}"
+    yield {
+        "CELERY_BROKER_URL": TEST_BROKER_URL,
+        "DJANGO_SETTINGS_MODULE": "tests.composed.queue_settings",
+        "PYTHONPATH": f"{EXAMPLE_PROJECT.parent}:{EXAMPLE_PROJECT}",
+        "TEST_QUEUE": queue,
+    }
+    forget_queue(TEST_BROKER_URL, queue)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from example_project.settings import *  # noqa: F403  # all that is not said otherwise here
-from example_project.settings import CELERY_BEAT_SCHEDULE
+from tests.composed.queue_settings import *  # noqa: F403  # all that is not said otherwise here
+from tests.composed.queue_settings import CELERY_BEAT_SCHEDULE, CELERY_BROKER_URL
 
 NOTIFY_LEASE_SECONDS = 4
 NOTIFY_BACKOFF_SECONDS = [1] * 20
 CELERY_BEAT_SCHEDULE = {"sweep": {**CELERY_BEAT_SCHEDULE["deliver-notifications"], "schedule": 2.0}}
 # A broker that answers nothing is given up on soon.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5}
+if CELERY_BROKER_URL.startswith("redis"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5}
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

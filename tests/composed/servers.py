@@ -1,15 +1,18 @@
-"""Servers that a test stops and starts: Redis, and a sink for mail."""
+"""Servers that a test stops and starts: Redis, what stands before a broker, and a sink for mail."""
 
 from __future__ import annotations
 
+import contextlib
 import email
 import shutil
+import socket
 import socketserver
 import subprocess
 import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 REDIS = shutil.which("redis-server")
 
@@ -39,6 +42,78 @@ class Redis:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+class Proxy:
+    """Stands before a server that is others' too. Stopped, it has cut every connection and refuses more."""
+
+    def __init__(self, url: str) -> None:
+        self._url = urlsplit(url)
+        self._target = (self._url.hostname or "127.0.0.1", self._url.port or 5672)
+        self._server: socket.socket | None = None
+        self._pairs: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        credentials, at, _ = self._url.netloc.rpartition("@")
+        return self._url._replace(netloc=f"{credentials}{at}127.0.0.1:{self.port}").geturl()
+
+    def start(self) -> None:
+        self._server = server = socket.create_server(("127.0.0.1", self.port))
+        self.port = server.getsockname()[1]
+        threading.Thread(target=self._accept, args=(server,), daemon=True).start()
+
+    def stop(self) -> None:
+        with self._lock:
+            server, self._server = self._server, None
+            ends, self._pairs = self._pairs, set()
+        if server is not None:
+            # Closing alone does not wake who waits in accept().
+            with contextlib.suppress(OSError):
+                server.shutdown(socket.SHUT_RDWR)
+            server.close()
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                target = socket.create_connection(self._target, timeout=10)
+                target.settimeout(None)
+                with self._lock:
+                    if self._server is not server:
+                        client.close()
+                        target.close()
+                        return
+                    self._pairs |= {client, target}
+                for source, sink in ((client, target), (target, client)):
+                    threading.Thread(target=self._carry, args=(source, sink), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := source.recv(65536):
+                sink.sendall(chunk)
+        # The end of either is the end of both; closed by whoever reads from it, so that no number is used again early.
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._pairs.discard(source)
+        source.close()
+
+
+def forget_queue(broker_url: str, name: str) -> None:
+    """Celery's queue and exchange of that name outlive their workers; the broker is not ours alone."""
+    from kombu import Connection
+
+    with Connection(broker_url, connect_timeout=5) as connection, connection.channel() as channel:
+        channel.queue_delete(name)
+        if not broker_url.startswith("redis"):
+            channel.exchange_delete(name)
 
 
 class MailSink(socketserver.ThreadingTCPServer):

@@ -11,7 +11,6 @@ from django.test import Client, override_settings
 
 from tests.composed import factories
 from tests.composed.processes import PRODUCTION, manage, run, running
-from tests.composed.settings import TEST_BROKER_URL
 
 SIGN_IN = "/api/auth/jwt/token/"
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"}
@@ -91,10 +90,8 @@ assert b"127.0.0.1" not in answer.content
     assert done.stdout == "503 5 application/problem+json unavailable\n", done.stderr
 
 
-@pytest.mark.skipif(not TEST_BROKER_URL, reason="no broker: CELERY_BROKER_URL names none")
-def test_a_request_and_the_task_that_it_starts_log_one_id(database_url):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "CELERY_BROKER_URL": TEST_BROKER_URL}
-    given["LOG_FORMAT"] = "json"
+def test_a_request_and_the_task_that_it_starts_log_one_id(with_broker, database_url):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "LOG_FORMAT": "json", **with_broker}
     assert manage("migrate", "-v0", **given).returncode == 0
     code = """
 import django; django.setup()
@@ -106,7 +103,7 @@ print(answer.status_code, answer.headers["X-Request-ID"])
 """
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
     with running(*worker, **given) as process:
-        sent = run("-c", code, DJANGO_SETTINGS_MODULE="example_project.settings", **given)
+        sent = run("-c", code, **given)
         assert sent.stdout == "202 from-the-client\n", sent.stderr
         lines = []
         for _ in range(120):

@@ -15,7 +15,6 @@ from dovetail_magiclink.testing import mailed_code, mailed_key
 from tests.composed import factories
 from tests.composed.processes import call, free_port, manage, running, wait_until_up
 from tests.composed.processes import settings as settings_of
-from tests.composed.settings import TEST_BROKER_URL
 from tests.magiclink.smtp import sink
 
 REQUEST, VERIFY = "/api/auth/magic/request/", "/api/auth/magic/verify/"
@@ -103,7 +102,7 @@ def test_echoed_codes_are_refused_by_the_deployment_check():
     assert "dovetail_magiclink.E004" in done.stderr
 
 
-def _sign_in_through_a_mail_server(database_url, broker=""):
+def _sign_in_through_a_mail_server(database_url, broker=None):
     with sink() as server:
         given = {
             "DJANGO_DEBUG": "true",
@@ -113,7 +112,7 @@ def _sign_in_through_a_mail_server(database_url, broker=""):
             "EMAIL_PORT": str(server.port),
             "EMAIL_USE_TLS": "false",
             "DEFAULT_FROM_EMAIL": "no-reply@example.com",
-            "CELERY_BROKER_URL": broker,
+            **(broker or {}),
         }
         port = free_port()
         base = f"http://127.0.0.1:{port}"
@@ -144,6 +143,5 @@ def test_without_a_broker_the_mail_is_sent_at_once(database_url):
     _sign_in_through_a_mail_server(database_url)
 
 
-@pytest.mark.skipif(not TEST_BROKER_URL, reason="no broker: CELERY_BROKER_URL names none")
-def test_with_a_broker_a_worker_sends_it(database_url):
-    _sign_in_through_a_mail_server(database_url, TEST_BROKER_URL)
+def test_with_a_broker_a_worker_sends_it(with_broker, database_url):
+    _sign_in_through_a_mail_server(database_url, with_broker)

@@ -18,7 +18,6 @@ from example_project.celery import app
 from example_project.tasks import purge
 from tests.composed import factories
 from tests.composed.processes import manage, run, running
-from tests.composed.settings import TEST_BROKER_URL
 
 
 def _overdue() -> set[str]:
@@ -72,9 +71,8 @@ def test_a_purge_task_runs_purge_commands_only():
         purge("flush")
 
 
-@pytest.mark.skipif(not TEST_BROKER_URL, reason="no broker: CELERY_BROKER_URL names none")
-def test_a_worker_takes_a_task_from_the_broker(database_url):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "CELERY_BROKER_URL": TEST_BROKER_URL}
+def test_a_worker_takes_a_task_from_the_broker(with_broker, database_url):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, **with_broker}
     assert manage("migrate", "-v0", **given).returncode == 0
     assert manage("seed_demo", **given).returncode == 0
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
@@ -95,5 +93,5 @@ with unscoped(reason="look"):
             time.sleep(0.5)
     assert "billing.tasks.mark_overdue_invoices" in output
     assert "succeeded" in output, output
-    count = run("-c", marked, DJANGO_SETTINGS_MODULE="example_project.settings", **given)
+    count = run("-c", marked, **given)
     assert int(count.stdout) > 0, count.stderr

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from importlib import import_module
 from io import StringIO
@@ -81,9 +85,7 @@ def test_the_runners_send(user, settings, monkeypatch, lane):
         pytest.importorskip("celery")
         from dovetail_notify.contrib import celery as runner
 
-        def at_once(args: Any, *, retry: bool) -> None:
-            # A broker that is away must not hold the request that told of it.
-            assert not retry
+        def at_once(args: Any, **options: Any) -> None:
             runner.deliver.apply(args=args)
 
         monkeypatch.setattr(runner.deliver, "apply_async", at_once)
@@ -93,3 +95,45 @@ def test_the_runners_send(user, settings, monkeypatch, lane):
     notify(OrderShipped(number="1"), to=user)
     runner.run("default")
     assert Delivery.objects.get().state == "sent"
+
+
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_a_broker_that_refuses_is_asked_at_most_twice_and_without_a_pause(monkeypatch, scheme):
+    celery = pytest.importorskip("celery")
+    if scheme == "redis":
+        pytest.importorskip("redis")
+    from kombu.exceptions import OperationalError
+
+    from dovetail_notify.contrib import celery as runner
+
+    def pause(seconds: float) -> None:
+        raise AssertionError(f"a request waits for {seconds} s")
+
+    with refusing() as (port, accepted):
+        app = celery.Celery(broker=f"{scheme}://127.0.0.1:{port}//", set_as_current=False)
+        monkeypatch.setattr(runner, "deliver", app.tasks[runner.deliver.name])
+        monkeypatch.setattr("kombu.utils.functional.sleep", pause)
+        with pytest.raises(OperationalError):
+            runner.run("default")
+        app.close()
+    assert 1 <= len(accepted) <= 4
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[tuple[int, list[Any]]]:
+    """A port where every connection is closed at once, and who came."""
+    accepted: list[Any] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, address = server.accept()
+                    accepted.append(address)
+                    connection.close()
+
+        thread = threading.Thread(target=refuse, daemon=True)
+        thread.start()
+        yield server.getsockname()[1], accepted
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(timeout=10)

@@ -269,6 +269,30 @@ def test_a_runner_that_fails_fails_nothing_and_is_let_be_for_a_while(settings, t
     assert deliver().sent == 2
 
 
+def test_while_one_asks_whether_a_service_is_back_nobody_else_does(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("dovetail_notify.realtime.time.monotonic", lambda: now)
+    hinting = Hinting()
+    asked: list[str] = []
+
+    def away(who: str) -> None:
+        asked.append(who)
+        # Another thread, meanwhile.
+        hinting.call("The runner", asked.append, "other")
+        raise ConnectionError
+
+    hinting.call("The runner", away, "first")
+    # Not known to be away: each sees for itself, and what it had to say is not lost with another's.
+    assert asked == ["first", "other"]
+    now = 11.0
+    hinting.call("The runner", away, "second")
+    assert asked == ["first", "other", "second"]
+    now = 22.0
+    hinting.call("The runner", asked.append, "third")
+    hinting.call("The runner", asked.append, "fourth")
+    assert asked[3:] == ["third", "fourth"]
+
+
 def test_by_default_it_leaves_at_once_after_commit(transactional_db):
     with transaction.atomic():
         notify(SHIPPED, to=make_user())

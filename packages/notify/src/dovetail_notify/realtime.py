@@ -71,14 +71,19 @@ class Hinting:
 
     def __init__(self) -> None:
         self._again_at = 0.0
+        self._failed = False
 
     def call(self, whom: str, function: Callable[..., Any], *args: Any) -> None:
         if time.monotonic() < self._again_at:
             return
+        if self._failed:
+            # One request asks whether it is back; the others of this process do not wait for the answer.
+            self._again_at = time.monotonic() + 10
         try:
             function(*args)
+            self._failed, self._again_at = False, 0.0
         except Exception as error:  # noqa: BLE001  # of clients, which are many; what was committed must not fail
-            self._again_at = time.monotonic() + 10
+            self._failed, self._again_at = True, time.monotonic() + 10
             # Without the text, which may have an address with a password in it.
             logger.warning("%s could not be told: %s.", whom, type(error).__name__)
 

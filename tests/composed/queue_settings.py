@@ -1,0 +1,9 @@
+"""The composed service with a queue of the test's own: other people's workers take from the broker too."""
+
+from __future__ import annotations
+
+import os
+
+from example_project.settings import *  # noqa: F403  # all that is not said otherwise here
+
+CELERY_TASK_DEFAULT_QUEUE = os.environ["TEST_QUEUE"]
