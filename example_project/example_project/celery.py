@@ -14,6 +14,7 @@ app = Celery(
     "example_project",
     include=[
         "example_project.tasks",
+        "dovetail_apikeys.contrib.celery",
         "dovetail_identity.contrib.celery",
         "dovetail_magiclink.contrib.celery",
         "dovetail_notify.contrib.celery",

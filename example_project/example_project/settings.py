@@ -164,6 +164,10 @@ CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
     # What a broker that was away was never told of, and what comes back from a worker that died.
     "deliver-notifications": {"task": "dovetail_notify.deliver", "schedule": crontab()},
+    "tell-of-expiring-keys": {
+        "task": "dovetail_apikeys.announce_expiring_keys",
+        "schedule": crontab(hour=6, minute=0),
+    },
     "send-digests": {"task": "dovetail_notify.send_digests", "schedule": crontab(minute="*/10")},
     **{
         command: {"task": "example_project.tasks.purge", "args": [command], "schedule": crontab(hour=2, minute=minute)}

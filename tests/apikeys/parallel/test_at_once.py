@@ -85,6 +85,15 @@ def test_a_key_is_revoked_once_however_often_at_once(events: list[Event]) -> Non
         api_key.delete()
 
 
+def test_an_expiry_is_told_of_once_however_many_workers_look_at_once(events: list[Event]) -> None:
+    for _ in range(ROUNDS):
+        api_key, _raw = make_key(expires_at=timezone.now() + timedelta(days=1))
+        del events[:]
+        assert sorted(at_once(*[services.announce_expiring_keys] * 4)) == [0, 0, 0, 1]
+        assert [event.name for event in events] == ["api_key.expiring"]
+        api_key.delete()
+
+
 def test_a_first_use_by_many_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gate lets one of the threads of a process write, and the condition in the UPDATE one of many processes."""
     for gated in (True, False):

@@ -49,6 +49,8 @@ class AbstractAPIKey(models.Model):
     last_used_ip = models.GenericIPAddressField(_("last used from"), null=True, blank=True, editable=False)
     used_networks = models.TextField(_("used from"), blank=True, default="", editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    # The expiry that `api_key.expiring` has told of, not when it did: another expiry is news.
+    expiry_announced = models.DateTimeField(_("told of the expiry at"), null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
     # The key that this one took the place of. Unique: of two rotations at once, one finds it taken. No foreign key,
     # because what replaced a key that was deleted did replace it all the same.

@@ -12,6 +12,7 @@ from dovetail_core.conf import REQUIRED, AppSettings, ImportSetting, Setting, mo
 
 #: Overlap of a rotated key and its successor at most. A leaked key is revoked, not rotated.
 LONGEST_GRACE: Final = 7 * 24 * 60 * 60
+LONGEST_NOTICE: Final = 366
 
 _ORGANIZATION_HINT = (
     "Name the model whose rows own the keys: 'dovetail_tenancy.Organization', a model of your own such as "
@@ -44,6 +45,11 @@ def _seconds(value: object) -> None:
 def _grace(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LONGEST_GRACE:
         raise ValueError(f"must be a whole number of seconds from 0 to {LONGEST_GRACE}")
+
+
+def _days(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST_NOTICE:
+        raise ValueError(f"must be a whole number of days from 1 to {LONGEST_NOTICE}")
 
 
 def _scopes(value: object) -> None:
@@ -107,6 +113,9 @@ class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apike
     )
     LAST_USED_INTERVAL = Setting(60, "Seconds between two notes of a key's use; 0 keeps none.", _seconds)
     ROTATION_GRACE = Setting(86400, "Seconds that a rotated key stays good, unless the call says otherwise.", _grace)
+    EXPIRY_NOTICE_DAYS = Setting(
+        14, "Days before a key expires that `announce_expiring_keys` tells of it, by `api_key.expiring`.", _days
+    )
     RATE = Setting("", f"Requests of one key under `APIKeyRateThrottle`, such as {RATE_EXAMPLE}.", _rate)
     ORGANIZATION_RATE = Setting(
         "",

@@ -9,6 +9,8 @@ api_key.rotated                the key  ``prefix``, ``successor_id``, ``successo
                                         the old key, the target, stays good (RFC 3339)
 api_key.revoked                the key  ``prefix``
 api_key.deleted                the key  as it was; its row is gone; ``prefix``
+api_key.expiring               the key  ``prefix``, ``expires_at`` (RFC 3339): within ``API_KEYS_EXPIRY_NOTICE_DAYS``.
+                                        Once for a key and its expiry; not for one that was rotated, which was told
 api_key.used_from_new_network  the key  ``prefix``, ``network``: the IPv4 /24 or IPv6 /48 that it was never used from.
                                         Not for the first use of all; ``target`` is the key's id
 =============================  =======  ===============================================================================
@@ -28,6 +30,7 @@ API_KEY_UPDATED: Final = "api_key.updated"
 API_KEY_ROTATED: Final = "api_key.rotated"
 API_KEY_REVOKED: Final = "api_key.revoked"
 API_KEY_DELETED: Final = "api_key.deleted"
+API_KEY_EXPIRING: Final = "api_key.expiring"
 API_KEY_USED_FROM_NEW_NETWORK: Final = "api_key.used_from_new_network"
 
 

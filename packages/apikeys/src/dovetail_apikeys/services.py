@@ -22,12 +22,24 @@ from dovetail_apikeys.cache import cache
 from dovetail_apikeys.conf import LONGEST_GRACE, conf
 from dovetail_apikeys.credential import APIKeyCredential
 from dovetail_apikeys.exceptions import AlreadyRotated, BeyondOwn, Gone, InvalidValue, NotActive, UnknownScope, refused
+from dovetail_apikeys.expiring import announce_expiring_keys
 from dovetail_apikeys.raw_key import RawKey
 from dovetail_apikeys.scopes import beyond, declared_scopes, unknown_scopes
 
-__all__ = ["create_api_key", "delete_api_key", "revoke_api_key", "rotate_api_key", "update_api_key"]
+__all__ = [
+    "announce_expiring_keys",
+    "create_api_key",
+    "delete_api_key",
+    "revoke_api_key",
+    "rotate_api_key",
+    "update_api_key",
+]
 
 _DRAWS: Final = 8
+_OWN: Final = {
+    *("id", "key_prefix", "hashed_key", "created_at", "revoked_at", "expiry_announced"),
+    *("last_used", "last_used_ip", "used_networks"),
+}
 _LONGEST_NAME: Final = 100
 _MOST: Final = 50
 
@@ -125,7 +137,8 @@ def rotate_api_key(
         end = timezone.now() + grace
         if old.expires_at is None or old.expires_at > end:
             old.expires_at = end
-            _rows(old, using).update(expires_at=end)
+        # Which the event below tells: whoever rotates a key knows that it ends.
+        _rows(old, using).update(expires_at=old.expires_at, expiry_announced=old.expires_at)
         raw = _insert(successor, using=using)
         _forget(using)
         events.emit_key(
@@ -204,8 +217,7 @@ def _successor(old: Any, expires_at: datetime | None, within: APIKeyCredential |
         if above := beyond(old.scope_list, within.scopes):
             raise BeyondOwn(f"the scopes {', '.join(above)}")
         _networks(old.network_list, within)
-    own = {"id", "key_prefix", "hashed_key", "created_at", "last_used", "last_used_ip", "used_networks", "revoked_at"}
-    kept = [field for field in old._meta.concrete_fields if field.name not in own and not field.primary_key]
+    kept = [field for field in old._meta.concrete_fields if field.name not in _OWN and not field.primary_key]
     successor = type(old)(**{field.attname: getattr(old, field.attname) for field in kept})
     successor.rotated_from = old.pk
     successor.expires_at = expires_at

@@ -12,11 +12,11 @@ from django.utils import timezone
 from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.exceptions import APIKeysError
 from dovetail_apikeys.importing import SOURCES, by_path, import_keys
-from dovetail_apikeys.services import create_api_key
+from dovetail_apikeys.services import announce_expiring_keys, create_api_key
 
 
 class Command(BaseCommand):
-    help = "Makes API keys, reports on them, and imports those of other libraries."
+    help = "Makes API keys, reports on them, tells of those that expire, and imports those of other libraries."
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True)
@@ -24,6 +24,7 @@ class Command(BaseCommand):
         report.add_argument(
             "--stale", type=_days, default=90, metavar="DAYS", help="Unused for so many days; 90 by default."
         )
+        commands.add_parser("expiring", help="Emits api_key.expiring for keys that expire soon. Run it once a day.")
         created = commands.add_parser("create", help="A new key, written to the standard output this once.")
         created.add_argument("name", help="What it is for.")
         created.add_argument("--organization", required=True, metavar="KEY", help="The primary key of its owner.")
@@ -51,6 +52,9 @@ class Command(BaseCommand):
             self.stdout.write("\t".join(parts))
             lines += 1
         self.stderr.write(f"{lines} keys to look at.")
+
+    def _expiring(self, **_: Any) -> None:
+        self.stdout.write(f"Told of {announce_expiring_keys()} keys that expire soon.")
 
     def _create(self, *, name: str, organization: str, scopes: str, **_: Any) -> None:
         owner = _organization(organization)(None)
