@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core import mail
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from billing.models import InvoiceStatus
 from billing.services import update_invoice
+from dovetail_apikeys.contrib.celery import announce_expiring_keys
 from dovetail_core.events import emit
 from dovetail_identity.services import issue_tokens
+from dovetail_notify.contrib.celery import deliver as deliver_by_a_worker
 from dovetail_notify.delivery import deliver
 from dovetail_notify.testing import sent_notifications
+from dovetail_notify.types import registry
 from dovetail_tenancy import tenant
 from dovetail_tenancy.services import add_member, change_role, invite, remove_member
 from tests.composed import factories
@@ -80,6 +86,74 @@ def test_a_sign_in_from_a_new_device_is_told_and_mailed(owner, rf):
     assert title.startswith("New sign-in: Firefox")
     assert deliver().sent == 1
     assert mail.outbox[-1].to == [owner.email]
+
+
+def scheduled(task: Any) -> None:
+    assert task.name in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    task.apply().get()
+
+
+def test_every_type_arrives_when_what_it_tells_of_is_done_by_http(api, organization, colleague):
+    inside = {"HTTP_X_ORGANIZATION_ID": str(organization.pk)}
+    member = factories.user()
+    add_member(organization=organization, user=member, role="member")
+    stranger = factories.user()
+
+    def done(method: str, path: str, body: Any = None, client: Any = api, **more: Any) -> Any:
+        answer = getattr(client, method)(f"/api/{path}", body, **more)
+        assert 200 <= answer.status_code < 300, answer.content
+        return answer.json()
+
+    def key(name: str, **fields: Any) -> Any:
+        return done("post", "v1/api-keys", {"name": name, "scopes": ["invoices:read"], **fields}, **inside)
+
+    here = f"v1/organizations/{organization.pk}"
+    done("post", f"{here}/invitations", {"email": stranger.email, "role": "member"})
+    membership = _membership(organization, member)
+    done("patch", f"{here}/members/{membership.pk}", {"role": "admin"})
+    shop = key("Shop", expires_at=(timezone.now() + timedelta(days=300)).isoformat())
+    successor = done("post", f"v1/api-keys/{shop['id']}/rotate", **inside)
+    till = key("Till", expires_at=(timezone.now() + timedelta(days=2)).isoformat())
+    for _ in range(2):
+        scheduled(announce_expiring_keys)
+    machine = APIClient(HTTP_AUTHORIZATION=f"Bearer {till['key']}")
+    for address in ("192.0.2.1", "198.51.100.1", "198.51.100.2"):
+        done("get", "v1/invoices", client=machine, REMOTE_ADDR=address)
+    invoice = factories.invoice(organization, status=InvoiceStatus.SENT, number="A-7")
+    done("patch", f"v1/invoices/{invoice.pk}", {"status": "paid"}, **inside)
+    for browser in ("Firefox/130.0", "Chrome/130.0.0.0 Safari/537.36", "Firefox/130.0"):
+        agent = f"Mozilla/5.0 (X11; Linux x86_64) {browser}"
+        body = {"email": colleague.email, "password": factories.PASSWORD}
+        done("post", "auth/jwt/token/", body, client=APIClient(), HTTP_USER_AGENT=agent)
+
+    by_http = {
+        user: done("get", "v1/notifications", client=factories.client(user))["data"]
+        for user in (colleague, member, stranger)
+    }
+    heard = [(row["type"], row["title"]) for row in reversed(by_http[colleague])]
+    # The last is of the sign-in that reads them.
+    assert heard[:-1] == [
+        ("members.invited", "Somebody was invited to Initech as member"),
+        ("api_keys.changed", f"The API key {shop['prefix']} was created"),
+        ("api_keys.changed", f"The API key {shop['prefix']} was rotated"),
+        ("api_keys.changed", f"The API key {till['prefix']} was created"),
+        ("api_keys.changed", f"The API key {till['prefix']} expires soon"),
+        ("api_keys.new_network", f"The API key {till['prefix']} was used from a new network, 198.51.100.0/24"),
+        ("invoices.paid", "Invoice A-7 was paid"),
+        ("security.new_device", "New sign-in: Chrome on Linux"),
+    ]
+    assert successor["rotated_from"] == shop["id"]
+    assert ("members.role_changed", "You are now admin of Initech") in {
+        (row["type"], row["title"]) for row in by_http[member]
+    }
+    assert [row["title"] for row in by_http[stranger]] == ["You are invited to Initech"]
+    told = {row["type"] for rows in by_http.values() for row in rows}
+    assert told == {cls.key for cls in registry.all() if cls.__module__ == "console.notifications"}
+
+    mail.outbox.clear()
+    scheduled(deliver_by_a_worker)
+    mailed = [message.subject for message in mail.outbox if message.to == [colleague.email]]
+    assert sorted(mailed) == sorted(title for kind, title in heard if kind != "members.invited")
 
 
 def test_nobody_sees_matters_of_an_organization_they_have_left(organization, owner, colleague):
