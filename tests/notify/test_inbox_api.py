@@ -37,6 +37,20 @@ def ids(answer: Any) -> list[int]:
     return [row["id"] for row in answer.json()["data"]]
 
 
+def test_a_payload_of_an_earlier_version_is_shown_as_the_type_has_it_now(api, user, monkeypatch, caplog):
+    notify(SignedIn(device="Firefox"), to=user)
+    notify(SignedIn(device="Chrome"), to=user)
+    first, second = Notification.objects.order_by("id")
+    Notification.objects.filter(pk=first.pk).update(payload={"browser": "Firefox"})
+    Notification.objects.filter(pk=second.pk).update(payload={"neither": 1})
+    monkeypatch.setattr(SignedIn, "version", 2)
+    monkeypatch.setattr(SignedIn, "upgrade", lambda payload, from_version: {"device": payload["browser"]})
+    shown = [row["payload"] for row in api.get(LIST).json()["data"]]
+    # One that cannot be is shown as it is, and the rest of the list all the same.
+    assert shown == [{"neither": 1}, {"device": "Firefox"}]
+    assert "A payload of security.signed_in, version 1, could not be upgraded: KeyError." in caplog.text
+
+
 def test_a_notification_shows_what_it_is_about(api, user):
     notify(OrderShipped(number="A-1"), to=user, organization=7, actor=make_user(id=99))
     (shown,) = api.get(LIST).json()["data"]

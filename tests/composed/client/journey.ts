@@ -65,6 +65,21 @@ do {
 } while (cursor);
 assert.deepEqual(numbers, ["G-3", "G-2", "G-1"]);
 
+// A payload is typed by the notification's type; one that the schema does not know has some object.
+type Notification = components["schemas"]["Notification"];
+type Known = components["schemas"]["KnownNotification"];
+const known = (notification: Notification): notification is Known => notification.type === "security.new_device";
+await api.POST("/api/auth/jwt/token/", {
+  body: { email: "ada@example.com", password: "demo-password" },
+  headers: { "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0" },
+});
+const inbox = await api.GET("/api/v1/notifications");
+const devices: string[] = [];
+for (const notification of inbox.data?.data ?? []) {
+  if (known(notification) && notification.type === "security.new_device") devices.push(notification.payload.device);
+}
+assert.deepEqual(devices, ["Firefox on Linux"]);
+
 // A mistake is a problem, typed.
 const refused = await api.GET("/api/v1/invoices", { params: { header, query: { cursor: "made-up" } } });
 const problem: components["schemas"]["Problem"] | undefined = refused.error;

@@ -35,15 +35,15 @@ def clean(text: str) -> str:
 def encode(instance: Any) -> dict[str, Any]:
     """The fields as JSON values. Raises ``TypeError`` for a value that is not of its field's type."""
     kind: Any = type(instance)
-    hints = _hints(kind)
+    kinds = hints(kind)
     found: dict[str, Any] = {}
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if isinstance(value, Promise):  # a translation that is not yet in any language
             value = str(value)
-        if not _is_of(value, hints[field.name]):
+        if not _is_of(value, kinds[field.name]):
             name = f"{type(instance).__qualname__}.{field.name}"
-            raise TypeError(f"{name} takes {_name(hints[field.name])}; got {value!r}.")
+            raise TypeError(f"{name} takes {_name(kinds[field.name])}; got {value!r}.")
         found[field.name] = value.value if isinstance(value, Enum) else value
     payload: dict[str, Any] = _cleaned(json.loads(json.dumps(found, cls=DjangoJSONEncoder)))
     return payload
@@ -52,23 +52,24 @@ def encode(instance: Any) -> dict[str, Any]:
 def decode(cls: type[T], payload: dict[str, Any]) -> T:
     """An instance from JSON values. Raises ``TypeError`` or ``ValueError`` where they make none."""
     described: Any = cls
-    hints = _hints(described)
+    kinds = hints(described)
     names = {field.name for field in dataclasses.fields(described)}
     # What an earlier version had and this one has not is no reason to show nothing.
-    return cls(**{name: _restored(value, hints[name]) for name, value in payload.items() if name in names})
+    return cls(**{name: _restored(value, kinds[name]) for name, value in payload.items() if name in names})
 
 
 @cache
-def _hints(cls: Any) -> dict[str, Any]:
+def hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-def _choices(hint: Any) -> tuple[Any, ...]:
+def choices(hint: Any) -> tuple[Any, ...]:
+    """The members of a union; of anything else itself."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 def _is_of(value: Any, hint: Any) -> bool:
-    for choice in _choices(hint):
+    for choice in choices(hint):
         kind = get_origin(choice) or choice
         if choice is Any or (choice is type(None) and value is None):
             return True
@@ -85,7 +86,7 @@ def _is_of(value: Any, hint: Any) -> bool:
 def _restored(value: Any, hint: Any) -> Any:
     if value is None:
         return None
-    for choice in _choices(hint):
+    for choice in choices(hint):
         if isinstance(choice, type) and issubclass(choice, Enum):
             return choice(value)
         if choice in _FROM_TEXT and isinstance(value, str):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, Self, dataclass_transform
 
 from dovetail_notify import payloads
+
+logger = logging.getLogger("dovetail.notify")
 
 IN_APP: Final = "in_app"
 
@@ -147,3 +150,15 @@ class Registry:
 
 
 registry = Registry()
+
+
+def current_payload(key: str, payload: dict[str, Any], version: int) -> dict[str, Any]:
+    """What clients get of a row: as its type has it now, or as it was stored where the type is gone or refuses it."""
+    cls = registry.get(key)
+    if cls is None or cls.version == version:
+        return payload
+    try:
+        return payloads.encode(cls.from_payload(payload, version))
+    except Exception as error:  # noqa: BLE001  # of a project's own upgrade(): a list shows the rest all the same
+        logger.warning("A payload of %s, version %d, could not be upgraded: %s.", key, version, type(error).__name__)
+        return payload

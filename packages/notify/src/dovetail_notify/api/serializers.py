@@ -9,7 +9,7 @@ from dovetail_notify import get_notification_model
 from dovetail_notify.destinations import ForbiddenDestination, check_endpoint
 from dovetail_notify.models import ANY, Device
 from dovetail_notify.preferences import channels_of, modes_of
-from dovetail_notify.types import registry
+from dovetail_notify.types import current_payload, registry
 
 MAX_ID = 2**63 - 1
 
@@ -30,7 +30,7 @@ class NotificationSerializer(serializers.ModelSerializer[Any]):
     message = serializers.CharField(read_only=True, help_text="Title and body in one text.")
     organization = serializers.CharField(source="organization_key", read_only=True, allow_null=True)
     actor = serializers.SerializerMethodField(help_text="The key of who did it, or null.")
-    payload = serializers.JSONField(read_only=True)
+    payload = serializers.SerializerMethodField(help_text="The fields of its type.")
 
     class Meta:
         model = get_notification_model()
@@ -54,6 +54,9 @@ class NotificationSerializer(serializers.ModelSerializer[Any]):
 
     def get_actor(self, row: Any) -> str | None:
         return row.actor_key or None
+
+    def get_payload(self, row: Any) -> dict[str, Any]:
+        return current_payload(row.type, row.payload, row.payload_version)
 
 
 class NotificationUpdateSerializer(serializers.Serializer[Any]):

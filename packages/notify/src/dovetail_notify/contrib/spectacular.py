@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterator
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiViewExtension
+from django.contrib.auth import get_user_model
+from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiViewExtension
+from drf_spectacular.plumbing import ResolvedComponent, is_jsonschema_compliant
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 
+from dovetail_notify import payloads
 from dovetail_notify.api.serializers import (
     MarkedSerializer,
     NotificationSerializer,
     PreferenceSerializer,
     TicketSerializer,
 )
+from dovetail_notify.payload_schema import Schema, payload_schema
+from dovetail_notify.previews import example_row
+from dovetail_notify.types import NotificationType, registry
+
+logger = logging.getLogger("dovetail.notify")
 
 _FILTERS = [
     OpenApiParameter("unread", OpenApiTypes.BOOL, description="Only unread ones, or only read ones."),
@@ -23,6 +34,93 @@ _FILTERS = [
     OpenApiParameter("category", OpenApiTypes.STR),
 ]
 _ID = OpenApiParameter("notification_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
+
+
+class Notifications(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # registers itself, without types
+    """One of the types that are registered, told apart by ``type``; or of one that is no more, as rows may be.
+
+    Enums stand in components of their own: drf-spectacular names those that it finds in properties, and warns where
+    several of one name differ, as ``type`` does from one to the next.
+    """
+
+    target_class = NotificationSerializer
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Schema:
+        whole: Schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        types = registry.all()
+        if direction != "response" or not types:
+            return whole
+        names = dict(zip((cls.key for cls in types), _names(types), strict=True))
+        self._components = auto_schema.registry
+        own = ("type", "payload")
+        shared = self._component(
+            "NotificationFields",
+            {
+                "type": "object",
+                "properties": {name: each for name, each in whole["properties"].items() if name not in own},
+                "required": [name for name in whole["required"] if name not in own],
+            },
+        )
+        variants = {cls.key: self._variant(cls, names[cls.key], shared) for cls in types}
+        mapping = {key: variant["$ref"] for key, variant in variants.items()}
+        known: Schema = {
+            "oneOf": list(variants.values()),
+            "discriminator": {"propertyName": "type", "mapping": mapping},
+        }
+        gone = {"type": "string", "not": {"enum": sorted(variants)}, "description": "One that is no more."}
+        other = _both(shared, gone, {"type": "object", "additionalProperties": {}})
+        # By itself: a discriminator must know every value.
+        return {"oneOf": [self._component("KnownNotification", known), self._component("OtherNotification", other)]}
+
+    def _variant(self, cls: type[NotificationType], name: str, shared: Schema) -> Schema:
+        payload = payload_schema(cls, null=is_jsonschema_compliant())  # type: ignore[no-untyped-call]  # drf-spectacular's
+        for field, schema in payload["properties"].items():
+            holder = schema["items"] if schema.get("type") == "array" else schema
+            if "enum" in holder:
+                held = dict(holder)
+                holder.clear()
+                holder.update(self._component(f"{name}{_camel(field)}", held))
+        kind = self._component(f"{name}Type", {"type": "string", "enum": [cls.key]})
+        variant = _both(shared, kind, self._component(f"{name}Payload", payload | _example(cls)))
+        return self._component(f"{name}Notification", variant | _example(cls, whole=True))
+
+    def _component(self, name: str, schema: Schema) -> Schema:
+        component = ResolvedComponent(  # type: ignore[no-untyped-call]  # as above
+            name=name, type=ResolvedComponent.SCHEMA, schema=schema, object=name
+        )
+        self._components.register_on_missing(component)
+        reference: Schema = component.ref
+        return reference
+
+
+def _both(shared: Schema, kind: Schema, payload: Schema) -> Schema:
+    own = {"type": "object", "properties": {"type": kind, "payload": payload}, "required": ["type", "payload"]}
+    return {"allOf": [shared, own]}
+
+
+def _names(types: list[type[NotificationType]]) -> Iterator[str]:
+    """``orders.shipped`` is OrdersShipped; of two that come out alike the second has a number."""
+    seen: dict[str, int] = {}
+    for cls in types:
+        name = _camel(cls.key)
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}{seen[name]}"
+
+
+def _camel(words: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[._]", words))
+
+
+def _example(cls: type[NotificationType], *, whole: bool = False) -> Schema:
+    """Nothing where the example does not render, of which a check tells."""
+    try:
+        if not whole:
+            return {"example": payloads.encode(cls.from_example())}
+        data = dict(NotificationSerializer(example_row(cls, get_user_model()())).data)
+    except Exception as error:  # noqa: BLE001  # of a project's own render()
+        logger.warning("The schema has no example of %s: %s.", cls.key, type(error).__name__)
+        return {}
+    return {"example": {**data, "id": 1, "created_at": "2026-11-24T12:00:00Z"}}
 
 
 class NotificationViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # registers itself, without types
