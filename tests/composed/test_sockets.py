@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
+from django.test import Client
 from django.urls import re_path
 
+from dovetail_apikeys.services import create_api_key, revoke_api_key
 from example_project import routing
 from example_project.asgi import application
+from tests.composed import factories
 
 
 @async_to_sync
@@ -49,6 +52,51 @@ def test_a_foreign_origin_does_not_reach_a_consumer(monkeypatch):
     assert reached == []
     assert knock(routing.websockets(), "/ws/here/") == "websocket.accept"
     assert reached == ["/ws/here/"]
+
+
+def test_a_machine_opens_a_socket_with_its_key_for_its_organization(monkeypatch, organization):
+    seen = []
+
+    async def consumer(scope, receive, send):
+        seen.append((scope["user"].pk, scope["auth"].scopes, scope["organization_id"]))
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    monkeypatch.setattr(routing, "websocket_urlpatterns", [re_path(r"^ws/here/$", consumer)])
+    sockets = routing.websockets()
+    api_key, raw = create_api_key(organization=organization, name="Shop", scopes=["invoices:read"])
+    key = (b"authorization", b"Bearer " + raw.encode())
+    # A session that comes with it is not whose socket this is.
+    client = Client()
+    client.force_login(organization.owner)
+    cookie = (b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode())
+    for headers in ([key], [(b"x-api-key", raw.encode())], [key, cookie]):
+        assert knock(sockets, "/ws/here/", headers=headers) == "websocket.accept"
+    assert seen == [(f"apikey:{api_key.pk}", frozenset({"invoices:read"}), organization.pk)] * 3
+
+    other = (b"x-organization-id", str(factories.organization().pk).encode())
+    assert knock(sockets, "/ws/here/", headers=[key, other]) == "websocket.close"
+    revoke_api_key(api_key)
+    assert knock(sockets, "/ws/here/", headers=[key]) == "websocket.close"
+    assert len(seen) == 3
+
+
+def test_a_machine_has_no_inbox_to_listen_to(organization):
+    _api_key, raw = create_api_key(organization=organization, name="Shop", scopes=["invoices:read"])
+
+    @async_to_sync
+    async def listen():
+        headers = [(b"host", b"testserver"), (b"authorization", b"Bearer " + raw.encode())]
+        scope = {"type": "websocket", "path": "/ws/notifications/", "query_string": b"", "headers": headers}
+        socket = ApplicationCommunicator(application, {**scope, "subprotocols": ["notify.v1"]})
+        await socket.send_input({"type": "websocket.connect"})
+        answers = [await socket.receive_output(timeout=5) for _ in range(2)]
+        await socket.wait(timeout=5)
+        return answers
+
+    accepted, closed = listen()
+    assert accepted["type"] == "websocket.accept"
+    assert (closed["type"], closed["code"], closed["reason"]) == ("websocket.close", 4401, "unauthenticated")
 
 
 def test_without_websockets_a_socket_is_refused_too():

@@ -1,4 +1,6 @@
-"""API keys for WebSockets: around the consumers, inside ``AllowedHostsOriginValidator``.
+"""API keys for WebSockets: around the consumers, inside ``AllowedHostsOriginValidator`` and ``AuthMiddlewareStack``::
+
+    AllowedHostsOriginValidator(AuthMiddlewareStack(APIKeyAuthMiddleware(URLRouter([…]))))
 
 Machines send the headers that they send to the API. Browsers cannot set headers on a WebSocket and have no key; a key
 in the address would end in every log on the way.
@@ -22,8 +24,9 @@ Application = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awa
 class APIKeyAuthMiddleware:
     """Puts ``scope["user"]`` and ``scope["auth"]`` where a key came with the handshake; refuses it (403) if it is bad.
 
-    Without a key the connection goes on as it is, to ``AuthMiddlewareStack`` or whatever stands behind. A socket that
-    is open outlives its key: consumers that stay open for hours ask ``scope["auth"].instance.status`` now and then.
+    Without a key the connection goes on as it is. ``AuthMiddlewareStack`` stands around it: inside, it would write its
+    own user over the key's. A socket that is open outlives its key: consumers that stay open for hours ask
+    ``scope["auth"].instance.status`` now and then.
     """
 
     def __init__(self, application: Application) -> None:
