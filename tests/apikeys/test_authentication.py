@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.test import APIClient
@@ -289,3 +289,15 @@ def test_acting_for_the_one_who_made_the_key(settings: Any, django_user_model: A
     assert bearer(make_key()[1]).get("/plain/").status_code == 401
     django_user_model.objects.update(is_active=False)
     assert client.get("/plain/").status_code == 401
+
+
+def test_refusals_are_in_the_language_of_the_request_whatever_the_projects(settings: Any) -> None:
+    settings.LANGUAGE_CODE = "de"
+    _api_key, raw = make_key()
+    for language, invalid, scope in (
+        ("de", "Ungültiger API-Schlüssel.", "Der API-Schlüssel braucht die Berechtigung orders:read."),
+        ("en", "Invalid API key.", "The API key needs the scope orders:read."),
+    ):
+        with translation.override(language):
+            assert bearer(GOOD_CHECKSUM).get("/plain/").json()["detail"] == invalid
+            assert bearer(raw).get("/orders/").json()["detail"] == scope

@@ -11,7 +11,7 @@ import pytest
 from django.core import mail
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.delivery import deliver, resend
@@ -220,6 +220,30 @@ def test_a_channel_that_is_no_more_is_given_up(user, script, settings):
     notify(SHIPPED, to=user)
     settings.NOTIFY_TRANSPORTS = {"push": Scripted}
     assert deliver().dead == 1
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("de", ("Keine solchen Mails mehr", "2 Benachrichtigungen")),
+        ("en", ("No more mail like this", "2 notifications")),
+    ],
+)
+def test_mail_is_in_the_language_of_who_sends_it_whatever_the_projects(user, settings, language, said):
+    settings.LANGUAGE_CODE = "de"
+    stop, digest = said
+    with translation.override(language):
+        notify(SHIPPED, to=user)
+        assert deliver().sent == 1
+        set_preference(user=user, channel="email", mode="hourly")
+        for number in ("1", "2"):
+            notify(OrderShipped(number=number), to=user)
+        due()
+        assert send_digests().sent == 2
+    single, several = mail.outbox
+    assert f"{stop}: https://" in single.body
+    assert f">{stop}</a>" in str(single.alternatives[0][0])
+    assert several.subject == digest
 
 
 # --- After commit -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import translation
 
 from dovetail_notify.models import Delivery, Device, Preference
 from dovetail_notify.services import register_device, set_organization_preference, set_preference
@@ -195,3 +196,10 @@ def test_a_device_that_cannot_be_is_400(api, body):
     answer = api.post(DEVICES, json.dumps(body), content_type="application/json")
     assert answer.status_code == 400, answer.content
     assert Device.objects.count() == Delivery.objects.count() == 0
+
+
+def test_the_page_that_stops_mail_is_in_its_readers_language(user):
+    address = link(user)
+    for language, said in (("de", "Abbestellen"), ("en", "Unsubscribe")):
+        with translation.override(language):
+            assert f"<button>{said}</button>" in Client().get(address).content.decode()

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.test import AsyncClient, Client
+from django.utils import translation
 
 from dovetail_tenancy import get_organization_model, services, tenant, unscoped
 from tests import asynchronous
@@ -110,6 +111,19 @@ def test_a_member_of_several_chooses_first(pair: Any) -> None:
         assert active(page) == organization.name
         assert ours in page
         assert other not in page
+
+
+def test_the_choice_is_in_the_language_of_who_chooses_whatever_the_projects(pair: Any, settings: Any) -> None:
+    settings.LANGUAGE_CODE = "de"
+    client = signed_in(member_of(*pair))
+    for language, title, label in (
+        ("de", "Organisation wählen", "keine"),
+        ("en", "Choose an organization", "none"),
+    ):
+        with translation.override(language):
+            page = text(client.get(f"{DOCUMENTS}organization/"))
+        assert title in page
+        assert f"<strong>{label}</strong>" in page
 
 
 def autocomplete(term: str = "") -> str:
