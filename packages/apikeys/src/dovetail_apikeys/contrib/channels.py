@@ -18,7 +18,6 @@ from dovetail_apikeys.authenticate import InvalidKey, authenticate, principal_of
 from dovetail_apikeys.credential import APIKeyCredential
 
 Scope = MutableMapping[str, Any]
-Application = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 
 class APIKeyAuthMiddleware:
@@ -29,7 +28,7 @@ class APIKeyAuthMiddleware:
     ``scope["auth"].instance.status`` now and then.
     """
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Any) -> None:
         self.application = application
 
     async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
