@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.checks import run_checks
 
 from dovetail_notify import NotificationType, Rendered, checks
+from dovetail_notify.transports import push_checks
+from dovetail_notify.transports.vapid import generate
 from dovetail_notify.types import registry
 
 
@@ -34,6 +41,10 @@ def test_a_project_as_it_should_be_has_nothing_to_say():
         ("NOTIFY_BACKOFF_SECONDS", "60"),
         ("NOTIFY_LEASE_SECONDS", 0),
         ("NOTIFY_CLAIM_SIZE", True),
+        ("NOTIFY_PUSH_DEVICES_PER_USER", 21),
+        ("NOTIFY_INSIDE_ORIGINS", "https://push.internal"),
+        ("NOTIFY_INSIDE_ORIGINS", ["push.internal"]),
+        ("NOTIFY_INSIDE_ORIGINS", ["https://push.internal/x"]),
     ],
 )
 def test_a_setting_that_is_not_allowed_is_an_error(settings, name, value):
@@ -104,3 +115,77 @@ def test_mail_without_a_way_to_stop_it_is_told_in_deployment(settings):
     settings.NOTIFY_UNSUBSCRIBE_URL = ""
     assert "dovetail_notify.W003" in found(include_deployment_checks=True)
     assert found() == set()
+
+
+PUSH = "dovetail_notify.transports.push.PushTransport"
+
+
+@pytest.fixture
+def web_push(settings: Any) -> Any:
+    settings.NOTIFY_TRANSPORTS = {"push": PUSH}
+    settings.NOTIFY_VAPID_PRIVATE_KEY = generate()[0]
+    settings.NOTIFY_VAPID_SUBJECT = "mailto:ops@example.com"
+    return settings
+
+
+def test_push_as_it_should_be_has_nothing_to_say(web_push):
+    assert list(checks.check_transports()) == []
+
+
+def test_push_without_what_it_needs_names_the_extra(web_push, monkeypatch):
+    monkeypatch.setattr(push_checks, "find_spec", lambda name: None if name == "httpcore" else object())
+    (message,) = checks.check_transports()
+    assert (message.id, message.hint) == ("dovetail_notify.E010", "pip install dovetail-notify[push]")
+    assert "httpcore" in message.msg
+
+
+def test_push_modules_are_imported_without_what_they_need():
+    code = """
+import sys
+for name in ("cryptography", "httpcore", "h2", "jwt"):
+    sys.modules[name] = None
+import django
+django.setup()
+from dovetail_notify.transports import push, push_checks, vapid, web_push
+from dovetail_notify import testing
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env={**os.environ, "PYTHONPATH": "."})
+
+
+def test_push_that_has_no_service_is_an_error(settings):
+    settings.NOTIFY_TRANSPORTS = {"push": PUSH}
+    (message,) = checks.check_transports()
+    assert message.id == "dovetail_notify.E011"
+
+
+@pytest.mark.parametrize(
+    "key", ["x", "A" * 44, "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----", "=secret", 5]
+)
+def test_a_vapid_key_that_is_none_is_an_error_that_does_not_show_it(web_push, key):
+    web_push.NOTIFY_VAPID_PRIVATE_KEY = key
+    (message,) = checks.check_transports()
+    assert message.id == "dovetail_notify.E012"
+    assert len(str(key)) < 3 or str(key) not in message.msg + str(message.hint)
+
+
+def test_a_vapid_key_may_be_pem(web_push):
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    web_push.NOTIFY_VAPID_PRIVATE_KEY = key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+    assert list(checks.check_transports()) == []
+    other = ec.generate_private_key(ec.SECP384R1())
+    web_push.NOTIFY_VAPID_PRIVATE_KEY = other.private_bytes(encoding, form, serialization.NoEncryption()).decode()
+    assert [message.id for message in checks.check_transports()] == ["dovetail_notify.E012"]
+
+
+@pytest.mark.parametrize("subject", ["", "ops@example.com", "mailto:ops", "http://example.com", 5])
+def test_a_vapid_subject_that_is_no_address_is_an_error(web_push, subject):
+    web_push.NOTIFY_VAPID_SUBJECT = subject
+    (message,) = checks.check_transports()
+    assert message.id == "dovetail_notify.E012"
+
+
+def test_requests_that_would_wait_for_push_are_told_in_deployment(web_push):
+    assert "dovetail_notify.W006" in found(include_deployment_checks=True)
+    web_push.NOTIFY_RUNNER = "dovetail_notify.runner.wait"
+    assert "dovetail_notify.W006" not in found(include_deployment_checks=True)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 PREFERENCES = "/api/v1/notification-preferences/"
 DEVICES = "/api/v1/push-devices/"
-WEB = {"kind": "web", "token": "https://push.example.com/x", "keys": {"p256dh": "BAbc_-", "auth": "abc"}}
+WEB: Any = {"kind": "web", "token": "https://push.example.com/x", "keys": {"p256dh": "B" * 87, "auth": "a" * 22}}
 
 
 def cell(answer: Any, type_key: str, channel: str) -> tuple[str, str]:
@@ -161,8 +161,12 @@ def test_anothers_device_does_not_exist(api):
         {"kind": "fcm", "token": "\ud800"},
         {"kind": "fcm", "token": "x", "keys": {"auth": "x", "p256dh": "x"}},
         {"kind": "web", "token": "https://push.example.com/x"},
-        {**WEB, "keys": {"p256dh": "B", "auth": "<>"}},
-        {**WEB, "keys": {"p256dh": "B", "auth": "a", "more": "x"}},
+        {**WEB, "keys": {**WEB["keys"], "auth": "<" * 22}},
+        {**WEB, "keys": {**WEB["keys"], "auth": "a" * 21}},
+        {**WEB, "keys": {**WEB["keys"], "p256dh": "B" * 86}},
+        {**WEB, "keys": {**WEB["keys"], "more": "x"}},
+        {"kind": "apns", "token": "../../evil"},
+        {"kind": "apns", "token": ""},
         {**WEB, "keys": "x"},
         *(
             {**WEB, "token": address}

@@ -129,7 +129,7 @@ class OrganizationPreferenceAdmin(_ModelAdmin):
 class DeviceAdmin(ReadOnlyAdmin):
     """Where push goes, without the tokens: who has one can be sent to."""
 
-    list_display = ("user", "kind", "name", "created_at", "retired_at")
-    list_filter = ("kind",)
+    list_display = ("user", "kind", "name", "registered_at", "retired_at", "retired_reason")
+    list_filter = ("kind", ("retired_at", admin.EmptyFieldListFilter))
     list_select_related = ("user",)
-    fields = ("user", "kind", "name", "created_at", "retired_at")
+    fields = ("user", "kind", "name", "created_at", "registered_at", "retired_at", "retired_reason")

@@ -31,6 +31,7 @@ class NotifyConfig(AppConfig):
         checks.register(notify_checks.check_transports)
         checks.register(notify_checks.check_types)
         checks.register(notify_checks.check_unsubscribe, deploy=True)
+        checks.register(notify_checks.check_runner, deploy=True)
         checks.register(layers.check_layers)
         endings.connect()
         if apps.is_installed("drf_spectacular"):

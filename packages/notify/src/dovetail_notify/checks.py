@@ -5,12 +5,13 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.db import models
-from django.utils.module_loading import import_string
 
 from dovetail_notify import get_notification_model
 from dovetail_notify.base import AbstractNotification
 from dovetail_notify.conf import conf
 from dovetail_notify.preferences import channels_of
+from dovetail_notify.runner import immediate
+from dovetail_notify.transports import transport_for
 from dovetail_notify.types import IN_APP, Rendered, registry
 
 
@@ -32,13 +33,15 @@ def check_model(**_: Any) -> Iterator[CheckMessage]:
 def check_transports(**_: Any) -> Iterator[CheckMessage]:
     for channel, named in conf.TRANSPORTS.items() if conf.declared()["TRANSPORTS"].problem() is None else ():
         try:
-            import_string(named) if isinstance(named, str) else named
+            transport = transport_for(channel)
         except ImportError as error:
             yield Error(
                 f"NOTIFY_TRANSPORTS[{channel!r}] is {named!r}, which cannot be imported: {error}.",
                 hint="Name a class that inherits from dovetail_notify.transports.Transport.",
                 id="dovetail_notify.E003",
             )
+        else:
+            yield from transport.check()
 
 
 def check_types(**_: Any) -> Iterator[CheckMessage]:
@@ -77,6 +80,19 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
                 obj=cls,
                 id="dovetail_notify.W002",
             )
+
+
+# Of deployment only: nobody waits for a developer's push.
+def check_runner(**_: Any) -> Iterator[CheckMessage]:
+    if conf.RUNNER is not immediate:
+        return
+    if slow := [channel for channel in conf.TRANSPORTS if transport_for(channel).concurrent]:
+        yield Warning(
+            f"NOTIFY_RUNNER is the immediate one: requests wait up to 40 seconds for who takes {', '.join(slow)}.",
+            hint="Have a worker send: dovetail_notify.contrib.celery.run, dovetail_notify.contrib.tasks.run, or "
+            "dovetail_notify.runner.wait with manage.py notify_deliver --loop.",
+            id="dovetail_notify.W006",
+        )
 
 
 # Of deployment only: mail without the header is delivered, and to few it need not have one.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -33,6 +34,20 @@ def _unsubscribe_url(value: object) -> None:
     _absolute(value)
     if value and "{token}" not in str(value):
         raise ValueError("must have {token} in it")
+
+
+def _devices(value: object) -> None:
+    positive_integer(value)
+    if isinstance(value, int) and value > 20:
+        raise ValueError("must be at most 20")  # what Delivery.devices_done has room for
+
+
+def _origins(value: object) -> None:
+    given = value if isinstance(value, Sequence) and not isinstance(value, str) else [None]
+    if not all(isinstance(each, str) and re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", each) for each in given):
+        raise ValueError(
+            "must be a list of origins such as 'https://push.internal:8443', in lower case, without a path"
+        )
 
 
 def _seconds(value: object) -> None:
@@ -107,6 +122,33 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
         "Where one click unsubscribes (RFC 8058), with `{token}`: "
         "`https://api.example.com/api/v1/notifications/unsubscribe/{token}/`. Empty: mail has no such header.",
         _unsubscribe_url,
+    )
+    # Without validators: the message of a value that is not allowed shows it. Their checks are the transport's.
+    VAPID_PRIVATE_KEY = Setting(
+        "",
+        "The key that browsers know this server by (RFC 8292), as `manage.py notify_vapid_keys` makes it, or in PEM. "
+        "Empty: no Web Push.",
+    )
+    VAPID_SUBJECT = Setting(
+        "",
+        "Whom push services may write to about what this server sends: `mailto:ops@example.com` or an https address.",
+    )
+    PUSH_TTL_SECONDS = Setting(
+        86400,
+        "Seconds since it was made in which a push is worth showing; services keep it so long for who is away.",
+        positive_integer,
+    )
+    PUSH_CONCURRENCY = Setting(
+        10,
+        "Requests that a process has open at a time to each kind of push service, and to webhooks.",
+        positive_integer,
+    )
+    PUSH_DEVICES_PER_USER = Setting(20, "Devices of one person that are sent to, the newest ones.", _devices)
+    INSIDE_ORIGINS: Setting[Sequence[str]] = Setting(
+        (),
+        "Origins (`https://push.internal:8443`) that endpoints may be at although not public and at port 443: a push "
+        "service of your own, a test's.",
+        _origins,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
         "dovetail_notify.api.pagination.CursorPagination", "The paginator of this package's lists."

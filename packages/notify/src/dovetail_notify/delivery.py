@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -53,8 +53,11 @@ def deliver(*, limit: int | None = None, using: str | None = None) -> Report:
         rows = _claim(size, using)
         if not rows:
             break
-        for channel, group in _by_channel(rows).items():
-            record(group, attempt(channel, group), report, using=using)
+        groups = _by_channel(rows)
+        # Those that send by threads begin first: mail goes out while a push service thinks.
+        started = [(channel, group, start(channel, group)) for channel, group in groups.items()]
+        for _, group, outcomes in sorted(started, key=lambda each: _is_concurrent(each[0])):
+            record(group, outcomes(), report, using=using)
     return report
 
 
@@ -62,7 +65,15 @@ def resend(deliveries: Any) -> int:
     """Put deliveries of a queryset back to the beginning; how many there were. ``deliver`` sends them."""
     again: int = deliveries.filter(
         state__in=(Delivery.State.DEAD, Delivery.State.SENT, Delivery.State.SUPPRESSED)
-    ).update(state=Delivery.State.PENDING, attempts=0, next_at=timezone.now(), lease=None, error="", digest="")
+    ).update(
+        state=Delivery.State.PENDING,
+        attempts=0,
+        next_at=timezone.now(),
+        lease=None,
+        error="",
+        digest="",
+        devices_done="",
+    )
     return again
 
 
@@ -79,11 +90,22 @@ def lease(keys: Sequence[Any], state: str, using: str) -> list[Delivery]:
     return list(rows.filter(lease=token).select_related("notification__recipient").order_by("pk"))
 
 
-def attempt(channel: str, rows: Sequence[Delivery]) -> Sequence[Outcome]:
-    """What the channel's transport makes of them; those of people who cannot sign in any more are not needed."""
+def start(channel: str, rows: Sequence[Delivery]) -> Callable[[], Sequence[Outcome]]:
+    """Have the channel's transport begin; what is returned says what it made of them.
+
+    Those of people who cannot sign in any more are not needed.
+    """
     gone = [not getattr(row.notification.recipient, "is_active", True) for row in rows]
-    outcomes = iter(_sent(channel, [row for row, is_gone in zip(rows, gone, strict=True) if not is_gone]))
-    return [Outcome.suppressed("inactive") if is_gone else next(outcomes) for is_gone in gone]
+    wanted = [row for row, is_gone in zip(rows, gone, strict=True) if not is_gone]
+    if channel not in conf.TRANSPORTS:
+        return lambda: [Outcome.dead("NOTIFY_TRANSPORTS has no such channel")] * len(rows)
+    sent = _attempted(channel, wanted, lambda: transport_for(channel).start(wanted)) if wanted else list
+
+    def outcomes() -> Sequence[Outcome]:
+        found = iter(_attempted(channel, wanted, sent)())
+        return [Outcome.suppressed("inactive") if is_gone else next(found) for is_gone in gone]
+
+    return outcomes
 
 
 def record(rows: Sequence[Delivery], outcomes: Iterable[Outcome], report: Report, *, using: str) -> None:
@@ -110,18 +132,22 @@ def _claim(size: int, using: str) -> list[Delivery]:
         return lease(list(keys.select_for_update(skip_locked=True)[:size]), Delivery.State.PENDING, using)
 
 
-def _sent(channel: str, rows: Sequence[Delivery]) -> Sequence[Outcome]:
-    if not rows:
-        return []
+def _attempted(channel: str, rows: Sequence[Delivery], call: Callable[[], Any]) -> Callable[[], Sequence[Outcome]]:
+    """What ``call`` returns, as a function; where it raises, one that tells the failure of every row."""
     try:
-        outcomes = transport_for(channel).send(rows)
-    except KeyError:
-        return [Outcome.dead("NOTIFY_TRANSPORTS has no such channel")] * len(rows)
+        found = call()
     except Exception as error:  # noqa: BLE001  # whatever a transport raises is a failed attempt
         # Without the text, in which mail servers name the address.
         logger.warning("%d deliveries by %s failed: %s.", len(rows), channel, type(error).__name__)
-        return [Outcome.retry(type(error).__name__)] * len(rows)
-    return outcomes
+        found = [Outcome.retry(type(error).__name__)] * len(rows)
+    return found if callable(found) else lambda: found
+
+
+def _is_concurrent(channel: str) -> bool:
+    try:
+        return transport_for(channel).concurrent
+    except (KeyError, ImportError):
+        return False
 
 
 def _changes(row: Delivery, outcome: Outcome, now: Any, report: Report) -> dict[str, Any]:
@@ -144,7 +170,8 @@ def _changes(row: Delivery, outcome: Outcome, now: Any, report: Report) -> dict[
         return {"state": Delivery.State.DEAD, "next_at": None, "error": outcome.reason[:200]}
     report.retried += 1
     wait = timedelta(seconds=outcome.after or backoff[row.attempts - 1])
-    return {"next_at": now + wait, "error": outcome.reason[:200]}
+    changes = {"next_at": now + wait, "error": outcome.reason[:200]}
+    return changes | ({"devices_done": ",".join(map(str, outcome.done))} if outcome.done else {})
 
 
 def _by_channel(rows: Iterable[Delivery]) -> dict[str, list[Delivery]]:

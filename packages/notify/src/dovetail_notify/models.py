@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.fields import SettingForeignKey
@@ -104,9 +105,13 @@ class Device(models.Model):
     keys = models.JSONField(_("keys"), default=dict, blank=True)
     name = models.CharField(_("name"), max_length=100, blank=True, default="")
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    registered_at = models.DateTimeField(
+        _("registered at"), default=timezone.now, help_text=_("When the device last told of itself.")
+    )
     retired_at = models.DateTimeField(
         _("retired at"), null=True, blank=True, help_text=_("When its push service said that it is gone.")
     )
+    retired_reason = models.CharField(_("reason"), max_length=100, blank=True, default="")
 
     class Meta:
         verbose_name = _("device")
@@ -147,6 +152,13 @@ class Delivery(models.Model):
     sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
     provider_id = models.CharField(_("provider's id"), max_length=200, blank=True, default="")
     error = models.CharField(_("error"), max_length=200, blank=True, default="")
+    devices_done = models.CharField(
+        _("devices that are done"),
+        max_length=400,
+        blank=True,
+        default="",
+        help_text=_("Keys of those that need no further attempt, where others are tried again."),
+    )
 
     class Meta:
         verbose_name = _("delivery")

@@ -100,7 +100,14 @@ def register_device(*, user: Any, kind: str, token: str, keys: dict[str, Any] | 
         check_endpoint(token)
     using = router.db_for_write(Device)
     # The same token again is the same app on the same phone: without this its next owner would get John's messages.
-    fields = {"user_id": user.pk, "keys": keys or {}, "name": name, "retired_at": None}
+    fields = {
+        "user_id": user.pk,
+        "keys": keys or {},
+        "name": name,
+        "registered_at": timezone.now(),
+        "retired_at": None,
+        "retired_reason": "",
+    }
     with transaction.atomic(using=using):
         device, created = Device.objects.using(using).update_or_create(
             token_hash=_token_hash(kind, token),

@@ -12,6 +12,7 @@ from dovetail_notify import payloads
 IN_APP: Final = "in_app"
 
 _KEY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)*")
+_URGENCIES: Final = ("very-low", "low", "normal", "high")
 _TITLE_LENGTH: Final = 200
 _URL_LENGTH: Final = 1000
 
@@ -74,6 +75,8 @@ class NotificationType:
     required: ClassVar[Iterable[str]] = frozenset()
     #: Arguments of an instance, for previews, documentation and the test of every type.
     example: ClassVar[Mapping[str, Any]] = {}
+    #: How soon a push should wake a device: ``very-low``, ``low``, ``normal`` or ``high`` (RFC 8030 5.3).
+    urgency: ClassVar[str] = "normal"
     #: Days until a read one is pruned, in place of ``NOTIFY_RETENTION_DAYS``.
     retention_days: ClassVar[int | None] = None
     #: Raise it when fields change, and turn old payloads into new ones in ``upgrade``.
@@ -89,6 +92,8 @@ class NotificationType:
             return
         if not _KEY.fullmatch(key) or len(key) > 100:
             raise ValueError(f"A notification type's key reads 'app.happened', at most 100 characters; got {key!r}.")
+        if cls.urgency not in _URGENCIES:
+            raise ValueError(f"urgency of {key!r} must be one of: {', '.join(_URGENCIES)}; got {cls.urgency!r}.")
         cls.category = vars(cls).get("category") or key.split(".", maxsplit=1)[0]
         registry.add(cls)
 

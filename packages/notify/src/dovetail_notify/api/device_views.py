@@ -11,10 +11,11 @@ from rest_framework.viewsets import GenericViewSet
 
 from dovetail_notify import services
 from dovetail_notify.api.permissions import IsRecipient
-from dovetail_notify.api.serializers import DeviceSerializer
+from dovetail_notify.api.serializers import DeviceSerializer, WebPushKeySerializer
 from dovetail_notify.api.views import key_or_404, payload
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Device
+from dovetail_notify.transports.vapid import public_key
 
 
 class DeviceViewSet(GenericViewSet[Any]):
@@ -45,6 +46,12 @@ class DeviceViewSet(GenericViewSet[Any]):
         serializer.is_valid(raise_exception=True)
         device = services.register_device(user=request.user, **serializer.validated_data)
         return Response(self.get_serializer(device).data, status=status.HTTP_201_CREATED)
+
+    def web_push_key(self, request: Request) -> Response:
+        """The key that a browser subscribes with. 404 where the project sends no Web Push."""
+        if not conf.VAPID_PRIVATE_KEY:
+            raise Http404
+        return Response(WebPushKeySerializer({"public_key": public_key(conf.VAPID_PRIVATE_KEY)}).data)
 
     def destroy(self, request: Request, device_id: str) -> Response:
         device = self.get_queryset().filter(pk=key_or_404(device_id)).first()

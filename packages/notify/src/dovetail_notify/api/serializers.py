@@ -9,6 +9,7 @@ from dovetail_notify import get_notification_model
 from dovetail_notify.destinations import ForbiddenDestination, check_endpoint
 from dovetail_notify.models import ANY, Device
 from dovetail_notify.preferences import channels_of, modes_of
+from dovetail_notify.transports.vapid import b64decode
 from dovetail_notify.types import registry
 
 MAX_ID = 2**63 - 1
@@ -121,6 +122,17 @@ class PreferenceSerializer(serializers.Serializer[Any]):
         return attrs
 
 
+def _length(text: str) -> int | None:
+    try:
+        return len(b64decode(text))
+    except ValueError:
+        return None
+
+
+class WebPushKeySerializer(serializers.Serializer[Any]):
+    public_key = serializers.CharField(read_only=True, help_text="What subscribe() takes as applicationServerKey.")
+
+
 class DeviceSerializer(serializers.ModelSerializer[Device]):
     # Shown to nobody afterwards: who has a push token can be sent to.
     token = CleanCharField(max_length=2000, write_only=True)
@@ -139,12 +151,15 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
         if attrs["kind"] != Device.Kind.WEB:
             if keys:
                 raise serializers.ValidationError({"keys": ["Only browsers have keys."]}, code="invalid")
+            # It becomes part of a path at Apple's.
+            if attrs["kind"] == Device.Kind.APNS and not re.fullmatch(r"[0-9a-fA-F]{2,200}", attrs["token"]):
+                raise serializers.ValidationError({"token": ["APNs tokens are hexadecimal."]}, code="invalid")
             return attrs
         try:
             check_endpoint(attrs["token"])
         except ForbiddenDestination as error:
             raise serializers.ValidationError({"token": [str(error)]}, code="invalid") from error
-        if keys.keys() != {"p256dh", "auth"} or not all(re.fullmatch(r"[\w=-]+", each) for each in keys.values()):
-            message = "A browser's keys are p256dh and auth, in URL-safe base64."
+        if {name: _length(each) for name, each in keys.items()} != {"p256dh": 65, "auth": 16}:
+            message = "A browser's keys are p256dh, of 65 bytes, and auth, of 16, in URL-safe base64."
             raise serializers.ValidationError({"keys": [message]}, code="invalid")
         return attrs

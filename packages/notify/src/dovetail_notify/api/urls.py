@@ -36,5 +36,10 @@ urlpatterns = [
         name="preference-list",
     ),
     path(f"push-devices{_slash}", DeviceViewSet.as_view({"get": "list", "post": "create"}), name="device-list"),
+    path(
+        f"push-devices/web-push-key{_slash}",
+        DeviceViewSet.as_view({"get": "web_push_key"}),
+        name="device-web-push-key",
+    ),
     path(f"push-devices/<str:device_id>{_slash}", DeviceViewSet.as_view({"delete": "destroy"}), name="device-detail"),
 ]

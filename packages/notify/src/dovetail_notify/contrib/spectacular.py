@@ -14,6 +14,7 @@ from dovetail_notify.api.serializers import (
     NotificationSerializer,
     PreferenceSerializer,
     TicketSerializer,
+    WebPushKeySerializer,
 )
 
 _FILTERS = [
@@ -95,6 +96,9 @@ class DeviceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as 
         key = OpenApiParameter("device_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
 
         class Described(self.target):  # type: ignore[misc, name-defined]  # as above
+            @extend_schema("push_devices_web_push_key", responses=WebPushKeySerializer)
+            def web_push_key(self, request: Any, **kwargs: Any) -> Any: ...
+
             @extend_schema(parameters=[key])
             def destroy(self, request: Any, **kwargs: Any) -> Any: ...
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.core.checks import CheckMessage
 from django.db.models import Q
 
 if TYPE_CHECKING:
@@ -19,14 +21,16 @@ class Outcome:
     reason: str = ""
     #: Seconds that the other side asked us to wait.
     after: int | None = None
+    #: Keys of the devices that need no further attempt, where others are tried again.
+    done: tuple[int, ...] = ()
 
     @classmethod
     def sent(cls, provider_id: str = "") -> Outcome:
         return cls("sent", provider_id=provider_id)
 
     @classmethod
-    def retry(cls, reason: str, after: int | None = None) -> Outcome:
-        return cls("pending", reason=reason, after=after)
+    def retry(cls, reason: str, after: int | None = None, *, done: tuple[int, ...] = ()) -> Outcome:
+        return cls("pending", reason=reason, after=after, done=done)
 
     @classmethod
     def dead(cls, reason: str) -> Outcome:
@@ -43,6 +47,9 @@ class Transport:
     #: Whether people may choose an hourly or a daily digest; then ``send_digest`` is there.
     supports_digest: ClassVar[bool] = False
 
+    #: Whether ``start`` leaves the work to threads: other channels then send meanwhile.
+    concurrent: ClassVar[bool] = False
+
     def __init__(self, channel: str) -> None:
         self.channel = channel
 
@@ -53,6 +60,14 @@ class Transport:
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
         """One outcome for each. What is raised counts as a failed attempt of every one of them."""
         raise NotImplementedError
+
+    def start(self, deliveries: Sequence[Delivery]) -> Callable[[], Sequence[Outcome]]:
+        """Begin to send; what is returned waits for the outcomes. Both are called in the same thread."""
+        return partial(self.send, deliveries)
+
+    def check(self) -> Iterable[CheckMessage]:
+        """Messages of Django's system checks about what this transport needs."""
+        return ()
 
     def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
         """The deliveries of one person in one message."""

@@ -1,0 +1,65 @@
+"""What is missing or wrong in the settings of push. No message shows a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+
+from django.core.checks import CheckMessage, Error
+
+from dovetail_notify.conf import conf
+from dovetail_notify.models import Device
+from dovetail_notify.transports import vapid
+
+_SETTINGS = {
+    Device.Kind.WEB: "NOTIFY_VAPID_PRIVATE_KEY",
+}
+
+
+def check(channel: str, kinds: Sequence[str]) -> Iterator[CheckMessage]:
+    if missing := check_extra(channel):
+        yield missing
+        return
+    if not kinds:
+        yield Error(
+            f"NOTIFY_TRANSPORTS[{channel!r}] sends push, and no push service has its settings.",
+            hint=f"Set one or more of: {', '.join(_SETTINGS.values())}.",
+            id="dovetail_notify.E011",
+        )
+    for kind in kinds:
+        yield from _CHECKS[kind]()
+
+
+def check_extra(channel: str) -> CheckMessage | None:
+    if not (missing := [name for name in ("cryptography", "h2", "httpcore", "jwt") if find_spec(name) is None]):
+        return None
+    return Error(
+        f"NOTIFY_TRANSPORTS[{channel!r}] needs what is not installed: {', '.join(missing)}.",
+        hint="pip install dovetail-notify[push]",
+        id="dovetail_notify.E010",
+    )
+
+
+def _check_web() -> Iterator[CheckMessage]:
+    try:
+        vapid.private_key(conf.VAPID_PRIVATE_KEY)
+    except (ValueError, AttributeError) as error:
+        problem = error if isinstance(error, ValueError) else "is no text"
+        yield Error(
+            f"NOTIFY_VAPID_PRIVATE_KEY {problem}.",
+            hint="Make one by manage.py notify_vapid_keys. Browsers that subscribed under another must do so anew.",
+            id="dovetail_notify.E012",
+        )
+    # Push services refuse a token without it, some of them by 403 and without a reason.
+    if not re.fullmatch(r"mailto:[^@\s<>]+@[^@\s<>]+|https://\S+", str(conf.VAPID_SUBJECT)):
+        yield Error(
+            f"NOTIFY_VAPID_SUBJECT is {conf.VAPID_SUBJECT!r}; it must be a mailto: or https: address.",
+            hint="Name whom a push service may write to: mailto:ops@example.com.",
+            id="dovetail_notify.E012",
+        )
+
+
+_CHECKS: dict[str, Callable[[], Iterator[CheckMessage]]] = {
+    Device.Kind.WEB: _check_web,
+}

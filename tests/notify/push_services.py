@@ -1,0 +1,193 @@
+"""Push services on the loopback interface, with TLS, that look at what they are sent as the real ones do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.x509.oid import NameOID
+
+from dovetail_notify import NotificationType, Rendered
+from dovetail_notify.transports.vapid import b64decode, b64encode
+from dovetail_notify.types import registry
+
+
+class Alarm(NotificationType, key="orders.alarm"):
+    place: str
+    detail: str = "Go and look."
+
+    channels = {"in_app": True, "email": True, "push": True, "webhook": True}
+    urgency = "high"
+    example = {"place": "Hall"}
+
+    def render(self) -> Rendered:
+        return Rendered(title=f"Alarm in {self.place}", body=self.detail, url="/alarms")
+
+    def collapse_key(self) -> str:
+        return f"alarm:{self.place}"
+
+
+# Known only to tests that have its channels (the fixture ``alarm``).
+registry.remove(Alarm)
+
+
+@dataclass
+class Request:
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, status: int, body: Any, **headers: str) -> Reply:
+        return cls(status, json.dumps(body).encode(), headers)
+
+
+@dataclass
+class Service:
+    """What came in, and what is answered: ``answer`` is asked with each request."""
+
+    origin: str
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    answer: Callable[[Request], Reply] = lambda request: Reply(201)
+
+
+def certificate(folder: Path) -> Path:
+    """A file with key and certificate of 127.0.0.1 and localhost, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / "server.pem"
+    path.write_bytes(secret + made.public_bytes(pem))
+    return path
+
+
+def server_context(pem: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+@contextmanager
+def https_service(pem: Path) -> Iterator[Service]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            service.connections += 1
+            super().setup()
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            request = Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+            service.requests.append(request)
+            reply = service.answer(request)
+            self.send_response(reply.status)
+            for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(reply.body)
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *args: Any) -> None:
+            """Of clients that leave in the middle, which tests do on purpose."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.socket = server_context(pem).wrap_socket(server.socket, server_side=True)
+        service = Service(f"https://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield service
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Browser:
+    """The other end of Web Push: has the keys, and reads what was sealed for it, by the RFCs and not by our code."""
+
+    def __init__(self) -> None:
+        self._private = ec.generate_private_key(ec.SECP256R1())
+        self._auth = b"0123456789abcdef"
+        self.keys = {"p256dh": b64encode(_point(self._private.public_key())), "auth": b64encode(self._auth)}
+
+    def read(self, request: Request) -> Any:
+        assert request.headers["content-encoding"] == "aes128gcm"
+        body = request.body
+        salt, size, length = body[:16], int.from_bytes(body[16:20], "big"), body[20]
+        sender, sealed = body[21 : 21 + length], body[21 + length :]
+        assert len(body) <= size == 4096
+        peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sender)
+        secret = self._private.exchange(ec.ECDH(), peer)
+        info = b"WebPush: info\0" + _point(self._private.public_key()) + sender
+        ikm = _hkdf(self._auth, secret, info, 32)
+        key, nonce = (
+            _hkdf(salt, ikm, f"Content-Encoding: {what}\0".encode(), size)
+            for what, size in (("aes128gcm", 16), ("nonce", 12))
+        )
+        padded = AESGCM(key).decrypt(nonce, sealed, None).rstrip(b"\0")
+        assert padded[-1:] == b"\2"
+        return json.loads(padded[:-1])
+
+
+def vapid_claims(request: Request, public_key: str) -> dict[str, Any]:
+    """What the request's token says. Raises where it was not signed by the key that the browser subscribed with."""
+    scheme, _, parameters = request.headers["authorization"].partition(" ")
+    given = dict(each.strip().split("=", 1) for each in parameters.split(","))
+    assert (scheme, given["k"]) == ("vapid", public_key)
+    key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b64decode(public_key))
+    claims: dict[str, Any] = jwt.decode(given["t"], key, algorithms=["ES256"], options={"verify_aud": False})
+    return claims
+
+
+def _hkdf(salt: bytes, secret: bytes, info: bytes, length: int) -> bytes:
+    pseudorandom = hmac.new(salt, secret, hashlib.sha256).digest()
+    return hmac.new(pseudorandom, info + b"\1", hashlib.sha256).digest()[:length]
+
+
+def _point(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
