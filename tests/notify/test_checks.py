@@ -44,6 +44,7 @@ def test_a_project_as_it_should_be_has_nothing_to_say():
         ("NOTIFY_PUSH_DEVICES_PER_USER", 21),
         ("NOTIFY_INSIDE_ORIGINS", "https://push.internal"),
         ("NOTIFY_INSIDE_ORIGINS", ["push.internal"]),
+        ("NOTIFY_WEBHOOK_ENDPOINT", "nowhere.endpoint"),
         ("NOTIFY_INSIDE_ORIGINS", ["https://push.internal/x"]),
     ],
 )
@@ -183,6 +184,14 @@ def test_a_vapid_subject_that_is_no_address_is_an_error(web_push, subject):
     web_push.NOTIFY_VAPID_SUBJECT = subject
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E012"
+
+
+def test_webhooks_that_nothing_says_the_way_are_an_error(settings):
+    settings.NOTIFY_TRANSPORTS = {"webhook": "dovetail_notify.transports.webhook.WebhookTransport"}
+    (message,) = checks.check_transports()
+    assert message.id == "dovetail_notify.E015"
+    settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, organization_key: None
+    assert list(checks.check_transports()) == []
 
 
 def test_requests_that_would_wait_for_push_are_told_in_deployment(web_push):

@@ -8,7 +8,7 @@ from pathlib import Path
 import dovetail_notify
 from dovetail_notify import checks, events, layers, protocol
 from dovetail_notify.conf import conf
-from dovetail_notify.transports import push_checks
+from dovetail_notify.transports import push_checks, webhook
 
 PACKAGE = Path(__file__).parents[2] / "packages/notify"
 README = (PACKAGE / "README.md").read_text()
@@ -20,7 +20,7 @@ def test_the_table_of_settings_is_the_declaration() -> None:
 
 def test_every_check_has_its_row() -> None:
     assert checks.__file__ is not None
-    texts = [Path(str(module.__file__)).read_text() for module in (checks, layers, push_checks)]
+    texts = [Path(str(module.__file__)).read_text() for module in (checks, layers, push_checks, webhook)]
     used = set(re.findall(r"dovetail_notify\.[EWI]\d{3}", "".join(texts)))
     rows = re.findall(r"^\| `(dovetail_notify\.[EWI]\d{3})` \| \S.* \| \S.* \|$", README, flags=re.MULTILINE)
     assert sorted(rows) == sorted(used | {"dovetail_notify.E001", "dovetail_notify.W001"})

@@ -144,6 +144,12 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
         positive_integer,
     )
     PUSH_DEVICES_PER_USER = Setting(20, "Devices of one person that are sent to, the newest ones.", _devices)
+    WEBHOOK_ENDPOINT: ImportSetting[Any] = ImportSetting(
+        None,
+        "Where webhooks go: `(user, organization_key)`, returns a `dovetail_notify.webhooks.WebhookEndpoint` or None. "
+        "Asked once for each user and organization of a claim.",
+        _hook,
+    )
     INSIDE_ORIGINS: Setting[Sequence[str]] = Setting(
         (),
         "Origins (`https://push.internal:8443`) that endpoints may be at although not public and at port 443: a push "

@@ -31,8 +31,8 @@ def check(channel: str, kinds: Sequence[str]) -> Iterator[CheckMessage]:
         yield from _CHECKS[kind]()
 
 
-def check_extra(channel: str) -> CheckMessage | None:
-    if not (missing := [name for name in ("cryptography", "h2", "httpcore", "jwt") if find_spec(name) is None]):
+def check_extra(channel: str, needed: Sequence[str] = ("cryptography", "h2", "httpcore", "jwt")) -> CheckMessage | None:
+    if not (missing := [name for name in needed if find_spec(name) is None]):
         return None
     return Error(
         f"NOTIFY_TRANSPORTS[{channel!r}] needs what is not installed: {', '.join(missing)}.",

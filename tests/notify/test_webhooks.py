@@ -1,0 +1,226 @@
+"""Signed webhooks, to a server on the loopback interface."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.delivery import deliver, resend
+from dovetail_notify.models import Delivery
+from dovetail_notify.webhooks import InvalidWebhook, WebhookEndpoint, sign, verify_webhook, webhook_secrets
+from tests.notify.factories import make_user
+from tests.notify.push_services import Alarm, Reply, Service
+
+SECRET = webhook_secrets("7:2")[0]
+OLD = webhook_secrets("7:1")[0]
+
+
+@pytest.fixture
+def endpoint(service: Service, settings: Any) -> Service:
+    settings.NOTIFY_TRANSPORTS = {"webhook": "dovetail_notify.transports.webhook.WebhookTransport"}
+    settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: WebhookEndpoint(f"{service.origin}/hook", [SECRET, OLD])
+    return service
+
+
+def due() -> None:
+    Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
+
+
+# --- What a receiver gets ---------------------------------------------------------------------------------------------
+
+
+def test_a_receiver_reads_it_and_knows_who_sent_it(user, endpoint):
+    notify(Alarm(place="Hall"), to=user, organization="acme", actor="9")
+    assert deliver().sent == 1
+    (request,) = endpoint.requests
+    row: Any = get_notification_model()._default_manager.get()
+    for secrets in ([SECRET], [OLD], ["whsec_" + "A" * 32, SECRET]):
+        assert verify_webhook(request.body, request.headers, secrets) == {
+            "type": "orders.alarm",
+            "timestamp": row.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "data": {
+                "id": row.pk,
+                "title": "Alarm in Hall",
+                "body": "Go and look.",
+                "target_url": "/alarms",
+                "payload": {"place": "Hall", "detail": "Go and look."},
+                "organization": "acme",
+                "actor": "9",
+                "recipient": str(user.pk),
+                "collapse_key": "alarm:Hall",
+            },
+        }
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["webhook-id"] == str(Delivery.objects.get().key)
+
+
+def test_the_id_and_the_body_are_the_same_at_every_attempt(user, endpoint):
+    endpoint.answer = lambda request: Reply(503)
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().retried == 1
+    get_notification_model()._default_manager.update(read_at=timezone.now())
+    endpoint.answer = lambda request: Reply(200)
+    due()
+    assert deliver().sent == 1
+    resend(Delivery.objects.all())
+    assert deliver().sent == 1
+    assert len({(request.headers["webhook-id"], request.body) for request in endpoint.requests}) == 1
+    assert len(endpoint.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        (204, "sent"),
+        *((each, "dead") for each in (301, 307, 410, 413)),
+        *((each, "pending") for each in (400, 404, 429, 500, 503)),
+    ],
+)
+def test_what_is_answered_decides(user, endpoint, status, state):
+    endpoint.answer = lambda request: Reply(status, headers={"Retry-After": "900", "Location": "/elsewhere"})
+    notify(Alarm(place="Hall"), to=user)
+    deliver()
+    row = Delivery.objects.get()
+    assert (row.state, row.attempts) == (state, 1)
+    assert [request.path for request in endpoint.requests] == ["/hook"]
+    if state == "pending":
+        assert (row.next_at - timezone.now()).total_seconds() > 800
+
+
+def test_each_goes_where_the_project_says_and_it_is_asked_once_for_each(db, service, settings):
+    settings.NOTIFY_TRANSPORTS = {"webhook": "dovetail_notify.transports.webhook.WebhookTransport"}
+    ada, ben = make_user(), make_user()
+    asked: list[Any] = []
+
+    def endpoint(user: Any, organization_key: str | None) -> WebhookEndpoint | None:
+        asked.append((user, organization_key))
+        if organization_key is None:
+            return None
+        if organization_key == "broken":
+            raise LookupError("https://user:secret@example.com")
+        return WebhookEndpoint(f"{service.origin}/{organization_key}/{user.pk}", [SECRET])
+
+    settings.NOTIFY_WEBHOOK_ENDPOINT = endpoint
+    for organization in ("acme", "acme", None, "broken"):
+        notify(Alarm(place="Hall"), to=[ada, ben], organization=organization)
+    report = deliver()
+    assert (report.sent, report.suppressed, report.retried) == (4, 2, 2)
+    assert sorted(request.path for request in service.requests) == [
+        f"/acme/{user.pk}" for user in (ada, ben) for _ in range(2)
+    ]
+    assert len(asked) == 6
+    assert set(Delivery.objects.filter(state="pending").values_list("error", flat=True)) == {"LookupError"}
+
+
+@pytest.mark.parametrize(
+    "url", ["https://169.254.169.254/", "http://example.com/", "https://localhost/", "x", "https://[::1]/"]
+)
+def test_an_address_inside_is_not_called(user, endpoint, settings, url):
+    settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: WebhookEndpoint(url, [SECRET])
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().dead == 1
+    assert "169.254" not in Delivery.objects.get().error
+
+
+def test_what_the_hook_may_not_return_is_tried_again_and_told(user, endpoint, settings, caplog):
+    settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: {"url": "https://example.com/token"}
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().retried == 1
+    assert "TypeError" in caplog.text
+    assert "example.com" not in caplog.text
+
+
+# --- Signatures -------------------------------------------------------------------------------------------------------
+
+
+def test_the_signature_is_that_of_the_standard():
+    # The example of the specification's reference libraries.
+    secret, at = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", 1614265330
+    body = b'{"test": 2432232314}'
+    assert sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def signed(body: bytes = b"{}", *, at: float | None = None, **changed: str) -> dict[str, str]:
+    stamp = int(time.time() if at is None else at)
+    headers = {
+        "Webhook-Id": "m1",
+        "Webhook-Timestamp": str(stamp),
+        "Webhook-Signature": sign(SECRET, "m1", stamp, body),
+    }
+    return headers | changed
+
+
+def test_headers_are_told_by_their_names_in_any_case():
+    assert verify_webhook(b"{}", signed(), [SECRET]) == {}
+    assert verify_webhook(b"{}", {k.upper(): v for k, v in signed().items()}, [SECRET]) == {}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        signed(**{"Webhook-Id": "m2"}),
+        signed(**{"Webhook-Timestamp": str(int(time.time()) - 1)}),
+        signed(**{"Webhook-Timestamp": "soon"}),
+        signed(**{"Webhook-Timestamp": "9" * 5000}),
+        signed(**{"Webhook-Timestamp": "-1"}),
+        signed(**{"Webhook-Signature": ""}),
+        signed(**{"Webhook-Signature": "v1,é v2,x"}),
+        signed(**{"Webhook-Signature": signed()["Webhook-Signature"].replace("v1,", "v1a,")}),
+        signed(b"[]"),
+        signed(at=time.time() - 400),
+        signed(at=time.time() + 400),
+    ],
+)
+def test_what_is_not_of_the_secret_or_not_of_now_is_refused(headers):
+    with pytest.raises(InvalidWebhook):
+        verify_webhook(b"{}", headers, [SECRET])
+
+
+def test_another_secret_is_refused_and_a_body_that_is_no_json():
+    with pytest.raises(InvalidWebhook):
+        verify_webhook(b"{}", signed(), [OLD])
+    with pytest.raises(InvalidWebhook):
+        verify_webhook(b"{}", signed(), [])
+    with pytest.raises(InvalidWebhook, match="JSON"):
+        verify_webhook(b"{", signed(b"{"), [SECRET])
+
+
+def test_the_tolerance_is_the_receivers():
+    old = signed(at=time.time() - 400)
+    assert verify_webhook(b"{}", old, [SECRET], tolerance=500) == {}
+    assert verify_webhook(b"{}", old, [SECRET], now=time.time() - 400) == {}
+
+
+def test_secrets_are_derived_and_outlive_a_new_secret_key(settings):
+    before = webhook_secrets("7:2")
+    assert before == webhook_secrets("7:2") != webhook_secrets("7:3")
+    key = base64.b64decode(before[0].removeprefix("whsec_"))
+    assert len(key) == 32
+    stamp, body = int(time.time()), json.dumps({"a": 1}).encode()
+    mac = base64.b64encode(hmac.new(key, f"m.{stamp}.".encode() + body, hashlib.sha256).digest()).decode()
+    assert sign(before[0], "m", stamp, body) == f"v1,{mac}"
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another-secret-key-of-32-characters!"
+    after = webhook_secrets("7:2")
+    assert len(after) == 2
+    assert (after[0] != before[0], after[1]) == (True, before[0])
+
+
+@pytest.mark.parametrize("secrets", [[], "whsec_x", ["x" * 40], ["whsec_short"], ["whsec_" + "é" * 40], [None], [5]])
+def test_an_endpoint_without_a_secret_that_is_one_is_refused(secrets):
+    with pytest.raises(ValueError, match="secret") as caught:
+        WebhookEndpoint("https://example.com/", secrets)
+    assert "short" not in str(caught.value)
+
+
+def test_an_endpoint_shows_neither_address_nor_secret():
+    assert repr(WebhookEndpoint("https://example.com/token", [SECRET])) == "WebhookEndpoint()"
