@@ -133,6 +133,10 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
         "",
         "Whom push services may write to about what this server sends: `mailto:ops@example.com` or an https address.",
     )
+    FCM_SERVICE_ACCOUNT_KEY: Setting[Any] = Setting(
+        None, "The JSON of a service account of Firebase: its path, its text or its dict. None: no FCM."
+    )
+    FCM_URL = Setting("https://fcm.googleapis.com", "Where FCM is.", _absolute)
     PUSH_TTL_SECONDS = Setting(
         86400,
         "Seconds since it was made in which a push is worth showing; services keep it so long for who is away.",

@@ -94,7 +94,7 @@ def verify_webhook(
         raise InvalidWebhook("The body is no JSON.") from None
 
 
-def _key(secret: str) -> bytes:
+def _key(secret: Any) -> bytes:
     try:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError, AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from dovetail_notify.conf import conf
 from dovetail_notify.models import Delivery, Device
 from dovetail_notify.transports.base import Outcome, Transport
 from dovetail_notify.transports.calls import call_all
+from dovetail_notify.transports.vapid import b64encode
 from dovetail_notify.types import registry
 
 _MARK: Final = "…"
@@ -39,6 +41,20 @@ class PushMessage:
     ttl: int
     data: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def tag(self) -> str:
+        """What is shown under one tag replaces what was shown before: a push that came twice is seen once."""
+        return _hashed(self.collapse_key or str(self.key))
+
+    @property
+    def topic(self) -> str:
+        """The same for what waits at the service; empty where nothing is to be replaced. Services read it."""
+        return _hashed(self.collapse_key) if self.collapse_key else ""
+
+    @property
+    def apns_priority(self) -> str:
+        return {"very-low": "1", "low": "5"}.get(self.urgency, "10")
+
     def fitting(self, size: int, encode: Callable[[str, str, str], Any]) -> bytes:
         """``encode(title, body, url)`` as JSON of at most ``size`` bytes: the body gives way, at last the url."""
 
@@ -56,6 +72,11 @@ class PushMessage:
             else:
                 most = middle - 1
         return encoded(self.body[:least] + _MARK if least else "", url)
+
+
+def _hashed(text: str) -> str:
+    """RFC 8030 5.4 takes 32 characters of URL-safe base64."""
+    return b64encode(hashlib.sha256(text.encode()).digest())[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +149,10 @@ class PushTransport(Transport):
             from dovetail_notify.transports.web_push import WebPushSender
 
             made.append(WebPushSender())
+        if conf.FCM_SERVICE_ACCOUNT_KEY:
+            from dovetail_notify.transports.fcm import FcmSender
+
+            made.append(FcmSender())
         return {sender.kind: sender for sender in made}
 
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
@@ -184,6 +209,7 @@ def configured_kinds() -> list[str]:
     """The kinds of devices whose service has its settings."""
     given = {
         Device.Kind.WEB: conf.VAPID_PRIVATE_KEY,
+        Device.Kind.FCM: conf.FCM_SERVICE_ACCOUNT_KEY,
     }
     return [str(kind) for kind, secret in given.items() if secret]
 

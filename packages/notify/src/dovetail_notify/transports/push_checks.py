@@ -11,9 +11,11 @@ from django.core.checks import CheckMessage, Error
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Device
 from dovetail_notify.transports import vapid
+from dovetail_notify.transports.fcm import ServiceAccount
 
 _SETTINGS = {
     Device.Kind.WEB: "NOTIFY_VAPID_PRIVATE_KEY",
+    Device.Kind.FCM: "NOTIFY_FCM_SERVICE_ACCOUNT_KEY",
 }
 
 
@@ -60,6 +62,18 @@ def _check_web() -> Iterator[CheckMessage]:
         )
 
 
+def _check_fcm() -> Iterator[CheckMessage]:
+    try:
+        ServiceAccount.load(conf.FCM_SERVICE_ACCOUNT_KEY).assertion()
+    except ValueError as error:
+        yield Error(
+            f"NOTIFY_FCM_SERVICE_ACCOUNT_KEY {error}.",
+            hint="Take the JSON file of a service account from Firebase's settings: its path, its text, or its dict.",
+            id="dovetail_notify.E013",
+        )
+
+
 _CHECKS: dict[str, Callable[[], Iterator[CheckMessage]]] = {
     Device.Kind.WEB: _check_web,
+    Device.Kind.FCM: _check_fcm,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ from dovetail_notify.models import Device
 from dovetail_notify.transports.base import Outcome
 from dovetail_notify.transports.calls import Answer, callers
 from dovetail_notify.transports.push import PushMessage, Result, Sender
-from dovetail_notify.transports.vapid import authorization, b64decode, b64encode
+from dovetail_notify.transports.vapid import authorization, b64decode
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -43,8 +42,8 @@ class WebPushSender(Sender):
             "TTL": str(message.ttl),
             "Urgency": message.urgency,
         }
-        if message.collapse_key:
-            headers["Topic"] = _topic(message.collapse_key)
+        if message.topic:
+            headers["Topic"] = message.topic
         return _result(callers.get(public=True).post(endpoint, headers=headers, content=sealed))
 
 
@@ -87,17 +86,7 @@ def seal(
 
 
 def _shown(message: PushMessage, title: str, body: str, url: str) -> dict[str, Any]:
-    return {**message.data, "title": title, "body": body, "url": url, "tag": _tag(message)}
-
-
-def _tag(message: PushMessage) -> str:
-    # What the page shows under one tag replaces what it showed before: a push that came twice is seen once.
-    return _topic(message.collapse_key or str(message.key))
-
-
-def _topic(collapse_key: str) -> str:
-    """RFC 8030 5.4 takes 32 characters of URL-safe base64; and the service need not read ours."""
-    return b64encode(hashlib.sha256(collapse_key.encode()).digest())[:32]
+    return {**message.data, "title": title, "body": body, "url": url, "tag": message.tag}
 
 
 def _origin(endpoint: str) -> str:
