@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+import h2.config
+import h2.connection
+import h2.events
 import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -76,6 +80,7 @@ class Service:
     origin: str
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    goes_away: bool = False
     answer: Callable[[Request], Reply] = lambda request: Reply(201)
 
 
@@ -145,6 +150,75 @@ def https_service(pem: Path) -> Iterator[Service]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def http2_service(pem: Path) -> Iterator[Service]:
+    """HTTP/2 alone, as Apple's. With ``goes_away`` it closes a connection after an answer, without a word."""
+    context = server_context(pem)
+    context.set_alpn_protocols(["h2"])
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        service = Service(f"https://127.0.0.1:{listening.getsockname()[1]}")
+        threads: list[threading.Thread] = []
+        sockets: list[ssl.SSLSocket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection = context.wrap_socket(listening.accept()[0], server_side=True)
+                except ssl.SSLError:
+                    continue
+                except OSError:
+                    return
+                service.connections += 1
+                sockets.append(connection)
+                threads.append(threading.Thread(target=_serve_http2, args=(connection, service)))
+                threads[-1].start()
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield service
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            for each in sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+def _serve_http2(connection: ssl.SSLSocket, service: Service) -> None:
+    state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    state.initiate_connection()
+    headers: dict[int, dict[str, str]] = {}
+    bodies: dict[int, bytes] = {}
+    with connection, suppress(OSError):
+        connection.sendall(state.data_to_send())
+        while data := connection.recv(65536):
+            for event in state.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    headers[event.stream_id] = {name.decode(): value.decode() for name, value in event.headers}
+                    bodies[event.stream_id] = b""
+                elif isinstance(event, h2.events.DataReceived):
+                    bodies[event.stream_id] += event.data
+                    state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                elif isinstance(event, h2.events.StreamEnded):
+                    sent = headers.pop(event.stream_id)
+                    request = Request(sent[":path"], sent, bodies.pop(event.stream_id))
+                    service.requests.append(request)
+                    reply = service.answer(request)
+                    fields = [
+                        (":status", str(reply.status)),
+                        *((k.replace("_", "-"), v) for k, v in reply.headers.items()),
+                    ]
+                    state.send_headers(event.stream_id, fields)
+                    state.send_data(event.stream_id, reply.body, end_stream=True)
+            connection.sendall(state.data_to_send())
+            if service.goes_away:
+                service.goes_away = False
+                return
 
 
 class Browser:

@@ -137,6 +137,17 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
         None, "The JSON of a service account of Firebase: its path, its text or its dict. None: no FCM."
     )
     FCM_URL = Setting("https://fcm.googleapis.com", "Where FCM is.", _absolute)
+    APNS_KEY: Setting[Any] = Setting(
+        None, "Apple's key for its push service: the path or the text of the `.p8` file. None: no APNs."
+    )
+    APNS_KEY_ID = Setting("", "The id of that key, of ten characters.")
+    APNS_TEAM_ID = Setting("", "The id of the team that it belongs to, of ten characters.")
+    APNS_TOPIC = Setting("", "The app's bundle id: `com.example.shop`.")
+    APNS_URL = Setting(
+        "https://api.push.apple.com",
+        "Where APNs is; for apps that Xcode has put on a phone `https://api.sandbox.push.apple.com`.",
+        _absolute,
+    )
     PUSH_TTL_SECONDS = Setting(
         86400,
         "Seconds since it was made in which a push is worth showing; services keep it so long for who is away.",

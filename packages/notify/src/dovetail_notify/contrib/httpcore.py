@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import ssl
 import threading
@@ -20,6 +21,12 @@ from dovetail_notify.transports.calls import ANSWER_BYTES, CALL_SECONDS, Answer,
 
 _deadline = threading.local()
 
+# At DEBUG it writes every header of HTTP/2 in clear: provider tokens, and devices in paths. A level that the project
+# gave it stays.
+_hpack = logging.getLogger("hpack")
+if _hpack.level == logging.NOTSET:
+    _hpack.setLevel(logging.INFO)
+
 
 class HttpCaller:
     """Connections of one process to whatever is called. For any number of threads.
@@ -29,6 +36,7 @@ class HttpCaller:
     """
 
     def __init__(self, *, public: bool, http2: bool = False) -> None:
+        self._http2 = http2
         self._pool = httpcore.ConnectionPool(
             # The system's authorities, or those of SSL_CERT_FILE; httpcore's own choice is certifi's.
             ssl_context=ssl.create_default_context(),
@@ -39,30 +47,36 @@ class HttpCaller:
             network_backend=CheckingBackend(public=public),
         )
 
-    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> Answer:
+    def post(self, url: str, *, headers: Mapping[str, str], content: bytes, again: bool = True) -> Answer:
         """The answer with at most 64 KiB of its body. Raises ``Unreachable``, or ``ForbiddenDestination``."""
-        sent = [("Host", urlsplit(url).netloc), *headers.items()]
         try:
-            with (
-                _within(CALL_SECONDS),
-                self._pool.stream("POST", url, headers=sent, content=content, extensions=_TIMEOUTS) as response,
-            ):
-                body = bytearray()
-                for chunk in response.iter_stream():
-                    body += chunk
-                    if len(body) > ANSWER_BYTES:
-                        break
-                found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-                return Answer(response.status, found, bytes(body[:ANSWER_BYTES]))
+            return self._post(url, [("Host", urlsplit(url).netloc), *headers.items()], content)
         except _FAILURES as error:
+            # A connection of HTTP/2 is kept for long, and that its server has closed it shows in the next call only.
+            if self._http2 and again and isinstance(error, _CUT):
+                return self.post(url, headers=headers, content=content, again=False)
             # Without its text and without its cause, in which addresses stand.
             raise Unreachable(type(error).__name__) from None
+
+    def _post(self, url: str, headers: list[tuple[str, str]], content: bytes) -> Answer:
+        with (
+            _within(CALL_SECONDS),
+            self._pool.stream("POST", url, headers=headers, content=content, extensions=_TIMEOUTS) as response,
+        ):
+            body = bytearray()
+            for chunk in response.iter_stream():
+                body += chunk
+                if len(body) > ANSWER_BYTES:
+                    break
+            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            return Answer(response.status, found, bytes(body[:ANSWER_BYTES]))
 
     def close(self) -> None:
         self._pool.close()
 
 
 _TIMEOUTS: dict[str, Any] = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), CALL_SECONDS)}
+_CUT = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
 _FAILURES = (
     httpcore.TimeoutException,
     httpcore.NetworkError,

@@ -153,6 +153,10 @@ class PushTransport(Transport):
             from dovetail_notify.transports.fcm import FcmSender
 
             made.append(FcmSender())
+        if conf.APNS_KEY:
+            from dovetail_notify.transports.apns import ApnsSender
+
+            made.append(ApnsSender())
         return {sender.kind: sender for sender in made}
 
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
@@ -210,6 +214,7 @@ def configured_kinds() -> list[str]:
     given = {
         Device.Kind.WEB: conf.VAPID_PRIVATE_KEY,
         Device.Kind.FCM: conf.FCM_SERVICE_ACCOUNT_KEY,
+        Device.Kind.APNS: conf.APNS_KEY,
     }
     return [str(kind) for kind, secret in given.items() if secret]
 

@@ -11,11 +11,13 @@ from django.core.checks import CheckMessage, Error
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Device
 from dovetail_notify.transports import vapid
+from dovetail_notify.transports.apns import load_key
 from dovetail_notify.transports.fcm import ServiceAccount
 
 _SETTINGS = {
     Device.Kind.WEB: "NOTIFY_VAPID_PRIVATE_KEY",
     Device.Kind.FCM: "NOTIFY_FCM_SERVICE_ACCOUNT_KEY",
+    Device.Kind.APNS: "NOTIFY_APNS_KEY",
 }
 
 
@@ -73,7 +75,32 @@ def _check_fcm() -> Iterator[CheckMessage]:
         )
 
 
+def _check_apns() -> Iterator[CheckMessage]:
+    try:
+        load_key(conf.APNS_KEY)
+    except ValueError as error:
+        yield Error(
+            f"NOTIFY_APNS_KEY {error}.",
+            hint="Take the .p8 file that Apple gives for a key of its push service: its path or its text.",
+            id="dovetail_notify.E014",
+        )
+    for name, value in (("KEY_ID", conf.APNS_KEY_ID), ("TEAM_ID", conf.APNS_TEAM_ID)):
+        if not re.fullmatch(r"[A-Z0-9]{10}", str(value)):
+            yield Error(
+                f"NOTIFY_APNS_{name} is {value!r}; it must be ten capital letters and digits.",
+                hint="Apple's developer account shows it beside the key, or under membership.",
+                id="dovetail_notify.E014",
+            )
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", str(conf.APNS_TOPIC)):
+        yield Error(
+            f"NOTIFY_APNS_TOPIC is {conf.APNS_TOPIC!r}; it must be the app's bundle id.",
+            hint="Write it as Xcode shows it: com.example.shop.",
+            id="dovetail_notify.E014",
+        )
+
+
 _CHECKS: dict[str, Callable[[], Iterator[CheckMessage]]] = {
     Device.Kind.WEB: _check_web,
     Device.Kind.FCM: _check_fcm,
+    Device.Kind.APNS: _check_apns,
 }

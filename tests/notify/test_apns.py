@@ -1,0 +1,274 @@
+"""Apple's push service, by one of HTTP/2 on the loopback interface that checks tokens and headers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.utils import timezone
+
+from dovetail_notify import get_notification_model, notify
+from dovetail_notify.checks import check_transports
+from dovetail_notify.delivery import deliver
+from dovetail_notify.models import Delivery, Device
+from dovetail_notify.services import register_device
+from dovetail_notify.transports.apns import ProviderTokens
+from dovetail_notify.transports.calls import callers
+from dovetail_notify.types import registry
+from tests.notify.factories import make_user
+from tests.notify.push_services import Alarm, Reply, Request, Service, http2_service
+
+pytestmark = pytest.mark.django_db
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+PEM = KEY.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+).decode()
+
+
+@pytest.fixture
+def apple(pem: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    registry.add(Alarm)
+    with http2_service(pem) as service:
+        settings.NOTIFY_TRANSPORTS = {"push": "dovetail_notify.transports.push.PushTransport"}
+        settings.NOTIFY_APNS_KEY = PEM
+        settings.NOTIFY_APNS_KEY_ID, settings.NOTIFY_APNS_TEAM_ID = "ABC123DEFG", "DEF123GHIJ"
+        settings.NOTIFY_APNS_TOPIC = "com.example.shop"
+        settings.NOTIFY_APNS_URL = service.origin
+        service.answer = lambda request: Reply(200, headers={"apns_id": request.headers["apns-id"]})
+        yield service
+        callers.close()
+    registry.remove(Alarm)
+
+
+def phone(user: Any, token: str = "a1b2") -> Device:
+    return register_device(user=user, kind="apns", token=token)
+
+
+def due() -> None:
+    Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
+
+
+def claims(request: Request) -> dict[str, Any]:
+    scheme, _, token = request.headers["authorization"].partition(" ")
+    header = jwt.get_unverified_header(token)
+    assert (scheme, header["alg"], header["kid"]) == ("bearer", "ES256", "ABC123DEFG")
+    found: dict[str, Any] = jwt.decode(token, KEY.public_key(), algorithms=["ES256"])
+    return found
+
+
+def refused(status: int, reason: str, **more: Any) -> Reply:
+    return Reply.of(status, {"reason": reason, **more}, **{"Retry_After": "600"} if status >= 429 else {})
+
+
+def test_a_phone_gets_it_with_what_apple_asks_for(user, apple):
+    device = phone(user)
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().sent == 1
+    (request,) = apple.requests
+    assert request.path == "/3/device/a1b2"
+    row: Any = get_notification_model()._default_manager.get()
+    assert request.json == {
+        "aps": {"alert": {"title": "Alarm in Hall", "body": "Go and look."}},
+        "id": str(row.pk),
+        "type": "orders.alarm",
+        "url": "https://app.example.com/alarms",
+    }
+    headers = request.headers
+    assert (headers["apns-topic"], headers["apns-push-type"], headers["apns-priority"]) == (
+        "com.example.shop",
+        "alert",
+        "10",
+    )
+    assert abs(int(headers["apns-expiration"]) - time.time() - 86400) < 60
+    assert 0 < len(headers["apns-collapse-id"].encode()) <= 64
+    assert Delivery.objects.get().provider_id == str(UUID(headers["apns-id"]))
+    said = claims(request)
+    assert said["iss"] == "DEF123GHIJ"
+    assert abs(said["iat"] - time.time()) < 60
+    assert device.token not in repr(device)
+
+
+def test_the_id_is_the_same_at_every_attempt_and_anothers_for_another_phone(user, apple):
+    phone(user, "a1")
+    phone(user, "b2")
+    apple.answer = lambda request: refused(503, "ServiceUnavailable")
+    notify(Alarm(place="Hall"), to=user)
+    for _ in range(2):
+        assert deliver().retried == 1
+        due()
+    assert len(apple.requests) == 4
+    assert len({(request.path, request.headers["apns-id"]) for request in apple.requests}) == 2
+    assert len({request.headers["apns-id"] for request in apple.requests}) == 2
+
+
+def test_many_phones_share_one_connection_and_one_token(apple):
+    users = [make_user() for _ in range(40)]
+    for number, user in enumerate(users):
+        phone(user, f"{number:04x}")
+    notify(Alarm(place="Hall"), to=users)
+    assert deliver().sent == 40
+    assert (len(apple.requests), apple.connections) == (40, 1)
+    assert len({request.headers["authorization"] for request in apple.requests}) == 1
+
+
+def test_a_connection_that_apple_has_closed_is_opened_again(user, apple):
+    phone(user)
+    apple.goes_away = True
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().sent == 1
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().sent == 1
+    assert (len(apple.requests), apple.connections) == (2, 2)
+
+
+def test_a_text_that_is_too_long_is_cut(user, apple):
+    phone(user)
+    notify(Alarm(place="Hall", detail="ü" * 9000), to=user)
+    assert deliver().sent == 1
+    assert 4090 < len(apple.requests[0].body) <= 4096
+
+
+@pytest.mark.parametrize(
+    "reply", [refused(410, "Unregistered"), refused(410, "ExpiredToken"), refused(400, "BadDeviceToken")]
+)
+def test_a_phone_that_is_gone_is_retired(user, apple, reply):
+    device = phone(user)
+    apple.answer = lambda request: reply
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().suppressed == 1
+    device.refresh_from_db()
+    assert device.retired_at is not None
+    assert device.retired_reason == reply.body.decode().split('"')[3]
+
+
+@pytest.mark.parametrize(("seconds", "retired"), [(-60, False), (60, True)])
+def test_a_phone_that_has_registered_since_is_not_gone(user, apple, seconds, retired):
+    device = phone(user)
+    at = round((device.registered_at + timedelta(seconds=seconds)).timestamp() * 1000)
+    apple.answer = lambda request: refused(410, "Unregistered", timestamp=at)
+    notify(Alarm(place="Hall"), to=user)
+    report = deliver()
+    assert (report.suppressed, report.retried) == ((1, 0) if retired else (0, 1))
+    device.refresh_from_db()
+    assert (device.retired_at is not None) is retired
+
+
+@pytest.mark.parametrize(
+    ("reply", "state"),
+    [
+        (refused(429, "TooManyRequests"), "pending"),
+        (refused(500, "InternalServerError"), "pending"),
+        (refused(503, "Shutdown"), "pending"),
+        (Reply(500, b"[]"), "pending"),
+        (Reply(500, b"<html>"), "pending"),
+        (refused(403, "InvalidProviderToken"), "pending"),
+        (refused(413, "PayloadTooLarge"), "dead"),
+        (refused(400, "DeviceTokenNotForTopic"), "dead"),
+        (refused(400, "BadTopic"), "dead"),
+    ],
+)
+def test_whatever_else_is_answered_retires_nothing(user, apple, reply, state):
+    device = phone(user)
+    apple.answer = lambda request: reply
+    notify(Alarm(place="Hall"), to=user)
+    deliver()
+    row = Delivery.objects.get()
+    assert (row.state, len(apple.requests)) == (state, 1)
+    if reply.headers:
+        assert (row.next_at - timezone.now()).total_seconds() > 500
+    device.refresh_from_db()
+    assert device.retired_at is None
+
+
+def test_a_token_that_apple_calls_expired_is_renewed_once(user, apple, monkeypatch):
+    phone(user)
+    expired: set[str] = set()
+
+    def answer(request: Request) -> Reply:
+        expired.add(request.headers["authorization"])
+        return Reply(200) if len(expired) > 1 else refused(403, "ExpiredProviderToken")
+
+    apple.answer = answer
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().sent == 1
+    assert len(expired) == 2
+    # By a clock that is wrong it would be renewed with each push, which Apple forbids.
+    apple.answer = lambda request: refused(403, "ExpiredProviderToken")
+    for _ in range(3):
+        notify(Alarm(place="Hall"), to=user)
+    assert deliver().retried == 3
+    assert {request.headers["authorization"] for request in apple.requests} == expired
+
+
+def test_a_token_is_of_use_for_forty_minutes(monkeypatch):
+    tokens = ProviderTokens(KEY, "ABC123DEFG", "DEF123GHIJ")
+    now = time.monotonic()
+    made = []
+    for minutes in (0, 20, 39, 41, 60, 82):
+        clock = SimpleNamespace(monotonic=lambda m=minutes: now + m * 60, time=lambda m=minutes: 10**9 + m * 60)
+        monkeypatch.setattr("dovetail_notify.transports.apns.time", clock)
+        made.append(tokens.get())
+    assert [made.index(each) for each in made] == [0, 0, 0, 3, 3, 5]
+
+
+def test_what_is_no_token_is_not_put_into_a_path(user, apple):
+    device = phone(user, "../../3/admin")
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().suppressed == 1
+    assert apple.requests == []
+    device.refresh_from_db()
+    assert device.retired_reason == "no token of APNs"
+
+
+def test_no_key_and_no_token_is_in_a_log(user, apple, caplog):
+    caplog.set_level("DEBUG")
+    phone(user, "abcdef0123")
+    apple.answer = lambda request: refused(500, "InternalServerError")
+    notify(Alarm(place="Hall"), to=user)
+    deliver()
+    said = caplog.text + Delivery.objects.get().error
+    token = apple.requests[0].headers["authorization"].partition(" ")[2]
+    assert [secret for secret in ("abcdef0123", token, PEM[40:80]) if secret in said] == []
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_may_be_a_file(apple, settings, tmp_path):
+    path = tmp_path / "AuthKey.p8"
+    path.write_text(PEM)
+    for given in (PEM, str(path), path):
+        settings.NOTIFY_APNS_KEY = given
+        assert list(check_transports()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KEY", "/nowhere/AuthKey.p8"),
+        ("KEY", "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----"),
+        ("KEY", 5),
+        ("KEY_ID", ""),
+        ("KEY_ID", "abc"),
+        ("TEAM_ID", "DEF123GHI"),
+        ("TOPIC", ""),
+        ("TOPIC", "com example"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_an_error(apple, settings, name, value):
+    setattr(settings, f"NOTIFY_APNS_{name}", value)
+    (message,) = check_transports()
+    assert message.id == "dovetail_notify.E014"
+    assert message.msg.startswith(f"NOTIFY_APNS_{name} ")
+    assert "SECRET" not in f"{message.msg} {message.hint}"
