@@ -50,6 +50,7 @@ def test_a_project_as_it_should_be_has_nothing_to_say():
 )
 def test_a_setting_that_is_not_allowed_is_an_error(settings, name, value):
     setattr(settings, name, value)
+    assert list(checks.check_transports()) == list(checks.check_runner()) == []
     (message,) = [each for each in checks.check_settings() if each.id == "dovetail_notify.E001"]
     assert message.msg.startswith(name)
     assert message.hint
@@ -72,6 +73,7 @@ def test_a_transport_that_is_not_there_is_an_error(settings):
     settings.NOTIFY_TRANSPORTS = {"email": "nowhere.Transport"}
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E003"
+    assert list(checks.check_runner()) == []
 
 
 @pytest.fixture
@@ -191,6 +193,8 @@ def test_webhooks_that_nothing_says_the_way_are_an_error(settings):
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E015"
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, organization_key: None
+    assert list(checks.check_transports()) == []
+    settings.NOTIFY_WEBHOOK_ENDPOINT = "nowhere.endpoint"
     assert list(checks.check_transports()) == []
 
 

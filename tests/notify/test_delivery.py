@@ -140,19 +140,20 @@ def test_a_claim_of_many_opens_one_connection(monkeypatch):
 
 
 def test_a_failure_is_tried_again_later_and_later_and_then_given_up(user, script, settings, caplog):
-    settings.NOTIFY_BACKOFF_SECONDS = [60, 300]
-    script[:] = [RuntimeError("to ada@example.com"), Outcome.retry("busy", after=7), Outcome.retry("busy")]
+    settings.NOTIFY_BACKOFF_SECONDS = [60, 300, 900]
+    script[:] = [RuntimeError("to ada@example.com"), Outcome.retry("busy", after=700), Outcome.retry("x", after=1)]
     notify(SHIPPED, to=user)
     waits = []
-    for _ in range(2):
+    for _ in range(3):
         assert deliver().retried == 1
         assert deliver().total == 0
         waits.append(round((Delivery.objects.get().next_at - timezone.now()).total_seconds()))
         due()
-    assert waits == [60, 7]
+    # Who asks for more time than that is given it, and who asks for less is not.
+    assert waits == [60, 700, 900]
     assert deliver().dead == 1
     row = Delivery.objects.get()
-    assert (row.state, row.next_at, row.attempts, row.error) == ("dead", None, 3, "busy")
+    assert (row.state, row.next_at, row.attempts, row.error) == ("dead", None, 4, "x")
     assert "ada@example.com" not in caplog.text
     assert {delivery.key for call in Scripted.seen for delivery in call} == {row.key}
 

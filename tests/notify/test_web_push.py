@@ -189,7 +189,7 @@ def test_one_that_registered_meanwhile_is_not_retired(user, service, browser):
 
 @pytest.mark.parametrize(
     ("status", "after", "expected"),
-    [(429, "120", 120), (503, "7", 7), (500, None, 60), (403, None, 60), (429, "soon", 60), (429, "9" * 30, 86400)],
+    [(429, "120", 120), (503, "7", 60), (500, None, 60), (403, None, 60), (429, "soon", 60), (429, "9" * 30, 86400)],
 )
 def test_a_service_that_is_busy_is_asked_again_when_it_says(user, service, browser, status, after, expected):
     subscribe(user, service, browser)
@@ -256,6 +256,13 @@ def test_what_has_not_begun_in_time_is_put_off(user, service, browser, monkeypat
     notify(Alarm(place="Hall"), to=user)
     assert deliver().retried == 1
     assert (service.requests, Delivery.objects.get().error) == ([], "its turn did not come")
+
+
+def test_a_process_that_was_forked_opens_connections_of_its_own(service, monkeypatch):
+    mine = callers.get(public=True)
+    assert callers.get(public=True) is mine
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    assert callers.get(public=True) is not mine
 
 
 def test_an_answer_without_end_is_ended(service, monkeypatch):

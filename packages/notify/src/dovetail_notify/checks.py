@@ -11,7 +11,7 @@ from dovetail_notify.base import AbstractNotification
 from dovetail_notify.conf import conf
 from dovetail_notify.preferences import channels_of
 from dovetail_notify.runner import immediate
-from dovetail_notify.transports import transport_for
+from dovetail_notify.transports import is_concurrent, transport_for
 from dovetail_notify.types import IN_APP, Rendered, registry
 
 
@@ -84,9 +84,9 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
 
 # Of deployment only: nobody waits for a developer's push.
 def check_runner(**_: Any) -> Iterator[CheckMessage]:
-    if conf.RUNNER is not immediate:
+    if any(conf.declared()[name].problem() for name in ("RUNNER", "TRANSPORTS")) or conf.RUNNER is not immediate:
         return
-    if slow := [channel for channel in conf.TRANSPORTS if transport_for(channel).concurrent]:
+    if slow := [channel for channel in conf.TRANSPORTS if is_concurrent(channel)]:
         yield Warning(
             f"NOTIFY_RUNNER is the immediate one: requests wait up to 40 seconds for who takes {', '.join(slow)}.",
             hint="Have a worker send: dovetail_notify.contrib.celery.run, dovetail_notify.contrib.tasks.run, or "

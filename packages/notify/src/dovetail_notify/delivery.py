@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Delivery
-from dovetail_notify.transports import Outcome, transport_for
+from dovetail_notify.transports import Outcome, is_concurrent, transport_for
 
 logger = logging.getLogger("dovetail.notify")
 
@@ -56,7 +56,7 @@ def deliver(*, limit: int | None = None, using: str | None = None) -> Report:
         groups = _by_channel(rows)
         # Those that send by threads begin first: mail goes out while a push service thinks.
         started = [(channel, group, start(channel, group)) for channel, group in groups.items()]
-        for _, group, outcomes in sorted(started, key=lambda each: _is_concurrent(each[0])):
+        for _, group, outcomes in sorted(started, key=lambda each: is_concurrent(each[0])):
             record(group, outcomes(), report, using=using)
     return report
 
@@ -143,13 +143,6 @@ def _attempted(channel: str, rows: Sequence[Delivery], call: Callable[[], Any]) 
     return found if callable(found) else lambda: found
 
 
-def _is_concurrent(channel: str) -> bool:
-    try:
-        return transport_for(channel).concurrent
-    except (KeyError, ImportError):
-        return False
-
-
 def _changes(row: Delivery, outcome: Outcome, now: Any, report: Report) -> dict[str, Any]:
     if outcome.state == Delivery.State.SENT:
         report.sent += 1
@@ -169,7 +162,8 @@ def _changes(row: Delivery, outcome: Outcome, now: Any, report: Report) -> dict[
         logger.error("Delivery %s by %s was given up: %s.", row.pk, row.channel, outcome.reason)
         return {"state": Delivery.State.DEAD, "next_at": None, "error": outcome.reason[:200]}
     report.retried += 1
-    wait = timedelta(seconds=outcome.after or backoff[row.attempts - 1])
+    # Never sooner than ours: who asks for a second each time would use up all attempts within six.
+    wait = timedelta(seconds=max(outcome.after or 0, backoff[row.attempts - 1]))
     changes = {"next_at": now + wait, "error": outcome.reason[:200]}
     return changes | ({"devices_done": ",".join(map(str, outcome.done))} if outcome.done else {})
 

@@ -11,12 +11,20 @@ from django.utils.module_loading import import_string
 from dovetail_notify.conf import conf
 from dovetail_notify.transports.base import Outcome, Transport
 
-__all__ = ["Outcome", "Transport", "transport_for"]
+__all__ = ["Outcome", "Transport", "is_concurrent", "transport_for"]
 
 
 def transport_for(channel: str) -> Transport:
     """The transport of a channel. Raises ``KeyError`` where the project has none."""
     return _made(conf.TRANSPORTS[channel], channel)
+
+
+def is_concurrent(channel: str) -> bool:
+    """Whether the channel's transport sends by threads; not where there is none that can be had."""
+    try:
+        return transport_for(channel).concurrent
+    except (KeyError, ImportError):
+        return False
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ class Outcome:
     state: str
     provider_id: str = ""
     reason: str = ""
-    #: Seconds that the other side asked us to wait.
+    #: Seconds that the other side asked us to wait, at least; NOTIFY_BACKOFF_SECONDS are waited in any case.
     after: int | None = None
     #: Keys of the devices that need no further attempt, where others are tried again.
     done: tuple[int, ...] = ()

@@ -87,7 +87,7 @@ class WebhookTransport(Transport):
     def check(self) -> Iterable[CheckMessage]:
         if missing := check_extra(self.channel, ("h2", "httpcore")):
             yield missing
-        if conf.WEBHOOK_ENDPOINT is None:
+        if conf.declared()["WEBHOOK_ENDPOINT"].problem() is None and conf.WEBHOOK_ENDPOINT is None:
             yield Error(
                 f"NOTIFY_TRANSPORTS[{self.channel!r}] sends webhooks, and NOTIFY_WEBHOOK_ENDPOINT does not say where.",
                 hint="Name a function of a user and an organization's key that returns a WebhookEndpoint or None.",
