@@ -32,6 +32,7 @@ SKIP = {
     "POST api/v1/invitations/decline": "by the token of an e-mail, for who is no member yet",
     "api/v1/notifications/<str:notification_id>*": "a person's own, in whichever organization",
     "api/v1/push-devices/<str:device_id>": "a person's own, in whichever organization",
+    "api/v1/push-devices/web-push-key": "the server's own public key, the same for everybody",
     "api/v1/notifications/stream": "needs ASGI: the package's own tests drive it",
     "api/v1/notifications/unsubscribe/<str:token>": "by the token of an e-mail, for whoever reads it",
     "problems/*": "what the codes of errors mean",
