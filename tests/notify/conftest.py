@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,39 @@ def service(pem: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield service
         callers.close()
     registry.remove(Alarm)
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """For push.example.com, by ``answers``, the last one for good; ``asked`` and ``connected`` tell what happened."""
+
+    class Resolver:
+        answers: list[list[str]] = []
+        asked: list[str] = []
+        connected: list[str] = []
+
+    state = Resolver()
+    state.answers, state.asked, state.connected = [], [], []
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != "push.example.com":
+            return real(host, port, *args, **kwargs)
+        state.asked.append(host)
+        found = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
+        if not found:
+            raise socket.gaierror
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
+
+    def create_connection(address: Any, *args: Any, **kwargs: Any) -> Any:
+        # As the system's does: a name is looked up here, once more.
+        found = socket.getaddrinfo(address[0], address[1], type=socket.SOCK_STREAM)
+        state.connected.append(found[0][4][0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    return state
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ class Alarm(NotificationType, key="orders.alarm"):
         return f"alarm:{self.place}"
 
 
+PUBLIC_ADDRESS = "93.184.215.14"
+
 # Known only to tests that have its channels (the fixture ``alarm``).
 registry.remove(Alarm)
 

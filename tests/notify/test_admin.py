@@ -6,10 +6,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.delivery import deliver
-from dovetail_notify.models import Delivery, Preference
+from dovetail_notify.models import Delivery, Device, Preference
 from dovetail_notify.services import register_device, set_preference
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Tip
@@ -42,6 +43,18 @@ def test_every_page_opens(staff, user):
         # Who has a token can be sent to.
         assert b"push-token" not in page.content
     assert staff.get(f"{ADMIN}/notification/?q={user.username}").status_code == 200
+
+
+def test_devices_show_whether_they_are_gone_and_why(staff, user):
+    register_device(user=user, kind="fcm", token="here", name="Phone of today")
+    gone = register_device(user=user, kind="web", token="https://push.example.com/secret", name="Browser of old")
+    Device.objects.filter(pk=gone.pk).update(retired_at=timezone.now(), retired_reason="status 410")
+    page = staff.get(f"{ADMIN}/device/?retired_at__isempty=0").content
+    assert b"Browser of old" in page
+    assert b"status 410" in page
+    assert b"Phone of today" not in page
+    assert b"secret" not in page
+    assert b"status 410" in staff.get(f"{ADMIN}/device/{gone.pk}/change/").content
 
 
 def test_a_list_costs_the_same_however_long_it_is(staff, django_assert_max_num_queries):

@@ -30,9 +30,12 @@ from tests.notify.push_services import Alarm, Reply, Request, Service, http2_ser
 pytestmark = pytest.mark.django_db
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-PEM = KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
+PEM, OTHER = (
+    key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    for key in (KEY, ec.generate_private_key(ec.SECP384R1()))
+)
 
 
 @pytest.fixture
@@ -259,6 +262,7 @@ def test_the_key_may_be_a_file(apple, settings, tmp_path):
         ("KEY", "/nowhere/AuthKey.p8"),
         ("KEY", "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----"),
         ("KEY", 5),
+        ("KEY", OTHER),
         ("KEY_ID", ""),
         ("KEY_ID", "abc"),
         ("TEAM_ID", "DEF123GHI"),

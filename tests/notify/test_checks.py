@@ -194,6 +194,9 @@ def test_webhooks_that_nothing_says_the_way_are_an_error(settings):
     assert message.id == "dovetail_notify.E015"
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, organization_key: None
     assert list(checks.check_transports()) == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(push_checks, "find_spec", lambda name: None)
+        assert [message.id for message in checks.check_transports()] == ["dovetail_notify.E010"]
     settings.NOTIFY_WEBHOOK_ENDPOINT = "nowhere.endpoint"
     assert list(checks.check_transports()) == []
 

@@ -119,6 +119,13 @@ def test_a_phone_gets_a_notification_and_data(user, google):
     assert message["webpush"]["fcm_options"] == {"link": url}
 
 
+def test_a_success_is_one_whatever_it_says(user, google):
+    phone(user)
+    google.answer = lambda message: Reply(200, b"<ok>")
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().sent == 1
+
+
 def test_a_text_that_is_too_long_is_cut(user, google):
     phone(user)
     notify(Alarm(place="Hall", detail="ü" * 9000), to=user)

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core import mail
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
@@ -30,7 +30,7 @@ from dovetail_notify.transports.push import PushMessage, Result
 from dovetail_notify.transports.vapid import b64decode, generate
 from dovetail_notify.transports.web_push import PLAINTEXT_BYTES, seal
 from tests.notify.factories import make_user
-from tests.notify.push_services import Alarm, Browser, Reply, Service, vapid_claims
+from tests.notify.push_services import PUBLIC_ADDRESS, Alarm, Browser, Reply, Service, vapid_claims
 
 pytestmark = pytest.mark.django_db
 
@@ -82,6 +82,21 @@ def test_a_browser_reads_it_and_knows_who_sent_it(user, service, browser):
     assert (headers["urgency"], len(headers["topic"])) == ("high", 32)
     assert 86000 < int(headers["ttl"]) <= 86400
     assert headers["topic"] not in ("Hall", "alarm:Hall")
+
+
+def test_what_is_about_nothing_replaces_nothing(user, service, browser, monkeypatch):
+    monkeypatch.setattr(Alarm, "collapse_key", lambda self: None)
+    subscribe(user, service, browser)
+    for _ in range(2):
+        notify(Alarm(place="Hall"), to=user)
+    rows = list(Delivery.objects.select_related("notification"))
+    assert [outcome.state for outcome in transport_for("push").send(rows)] == ["sent"] * 2
+    # At the next attempt it is the same one.
+    transport_for("push").send(rows)
+    tags = [browser.read(request)["tag"] for request in service.requests]
+    assert len(tags) == 4
+    assert len(set(tags)) == 2
+    assert all("topic" not in request.headers for request in service.requests)
 
 
 def test_rfc_8291_s_own_example():
@@ -310,39 +325,6 @@ def test_retry_after_may_be_a_date(given, seconds):
 
 # --- Where it goes ----------------------------------------------------------------------------------------------------
 
-PUBLIC_ADDRESS = "93.184.215.14"
-
-
-@pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Answers by ``answers``, the last one for good; ``asked`` and ``connected`` tell what happened."""
-
-    class Resolver:
-        answers: list[list[str]] = []
-        asked: list[str] = []
-        connected: list[str] = []
-
-    state = Resolver()
-    state.answers, state.asked, state.connected = [], [], []
-    real = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        if host != "push.example.com":
-            return real(host, port, *args, **kwargs)
-        state.asked.append(host)
-        found = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
-
-    def create_connection(address: Any, *args: Any, **kwargs: Any) -> Any:
-        # As the system's does: a name is looked up here, once more.
-        found = socket.getaddrinfo(address[0], address[1], type=socket.SOCK_STREAM)
-        state.connected.append(found[0][4][0])
-        raise ConnectionRefusedError
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr(socket, "create_connection", create_connection)
-    return state
-
 
 def post(url: str) -> Any:
     return callers.get(public=True).post(url, headers={}, content=b"")
@@ -398,6 +380,14 @@ def test_an_endpoint_of_before_the_rule_is_not_called(user, service, browser, se
     notify(Alarm(place="Hall"), to=user)
     assert deliver().retried == 1
     assert service.connections == 0
+
+
+def test_a_name_that_nobody_knows_is_tried_again(user, service, browser, resolver):
+    resolver.answers = [[]]
+    register_device(user=user, kind="web", token="https://push.example.com/x", keys=browser.keys)
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().retried == 1
+    assert Delivery.objects.get().error == "ConnectError"
 
 
 def test_debug_opens_nothing(user, service, browser, settings):
@@ -466,6 +456,12 @@ def test_a_key_pair_is_made_and_its_public_key_shown(api, settings):
     assert private not in answer.content.decode()
     settings.NOTIFY_VAPID_PRIVATE_KEY = ""
     assert api.get("/api/v1/push-devices/web-push-key/").status_code == 404
+
+
+def test_without_cryptography_the_command_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("dovetail_notify.management.commands.notify_vapid_keys.find_spec", lambda name: None)
+    with pytest.raises(CommandError, match=r"dovetail-notify\[push\]"):
+        call_command("notify_vapid_keys")
 
 
 def test_nothing_that_can_be_sent_to_is_in_a_log_or_a_representation(user, service, browser, caplog):

@@ -131,6 +131,14 @@ def test_an_address_inside_is_not_called(user, endpoint, settings, url):
     assert "169.254" not in Delivery.objects.get().error
 
 
+def test_a_name_that_leads_inside_is_not_called(user, endpoint, settings, resolver):
+    resolver.answers = [["10.0.0.7"]]
+    settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: WebhookEndpoint("https://push.example.com/", [SECRET])
+    notify(Alarm(place="Hall"), to=user)
+    assert deliver().retried == 1
+    assert (resolver.connected, Delivery.objects.get().error) == ([], "ForbiddenDestination")
+
+
 def test_what_the_hook_may_not_return_is_tried_again_and_told(user, endpoint, settings, caplog):
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: {"url": "https://example.com/token"}
     notify(Alarm(place="Hall"), to=user)
