@@ -408,10 +408,11 @@ def test_keys_that_are_none_retire_the_device(user, service, browser):
     for keys in (
         {},
         {"p256dh": "é", "auth": "x"},
-        {**browser.keys, "p256dh": "BA" + "A" * 85},
+        {**browser.keys, "p256dh": "BA" + "A" * 85},  # beside the curve
+        {**browser.keys, "auth": "AAAA"},
         {"p256dh": 5, "auth": 6},
     ):
-        Device.objects.update(keys=keys, retired_at=None)
+        Device.objects.update(keys=keys, retired_at=None, retired_reason="")
         notify(Alarm(place="Hall"), to=user)
         assert deliver().suppressed == 1
         device.refresh_from_db()
