@@ -87,7 +87,7 @@ class Setting(Generic[T]):
 
     def read(self) -> T:
         """The present value. Raises ``ImproperlyConfigured`` where a required one is missing."""
-        # getattr raises and catches twice for one that is left out, as most are: 2 µs each, and a request reads a dozen.
+        # getattr raises and catches twice for one that is left out, as most are: 2 µs each, a dozen a request.
         given = vars(settings).get("_wrapped")
         absent = type(given) is Settings and self.name not in vars(given)
         value: T = self.default if absent else getattr(settings, self.name, self.default)
