@@ -30,6 +30,10 @@ class Cases:
     def notify(self, users: Any) -> None:
         raise NotImplementedError
 
+    def notify_inbox(self, users: Any) -> None:
+        """The inbox alone, which is all that some have."""
+        self.notify(users)
+
     def one(self) -> Any:
         """A row as a fan-out writes it."""
         raise NotImplementedError
@@ -49,17 +53,21 @@ class Cases:
         self.actor = User.objects.get(username=f"u{number}")
         self.analyze()
 
-    def fan_out(self, size: int) -> tuple[float, int]:
+    def fan_out(self, size: int, *, inbox: bool = False) -> tuple[float, int]:
         """Seconds, and statements but for those of the transaction."""
         self.empty()
         users = User.objects.filter(pk__lt=User.objects.order_by("pk")[0].pk + size)
         counted = Counted()
         with connection.execute_wrapper(counted):
             begun = time.perf_counter()
-            self.notify(users)
+            (self.notify_inbox if inbox else self.notify)(users)
             spent = time.perf_counter() - begun
-        assert [model.objects.count() for model in self.models] == [size] * len(self.models)
+        written = self.models[-1:] if inbox else self.models
+        assert [model.objects.count() for model in written] == [size] * len(written)
         return spent, counted.statements
+
+    def fan_out_inbox(self, size: int) -> tuple[float, int]:
+        return self.fan_out(size, inbox=True)
 
     def memory(self, size: int) -> float:
         """By how many megabytes a child process grows that does it."""

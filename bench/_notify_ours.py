@@ -29,6 +29,10 @@ class Happened(NotificationType, key="bench.happened"):
         return Rendered(title=f"{self.number} happened", url="/things/1")
 
 
+class HappenedInside(Happened, key="bench.inside"):
+    channels = {"in_app": True}
+
+
 class Ours(Cases):
     models = (Delivery, Notification)
 
@@ -37,6 +41,9 @@ class Ours(Cases):
 
     def notify(self, users: Any) -> None:
         dovetail_notify.notify(Happened(number=1), to=users, actor=self.actor)
+
+    def notify_inbox(self, users: Any) -> None:
+        dovetail_notify.notify(HappenedInside(number=1), to=users, actor=self.actor)
 
     def one(self) -> Any:
         dovetail_notify.notify(Happened(number=1), to=self.actor, actor=self.actor)
