@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
+from django.db.models import UniqueConstraint
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework import serializers
@@ -248,6 +249,22 @@ def test_the_unread_index_has_unread_ones_alone(user):
     assert columns == ["recipient_id", "id"] or (
         columns == ["recipient_id", "read_at", "id"] and connection.vendor == "mysql"
     )
+
+
+def test_one_dedupe_key_of_a_person_is_there_once_and_none_any_number_of_times(user):
+    (other,) = make_users(1)
+    for recipient, key in ((user, None), (user, None), (user, "a"), (user, "b"), (other, "a")):
+        fill(recipient, 1, dedupe_key=key)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        fill(user, 1, dedupe_key="a")
+
+
+def test_rows_without_a_dedupe_key_take_no_place_in_its_index():
+    (constraint,) = [each for each in Notification._meta.constraints if each.name.endswith("_dedupe")]
+    sql = str(constraint.create_sql(Notification, connection.SchemaEditorClass(connection, collect_sql=True)))
+    assert sql.endswith(" IS NOT NULL") is connection.features.supports_partial_indexes
+    assert constraint != UniqueConstraint(fields=["recipient", "dedupe_key"], name=constraint.name)
+    assert constraint == constraint.clone()
 
 
 # --- Read, seen, archived ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.fields import SettingForeignKey
-from dovetail_notify.indexes import UnreadIndex
+from dovetail_notify.indexes import DedupeConstraint, UnreadIndex
 
 
 class AbstractNotification(models.Model):
@@ -54,7 +54,7 @@ class AbstractNotification(models.Model):
             UnreadIndex(name="notify_unread"),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["recipient", "dedupe_key"], name="%(app_label)s_%(class)s_dedupe"),
+            DedupeConstraint(name="%(app_label)s_%(class)s_dedupe"),
         ]
 
     def __str__(self) -> str:
