@@ -31,7 +31,7 @@ schemathesis.openapi.format("idempotency-key", keys | st.sampled_from(["the-same
 
 # Each is refused, whatever the filter: so what was meant to be wrong stays wrong.
 _NAMES = ["{}[]", "{}[]]", "{}[gte", "{}[in][in]", "{}[__class__]", "{}[pk__in]", " {}", "{}\0", "filter", "filter[]"]
-_VALUES = ["", "\0", "a" * 5000, "," * 101, "\ud83d", "2026-02-30", "9" * 400, "1e999", "NaN", "\\", "٣" * 300]
+_VALUES = ["", "\0", "a" * 5000, "," * 101, "2026-02-30", "9" * 400, "1e999", "NaN", "\\", "٣" * 300]
 
 
 def _nearly(name: str) -> st.SearchStrategy[tuple[str, str]]:
@@ -55,6 +55,8 @@ def _schema(url: str) -> Schema:
 
 _documents: dict[str, Any] = {}
 _NUMBER_FOR_TEXT = re.compile(r"Accepted, in the request: #/\S+: found -?[\d.e+-]+; allowed is string( or null)?\.")
+# The schema allows those; our own client does not let a test send them.
+_UNKNOWN_MEMBER = re.compile(r"Accepted, in the request: #\S*: Additional properties are not allowed .*", re.DOTALL)
 
 
 @schemathesis.check
@@ -83,5 +85,6 @@ def _only_numbers_for_text(response: Any, case: Any) -> bool:
     try:
         _schema(url).check(exchange, requests=True)
     except SchemaMismatch as error:
-        return all(_NUMBER_FOR_TEXT.fullmatch(each) for each in error.found)
+        mistakes = [each for each in error.found if not _UNKNOWN_MEMBER.fullmatch(each)]
+        return bool(mistakes) and all(_NUMBER_FOR_TEXT.fullmatch(each) for each in mistakes)
     return False

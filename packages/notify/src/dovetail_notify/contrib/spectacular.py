@@ -208,7 +208,7 @@ class DeviceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as 
         key = OpenApiParameter("device_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
 
         class Described(self.target):  # type: ignore[misc, name-defined]  # as above
-            @extend_schema("push_devices_web_push_key", responses=WebPushKeySerializer)
+            @extend_schema("push_devices_web_push_key", responses={200: WebPushKeySerializer, 404: OpenApiTypes.OBJECT})
             def web_push_key(self, request: Any, **kwargs: Any) -> Any: ...
 
             @extend_schema(parameters=[key])
