@@ -183,6 +183,8 @@ def test_anothers_device_does_not_exist(api):
                 "https://user@push.example.com/",
                 "https://2130706433/",
                 "https://0x7f.0.0.1/",
+                "https://127.0.0.0x1/",
+                "https://push.example.0x7f/",
                 "https://redis/",
                 "https://db.internal/",
                 "https://push.example.com:x/",
@@ -200,6 +202,12 @@ def test_a_device_that_cannot_be_is_400(api, body):
     answer = api.post(DEVICES, json.dumps(body), content_type="application/json")
     assert answer.status_code == 400, answer.content
     assert Device.objects.count() == Delivery.objects.count() == 0
+
+
+@pytest.mark.parametrize("host", ["cafe.de", "fade.fae", "8x8.com", "1.2.3.example"])
+def test_a_name_of_hexadecimal_letters_is_a_name(api, host):
+    body = {**WEB, "token": f"https://{host}/x"}
+    assert api.post(DEVICES, json.dumps(body), content_type="application/json").status_code == 201
 
 
 def test_the_page_that_stops_mail_is_in_its_readers_language(user):

@@ -44,10 +44,11 @@ def check_endpoint(url: str) -> None:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        # "localhost" and other names of the inside have no dot; 0x7f.1 and 2130706433 are addresses to a resolver.
+        # "localhost" and other names of the inside have no dot; 0x7f.1 and 2130706433 are addresses to a resolver, as
+        # all that "ends in a number" is (WHATWG URL); no public name does.
         if (
             "." not in host
-            or re.fullmatch(r"[0-9a-fx.]+", host)
+            or re.fullmatch(r"\d+|0x[0-9a-f]*", host.rpartition(".")[2])
             or host.endswith((".local", ".internal", ".localhost"))
         ):
             raise ForbiddenDestination("The endpoint's host is not a public one.") from None
