@@ -260,6 +260,27 @@ def test_one_transaction_tells_the_runner_once(user, settings, django_capture_on
     assert told == ["default"]
 
 
+def test_what_was_rolled_back_is_not_said_with_what_is_committed_next(user, transactional_db, monkeypatch):
+    said: list[Any] = []
+    monkeypatch.setattr("dovetail_notify.hints.realtime.publish", said.extend)
+    for _ in range(3):
+        with transaction.atomic():
+            notify(OrderShipped(number="A-0"), to=user)
+            transaction.set_rollback(True)
+    assert len(connection._dovetail_notify) == 1  # of the last one, until the next comes
+    with transaction.atomic():
+        first = notify(OrderShipped(number="A-1"), to=user)
+        with transaction.atomic():
+            notify(OrderShipped(number="A-2"), to=user)
+            transaction.set_rollback(True)
+        last = notify(OrderShipped(number="A-3"), to=user)
+        with transaction.atomic():
+            notify(OrderShipped(number="A-4"), to=user)
+            transaction.set_rollback(True)
+    assert [row["batch"] for row in said] == [str(first.batch), str(last.batch)]
+    assert connection._dovetail_notify == []
+
+
 def test_what_a_savepoint_took_back_takes_no_hint_with_it(settings, transactional_db):
     told: list[str] = []
     settings.NOTIFY_RUNNER = told.append
