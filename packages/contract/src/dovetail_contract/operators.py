@@ -44,6 +44,9 @@ OPERATORS = {
 }
 _MAX_ITEMS = 100
 _MIN_TEXT = 2
+_MAX_TEXT = 200
+# Of a value that columns of any length are compared with; all of a parameter is at most 1024 bytes.
+_MAX_VALUE = 1000
 _LARGEST = 10**18
 _FLAGS = {"true": True, "false": False}
 
@@ -80,7 +83,7 @@ class Condition:
         if self.operator.takes == "text":
             if len(given) < _MIN_TEXT:
                 raise Refused(f"At least {_MIN_TEXT} characters.", code="too_short")
-            return given
+            return _no_longer(given, _MAX_TEXT)
         if self.operator.takes == "list":
             # A backslash before a comma makes it part of a value.
             items = [item.replace("\\,", ",") for item in re.split(r"(?<!\\),", given)]
@@ -103,6 +106,8 @@ class Condition:
             return given
         if not given.strip():
             raise Refused("Must not be empty.", code="blank")
+        if longest := _schema(self.column).get("maxLength"):
+            _no_longer(given, longest)
         try:
             value = self.form.clean(given)
         except ValidationError as error:
@@ -130,7 +135,7 @@ class Condition:
 
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
-    "text": {"type": "string", "minLength": _MIN_TEXT, "maxLength": 200},
+    "text": {"type": "string", "minLength": _MIN_TEXT, "maxLength": _MAX_TEXT},
     "flag": {"type": "boolean"},
 }
 
@@ -186,13 +191,19 @@ def _in_range(column: models.Field[Any, Any], value: Any) -> Any:
     return value
 
 
+def _no_longer(given: str, longest: int) -> str:
+    if len(given) > longest:
+        raise Refused(f"At most {longest} characters.", code="too_long")
+    return given
+
+
 def _schema(column: models.Field[Any, Any]) -> dict[str, Any]:
     if choices := _choices(column):
         return {"type": "string", "enum": choices}
     for kind, schema in _TYPES:
         if isinstance(column, kind):
             return dict(schema)
-    return {"type": "string", "minLength": 1, "maxLength": 200}
+    return {"type": "string", "minLength": 1, "maxLength": min(column.max_length or _MAX_VALUE, _MAX_VALUE)}
 
 
 _TYPES: Sequence[tuple[type[models.Field[Any, Any]], dict[str, Any]]] = [
