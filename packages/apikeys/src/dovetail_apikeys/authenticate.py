@@ -111,9 +111,12 @@ def _credential(presented: Presented) -> tuple[APIKeyCredential | None, str]:
 
 def _found(presented: Presented) -> tuple[APIKeyCredential | None, str]:
     raw = presented.raw
-    prefix = next(filter(None, (each.prefix_of(raw) for each in presented.verifiers)), None)
-    stored = look_up(prefix) if prefix is not None else None
-    if prefix is None or stored is None:
+    prefix = None
+    for each in presented.verifiers:
+        if prefix := each.prefix_of(raw):
+            break
+    stored = look_up(prefix) if prefix else None
+    if not prefix or stored is None:
         if not presented.claimed:
             return None, ""
         # As long as for a key that exists. That one does is no secret, but costs nothing to keep.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -42,23 +43,32 @@ class Query:
     """``SELECT … WHERE key_prefix = %s`` for one model on one database."""
 
     def __init__(self, model: Any, alias: str) -> None:
-        rows = model._base_manager.using(alias).filter(condition() & Q(key_prefix=_PLACE))
+        # Not values_list(), which repeats the name of each column behind AS, for the database to read each time.
+        beside = condition()
+        rows = model._base_manager.using(alias).filter(beside & Q(key_prefix=_PLACE)).only(*Stored._fields)
         # Converters are bound to the connection that a query was compiled for: to one of our own that is never opened
         # to stay, or a thread's connection would live as long as the process.
         connection = connections.create_connection(alias)
         try:
-            compiler = rows.order_by().values_list(*Stored._fields).query.get_compiler(connection=connection)
+            compiler = rows.order_by().query.get_compiler(connection=connection)
             self.sql, parameters = compiler.as_sql()
-            converters = compiler.get_converters(column for column, _, _ in compiler.select)
+            if not beside and len(compiler.query.alias_map) == 1:
+                # Nor the table's, where there is but one.
+                self.sql = self.sql.replace(f"{connection.ops.quote_name(model._meta.db_table)}.", "")
+            columns = [column for column, _, _ in compiler.select]
+            converters = compiler.get_converters(columns)
         except EmptyResultSet:
             # A condition that nothing meets, such as Q(pk__in=[]).
-            self.sql, parameters, converters = "", (), {}
+            self.sql, parameters, columns, converters = "", (), [], {}
         finally:
             connection.close()
         self.alias = alias
         self.connection = connection
         self.parameters = list(parameters)
         self.place = self.parameters.index(_PLACE) if self.sql else 0
+        # The model has an order of its own, and a child of another model a key beside its parent's.
+        found = {column.target.attname: index for index, column in enumerate(columns)}
+        self.arranged = itemgetter(*(found[name] for name in Stored._fields)) if self.sql else tuple
         self.converters: Sequence[tuple[int, list[Callable[..., Any]], Any]] = [
             (index, functions, expression) for index, (functions, expression) in converters.items()
         ]
@@ -78,7 +88,7 @@ class Query:
         for index, functions, expression in self.converters:
             for convert in functions:
                 values[index] = convert(values[index], expression, self.connection)
-        return Stored(*values)
+        return Stored._make(self.arranged(values))
 
 
 _queries: dict[tuple[Any, str], Query] = {}
