@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import IntegrityError, connection, transaction
 from django.db.models import UniqueConstraint
 from django.test.utils import CaptureQueriesContext
@@ -241,6 +243,44 @@ def test_no_plan_depends_on_how_many_and_how_old_ones_somebody_has(api, user):
             cursor.execute(f"EXPLAIN {'QUERY PLAN' * (connection.vendor == 'sqlite')} {sql}")
             plan = str(cursor.fetchall())
         assert index in plan, plan
+
+
+@pytest.mark.skipif(connection.vendor == "mysql", reason="ANALYZE TABLE commits what a test is to roll back")
+def test_no_inbox_is_sorted_for_a_page(api, user):
+    # As many people as notifications but theirs: on average one has less than a page, and these are thousands.
+    fill(user, 8000)
+    others = make_users(2000)
+    now = timezone.now()
+    Notification.objects.bulk_create(
+        Notification(recipient=each, type="orders.quiet", title="x", batch="0" * 32, created_at=now) for each in others
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {Notification._meta.db_table}")
+    for query in ("", "?unread=true"):
+        with CaptureQueriesContext(connection) as queries:
+            assert api.get(f"{LIST}{query}").status_code == 200
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {'QUERY PLAN' * (connection.vendor == 'sqlite')} {queries[0]['sql']}")
+            plan = str(cursor.fetchall())
+        assert not re.search("sort|temp b-tree", plan, re.IGNORECASE), plan
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="needs PostgreSQL, whose planner is told")
+def test_what_somebody_told_the_planner_stays(db):
+    def told() -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT attoptions FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'recipient_id'",
+                [Notification._meta.db_table],
+            )
+            (found,) = cursor.fetchone()
+        return [each for each in found if each.startswith("n_distinct=")]
+
+    assert told() == ["n_distinct=200"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {Notification._meta.db_table} ALTER recipient_id SET (n_distinct = -0.5)")
+    emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+    assert told() == ["n_distinct=-0.5"]
 
 
 def test_the_unread_index_has_unread_ones_alone(user):

@@ -4,6 +4,7 @@ from types import ModuleType
 
 from django.apps import AppConfig, apps
 from django.core import checks
+from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
@@ -23,7 +24,7 @@ class NotifyConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_notify import checks as notify_checks
-        from dovetail_notify import endings, layers
+        from dovetail_notify import endings, layers, planning
 
         autodiscover_modules("notifications")
         checks.register(notify_checks.check_settings)
@@ -34,6 +35,7 @@ class NotifyConfig(AppConfig):
         checks.register(notify_checks.check_runner, deploy=True)
         checks.register(layers.check_layers)
         endings.connect()
+        post_migrate.connect(planning.tell_planner, sender=self, dispatch_uid="dovetail_notify.planning")
         if apps.is_installed("drf_spectacular"):
             # It finds extensions only once they are imported.
             from dovetail_notify.contrib import spectacular  # noqa: F401
