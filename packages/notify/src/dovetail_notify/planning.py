@@ -25,13 +25,14 @@ def tell_planner(using: str, **kwargs: Any) -> None:
     if connection.vendor != "postgresql" or not managed:
         return
     table = connection.ops.quote_name(model._meta.db_table)
-    column = model._meta.get_field("recipient").column
+    recipient: Any = model._meta.get_field("recipient")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT attoptions FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s", [table, column]
+            "SELECT attoptions FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = %s",
+            [table, recipient.column],
         )
         found = cursor.fetchone()
         # None where the table is not there: it was not migrated to yet, or back from.
         if found is not None and not any(each.startswith("n_distinct=") for each in found[0] or ()):
-            name = connection.ops.quote_name(column)
+            name = connection.ops.quote_name(recipient.column)
             cursor.execute(f"ALTER TABLE {table} ALTER COLUMN {name} SET (n_distinct = {RECIPIENTS})")
