@@ -17,6 +17,7 @@ from tests.apikeys.factories import bearer, make_firm, make_key, make_user, sign
 pytestmark = pytest.mark.django_db
 
 KEYS = "/api/api-keys/"
+LISTS = ("scopes", "allowed_networks")
 
 
 @pytest.fixture
@@ -167,6 +168,7 @@ def test_a_key_cannot_get_at_more_than_it_has(firm: Any) -> None:
         ("name", None),
         ("name", ""),
         ("name", "x" * 101),
+        ("name", f"{'x' * 100} "),
         ("name", "a\0b"),
         ("name", {"a": 1}),
         ("scopes", None),
@@ -192,6 +194,32 @@ def test_a_bad_value_is_refused_and_its_field_named(client: APIClient, field: st
     assert answer.status_code == 400, answer.content
     assert set(answer.json()) == {field}
     assert APIKey.objects.count() == 0
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize(
+    ("field", "shape"), [("name", lambda value: value), *((each, lambda value: [value]) for each in LISTS)]
+)
+def test_what_is_no_text_is_refused_and_its_field_named(
+    client: APIClient, firm: Any, field: str, shape: Any, value: Any
+) -> None:
+    api_key, _raw = make_key(firm)
+    before = APIKey.objects.values().get()
+    path = f"{KEYS}{api_key.pk}/"
+    answers = [client.post(KEYS, {"name": "Till", field: shape(value)})]
+    # Networks stay as they were, whatever is sent.
+    answers += [client.patch(path, {field: shape(value)})] if field != "allowed_networks" else []
+    for answer in answers:
+        assert (answer.status_code, set(answer.json())) == (400, {field}), answer.content
+    assert APIKey.objects.values().get() == before
+
+
+def test_digits_are_a_grace_in_a_form_alone(client: APIClient, firm: Any) -> None:
+    path = f"{KEYS}{make_key(firm)[0].pk}/rotate/"
+    answer = client.post(path, {"grace": "60"})
+    assert (answer.status_code, set(answer.json())) == (400, {"grace"})
+    assert APIKey.objects.count() == 1
+    assert client.post(path, {"grace": "60"}, format="multipart").status_code == 201
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"{", b"null", b"[]", b"1", b"[" * 50_000, b'{"name":"\\ud800"}'])

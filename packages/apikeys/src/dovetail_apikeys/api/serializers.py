@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import models
 from rest_framework import serializers
 
 from dovetail_apikeys import get_api_key_model
+from dovetail_apikeys.api.fields import TextField, WholeNumberField
 from dovetail_apikeys.conf import LONGEST_GRACE
 
 _MOST = 200
@@ -13,7 +15,7 @@ _MOST = 200
 class Words(serializers.ListField):
     """A list in JSON, a text of words in the database."""
 
-    child = serializers.CharField(max_length=200)
+    child = TextField(max_length=200)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=_MOST, **options)
@@ -23,6 +25,10 @@ class Words(serializers.ListField):
 
 
 class APIKeySerializer(serializers.ModelSerializer[Any]):
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
+        models.CharField: TextField,
+        models.TextField: TextField,
+    }
     prefix = serializers.CharField(source="key_prefix", read_only=True)
     scopes = Words(required=False)
     allowed_networks = Words(required=False, help_text="Addresses or networks (CIDR) that it may be used from.")
@@ -77,7 +83,7 @@ class NewAPIKeySerializer(APIKeySerializer):
 
 
 class RotateAPIKeySerializer(serializers.Serializer[Any]):
-    grace = serializers.IntegerField(
+    grace = WholeNumberField(
         min_value=0,
         max_value=LONGEST_GRACE,
         required=False,
