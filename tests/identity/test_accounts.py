@@ -168,6 +168,33 @@ def test_registering_takes_an_address(client: APIClient, email: Any) -> None:
     assert client.post(REGISTER, {"email": email, "password": PASSWORD}).status_code == 400
 
 
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        (REGISTER, ("email", "password", "first_name", "last_name")),
+        (VERIFY, ("token",)),
+        (RESET, ("email",)),
+        (CONFIRM, ("token", "password")),
+        (CHANGE, ("current_password", "new_password")),
+        *((f"{AUTH}jwt/{name}/", ("refresh",)) for name in ("refresh", "logout")),
+        (f"{AUTH}jwt/verify/", ("token",)),
+    ],
+)
+def test_what_is_no_text_is_refused_and_its_field_named(
+    client: APIClient, path: str, fields: tuple[str, ...], value: Any
+) -> None:
+    sign_in(client, make_user(email="ada@example.com"))
+    before = User.objects.values().get()
+    for field in fields:
+        body = dict.fromkeys(fields, NEW) | ({"email": "bo@example.com"} if "email" in fields else {})
+        answer = client.post(path, {**body, field: value})
+        assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert User.objects.values().get() == before
+    assert not Registration.objects.exists()
+    assert outbox.outbox == []
+
+
 def test_registration_is_closed_unless_a_setting_opens_it(client: APIClient, settings: Any) -> None:
     del settings.IDENTITY_REGISTRATION
     assert client.post(REGISTER, {"email": "ada@example.com", "password": PASSWORD}).status_code == 403

@@ -163,6 +163,7 @@ def test_and_nothing_else(client: APIClient) -> None:
         {"avatar_url": "javascript:alert(1)"},
         {"avatar_url": 7},
         {"phone_number": "1" * 33},
+        {"phone_number": f"\n{'1' * 32}"},
         [],
         "text",
     ],
@@ -170,6 +171,16 @@ def test_and_nothing_else(client: APIClient) -> None:
 def test_what_a_field_cannot_hold_is_400(client: APIClient, body: Any) -> None:
     sign_in(client, make_user())
     assert client.patch(URL, body).status_code == 400
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize("field", ["first_name", "last_name", "avatar_url", "phone_number"])
+def test_what_is_no_text_is_refused_and_its_field_named(client: APIClient, field: str, value: Any) -> None:
+    sign_in(client, make_user())
+    before = User.objects.values().get()
+    answer = client.patch(URL, {field: value})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert User.objects.values().get() == before
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[" * 100_000, b'{"first_name": "\\ud800"}'])

@@ -129,10 +129,14 @@ def test_a_body_that_is_no_json_is_400(client: APIClient, raw: bytes) -> None:
         assert client.post(path, raw, content_type="application/json").status_code == 400
 
 
-def test_numbers_are_taken_as_text(client: APIClient) -> None:
+@pytest.mark.parametrize("value", [12345678, 1.5, True, None, ["12345678"]])
+@pytest.mark.parametrize("field", ["email", "password"])
+def test_what_is_no_text_is_refused_and_its_field_named(client: APIClient, field: str, value: Any) -> None:
     make_user(email="ada@example.com", password="12345678")
-    assert client.post(URL, {"email": "ada@example.com", "password": 12345678}).status_code == 200
-    assert client.post(URL, {"email": 7, "password": 12345678}).status_code == 401
+    answer = client.post(URL, {"email": "ada@example.com", "password": "12345678", field: value})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert not Session.objects.exists()
+    assert client.post(URL, {"email": "ada@example.com", "password": "12345678"}, format="multipart").status_code == 200
 
 
 def test_forms_are_taken_where_the_project_parses_them(client: APIClient) -> None:

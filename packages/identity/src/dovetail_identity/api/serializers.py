@@ -4,9 +4,11 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
+from django.db import models
 from rest_framework import serializers
 from rest_framework_simplejwt.exceptions import TokenError
 
+from dovetail_identity.api.fields import EmailField, TextField, URLField
 from dovetail_identity.models import Session
 from dovetail_identity.sessions import session_of
 
@@ -22,31 +24,34 @@ class TokenObtainSerializer(serializers.Serializer[Any]):
     """``{<USERNAME_FIELD>, "password"}`` to ``{"access", "refresh"}``."""
 
     # Spaces at its ends are part of a password.
-    password = serializers.CharField(
+    password = TextField(
         write_only=True, max_length=_LONGEST_PASSWORD, trim_whitespace=False, style={"input_type": "password"}
     )
     access = serializers.CharField(read_only=True)
     refresh = serializers.CharField(read_only=True)
 
     def get_fields(self) -> dict[str, Any]:
-        name = serializers.CharField(write_only=True, max_length=_LONGEST_USERNAME)
+        column = User._meta.get_field(User.USERNAME_FIELD)
+        # Where people sign in by a number, JSON has it as one.
+        kind = TextField if isinstance(column, models.CharField | models.TextField) else serializers.CharField
+        name = kind(write_only=True, max_length=_LONGEST_USERNAME)
         return {User.USERNAME_FIELD: name, **super().get_fields()}
 
 
 class TokenRefreshSerializer(serializers.Serializer[Any]):
-    refresh = serializers.CharField(max_length=_LONGEST_TOKEN)
+    refresh = TextField(max_length=_LONGEST_TOKEN)
     access = serializers.CharField(read_only=True)
 
 
 class TokenLogoutSerializer(serializers.Serializer[Any]):
-    refresh = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
+    refresh = TextField(write_only=True, max_length=_LONGEST_TOKEN)
 
 
 class TokenVerifySerializer(serializers.Serializer[Any]):
-    token = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
+    token = TextField(write_only=True, max_length=_LONGEST_TOKEN)
 
 
-class _Password(serializers.CharField):
+class _Password(TextField):
     """Spaces at its ends are part of it."""
 
     def __init__(self, **options: Any) -> None:
@@ -68,25 +73,25 @@ class ChangePasswordSerializer(serializers.Serializer[Any]):
 
 class RequestResetSerializer(serializers.Serializer[Any]):
     # No EmailField: what is no address is unknown, like any other.
-    email = serializers.CharField(write_only=True, max_length=_LONGEST_USERNAME)
+    email = TextField(write_only=True, max_length=_LONGEST_USERNAME)
 
 
 class ConfirmResetSerializer(serializers.Serializer[Any]):
-    token = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
+    token = TextField(write_only=True, max_length=_LONGEST_TOKEN)
     password = _Password()
 
 
 class RegisterSerializer(serializers.Serializer[Any]):
-    email = serializers.EmailField(write_only=True, max_length=254)
+    email = EmailField(write_only=True, max_length=254)
     password = _Password()
-    first_name = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=150)
-    last_name = serializers.CharField(write_only=True, required=False, allow_blank=True, max_length=150)
+    first_name = TextField(write_only=True, required=False, allow_blank=True, max_length=150)
+    last_name = TextField(write_only=True, required=False, allow_blank=True, max_length=150)
 
 
 class VerifyEmailSerializer(serializers.Serializer[Any]):
     """``{"token"}`` to ``{"access", "refresh", "user"}``."""
 
-    token = serializers.CharField(write_only=True, max_length=_LONGEST_TOKEN)
+    token = TextField(write_only=True, max_length=_LONGEST_TOKEN)
     access = serializers.CharField(read_only=True)
     refresh = serializers.CharField(read_only=True)
 
@@ -115,6 +120,13 @@ def _options(key: str, source: str) -> dict[str, Any]:
 
 class UserSerializer(serializers.ModelSerializer[Any]):
     """A person as ``/me`` and the answers of sign-in show them, for any user model."""
+
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
+        models.CharField: TextField,
+        models.EmailField: EmailField,
+        models.TextField: TextField,
+        models.URLField: URLField,
+    }
 
     class Meta:
         model = User
