@@ -199,7 +199,22 @@ def test_a_worker_that_is_late_sends_no_dead_code(settings: Any, ask: Ask, user:
 
 
 @pytest.mark.parametrize(
-    "email", ["", " ", "x", "a@b", None, [], {}, 7, "a\x00@example.com", "a@example.com,b@example.com"]
+    "email",
+    [
+        "",
+        " ",
+        "x",
+        "a@b",
+        None,
+        [],
+        {},
+        7,
+        1.5,
+        True,
+        "a\x00@example.com",
+        "a@example.com,b@example.com",
+        " " * 250 + "a@example.com",
+    ],
 )
 def test_asking_takes_one_address(post: Post, email: Any) -> None:
     answer = post("request", {"email": email})

@@ -146,6 +146,22 @@ def test_a_body_of_another_shape_is_400(post: Post, ask: Ask, user: Any, body: A
     assert answer.json() != INVALID
 
 
+@pytest.mark.parametrize("value", [int, float, lambda code: True, lambda code: [code], lambda code: None])
+@pytest.mark.parametrize("field", ["token", "k", "request_id", "email"])
+def test_what_is_no_text_is_refused_and_its_field_named(
+    post: Post, ask: Ask, user: Any, field: str, value: Callable[[str], Any]
+) -> None:
+    ask()
+    content = value(mailed_code())
+    if content is None and field != "token":
+        return  # left out
+    answer = post("verify", {"token": mailed_code(), field: content})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    link = MagicLink.objects.get()
+    assert (link.used_at, link.attempts) == (None, 0)
+    assert post("verify", token=mailed_code()).status_code == 200
+
+
 def test_a_list_of_codes_is_no_guess(post: Post, ask: Ask, user: Any) -> None:
     ask()
     codes = [f"{number:08}" for number in range(10)] + [mailed_code()]

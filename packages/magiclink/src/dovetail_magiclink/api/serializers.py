@@ -5,6 +5,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
+from dovetail_magiclink.api.fields import EmailField, TextField
+
 User = get_user_model()
 
 
@@ -12,11 +14,11 @@ class RequestSerializer(serializers.Serializer[Any]):
     """``{"email"}`` to ``{"request_id"}``."""
 
     # One address: a list in one string is how one person's mail goes to another as well (CVE-2022-35924).
-    email = serializers.EmailField(write_only=True, max_length=254)
+    email = EmailField(write_only=True, max_length=254)
     request_id = serializers.UUIDField(read_only=True)
 
 
-class _Proof(serializers.CharField):
+class _Proof(TextField):
     """Any text: what cannot be a proof is wrong like one that is not, and gets the same answer."""
 
     def __init__(self, **options: Any) -> None:
