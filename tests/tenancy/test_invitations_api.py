@@ -90,6 +90,21 @@ def test_a_bad_invitation_is_refused_by_field(acme: Any, ada: Any, body: Any, fi
     assert (answer.status_code, list(answer.json())) == (400, [field])
 
 
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize("field", ["email", "role"])
+def test_what_is_no_text_is_refused_and_its_field_named(acme: Any, ada: Any, field: str, value: Any) -> None:
+    answer = client_of(ada).post(path(acme), {"email": "bo@example.com", "role": "member", field: value}, format="json")
+    assert (answer.status_code, list(answer.json())) == (400, [field])
+    assert not rows.exists()
+
+
+@pytest.mark.parametrize("action", ["accept", "decline"])
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+def test_a_token_that_is_no_text_is_refused_and_named(bo: Any, action: str, value: Any) -> None:
+    answer = client_of(bo).post(f"/api/invitations/{action}", {"token": value}, format="json")
+    assert (answer.status_code, list(answer.json())) == (400, ["token"])
+
+
 def test_what_stands_in_the_way_of_an_invitation(acme: Any, ada: Any, bo: Any) -> None:
     admin = make_user()
     services.add_member(organization=acme, user=admin, role="admin")

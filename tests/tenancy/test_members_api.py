@@ -67,7 +67,9 @@ def test_a_role_is_changed_and_a_member_removed() -> None:
     assert Membership._default_manager.get(organization=organization).user == ada
 
 
-@pytest.mark.parametrize("role", ["", None, "boss", "Owner", ["owner"], {"role": "owner"}, 7, "a\0b", "x" * 60])
+@pytest.mark.parametrize(
+    "role", ["", None, "boss", "Owner", ["owner"], {"role": "owner"}, 7, 1.5, True, "a\0b", "x" * 60]
+)
 def test_a_bad_role_is_refused_by_field(role: Any) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)

@@ -19,7 +19,7 @@ from rest_framework.test import APIClient
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.api import views
 from tests.tenancy.factories import client_of, make_organization, make_user
-from tests.tenancy.lanes import NEEDS_MORE, needs_a_name_only
+from tests.tenancy.lanes import NEEDS_MORE, has_slug, needs_a_name_only
 
 pytestmark = pytest.mark.django_db
 
@@ -101,12 +101,14 @@ def test_an_organization_is_created_by_a_person() -> None:
         ({"name": None}, "name"),
         ({"name": ["Acme"]}, "name"),
         ({"name": "x" * 201}, "name"),
+        ({"name": f"{'x' * 200} "}, "name"),
         ({"name": "a\0b"}, "name"),
         ({"name": "Acme", "slug": "not a slug"}, "slug"),
         ({"name": "Acme", "slug": ""}, "slug"),
         ({"name": "Acme", "slug": None}, "slug"),
         ({"name": "Acme", "slug": "taken"}, "slug"),
         ({"name": "Acme", "slug": "x" * 101}, "slug"),
+        ({"name": "Acme", "slug": "acme\n"}, "slug"),
         ([], "non_field_errors"),
     ],
 )
@@ -115,6 +117,20 @@ def test_a_bad_body_is_named_by_field(body: Any, field: str) -> None:
     answer = client_of(make_user()).post(LIST, body, format="json")
     assert answer.status_code == 400
     assert list(answer.json()) == [field]
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize("name", ["name", pytest.param("slug", marks=has_slug)])
+def test_what_is_no_text_is_refused_and_its_field_named(name: str, value: Any) -> None:
+    ada = make_user()
+    organization = make_organization("Acme", owner=ada)
+    before = Organization._default_manager.values().get()
+    for answer in (
+        client_of(ada).post(LIST, {"name": "Globex", name: value}, format="json"),
+        client_of(ada).patch(f"{LIST}/{organization.pk}", {name: value}, format="json"),
+    ):
+        assert (answer.status_code, list(answer.json())) == (400, [name])
+    assert Organization._default_manager.values().get() == before
 
 
 def test_an_organization_is_shown_changed_and_deleted_by_its_owner(django_assert_num_queries: Any) -> None:

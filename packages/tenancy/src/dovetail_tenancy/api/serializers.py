@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from dovetail_tenancy import get_membership_model, get_organization_model
+from dovetail_tenancy.api.fields import EmailField, SlugField, TextField, URLField
 from dovetail_tenancy.exceptions import UnknownRole
 from dovetail_tenancy.keys import parse_key
 from dovetail_tenancy.models import Invitation
@@ -31,7 +33,17 @@ def declared_role(role: str) -> str:
     return role
 
 
-class OrganizationSerializer(serializers.ModelSerializer[Any]):
+class ModelSerializer(serializers.ModelSerializer[Any]):
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
+        models.CharField: TextField,
+        models.EmailField: EmailField,
+        models.SlugField: SlugField,
+        models.TextField: TextField,
+        models.URLField: URLField,
+    }
+
+
+class OrganizationSerializer(ModelSerializer):
     """``role`` is the caller's own; null for a machine."""
 
     role = serializers.CharField(source="membership_role", read_only=True, allow_null=True)
@@ -56,7 +68,7 @@ class MemberUserSerializer(serializers.ModelSerializer[Any]):
         extra_kwargs = {"id": {"source": "pk", "read_only": True}}
 
 
-class MemberSerializer(serializers.ModelSerializer[Any]):
+class MemberSerializer(ModelSerializer):
     """A membership, seen from its organization."""
 
     user = MemberUserSerializer(read_only=True)
@@ -72,7 +84,10 @@ class MemberSerializer(serializers.ModelSerializer[Any]):
 
 
 class MemberKeyField(serializers.CharField):
-    """A membership of the organization in the context, named by its ``id``."""
+    """A membership of the organization in the context, named by its ``id``.
+
+    That is a number where the project's keys are: one sends back what one was given.
+    """
 
     default_error_messages = {"does_not_exist": _("No member of this organization has this id.")}
 
@@ -101,7 +116,7 @@ class NothingSerializer(serializers.Serializer[Any]):
     """Neither asked for nor answered."""
 
 
-class InvitationSerializer(serializers.ModelSerializer[Any]):
+class InvitationSerializer(ModelSerializer):
     status = serializers.ChoiceField(choices=INVITATION_STATUSES, read_only=True)
 
     class Meta:
@@ -125,13 +140,13 @@ class InvitedToSerializer(serializers.ModelSerializer[Any]):
 
 
 class TokenSerializer(serializers.Serializer[Any]):
-    token = serializers.CharField(write_only=True, max_length=200)
+    token = TextField(write_only=True, max_length=200)
 
 
 class AcceptanceSerializer(MemberSerializer):
     """The membership, seen by who joined; with tokens where the account is new."""
 
-    token = serializers.CharField(write_only=True, max_length=200)
+    token = TextField(write_only=True, max_length=200)
     organization = InvitedToSerializer(read_only=True)
     access = serializers.CharField(read_only=True, required=False)
     refresh = serializers.CharField(read_only=True, required=False)
