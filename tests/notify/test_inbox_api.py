@@ -360,6 +360,32 @@ def test_a_body_that_is_not_understood_is_400(api, body):
     assert answer.status_code == 400, answer.content
 
 
+@pytest.mark.parametrize("value", ["{}", True, None, [["{}"]]])
+@pytest.mark.parametrize("field", ["ids", "upto"])
+def test_what_is_no_number_is_refused_and_its_field_named(api, user, field, value):
+    (key,) = fill(user, 1)
+    value = value.format(key) if isinstance(value, str) else value
+    answer = api.post(f"{LIST}read/", {field: [value] if field == "ids" else value})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert Notification.objects.get().read_at is None
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.0, "true", "yes", None, [True]])
+@pytest.mark.parametrize("field", ["read", "seen", "archived"])
+def test_what_is_neither_true_nor_false_is_refused_and_its_field_named(api, user, field, value):
+    (key,) = fill(user, 1)
+    before = Notification.objects.values().get()
+    answer = api.patch(f"{LIST}{key}/", {field: value})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert Notification.objects.values().get() == before
+
+
+def test_a_form_says_it_in_words_and_digits(api, user):
+    (key,) = fill(user, 1)
+    assert api.patch(f"{LIST}{key}/", {"seen": "yes"}, format="multipart").json()["seen_at"]
+    assert api.post(f"{LIST}read/", {"ids": [str(key)]}, format="multipart").json()["marked"] == 1
+
+
 @pytest.mark.parametrize("body", [{}, {"read": "maybe"}, {"read": None}, [], {"read": False, "archived": True}])
 def test_an_update_that_is_not_understood_is_400(api, user, body):
     (key,) = fill(user, 1)

@@ -74,6 +74,16 @@ def test_a_choice_that_there_is_not_is_400(api, body):
     assert Preference.objects.count() == 0
 
 
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize("field", ["type", "channel", "mode"])
+def test_a_choice_that_is_no_text_is_refused_and_its_field_named(api, field, value):
+    if field == "mode" and value is None:
+        return  # back to the default
+    answer = api.patch(PREFERENCES, {"type": "orders.shipped", "channel": "email", "mode": "off", field: value})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert Preference.objects.count() == 0
+
+
 # --- Unsubscribing ----------------------------------------------------------------------------------------------------
 
 
@@ -136,6 +146,14 @@ def test_a_device_is_registered_listed_and_removed(api):
     assert Device.objects.count() == 1
 
 
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize("field", ["kind", "name", "token", "keys"])
+def test_what_is_no_text_is_refused_and_its_field_named(api, field, value):
+    answer = api.post(DEVICES, {**WEB, field: {**WEB["keys"], "auth": value} if field == "keys" else value})
+    assert (answer.status_code, set(answer.json())) == (400, {field})
+    assert Device.objects.count() == 0
+
+
 def test_a_device_follows_its_present_user(api, user):
     before = make_user()
     register_device(user=before, kind="fcm", token="abc")
@@ -158,6 +176,7 @@ def test_anothers_device_does_not_exist(api):
         {"kind": "pager", "token": "x"},
         {"kind": "webhook", "token": "https://example.com/"},
         {"kind": "fcm", "token": "x" * 2001},
+        {"kind": "fcm", "token": f"{'x' * 2000} "},
         {"kind": "fcm", "token": "a\0b"},
         {"kind": "fcm", "token": "\ud800"},
         {"kind": "fcm", "token": "x", "keys": {"auth": "x", "p256dh": "x"}},

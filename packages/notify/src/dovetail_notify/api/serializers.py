@@ -9,6 +9,7 @@ from django.utils.functional import cached_property
 from rest_framework import serializers
 
 from dovetail_notify import get_notification_model
+from dovetail_notify.api.fields import CleanCharField, FlagField, WholeNumberField
 from dovetail_notify.destinations import ForbiddenDestination, check_endpoint
 from dovetail_notify.models import ANY, Device
 from dovetail_notify.preferences import channels_of, modes_of
@@ -16,18 +17,6 @@ from dovetail_notify.transports.vapid import b64decode
 from dovetail_notify.types import current_payload, registry
 
 MAX_ID = 2**63 - 1
-
-
-class CleanCharField(serializers.CharField):
-    """DRF lets half a surrogate pair through, which no database stores."""
-
-    def to_internal_value(self, data: Any) -> str:
-        value: str = super().to_internal_value(data)
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise serializers.ValidationError("Not valid Unicode.", code="invalid") from None
-        return value
 
 
 class NotificationSerializer(serializers.ModelSerializer[Any]):
@@ -95,9 +84,9 @@ class NotificationSerializer(serializers.ModelSerializer[Any]):
 
 
 class NotificationUpdateSerializer(serializers.Serializer[Any]):
-    read = serializers.BooleanField(required=False)
-    seen = serializers.BooleanField(required=False)
-    archived = serializers.BooleanField(required=False)
+    read = FlagField(required=False)
+    seen = FlagField(required=False)
+    archived = FlagField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:
@@ -109,9 +98,9 @@ class NotificationUpdateSerializer(serializers.Serializer[Any]):
 
 class MarkReadSerializer(serializers.Serializer[Any]):
     ids = serializers.ListField(
-        child=serializers.IntegerField(min_value=1, max_value=MAX_ID), required=False, min_length=1, max_length=200
+        child=WholeNumberField(min_value=1, max_value=MAX_ID), required=False, min_length=1, max_length=200
     )
-    upto = serializers.IntegerField(
+    upto = WholeNumberField(
         min_value=1, max_value=MAX_ID, required=False, help_text="The newest one that has been seen."
     )
 
@@ -140,7 +129,7 @@ class PreferenceSerializer(serializers.Serializer[Any]):
 
     type = CleanCharField(max_length=100)
     channel = CleanCharField(max_length=20)
-    mode = serializers.CharField(allow_null=True, help_text="on, off, hourly or daily; null is back to the default.")
+    mode = CleanCharField(allow_null=True, help_text="on, off, hourly or daily; null is back to the default.")
     category = serializers.CharField(read_only=True)
     source = serializers.CharField(  # type: ignore[assignment]  # a serializer is a field and has a source of its own
         read_only=True, help_text="type, organization, user or required."
