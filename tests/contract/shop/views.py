@@ -28,6 +28,7 @@ from dovetail_contract.filters import FilterBackend
 from dovetail_contract.idempotency.recovery import Outcome
 from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
+from dovetail_contract.serializers import ModelSerializer
 from dovetail_contract.throttling import RateLimitThrottle
 from tests.contract.shop.models import Item, Ticket
 
@@ -326,7 +327,7 @@ def what_became(request: Request, record: Any) -> Any:
 class TicketViewSet(ModelViewSet[Ticket]):
     """Nothing in it knows of idempotency."""
 
-    class TicketSerializer(serializers.ModelSerializer[Ticket]):
+    class TicketSerializer(ModelSerializer[Ticket]):
         class Meta:
             model = Ticket
             fields = ["id", "title"]
