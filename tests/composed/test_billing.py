@@ -223,6 +223,30 @@ def test_a_bad_value_is_refused_and_its_field_named(api, organization, field, va
     assert {pointer.split("/")[1] for pointer in _pointers(answer)} == {field}
 
 
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize("field", ["number", "status", "currency", "description", "quantity", "unit_price"])
+def test_what_is_no_text_is_refused_and_its_field_named(api, organization, field, value):
+    sent = body(factories.customer(organization))
+    within, pointer = (
+        (sent, f"#/{field}") if field in {"number", "status", "currency"} else (None, f"#/lines/0/{field}")
+    )
+    (within if within is not None else sent["lines"][0])[field] = value
+    answer = api.post(INVOICES, sent)
+    assert answer.status_code == 400
+    assert {found.removesuffix("/0") for found in _pointers(answer)} == {pointer}
+    with unscoped(reason="look"):
+        assert not Invoice.objects.exists()
+
+
+@pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
+@pytest.mark.parametrize("field", ["name", "email", "status"])
+def test_a_customer_is_described_in_text(api, organization, field, value):
+    answer = api.post(CUSTOMERS, {"name": "Milton", "email": "milton@example.com", field: value})
+    assert (answer.status_code, _pointers(answer)) == (400, {f"#/{field}"})
+    with unscoped(reason="look"):
+        assert not Customer.objects.exists()
+
+
 @pytest.mark.parametrize("sent", [b'{"status": "\\ud800"}', b"[" * 50_000])
 def test_a_body_that_is_no_text_or_has_no_end_is_refused(api, sent):
     answer = api.post(CUSTOMERS, sent, content_type="application/json")

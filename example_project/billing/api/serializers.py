@@ -5,22 +5,23 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.models import Customer, Invoice, InvoiceLine
+from dovetail_contract.serializers import ModelSerializer
 
 
-class CustomerSerializer(serializers.ModelSerializer[Customer]):
+class CustomerSerializer(ModelSerializer[Customer]):
     class Meta:
         model = Customer
         fields = ["id", "name", "email", "status", "created_at"]
         read_only_fields = ["created_at"]
 
 
-class InvoiceLineSerializer(serializers.ModelSerializer[InvoiceLine]):
+class InvoiceLineSerializer(ModelSerializer[InvoiceLine]):
     class Meta:
         model = InvoiceLine
         fields = ["description", "quantity", "unit_price"]
 
 
-class InvoiceSerializer(serializers.ModelSerializer[Invoice]):
+class InvoiceSerializer(ModelSerializer[Invoice]):
     # The queryset runs for the active organization: another's customer "does not exist".
     customer = serializers.PrimaryKeyRelatedField(queryset=Customer.objects.all(), pk_field=serializers.UUIDField())
     lines = InvoiceLineSerializer(many=True, allow_empty=False, max_length=100)  # type: ignore[call-arg]  # the list's
