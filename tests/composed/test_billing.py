@@ -238,6 +238,16 @@ def test_what_is_no_text_is_refused_and_its_field_named(api, organization, field
         assert not Invoice.objects.exists()
 
 
+@pytest.mark.parametrize("field", ["description", "quantity", "unit_price"])
+def test_a_line_is_whole_in_a_change_too(api, organization, field):
+    invoice = factories.invoice(organization)
+    (line,) = body(invoice.customer)["lines"]
+    del line[field]
+    answer = api.patch(f"{INVOICES}/{invoice.pk}", {"lines": [line]})
+    assert (answer.status_code, _pointers(answer)) == (400, {f"#/lines/0/{field}"})
+    assert {error["code"] for error in answer.json()["errors"]} == {"required"}
+
+
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
 @pytest.mark.parametrize("field", ["name", "email", "status"])
 def test_a_customer_is_described_in_text(api, organization, field, value):

@@ -20,6 +20,17 @@ class InvoiceLineSerializer(ModelSerializer[InvoiceLine]):
         model = InvoiceLine
         fields = ["description", "quantity", "unit_price"]
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # Lines are replaced as a whole, but in a PATCH of their invoice REST framework asks for no field of theirs.
+        missing = {
+            name: [field.error_messages["required"]]
+            for name, field in self.fields.items()
+            if field.required and name not in attrs
+        }
+        if missing:
+            raise serializers.ValidationError(missing, code="required")
+        return attrs
+
 
 class InvoiceSerializer(ModelSerializer[Invoice]):
     # The queryset runs for the active organization: another's customer "does not exist".
