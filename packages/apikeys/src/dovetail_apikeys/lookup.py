@@ -44,16 +44,16 @@ class Query:
 
     def __init__(self, model: Any, alias: str) -> None:
         # Not values_list(), which repeats the name of each column behind AS, for the database to read each time.
-        beside = condition()
-        rows = model._base_manager.using(alias).filter(beside & Q(key_prefix=_PLACE)).only(*Stored._fields)
+        rows = model._base_manager.using(alias).filter(condition() & Q(key_prefix=_PLACE)).only(*Stored._fields)
         # Converters are bound to the connection that a query was compiled for: to one of our own that is never opened
         # to stay, or a thread's connection would live as long as the process.
         connection = connections.create_connection(alias)
         try:
             compiler = rows.order_by().query.get_compiler(connection=connection)
             self.sql, parameters = compiler.as_sql()
-            if not beside and len(compiler.query.alias_map) == 1:
-                # Nor the table's, where there is but one.
+            query = compiler.query
+            if len(query.alias_map) == len(query.where.children) == 1 and not query.annotations:
+                # Nor the table's, where there is but one, and no condition with a query of its own that means it.
                 self.sql = self.sql.replace(f"{connection.ops.quote_name(model._meta.db_table)}.", "")
             columns = [column for column, _, _ in compiler.select]
             converters = compiler.get_converters(columns)
@@ -67,7 +67,7 @@ class Query:
         self.parameters = list(parameters)
         self.place = self.parameters.index(_PLACE) if self.sql else 0
         # The model has an order of its own, and a child of another model a key beside its parent's.
-        found = {column.target.attname: index for index, column in enumerate(columns)}
+        found = {column.target.attname: index for index, column in enumerate(columns) if hasattr(column, "target")}
         self.arranged = itemgetter(*(found[name] for name in Stored._fields)) if self.sql else tuple
         self.converters: Sequence[tuple[int, list[Callable[..., Any]], Any]] = [
             (index, functions, expression) for index, (functions, expression) in converters.items()
