@@ -9,9 +9,23 @@ from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from tests.__main__ import Count, count
+from tests.__main__ import Count, count, failures
 
 NOTHING_SKIPPED = {"services-composed"}
+LINES = 25
+"""How much of a failure is printed again: its end, where the assertion stands."""
+
+
+def print_failures(reports: Path) -> None:
+    """Once more, beside the sum: a run prints too much for anybody to look for a failure in."""
+    for report in sorted(reports.rglob("*.xml")):
+        try:
+            found = list(failures(report))
+        except ParseError:
+            print(f"\n━━ {report.relative_to(reports)} broke off")
+            continue
+        for test, text in found:
+            print(f"\n━━ {report.relative_to(reports)}: {test}", *text.splitlines()[-LINES:], sep="\n")
 
 
 def of_step(reports: Path, status: int) -> Count:
@@ -43,6 +57,7 @@ def main(reports: Path) -> int:
             counted += Count(failed=counted.skipped)
         total += counted
         print(f"{'ok    ' if not counted.failed else 'FAILED'} {name:<20} {timedelta(seconds=int(seconds))}  {counted}")
+    print_failures(reports)
     print(f"{total.passed} passed, {total.failed} failed")
     return 1 if total.failed else 0
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,14 @@ def count(report: Path) -> Count:
         ran, failures, errors, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped"))
         total += Count(ran - failures - errors - skipped, failures + errors, skipped)
     return total
+
+
+def failures(report: Path) -> Iterator[tuple[str, str]]:
+    """The tests of a JUnit report that failed, each with what pytest has to say of it."""
+    for case in ET.parse(report).getroot().iter("testcase"):
+        for kind in ("failure", "error"):
+            for found in case.findall(kind):
+                yield f"{case.get('classname')}::{case.get('name')}", found.text or found.get("message") or ""
 
 
 def run(lane: Lane, reports: Path, pytest_arguments: Sequence[str], *, quiet: bool) -> tuple[Count, bool]:

@@ -36,17 +36,16 @@ def write(root: Path, **lanes: str) -> None:
         (folder / "test_it.py").write_text(test)
 
 
-def run(root: Path, *arguments: str) -> tuple[int, list[str]]:
+def invoke(root: Path, *command: str, **more: str) -> tuple[int, list[str]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TESTS_", "PYTEST_"))}
     finished = subprocess.run(
-        [sys.executable, "-m", "tests", *arguments],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, *command], cwd=root, env=environment | more, capture_output=True, text=True, check=False
     )
     return finished.returncode, (finished.stdout + finished.stderr).splitlines()
+
+
+def run(root: Path, *arguments: str) -> tuple[int, list[str]]:
+    return invoke(root, "-m", "tests", *arguments)
 
 
 @pytest.mark.parametrize("jobs", [(), ("--jobs", "2")], ids=["one by one", "two at a time"])
@@ -93,3 +92,23 @@ def test_an_unknown_lane_lists_the_lanes(lanes: Path) -> None:
     write(lanes, one=PASSES, two=PASSES)
     status, lines = run(lanes, "three")
     assert (status, lines) == (1, ["Unknown lane three. The lanes are: one, two."])
+
+
+def test_the_sum_of_a_ci_run_comes_after_what_failed_in_it(lanes: Path, tmp_path: Path) -> None:
+    write(lanes, one=PASSES + FAILS, two=ERRS)
+    shutil.copytree(ROOT / ".ci", lanes / ".ci")
+    reports = tmp_path / "reports"
+    invoke(lanes, "-m", "tests", "--jobs", "2", TESTS_REPORTS=str(reports / "test"))
+    (reports / "lint").mkdir()
+    (reports / "types").mkdir()
+    (reports / "steps").write_text("test\t1\t65\nlint\t0\t4\ntypes\t2\t5\n")
+    status, lines = invoke(lanes, ".ci/total.py", str(reports))
+    assert (status, lines[-1]) == (1, "2 passed, 3 failed")
+    assert lines[:3] == [
+        "FAILED test                 0:01:05  1 passed, 2 failed",
+        "ok     lint                 0:00:04  1 passed, 0 failed",
+        "FAILED types                0:00:05  0 passed, 1 failed",
+    ]
+    assert {"━━ test/one.xml: tests.one.test_it::test_b", "━━ test/two.xml: tests.two.test_it::test_d"} <= set(lines)
+    assert any("assert 0" in line for line in lines)
+    assert any("OSError" in line for line in lines)
