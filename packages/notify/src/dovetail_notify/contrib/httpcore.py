@@ -36,16 +36,12 @@ class HttpCaller:
     """
 
     def __init__(self, *, public: bool, http2: bool = False) -> None:
-        self._http2 = http2
-        self._pool = httpcore.ConnectionPool(
-            # The system's authorities, or those of SSL_CERT_FILE; httpcore's own choice is certifi's.
-            ssl_context=ssl.create_default_context(),
-            http1=not http2,
-            http2=http2,
-            max_connections=100,
-            keepalive_expiry=60,
-            network_backend=CheckingBackend(public=public),
-        )
+        self._public, self._http2 = public, http2
+        # The system's authorities, or those of SSL_CERT_FILE; httpcore's own choice is certifi's.
+        self._ssl_context = ssl.create_default_context()
+        self._lock = threading.Lock()
+        self._made: list[httpcore.ConnectionPool] = []
+        self._free: list[httpcore.ConnectionPool] = []
 
     def post(self, url: str, *, headers: Mapping[str, str], content: bytes, again: bool = True) -> Answer:
         """The answer with at most 64 KiB of its body. Raises ``Unreachable``, or ``ForbiddenDestination``."""
@@ -61,7 +57,8 @@ class HttpCaller:
     def _post(self, url: str, headers: list[tuple[str, str]], content: bytes) -> Answer:
         with (
             _within(CALL_SECONDS),
-            self._pool.stream("POST", url, headers=headers, content=content, extensions=_TIMEOUTS) as response,
+            self._borrowed() as pool,
+            pool.stream("POST", url, headers=headers, content=content, extensions=_TIMEOUTS) as response,
         ):
             body = bytearray()
             for chunk in response.iter_stream():
@@ -71,8 +68,43 @@ class HttpCaller:
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             return Answer(response.status, found, bytes(body[:ANSWER_BYTES]))
 
+    @contextmanager
+    def _borrowed(self) -> Iterator[httpcore.ConnectionPool]:
+        """The pool for one call: of HTTP/1.1 the one that all share; of HTTP/2 nobody else's until the call ends.
+
+        In httpcore the threads that share a connection of HTTP/2 share the numbers of its streams, its compression of
+        headers and its TLS session, none of them behind a lock: the server closes on what two of them wrote into each
+        other, and whatever was under way on the connection is sent again or lost. Apple allows many connections, and
+        asks to keep them: what was given back last is taken first.
+        """
+        with self._lock:
+            if self._http2:
+                pool = self._free.pop() if self._free else self._make()
+            else:
+                pool = self._made[0] if self._made else self._make()
+        try:
+            yield pool
+        finally:
+            if self._http2:
+                with self._lock:
+                    self._free.append(pool)
+
+    def _make(self) -> httpcore.ConnectionPool:
+        pool = httpcore.ConnectionPool(
+            ssl_context=self._ssl_context,
+            http1=not self._http2,
+            http2=self._http2,
+            max_connections=1 if self._http2 else 100,
+            keepalive_expiry=60,
+            network_backend=CheckingBackend(public=self._public),
+        )
+        self._made.append(pool)
+        return pool
+
     def close(self) -> None:
-        self._pool.close()
+        with self._lock:
+            for pool in self._made:
+                pool.close()
 
 
 _TIMEOUTS: dict[str, Any] = {"timeout": dict.fromkeys(("connect", "read", "write", "pool"), CALL_SECONDS)}
