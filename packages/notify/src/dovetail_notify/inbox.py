@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet, Value
 
 from dovetail_notify import get_notification_model
 from dovetail_notify.conf import conf
+from dovetail_notify.kept import Place, fetch
 
 UNREAD_CAP: Final = 100
 
@@ -20,6 +21,25 @@ class Unread:
 
     count: int
     capped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Which of an inbox a list shows: of each of those that are not None."""
+
+    archived: bool = False
+    unread: bool | None = None
+    type: Any = None
+    types: tuple[Any, ...] | None = None
+
+    def narrow(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = {"archived_at__isnull": not self.archived}
+        if self.unread is not None:
+            wanted["read_at__isnull"] = self.unread
+        rows = rows.filter(**wanted)
+        if self.type is not None:
+            rows = rows.filter(type=self.type)
+        return rows if self.types is None else rows.filter(type__in=self.types)
 
 
 class _Whoever(Value):
@@ -33,8 +53,11 @@ class _Whoever(Value):
         recipient: Any = get_notification_model()._meta.get_field("recipient")
         super().__init__(key, output_field=recipient.target_field)
 
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        return compiler.compile(self.value) if isinstance(self.value, Place) else super().as_sql(compiler, connection)
+
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        sql, parameters = super().as_sql(compiler, connection)
+        sql, parameters = self.as_sql(compiler, connection)
         return f"(SELECT ({sql})::{self.output_field.rel_db_type(connection)})", parameters
 
 
@@ -58,6 +81,53 @@ def seen_by(
     rows: QuerySet[Any] = get_notification_model()._default_manager.using(using).filter(recipient=_Whoever(key))
     condition = visible(keys, organization_key)
     return rows.filter(condition) if condition else rows
+
+
+def page(
+    user: Any,
+    *,
+    shown: Shown,
+    limit: int,
+    organization_key: str | None = None,
+    lookup: str | None = None,
+    key: Any = None,
+) -> list[Any]:
+    """At most ``limit`` of the user's notifications, newest first, by one query whose SQL is made once.
+
+    With ``lookup`` those whose key is less (lt, lte) than ``key``, or greater (gt, gte): the latter oldest first.
+    """
+    keys = organization_keys(user)
+    return fetch(
+        get_notification_model(),
+        _page,
+        (shown.archived, shown.unread, lookup, limit),
+        (
+            ("recipient", user.pk),
+            ("organization_key", None if keys is None else tuple(keys)),
+            ("organization_key", organization_key),
+            ("type", shown.type),
+            ("type", shown.types),
+            ("pk", key),
+        ),
+    )
+
+
+def _page(
+    archived: bool,  # positions, as they are kept by
+    unread: bool | None,
+    lookup: str | None,
+    limit: int,
+    recipient: Any,
+    keys: Any,
+    organization_key: Any,
+    type_key: Any,
+    types: Any,
+    key: Any,
+) -> QuerySet[Any]:
+    rows = Shown(archived, unread, type_key, types).narrow(seen_by(recipient, keys, organization_key=organization_key))
+    if lookup is not None:
+        rows = rows.filter(**{f"pk__{lookup}": key})
+    return rows.order_by("pk" if lookup in {"gt", "gte"} else "-pk")[:limit]
 
 
 def visible(keys: Iterable[str] | None, organization_key: str | None) -> Q:

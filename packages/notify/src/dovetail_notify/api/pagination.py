@@ -9,19 +9,21 @@ which also sorts by other fields, takes this one's place.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError as InvalidValue
 from django.core.signing import BadSignature, Signer
-from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
+
+from dovetail_notify import get_notification_model
+from dovetail_notify.inbox import Shown, page
 
 # Newest first: forward is towards smaller keys. The inclusive ones lead back from a page that lost all its rows.
 _FORWARD: Final = ("lt", "lte")
@@ -54,19 +56,33 @@ class CursorPagination(BasePagination):
     prev: Cursor | None = None
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
+        def fetch(cursor: Cursor | None, limit: int) -> list[Any]:
+            rows = queryset if cursor is None else queryset.filter(**{f"pk__{cursor.lookup}": cursor.key})
+            return list(rows.order_by("pk" if cursor is not None and cursor.backward else "-pk")[:limit])
+
+        return self._paginate(queryset.model, request, fetch)
+
+    def paginate_inbox(self, request: Request, *, shown: Shown, organization_key: str | None) -> list[Any]:
+        """The page of the inbox of who is signed in."""
+
+        def fetch(cursor: Cursor | None, limit: int) -> list[Any]:
+            lookup, key = (None, None) if cursor is None else (cursor.lookup, cursor.key)
+            return page(
+                request.user, shown=shown, organization_key=organization_key, lookup=lookup, key=key, limit=limit
+            )
+
+        return self._paginate(get_notification_model(), request, fetch)
+
+    def _paginate(self, model: Any, request: Request, fetch: Callable[[Cursor | None, int], list[Any]]) -> list[Any]:
         self.request = request
         limit = self._limit()
-        cursor = self._cursor(queryset)
-        backward = cursor is not None and cursor.backward
-        rows = queryset.order_by("pk" if backward else "-pk")
-        if cursor is not None:
-            rows = rows.filter(**{f"pk__{cursor.lookup}": cursor.key})
+        cursor = self._cursor(model)
         # One row more than asked for tells whether another page follows, without a count.
-        page = list(rows[: limit + 1])
-        more = len(page) > limit
-        page = page[:limit][::-1] if backward else page[:limit]
-        self._turn(page, cursor, more=more)
-        return page
+        found = fetch(cursor, limit + 1)
+        more = len(found) > limit
+        found = found[:limit][::-1] if cursor is not None and cursor.backward else found[:limit]
+        self._turn(found, cursor, more=more)
+        return found
 
     def get_paginated_response(self, data: Any) -> Response:
         tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
@@ -150,13 +166,13 @@ class CursorPagination(BasePagination):
     def _token(self, cursor: Cursor | None) -> str | None:
         return self._signer().sign_object([cursor.lookup, str(cursor.key)]) if cursor else None
 
-    def _cursor(self, queryset: QuerySet[Any]) -> Cursor | None:
+    def _cursor(self, model: Any) -> Cursor | None:
         given = self._parameter("cursor")
         if given is None:
             return None
         try:
             lookup, key = self._signer().unsign_object(given)
-            return Cursor(lookup, queryset.model._meta.pk.to_python(key))
+            return Cursor(lookup, model._meta.pk.to_python(key))
         except (BadSignature, InvalidValue) as error:
             message = "Not a cursor of this list. Take `meta.next` or `meta.prev` of a page as it is."
             raise ValidationError({"cursor": [message]}, "invalid_query") from error

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.db.models import QuerySet
 from django.http import Http404
@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from dovetail_notify import get_notification_model, services
+from dovetail_notify.api.pagination import CursorPagination
 from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.api.serializers import (
     MAX_ID,
@@ -22,7 +23,7 @@ from dovetail_notify.api.serializers import (
     UnreadCountSerializer,
 )
 from dovetail_notify.conf import conf
-from dovetail_notify.inbox import inbox, unread
+from dovetail_notify.inbox import Shown, inbox, unread
 from dovetail_notify.tickets import TICKET_SECONDS, issue_ticket
 from dovetail_notify.types import registry
 
@@ -83,8 +84,21 @@ class NotificationViewSet(GenericViewSet[Any]):
 
     def list(self, request: Request) -> Response:
         """Newest first; not those that were archived, unless `archived=true` asks for them."""
-        page = self.paginate_queryset(_filtered(self.get_queryset(), request))
+        shown = _shown(request)
+        paginator = self.paginator
+        if self._is_ours(paginator):
+            page: Any = paginator.paginate_inbox(request, shown=shown, organization_key=organization_key(request))
+        else:
+            page = self.paginate_queryset(shown.narrow(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def _is_ours(self, paginator: Any) -> TypeGuard[CursorPagination]:
+        """Whether neither which rows there are nor how they are paged is a project's own."""
+        return (
+            type(self).get_queryset is NotificationViewSet.get_queryset
+            and isinstance(paginator, CursorPagination)
+            and type(paginator).paginate_queryset is CursorPagination.paginate_queryset
+        )
 
     def retrieve(self, request: Request, notification_id: str) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
@@ -142,17 +156,17 @@ def _count(rows: QuerySet[Any]) -> dict[str, Any]:
     return {"unread": found.count, "capped": found.capped}
 
 
-def _filtered(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
-    wanted = {name: _flag(request, name) for name in ("unread", "archived")}
-    rows = rows.exclude(archived_at=None) if wanted["archived"] else rows.filter(archived_at=None)
-    if wanted["unread"] is not None:
-        rows = rows.filter(read_at=None) if wanted["unread"] else rows.exclude(read_at=None)
-    if (type_key := request.query_params.get("type")) is not None:
-        rows = rows.filter(type=_text("type", type_key))
-    if (category := request.query_params.get("category")) is not None:
-        named = _text("category", category)
-        rows = rows.filter(type__in=[cls.key for cls in registry.all() if cls.category == named])
-    return rows
+def _shown(request: Request) -> Shown:
+    type_key, category = (
+        None if (given := request.query_params.get(name)) is None else _text(name, given)
+        for name in ("type", "category")
+    )
+    return Shown(
+        archived=bool(_flag(request, "archived")),
+        unread=_flag(request, "unread"),
+        type=type_key,
+        types=None if category is None else tuple(cls.key for cls in registry.all() if cls.category == category),
+    )
 
 
 def _flag(request: Request, name: str) -> bool | None:

@@ -1,0 +1,125 @@
+"""Queries whose SQL the ORM writes once.
+
+To build and to compile the query of a page is a quarter of the page's time, and gives the same text again each time. So
+it is kept, by what it depends on, and the values of each use are put in their places. Projects' own columns, keys and
+databases are the ORM's business as ever; a model whose default manager is the project's own has its queries built each
+time, for that manager may choose other rows for every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final
+
+from django.core.exceptions import EmptyResultSet
+from django.core.signals import setting_changed
+from django.db import connections, router
+from django.db.models import Manager, Model, QuerySet, Value
+
+_MOST: Final = 256
+
+
+class Place(Value):
+    """Where a value of each use goes: the one at ``index``, of ``field``."""
+
+    def __init__(self, index: int, field: Any) -> None:
+        super().__init__(index, output_field=getattr(field, "target_field", field))
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        return "%s", [self]
+
+
+class _Kept:
+    def __init__(self, rows: QuerySet[Any], alias: str) -> None:
+        # Converters are bound to the connection that a query was compiled for: to one of our own that is never opened
+        # to stay, or a thread's connection would live as long as the process.
+        self.connection = connection = connections.create_connection(alias)
+        try:
+            compiler = rows.query.get_compiler(connection=connection)
+            self.sql, self.parameters = compiler.as_sql()
+            columns = [column for column, _, _ in compiler.select]
+            self.names = [column.target.attname for column in columns]
+            self.converters = [
+                (index, functions, expression)
+                for index, (functions, expression) in compiler.get_converters(columns).items()
+            ]
+        except EmptyResultSet:  # a condition that nothing meets
+            self.sql = ""
+        finally:
+            connection.close()
+        self.model: type[Model] = rows.model
+        self.alias = alias
+
+    def fetch(self, values: Sequence[Any]) -> list[Any]:
+        if not self.sql:
+            return []
+        connection = connections[self.alias]
+        parameters = [
+            each.output_field.get_db_prep_value(values[each.value], connection) if isinstance(each, Place) else each
+            for each in self.parameters
+        ]
+        # Django's cursor, for the project's query logs, instrumentation and execute wrappers.
+        with connection.cursor() as cursor:
+            cursor.execute(self.sql, parameters)
+            rows = [list(row) for row in cursor.fetchall()]
+        for index, functions, expression in self.converters:
+            for convert in functions:
+                for row in rows:
+                    row[index] = convert(row[index], expression, self.connection)
+        return [self.model.from_db(self.alias, self.names, row) for row in rows]
+
+
+_kept: dict[Hashable, _Kept] = {}
+
+
+def fetch(
+    model: type[Model],
+    build: Callable[..., QuerySet[Any]],
+    constants: tuple[Hashable, ...],
+    values: Sequence[tuple[str, Any]],
+) -> list[Any]:
+    """The rows of ``build(*constants, *values)``, by one query.
+
+    ``values`` are given with the names of the fields that they are compared with: None, which is no value but a
+    condition of its own, one value, or a tuple of any number.
+    """
+    given = [value for _, value in values]
+    if type(model._default_manager) is not Manager:
+        return list(build(*constants, *given))
+    alias = router.db_for_read(model)
+    lengths = tuple(None if each is None else len(each) if isinstance(each, tuple) else "one" for each in given)
+    shape = (model, alias, build, constants, lengths)
+    kept = _kept.get(shape)
+    if kept is None:
+        if len(_kept) >= _MOST:  # whoever asks for every number of rows there is must not fill the memory
+            _kept.clear()
+        kept = _kept[shape] = _Kept(build(*constants, *_placed(model, values)), alias)
+    return kept.fetch(_flat(given))
+
+
+def _flat(values: Sequence[Any]) -> list[Any]:
+    groups = (each if isinstance(each, tuple) else (each,) for each in values if each is not None)
+    return [value for group in groups for value in group]
+
+
+def _placed(model: type[Model], values: Sequence[tuple[str, Any]]) -> list[Any]:
+    placed: list[Any] = []
+    index = 0
+    for name, value in values:
+        if value is None:
+            placed.append(None)
+            continue
+        field = model._meta.pk if name == "pk" else model._meta.get_field(name)
+        length = len(value) if isinstance(value, tuple) else 1
+        places = tuple(Place(each, field) for each in range(index, index + length))
+        placed.append(places if isinstance(value, tuple) else places[0])
+        index += length
+    return placed
+
+
+def _forget(**kwargs: Any) -> None:
+    _kept.clear()
+
+
+# Models, databases and time zones are settings; tests change them.
+setting_changed.connect(_forget, dispatch_uid="dovetail_notify.kept")
