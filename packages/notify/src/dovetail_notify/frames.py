@@ -7,13 +7,13 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import router
-from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import CharField, Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model
@@ -125,13 +125,10 @@ def unread_frame(admission: Admission, **what: Any) -> str:
     return frame("state", **what, unread=count.count, capped=count.capped)
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed:
-    """A frame for whoever ``user`` is the key of, about a matter of ``organization``."""
-
-    user: str
-    organization: str | None
-    text: str
+#: Whose key it is, of which organization it tells, and the frame. A plain tuple of texts: the collector forgets those,
+#: where of objects as many as a fan-out has recipients it would go through all that a process with thousands of
+#: sockets holds (0.4 seconds with 5 000, in which none of them is sent anything).
+Addressed: TypeAlias = tuple[str, str | None, str]
 
 
 def of_batches(
@@ -144,14 +141,16 @@ def of_batches(
     rows = _all(using).filter(pk__gt=after, batch__in=batches, archived_at=None).order_by("pk")
     if recipients is not None and len(recipients) <= _NAMED:
         rows = rows.filter(recipient__in=recipients)
-    found = list(rows.values_list("pk", "recipient_id", "batch"))
-    first: dict[UUID, int] = {}
+    # As the database writes it: a UUID of each row would be made and kept for nothing but to be told from others.
+    found = list(rows.values_list("pk", "recipient_id", Cast("batch", CharField())))
+    first: dict[str, int] = {}
     for key, _, batch in found:
         first.setdefault(batch, key)
-    texts = {row.batch: _Text(row) for row in _all(using).filter(pk__in=first.values())}
+    rows_by_key = _all(using).in_bulk(first.values())
     # Deleted between the two: nothing to show.
+    texts = {batch: _Text(rows_by_key[key]) for batch, key in first.items() if key in rows_by_key}
     return [
-        Addressed(str(recipient), texts[batch].organization, texts[batch].of(key))
+        (str(recipient), texts[batch].organization, texts[batch].of(key))
         for key, recipient, batch in found
         if batch in texts
     ]

@@ -184,10 +184,10 @@ class Hub:
             return
         now = time.monotonic()
         self._told |= dict.fromkeys(batches, now)
-        for addressed in found:
-            for socket in self.sockets.get(addressed.user, ()):
-                if socket.shows(addressed.organization):
-                    socket.put(addressed.text)
+        for user, organization, text in found:
+            for socket in self.sockets.get(user, ()):
+                if socket.shows(organization):
+                    socket.put(text)
 
     async def look(self) -> None:
         """Find what no hint told of: batches that were written lately and not told."""
