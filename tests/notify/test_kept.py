@@ -17,7 +17,7 @@ from rest_framework.test import APIRequestFactory, force_authenticate
 from dovetail_notify import get_notification_model, kept
 from dovetail_notify.api.pagination import CursorPagination
 from dovetail_notify.api.views import NotificationViewSet
-from dovetail_notify.inbox import Shown, page, seen_by
+from dovetail_notify.inbox import Shown, Unread, page, seen_by, unread_of
 from tests.notify.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -154,3 +154,29 @@ def test_what_settings_change_is_not_kept(people):
     assert kept._kept
     with override_settings(TIME_ZONE="Asia/Kolkata"):
         assert not kept._kept
+
+
+@pytest.mark.parametrize("organizations", [None, [], ["1", "3"]])
+@pytest.mark.parametrize("bound", [None, "1"])
+def test_what_is_unread_is_what_the_orm_counts(people, organizations, bound, settings, django_assert_num_queries):
+    settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
+    for person in people:
+        with django_assert_num_queries(1):
+            found = unread_of(person, organization_key=bound)
+        rows = seen_by(person.pk, organizations, organization_key=bound).filter(read_at=None)
+        assert (found.count, found.capped) == (rows.count(), False)
+        Notification.objects.bulk_create(
+            Notification(recipient=person, title="x", batch="0" * 32, created_at=timezone.now()) for _ in range(100)
+        )
+        assert unread_of(person, organization_key=bound) == Unread(100, capped=True)
+
+
+def test_rows_of_the_projects_own_are_counted(people, user):
+    class Everybody(NotificationViewSet):
+        def get_queryset(self) -> QuerySet[Any]:
+            return Notification.objects.all()
+
+    request = APIRequestFactory().get(f"{LIST}unread-count/")
+    force_authenticate(request, user)
+    assert Everybody.as_view({"get": "unread_count"})(request).data == {"unread": 32, "capped": False}
+    assert NotificationViewSet.as_view({"get": "unread_count"})(request).data == {"unread": 0, "capped": False}

@@ -17,7 +17,7 @@ from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model
-from dovetail_notify.inbox import UNREAD_CAP, Unread, inbox, seen_by, unread, visible
+from dovetail_notify.inbox import UNREAD_CAP, Unread, inbox, seen_by, unread, unread_of, visible
 from dovetail_notify.protocol import frame
 from dovetail_notify.tickets import Admission
 
@@ -121,7 +121,11 @@ def missed(admission: Admission, since: tuple[int, datetime]) -> tuple[list[str]
 
 
 def unread_frame(admission: Admission, **what: Any) -> str:
-    count = unread(_rows_of(admission))
+    count = unread_of(
+        admission.user,
+        organization_key=admission.organization_key,
+        using=router.db_for_write(get_notification_model()),
+    )
     return frame("state", **what, unread=count.count, capped=count.capped)
 
 

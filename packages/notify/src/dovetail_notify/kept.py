@@ -15,6 +15,7 @@ from django.core.exceptions import EmptyResultSet
 from django.core.signals import setting_changed
 from django.db import connections, router
 from django.db.models import Manager, Model, QuerySet, Value
+from django.db.models.query import ModelIterable
 
 _MOST: Final = 256
 
@@ -47,7 +48,7 @@ class _Kept:
             self.sql = ""
         finally:
             connection.close()
-        self.model: type[Model] = rows.model
+        self.model: type[Model] | None = rows.model if rows._iterable_class is ModelIterable else None
         self.alias = alias
 
     def fetch(self, values: Sequence[Any]) -> list[Any]:
@@ -66,7 +67,8 @@ class _Kept:
             for convert in functions:
                 for row in rows:
                     row[index] = convert(row[index], expression, self.connection)
-        return [self.model.from_db(self.alias, self.names, row) for row in rows]
+        model = self.model
+        return rows if model is None else [model.from_db(self.alias, self.names, row) for row in rows]
 
 
 _kept: dict[Hashable, _Kept] = {}
@@ -77,16 +79,18 @@ def fetch(
     build: Callable[..., QuerySet[Any]],
     constants: tuple[Hashable, ...],
     values: Sequence[tuple[str, Any]],
+    *,
+    using: str | None = None,
 ) -> list[Any]:
-    """The rows of ``build(*constants, *values)``, by one query.
+    """The rows of ``build(*constants, *values)``, or the columns of each where it is of ``values_list``, by one query.
 
     ``values`` are given with the names of the fields that they are compared with: None, which is no value but a
     condition of its own, one value, or a tuple of any number.
     """
     given = [value for _, value in values]
     if type(model._default_manager) is not Manager:
-        return list(build(*constants, *given))
-    alias = router.db_for_read(model)
+        return list(build(*constants, *given).using(using))
+    alias = using or router.db_for_read(model)
     lengths = tuple(None if each is None else len(each) if isinstance(each, tuple) else "one" for each in given)
     shape = (model, alias, build, constants, lengths)
     kept = _kept.get(shape)

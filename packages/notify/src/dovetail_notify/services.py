@@ -14,7 +14,7 @@ from dovetail_core.secrets import keyed_hash
 from dovetail_notify import events, get_notification_model, realtime
 from dovetail_notify.delivery import deliver, resend
 from dovetail_notify.destinations import check_endpoint
-from dovetail_notify.inbox import inbox, unread
+from dovetail_notify.inbox import inbox, unread_of
 from dovetail_notify.models import Delivery, Device
 from dovetail_notify.preferences import clear_preference, set_organization_preference, set_preference
 from dovetail_notify.retention import purge_notifications
@@ -154,7 +154,7 @@ def _tell(user: Any, using: str, **what: Any) -> None:
     """The user's sockets, after commit, with the unread count as it then is."""
 
     def publish() -> None:
-        count = unread(inbox(user, using=using))
+        count = unread_of(user, using=using)
         shown = {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in what.items()}
         frame = {"type": "state", **shown, "unread": count.count, "capped": count.capped}
         realtime.publish([{"type": "frame", "users": [str(user.pk)], "frame": frame}])

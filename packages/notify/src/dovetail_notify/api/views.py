@@ -23,7 +23,7 @@ from dovetail_notify.api.serializers import (
     UnreadCountSerializer,
 )
 from dovetail_notify.conf import conf
-from dovetail_notify.inbox import Shown, inbox, unread
+from dovetail_notify.inbox import Shown, inbox, unread, unread_of
 from dovetail_notify.tickets import TICKET_SECONDS, issue_ticket
 from dovetail_notify.types import registry
 
@@ -86,19 +86,24 @@ class NotificationViewSet(GenericViewSet[Any]):
         """Newest first; not those that were archived, unless `archived=true` asks for them."""
         shown = _shown(request)
         paginator = self.paginator
-        if self._is_ours(paginator):
+        if not self._has_rows_of_its_own and _is_ours(paginator):
             page: Any = paginator.paginate_inbox(request, shown=shown, organization_key=organization_key(request))
         else:
             page = self.paginate_queryset(shown.narrow(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    def _is_ours(self, paginator: Any) -> TypeGuard[CursorPagination]:
-        """Whether neither which rows there are nor how they are paged is a project's own."""
-        return (
-            type(self).get_queryset is NotificationViewSet.get_queryset
-            and isinstance(paginator, CursorPagination)
-            and type(paginator).paginate_queryset is CursorPagination.paginate_queryset
+    @property
+    def _has_rows_of_its_own(self) -> bool:
+        """Whether this is a project's subclass that says itself which rows there are."""
+        return type(self).get_queryset is not NotificationViewSet.get_queryset
+
+    def _unread(self) -> dict[str, Any]:
+        found = (
+            unread(self.get_queryset())
+            if self._has_rows_of_its_own
+            else unread_of(self.request.user, organization_key=organization_key(self.request))
         )
+        return {"unread": found.count, "capped": found.capped}
 
     def retrieve(self, request: Request, notification_id: str) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
@@ -124,10 +129,10 @@ class NotificationViewSet(GenericViewSet[Any]):
         serializer.is_valid(raise_exception=True)
         key = organization_key(request)
         marked = services.mark_read(user=request.user, organization_key=key, **serializer.validated_data)
-        return Response(MarkedSerializer({"marked": marked, **_count(self.get_queryset())}).data)
+        return Response(MarkedSerializer({"marked": marked, **self._unread()}).data)
 
     def unread_count(self, request: Request) -> Response:
-        return Response(self.get_serializer(_count(self.get_queryset())).data)
+        return Response(self.get_serializer(self._unread()).data)
 
     def ticket(self, request: Request) -> Response:
         """A ticket for one WebSocket: `new WebSocket(url, ["notify.v1", "ticket." + ticket])`."""
@@ -151,9 +156,12 @@ class NotificationViewSet(GenericViewSet[Any]):
         return Response(NotificationSerializer(notification, context=self.get_serializer_context()).data)
 
 
-def _count(rows: QuerySet[Any]) -> dict[str, Any]:
-    found = unread(rows)
-    return {"unread": found.count, "capped": found.capped}
+def _is_ours(paginator: Any) -> TypeGuard[CursorPagination]:
+    """Whether no project's subclass has a way of its own from rows to pages."""
+    return (
+        isinstance(paginator, CursorPagination)
+        and type(paginator).paginate_queryset is CursorPagination.paginate_queryset
+    )
 
 
 def _shown(request: Request) -> Shown:
