@@ -13,14 +13,12 @@ from the database. Both texts are the same frame; no compression. Burst: every u
 pause. Drop: every user is notified each quarter of a second, and Redis is killed for two seconds; delivered is what
 came by itself within ten seconds, then what came after ``resume``.
 
-Two cores with a load of ten from other work, SQLite, pub/sub layer, 20 000 deliveries in a burst:
+Two quiet cores, SQLite, pub/sub layer, 20 000 deliveries in a burst:
 
-    stock  1 000 sockets     830/s  p50 13.5 s  p99 18.3 s  lost 0; of 16 000 over the drop 4 000 arrive
-    stock  5 000 sockets     395/s  p50 29.0 s  p99 48.4 s  lost 0
-    ours   1 000 sockets                                            of 16 000 over the drop all arrive by themselves
-    ours     200 sockets  8 733/s  p50  0.3 s  p99  0.5 s  lost 0 (stock there 883/s, 1.0 s, 1.8 s; 4 000 deliveries)
-
-Ours at 1 000 and 5 000 in the burst has not been measured on a quiet machine yet.
+    stock  1 000 sockets   6 058/s  p50 1.15 s  p99 1.70 s  lost 0; of 16 000 over the drop 8 000 arrive
+    ours   1 000 sockets  93 165/s  p50 0.14 s  p99 0.21 s  lost 0; of 16 000 over the drop all arrive by themselves
+    stock  5 000 sockets   2 678/s  p50 3.68 s  p99 6.44 s  lost 0
+    ours   5 000 sockets  68 168/s  p50 0.19 s  p99 0.29 s  lost 0
 """
 
 from __future__ import annotations
