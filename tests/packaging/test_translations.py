@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gettext
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from django.utils.translation.template import templatize
 
 PACKAGES = sorted(path.parent.parent for path in Path(__file__).parents[2].glob("packages/*/src/*/locale/de"))
 LANGUAGES = ("de", "en")
-# Django and simplejwt have the rest of the other packages' texts.
+# Django and simplejwt have some of the other packages' texts, and theirs are not to be overruled.
 WHOLE = [path for path in PACKAGES if path.name in {"dovetail_apikeys", "dovetail_notify", "dovetail_tenancy"}]
 _MARKS = {"_", "gettext", "gettext_lazy", "gettext_noop", "ngettext", "ngettext_lazy"}
 
@@ -70,6 +71,19 @@ def test_every_text_is_translated_and_no_other(package):
         for text, translated in texts.items():
             places = sorted(re.findall(r"%\(\w+\)s|%[sd]|\{\w+\}", text))
             assert all(sorted(re.findall(r"%\(\w+\)s|%[sd]|\{\w+\}", each)) == places for each in translated), text
+
+
+@pytest.mark.parametrize("package", [path for path in PACKAGES if path not in WHOLE], ids=lambda path: path.name)
+def test_a_text_is_translated_here_or_where_it_comes_from(package):
+    theirs: set[str] = set()
+    for module in ("django.conf", "django.contrib.admin", "django.contrib.auth", "rest_framework_simplejwt"):
+        (folder,) = importlib.util.find_spec(module).submodule_search_locations  # type: ignore[union-attr,misc]
+        with (Path(folder) / "locale/de/LC_MESSAGES/django.mo").open("rb") as file:
+            theirs |= set(gettext.GNUTranslations(file)._catalog)  # type: ignore[attr-defined]
+    for language in LANGUAGES:
+        texts = written(package / "locale" / language / "LC_MESSAGES/django.po")
+        assert said(package) - set(texts) <= theirs, language
+        assert set(texts) - {""} <= said(package), language
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
