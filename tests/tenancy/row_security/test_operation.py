@@ -143,12 +143,13 @@ def test_a_model_without_that_foreign_key_is_told_what_to_name(field: str) -> No
 def test_without_the_bypass_role_and_the_right_to_create_it_the_operator_is_told_what_to_run(
     settings: Any,
 ) -> None:
-    settings.TENANCY_BYPASS_ROLE = "rls none's"
-    with (
-        Invoice(models.BigAutoField(primary_key=True)) as table,
-        pytest.raises(ImproperlyConfigured, match='CREATE ROLE "rls none\'s" NOLOGIN'),
-    ):
-        table.migrate(EnableRowSecurity("Invoice"))
+    with Invoice(models.BigAutoField(primary_key=True)) as table:
+        # The connection has become the role that there was until now.
+        with connection.schema_editor():
+            assert table.rows() == 0
+        settings.TENANCY_BYPASS_ROLE = "rls none's"
+        with pytest.raises(ImproperlyConfigured, match='CREATE ROLE "rls none\'s" NOLOGIN'):
+            table.migrate(EnableRowSecurity("Invoice"))
 
 
 @pytest.fixture

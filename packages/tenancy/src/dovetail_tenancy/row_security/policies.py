@@ -99,7 +99,8 @@ def prepare(connection: Any) -> None:
 
 def exists(connection: Any) -> bool:
     """Whether the bypass role does."""
-    with connection.cursor() as cursor:
+    # As the own role: to ask for a role by becoming it is an error where there is none.
+    with in_database(Scope()), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [bypass_role()])
         return cursor.fetchone() is not None
 
