@@ -96,19 +96,18 @@ def page(
 
     With ``lookup`` those whose key is less (lt, lte) than ``key``, or greater (gt, gte): the latter oldest first.
     """
+    constants = (shown.archived, shown.unread, lookup, limit)
+    values = (*_whose(user, organization_key), ("type", shown.type), ("type", shown.types), ("pk", key))
+    return fetch(get_notification_model(), _page, constants, values)
+
+
+def _whose(user: Any, organization_key: str | None) -> tuple[tuple[str, Any], ...]:
+    """The values of ``seen_by`` and what they are compared with."""
     keys = organization_keys(user)
-    return fetch(
-        get_notification_model(),
-        _page,
-        (shown.archived, shown.unread, lookup, limit),
-        (
-            ("recipient", user.pk),
-            ("organization_key", None if keys is None else tuple(keys)),
-            ("organization_key", organization_key),
-            ("type", shown.type),
-            ("type", shown.types),
-            ("pk", key),
-        ),
+    return (
+        ("recipient", user.pk),
+        ("organization_key", None if keys is None else tuple(keys)),
+        ("organization_key", organization_key),
     )
 
 
@@ -149,13 +148,8 @@ def unread(rows: QuerySet[Any]) -> Unread:
 
 def unread_of(user: Any, *, organization_key: str | None = None, using: str | None = None) -> Unread:
     """``unread`` of ``inbox`` with the same arguments, by SQL that is made once: what a badge asks all day long."""
-    keys = organization_keys(user)
-    values = (
-        ("recipient", user.pk),
-        ("organization_key", None if keys is None else tuple(keys)),
-        ("organization_key", organization_key),
-    )
-    return _capped(len(fetch(get_notification_model(), _unread_keys, (), values, using=using)))
+    found = fetch(get_notification_model(), _unread_keys, (), _whose(user, organization_key), using=using)
+    return _capped(len(found))
 
 
 def _unread_keys(recipient: Any, keys: Any, organization_key: Any) -> QuerySet[Any, Any]:
