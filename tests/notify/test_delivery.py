@@ -223,6 +223,27 @@ def test_a_channel_that_is_no_more_is_given_up(user, script, settings):
     assert deliver().dead == 1
 
 
+def test_what_lost_its_notification_by_sql_is_given_up_and_holds_up_nobody(user, script, settings, caplog):
+    settings.NOTIFY_CLAIM_SIZE = 2
+    for _ in range(3):
+        notify(SHIPPED, to=user)
+    notifications = Notification.objects.order_by("pk")
+    notifications.filter(pk__in=list(notifications.values_list("pk", flat=True)[:2]))._raw_delete("default")
+    report = deliver()
+    assert (report.sent, report.dead) == (1, 2)
+    states = Delivery.objects.order_by("pk").values_list("state", "next_at", "lease", "error")
+    assert list(states[:2]) == [("dead", None, None, "the notification is gone")] * 2
+    assert states[2][0] == "sent"
+    assert "2 deliveries were given up: their notifications are gone." in caplog.text
+    assert deliver().total == 0
+
+
+def test_nothing_of_it_is_left_where_django_deletes_an_account(user):
+    notify(SHIPPED, to=[user, make_user()])
+    user.delete()
+    assert Notification.objects.count() == Delivery.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     ("language", "said"),
     [
@@ -446,3 +467,12 @@ def test_pruning_takes_what_is_old_in_small_bites(user):
     assert Delivery.objects.count() == 0
     assert Ticket.objects.count() == 0
     assert purge_notifications() == 0
+
+
+def test_pruning_takes_what_lost_its_notification_by_sql(user):
+    notify(SHIPPED, to=make_users(3))
+    assert deliver().sent == 3
+    first, second, third = Notification.objects.order_by("pk").values_list("pk", flat=True)
+    Notification.objects.filter(pk=second)._raw_delete("default")
+    assert purge_notifications() == 0
+    assert set(Delivery.objects.values_list("notification", flat=True)) == {first, third}

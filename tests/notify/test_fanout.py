@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
+from django.db.models import Count, Exists, F, OuterRef, QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from dovetail_notify import get_notification_model, notify
@@ -114,8 +115,17 @@ def test_a_recipient_named_twice_is_told_once(user):
         lambda users: users.filter(username="nobody").union(users),
         lambda users: users.select_related(None).only("email"),
         lambda users: users.extra(where=["1=1"]),
+        lambda users: users.filter(Exists(Group.objects.filter(user=OuterRef("pk"), name="a"))),
+        lambda users: users.exclude(groups__name="c"),
+        lambda users: users.alias(name=F("username")).exclude(name="x").order_by("name"),
+        lambda users: users.values("email").annotate(number=Count("pk")).filter(number=1),
+        lambda users: users.none() | users,
+        lambda users: users.select_for_update(),
     ],
-    ids=["distinct", "joined", "values", "values_list", "sliced", "union", "only", "extra"],
+    ids=[
+        *("distinct", "joined", "values", "values_list", "sliced", "union", "only", "extra"),
+        *("subquery", "excluded", "alias", "grouped", "or", "locked"),
+    ],
 )
 def test_any_queryset_of_users_will_do(shape):
     users = make_users(2)
@@ -123,6 +133,22 @@ def test_any_queryset_of_users_will_do(shape):
         group.user_set.set(users)
     assert notify(SHIPPED, to=shape(users)).created == 2
     assert recipients() == {user.pk for user in users}
+
+
+def test_a_plain_queryset_is_read_once(user):
+    users = get_user_model().objects.filter(username__gt="").order_by("username").only("email")
+    with CaptureQueriesContext(connection) as queries:
+        notify(SHIPPED, to=users)
+    # Within a subquery PostgreSQL read everybody else as well.
+    assert [query.count(f"FROM {table(get_user_model())}") for query in writes(queries)] == [0, 1, 0]
+
+
+def test_a_manager_of_the_projects_own_chooses_no_more_than_it_was_asked(user):
+    class Careful(QuerySet):  # type: ignore[type-arg]
+        def filter(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("Only the project itself calls this.")
+
+    assert notify(SHIPPED, to=Careful(get_user_model())).created == 1
 
 
 def test_nobody_is_no_error():

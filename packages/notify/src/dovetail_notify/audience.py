@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import Model, QuerySet
+from django.db.models.sql import Query
 
 from dovetail_notify.conf import conf
 
@@ -68,9 +69,19 @@ class Audience:
         # Each is what a subquery cannot be, or cannot be everywhere: MariaDB takes no LIMIT in one.
         limited = to.query.is_sliced and not connections[self.using].features.allow_sliced_subqueries_with_in
         if to.db == self.using and not limited and not to.query.combinator:
-            self.rows = self._users().filter(pk__in=(to if to.query.is_sliced else to.order_by()).values("pk"))
+            if _is_of_one_table(to.query):
+                # The same set without a subquery, for which PostgreSQL reads all users there are beside those in it.
+                self.rows = QuerySet(get_user_model(), query=to.query.chain(), using=self.using).order_by()
+            else:
+                self.rows = self._users().filter(pk__in=(to if to.query.is_sliced else to.order_by()).values("pk"))
             return
         self.chunks = list(_chunks(list(dict.fromkeys(to.values_list("pk", flat=True))), self.using))
+
+
+def _is_of_one_table(query: Query) -> bool:
+    """Whether the rows are of the users' table, each once, and chosen by a condition: to which others can be added."""
+    more = (query.is_sliced, query.distinct, query.combinator, query.group_by, query.annotations, query.extra_tables)
+    return len(query.alias_map) <= 1 and not any(more) and not query.select_for_update and not query.extra
 
 
 def _keys(to: Any) -> list[Any]:

@@ -50,8 +50,9 @@ def deliver(*, limit: int | None = None, using: str | None = None) -> Report:
     report = Report()
     while limit is None or report.total < limit:
         size = conf.CLAIM_SIZE if limit is None else min(conf.CLAIM_SIZE, limit - report.total)
-        rows = _claim(size, using)
-        if not rows:
+        before = report.total
+        rows = _claim(size, report, using=using)
+        if not rows and report.total == before:
             break
         groups = _by_channel(rows)
         # Those that send by threads begin first: mail goes out while a push service thinks.
@@ -77,17 +78,25 @@ def resend(deliveries: Any) -> int:
     return again
 
 
-def lease(keys: Sequence[Any], state: str, using: str) -> list[Delivery]:
+def lease(keys: Sequence[Any], state: str, report: Report, *, using: str) -> list[Delivery]:
     """Claim those of ``keys`` that are due and that nobody else has taken meanwhile.
 
-    In a transaction that ends before anything is sent: until then nobody else would see the claim.
+    In a transaction that ends before anything is sent: until then nobody else would see the claim. Those whose
+    notification was deleted by SQL alone are given up.
     """
     now, token = timezone.now(), uuid4()
     rows = Delivery.objects.using(using).filter(pk__in=keys)
-    rows.filter(state=state, next_at__lte=now).update(
+    claimed = rows.filter(state=state, next_at__lte=now).update(
         lease=token, next_at=now + timedelta(seconds=conf.LEASE_SECONDS), attempts=F("attempts") + 1
     )
-    return list(rows.filter(lease=token).select_related("notification__recipient").order_by("pk"))
+    found = list(rows.filter(lease=token).select_related("notification__recipient").order_by("pk"))
+    if len(found) < claimed:
+        # Given up and not deleted: where row security hides notifications from a worker, nothing of them is lost.
+        gone = rows.filter(lease=token).exclude(pk__in=[row.pk for row in found])
+        lost = gone.update(state=Delivery.State.DEAD, next_at=None, lease=None, error="the notification is gone")
+        report.dead += lost
+        logger.error("%d deliveries were given up: their notifications are gone.", lost)
+    return found
 
 
 def start(channel: str, rows: Sequence[Delivery]) -> Callable[[], Sequence[Outcome]]:
@@ -119,17 +128,18 @@ def record(rows: Sequence[Delivery], outcomes: Iterable[Outcome], report: Report
         claimed.update(**dict(changes), lease=None)
 
 
-def _claim(size: int, using: str) -> list[Delivery]:
+def _claim(size: int, report: Report, *, using: str) -> list[Delivery]:
     due = Delivery.objects.using(using).filter(state=Delivery.State.PENDING, next_at__lte=timezone.now())
     keys = due.order_by("next_at", "pk").values_list("pk", flat=True)
     if not connections[using].features.has_select_for_update_skip_locked:
         # Read outside of a transaction: SQLite refuses to write in one that read first and was overtaken.
         found = list(keys[:size])
         with transaction.atomic(using=using, durable=True):
-            return lease(found, Delivery.State.PENDING, using)
+            return lease(found, Delivery.State.PENDING, report, using=using)
     # Past what others are claiming at this moment: without it all workers would go for the same rows.
     with transaction.atomic(using=using, durable=True):
-        return lease(list(keys.select_for_update(skip_locked=True)[:size]), Delivery.State.PENDING, using)
+        found = list(keys.select_for_update(skip_locked=True)[:size])
+        return lease(found, Delivery.State.PENDING, report, using=using)
 
 
 def _attempted(channel: str, rows: Sequence[Delivery], call: Callable[[], Any]) -> Callable[[], Sequence[Outcome]]:

@@ -63,7 +63,7 @@ def _send(group: tuple[Any, str, str], report: Report, using: str) -> None:
             Delivery.objects.using(using).filter(pk__in=keys, state=Delivery.State.HELD, attempts=0).update(next_at=due)
             return
     with transaction.atomic(using=using, durable=True):
-        rows = lease(keys, Delivery.State.HELD, using)
+        rows = lease(keys, Delivery.State.HELD, report, using=using)
     if rows:
         record(rows, _outcomes(user, channel, rows), report, using=using)
 

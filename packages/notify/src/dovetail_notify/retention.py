@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import router, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model
@@ -27,16 +28,20 @@ def purge_notifications(*, batch: int = 5000, using: str | None = None) -> int:
     ages = _Ages()
     deleted, last = 0, 0
     while rows := _page(using, last, batch):
-        last = rows[-1][0]
         old = [
             key for key, type_key, created_at, read_at in rows if ages.over(type_key, created_at, read_at is not None)
         ]
-        if old:
-            with transaction.atomic(using=using):
-                # By hand and without collecting: Django would load each row to ask for what hangs on it.
-                Delivery.objects.using(using).filter(notification__in=old)._raw_delete(using)
-                model._base_manager.using(using).filter(pk__in=old)._raw_delete(using)
-            deleted += len(old)
+        before, last = last, rows[-1][0]
+        with transaction.atomic(using=using):
+            # By hand and without collecting: Django would load each row to ask for what hangs on it.
+            notifications = model._base_manager.using(using)
+            if old:
+                notifications.filter(pk__in=old)._raw_delete(using)
+            # Theirs, and those whose notification was deleted by SQL alone. One statement sees both tables at one time:
+            # what is committed meanwhile has its notification.
+            deliveries = Delivery.objects.using(using).filter(notification__gt=before, notification__lte=last)
+            deliveries.filter(~Exists(notifications.filter(pk=OuterRef("notification"))))._raw_delete(using)
+        deleted += len(old)
         # Keys follow time: after a page of young ones there are no old ones.
         if rows[-1][2] > ages.youngest:
             break
