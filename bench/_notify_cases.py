@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import connection, transaction
 from django.test import RequestFactory
 
 User = get_user_model()
@@ -65,6 +65,14 @@ class Cases:
         written = self.models[-1:] if inbox else self.models
         assert [model.objects.count() for model in written] == [size] * len(written)
         return spent, counted.statements
+
+    def tell_one(self, times: int) -> float:
+        """Seconds for one call that tells one person, of many within a transaction: without a commit."""
+        self.empty()
+        with transaction.atomic():
+            taken = each(lambda: self.notify(self.actor), times)
+            transaction.set_rollback(True)
+        return taken
 
     def fan_out_inbox(self, size: int) -> tuple[float, int]:
         return self.fan_out(size, inbox=True)

@@ -173,6 +173,7 @@ def measure(packages: list[Package], sizes: list[int]) -> None:
             taken = {name: [seconds for seconds, _ in each] for name, each in of.items()}
             table.times(f"fan-out to {size:,}{what}", taken)
             table.row("its statements", *(f"{each[0][1]:,}" for each in of.values()))
+    table.times("one person, within a transaction", by_turns(packages, "tell_one", 50, rounds=dict.fromkeys(NAMES, 20)))
     table.row(f"memory for {largest:,}", *(f"+{package('memory', largest):.1f} MB" for package in packages[:2]))
     inboxes = (100, largest)
     for package in packages:

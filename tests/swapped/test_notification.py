@@ -9,6 +9,8 @@ import pytest
 from tests.swapped.project import Project
 
 INBOX = """
+import uuid
+
 from django.db import models
 from dovetail_notify.base import AbstractNotification
 
@@ -16,6 +18,7 @@ from dovetail_notify.base import AbstractNotification
 class Notification(AbstractNotification):
     colour = models.CharField(max_length=20, default="red")
     weight = models.IntegerField(null=True)
+    reference = models.UUIDField(default=uuid.uuid4)
 """
 SETTINGS = """
 INSTALLED_APPS = [*INSTALLED_APPS, "dovetail_notify"]
@@ -38,6 +41,9 @@ user = User.objects.create(username="ada")
 notify(Said(), to=user)
 row = get_notification_model().objects.get()
 print("row", type(row)._meta.label, row.colour, row.weight, Delivery.objects.get().notification == row)
+notify(Said(), to=user)
+notify(Said(), to=User.objects.all())
+print("references", get_notification_model().objects.values("reference").distinct().count())
 """
 
 
@@ -45,7 +51,9 @@ print("row", type(row)._meta.label, row.colour, row.weight, Delivery.objects.get
 def test_an_inbox_of_ones_own(project: Callable[..., Project], app: str) -> None:
     made = project({app: INBOX}, SETTINGS.format(app=app))
     made.steps(f"makemigrations {app} documents", "check --fail-level WARNING", "migrate", "makemigrations --check")
-    assert f"row {app}.Notification red None True" in made.run(USE)
+    said = made.run(USE)
+    assert f"row {app}.Notification red None True" in said
+    assert "references 3" in said
     tables = made.run("from django.db import connection; print(connection.introspection.table_names())")
     assert "dovetail_notify_notification" not in tables
     assert f"{app}_notification" in tables

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.db.models.sql import Query
 
 from dovetail_notify.conf import conf
+from dovetail_notify.insertion import Among
+from dovetail_notify.kept import Place
+
+#: So many are few: their choices are looked at before, and the SQL for each number is kept.
+_FEW: Final = 8
 
 
 class ForeignRecipient(ValueError):
@@ -44,6 +49,24 @@ class Audience:
         for keys in self.chunks:
             yield self._narrowed(self._users().filter(pk__in=keys))
 
+    def few(self) -> dict[str, Any]:
+        """The keys of those who were named, by names for ``placed``; none where they are many, or where the database
+        cannot say by itself who of them is of the organization, or which rows it has made of them."""
+        if not connections[self.using].features.can_return_rows_from_bulk_insert:
+            return {}
+        members = self.members
+        # One of no database is of whichever asks.
+        here = isinstance(members, QuerySet) and getattr(members, "_db", None) in (None, self.using)
+        if not (members is None or here) or self.named is None or len(self.named) > _FEW:
+            return {}
+        return {f"recipient {number}": key for number, key in enumerate(self.named)}
+
+    def placed(self, names: Iterable[str]) -> QuerySet[Any]:
+        """The queryset of the few, with places of those names for their keys, and one for the organization's people."""
+        key = _target(get_user_model())
+        users = self._active(self._users().filter(pk__in=[Place(name, key) for name in names]))
+        return users if self.members is None else users.filter(Among(F("pk")))
+
     def foreign(self) -> list[Any]:
         """Those who were named and are users, but not of the organization."""
         found: list[Any] = []
@@ -57,9 +80,12 @@ class Audience:
         return get_user_model()._base_manager.using(self.using).order_by()
 
     def _narrowed(self, users: QuerySet[Any]) -> QuerySet[Any]:
-        if any(field.name == "is_active" for field in get_user_model()._meta.concrete_fields):
-            users = users.filter(is_active=True)
+        users = self._active(users)
         return users if self.members is None else users.filter(pk__in=self.members)
+
+    def _active(self, users: QuerySet[Any]) -> QuerySet[Any]:
+        has_it = any(field.name == "is_active" for field in get_user_model()._meta.concrete_fields)
+        return users.filter(is_active=True) if has_it else users
 
     def _take_queryset(self, to: QuerySet[Any]) -> None:
         if not issubclass(to.model, get_user_model()):
@@ -100,10 +126,16 @@ def _keys(to: Any) -> list[Any]:
     return list(found)
 
 
-def _key(model: Any, value: Any) -> Any:
+def _target(model: Any) -> Any:
+    """The field that a key has its type of."""
     key = model._meta.pk
     while key.remote_field:
         key = key.target_field
+    return key
+
+
+def _key(model: Any, value: Any) -> Any:
+    key = _target(model)
     parsed = key.to_python(value)
     if parsed is None or isinstance(value, bool | float):
         raise ValueError("No key.")

@@ -1,33 +1,55 @@
 """Queries whose SQL the ORM writes once.
 
-To build and to compile the query of a page is a quarter of the page's time, and gives the same text again each time. So
-it is kept, by what it depends on, and the values of each use are put in their places. Projects' own columns, keys and
-databases are the ORM's business as ever; a model whose default manager is the project's own has its queries built each
-time, for that manager may choose other rows for every request.
+To build and to compile the query of a page is a quarter of the page's time, that of a notification nine tenths, and
+gives the same text again each time. So it is kept, by what it depends on, and the values of each use are put in their
+places. Projects' own columns, keys and databases are the ORM's business as ever; a model whose default manager is the
+project's own has its queries built each time, for that manager may choose other rows for every request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.core.signals import setting_changed
 from django.db import connections, router
-from django.db.models import Manager, Model, QuerySet, Value
+from django.db.models import AutoField, BigIntegerField, Manager, Model, QuerySet, Value
 from django.db.models.query import ModelIterable
 
 _MOST: Final = 256
 
+T = TypeVar("T")
+
 
 class Place(Value):
-    """Where a value of each use goes: the one at ``index``, of ``field``."""
+    """Where a value of each use goes: the one that has the ``name``, of ``field``."""
 
-    def __init__(self, index: int, field: Any) -> None:
-        super().__init__(index, output_field=getattr(field, "target_field", field))
+    def __init__(self, name: Hashable, field: Any) -> None:
+        field = getattr(field, "target_field", field)
+        # MySQL takes no 0 for a key of its numbering, not even to compare with.
+        super().__init__(name, output_field=BigIntegerField() if isinstance(field, AutoField) else field)
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         return "%s", [self]
+
+
+def filled(parameters: Iterable[Any], values: Mapping[Any, Any] | Sequence[Any], connection: Any) -> list[Any]:
+    """The parameters of a query with ``values`` in the places."""
+    return [
+        each.output_field.get_db_prep_value(values[each.value], connection) if isinstance(each, Place) else each
+        for each in parameters
+    ]
+
+
+def once(shape: Hashable, make: Callable[[], T]) -> T:
+    """What ``make`` made the first time for this shape."""
+    if (found := _kept.get(shape)) is None:
+        if len(_kept) >= _MOST:  # whoever asks for every number of rows there is must not fill the memory
+            _kept.clear()
+        found = _kept[shape] = make()
+    made: T = found
+    return made
 
 
 class _Kept:
@@ -55,10 +77,7 @@ class _Kept:
         if not self.sql:
             return []
         connection = connections[self.alias]
-        parameters = [
-            each.output_field.get_db_prep_value(values[each.value], connection) if isinstance(each, Place) else each
-            for each in self.parameters
-        ]
+        parameters = filled(self.parameters, values, connection)
         # Django's cursor, for the project's query logs, instrumentation and execute wrappers.
         with connection.cursor() as cursor:
             cursor.execute(self.sql, parameters)
@@ -71,7 +90,7 @@ class _Kept:
         return rows if model is None else [model.from_db(self.alias, self.names, row) for row in rows]
 
 
-_kept: dict[Hashable, _Kept] = {}
+_kept: dict[Hashable, Any] = {}
 
 
 def fetch(
@@ -93,11 +112,7 @@ def fetch(
     alias = using or router.db_for_read(model)
     lengths = tuple(None if each is None else len(each) if isinstance(each, tuple) else "one" for each in given)
     shape = (model, alias, build, constants, lengths)
-    kept = _kept.get(shape)
-    if kept is None:
-        if len(_kept) >= _MOST:  # whoever asks for every number of rows there is must not fill the memory
-            _kept.clear()
-        kept = _kept[shape] = _Kept(build(*constants, *_placed(model, values)), alias)
+    kept = once(shape, lambda: _Kept(build(*constants, *_placed(model, values)), alias))
     return kept.fetch(_flat(given))
 
 

@@ -6,13 +6,17 @@ one look for each recipient.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from copy import copy
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import router, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from dovetail_notify.conf import conf
+from dovetail_notify.kept import Place, fetch
 from dovetail_notify.models import ANY, Mode, OrganizationPreference, Preference, specificity
 from dovetail_notify.transports import transport_for
 from dovetail_notify.types import IN_APP, NotificationType, registry
@@ -53,13 +57,38 @@ class Choices:
     def __init__(self, cls: type[NotificationType], organization_key: str | None, using: str) -> None:
         self.cls = cls
         self.using = using
-        self.organization_keys = ["", *([organization_key] if organization_key else [])]
+        self.type_key: Any = cls.key
+        self.organization_keys: list[Any] = ["", *([organization_key] if organization_key else [])]
         self.defaults = defaults_of(cls, organization_key, using)
+        #: That none of those who are told chose anything.
+        self.none = False
+
+    def ask_of(self, users: Collection[Any]) -> None:
+        """Look whether any of ``users``, who are few and all that are told, chose something. One query, of an index:
+        mostly nobody did, and PostgreSQL takes longer to plan the statements that ask for it than to execute them."""
+        keys = tuple(self.organization_keys)
+        about = (("user", tuple(users)), ("type", (self.cls.key, ANY)), ("organization_key", keys))
+        self.none = not fetch(Preference, _chosen, (), about, using=self.using)
+
+    @property
+    def shape(self) -> Hashable:
+        """What the conditions depend on, but for the values that ``placed`` has places for."""
+        required = required_channels(self.cls)
+        modes = tuple((channel, mode, channel in required) for channel, mode in self.defaults.items())
+        return modes, len(self.organization_keys), self.none
+
+    def placed(self) -> Choices:
+        """The same with places for ``type`` and ``organization_key``."""
+        found = copy(self)
+        found.type_key = Place("type", Preference._meta.get_field("type"))
+        place = Place("organization_key", Preference._meta.get_field("organization_key"))
+        found.organization_keys = ["", place][: len(self.organization_keys)]
+        return found
 
     def choosers(self, channel: str, modes: Collection[str]) -> QuerySet[Any]:
         """The keys of those whose most specific preference for the channel is one of ``modes``."""
         rows = Preference.objects.using(self.using).filter(
-            channel=channel, type__in=(self.cls.key, ANY), organization_key__in=self.organization_keys
+            channel=channel, type__in=(self.type_key, ANY), organization_key__in=self.organization_keys
         )
         better = rows.filter(user=OuterRef("user"), specificity__gt=OuterRef("specificity"))
         return rows.filter(~Exists(better), mode__in=modes).order_by().values("user")
@@ -68,10 +97,19 @@ class Choices:
         """The condition on ``field``, which holds a user's key, under which the channel tells at all."""
         if channel in required_channels(self.cls):
             return Q()
+        if self.none:
+            return Q(pk__in=()) if self.defaults[channel] == Mode.OFF else Q()
         if self.defaults[channel] == Mode.OFF:
             others = [mode for mode in Mode.values if mode != Mode.OFF]
             return Q(**{f"{field}__in": self.choosers(channel, others)})
         return ~Q(**{f"{field}__in": self.choosers(channel, [Mode.OFF])})
+
+
+def _chosen(users: Any, types: Any, organization_keys: Any) -> QuerySet[Any, Any]:
+    rows = Preference.objects.filter(type__in=types, organization_key__in=organization_keys)
+    # Of foreign keys Django takes expressions one at a time only.
+    theirs = reduce(or_, (Q(user=each) for each in users))
+    return rows.filter(theirs).order_by().values_list("pk")[:1]
 
 
 def set_preference(
