@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models.sql.compiler import SQLCompiler
 from rest_framework.test import APIClient
 
 from dovetail_notify.transports.calls import callers
@@ -22,6 +23,20 @@ collect_ignore = [] if os.environ["DJANGO_SETTINGS_MODULE"] == "tests.notify.set
 @pytest.fixture
 def user(db: None) -> Any:
     return make_user()
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models of the queries that the ORM has compiled since."""
+    found: list[str] = []
+    as_sql = SQLCompiler.as_sql
+
+    def noted(self: SQLCompiler, *args: Any, **kwargs: Any) -> Any:
+        found.append(self.query.model.__name__)
+        return as_sql(self, *args, **kwargs)
+
+    monkeypatch.setattr(SQLCompiler, "as_sql", noted)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.models import BinaryField, F, Manager, Q, QuerySet, Value
-from django.db.models.sql.compiler import SQLCompiler
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -31,20 +30,6 @@ SHIPPED = OrderShipped(number="A-1")
 @pytest.fixture(autouse=True)
 def _nothing_is_kept() -> None:
     kept._kept.clear()
-
-
-@pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Of what the ORM has compiled queries since."""
-    found: list[str] = []
-    as_sql = SQLCompiler.as_sql
-
-    def noted(self: SQLCompiler, *args: Any, **kwargs: Any) -> Any:
-        found.append(self.query.model.__name__)
-        return as_sql(self, *args, **kwargs)
-
-    monkeypatch.setattr(SQLCompiler, "as_sql", noted)
-    return found
 
 
 def rows_of(*arguments: Any, **keywords: Any) -> list[Any]:
@@ -206,6 +191,16 @@ def test_many_and_few_are_told_by_one_statement_each(compiled):
         with CaptureQueriesContext(connection) as queries:
             assert notify(SHIPPED, to=people[:number]).created == number
         assert len([query for query in queries if query["sql"].startswith("INSERT")]) == 2
+
+
+def test_a_database_that_returns_no_rows_is_asked_for_the_last_key(user, monkeypatch):
+    monkeypatch.setattr(type(connection.features), "can_return_rows_from_bulk_insert", False)
+    set_preference(user=user, channel="email", mode="off")
+    other = make_user()
+    with CaptureQueriesContext(connection) as queries:
+        assert notify(SHIPPED, to=[user, other], organization="1").created == 2
+    assert len([query for query in queries if "SAVEPOINT" not in query["sql"]]) == 4
+    assert Delivery.objects.get().notification.recipient == other
 
 
 def test_what_is_kept_has_an_end(user, monkeypatch):

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import Manager, QuerySet
-from django.db.models.sql.compiler import SQLCompiler
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -53,20 +52,6 @@ def people() -> list[Any]:
         )
     )
     return people
-
-
-@pytest.fixture
-def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The queries that the ORM has compiled since."""
-    found: list[str] = []
-    as_sql = SQLCompiler.as_sql
-
-    def noted(self: SQLCompiler, *args: Any, **kwargs: Any) -> Any:
-        found.append(self.query.model.__name__)
-        return as_sql(self, *args, **kwargs)
-
-    monkeypatch.setattr(SQLCompiler, "as_sql", noted)
-    return found
 
 
 @pytest.mark.parametrize("organizations", [None, [], ["1"], ["1", "3"]])
