@@ -238,6 +238,13 @@ def test_what_lost_its_notification_by_sql_is_given_up_and_holds_up_nobody(user,
     assert deliver().total == 0
 
 
+def test_the_database_holds_no_delivery_to_its_notification(db):
+    with connection.cursor() as cursor:
+        found = connection.introspection.get_constraints(cursor, Delivery._meta.db_table)
+    # It would lock each row of the inbox when a fan-out is committed.
+    assert not [name for name, each in found.items() if each["foreign_key"]]
+
+
 def test_nothing_of_it_is_left_where_django_deletes_an_account(user):
     notify(SHIPPED, to=[user, make_user()])
     user.delete()

@@ -46,6 +46,12 @@ notify(Said(), to=User.objects.all())
 print("references", get_notification_model().objects.values("reference").distinct().count())
 """
 
+DELIVERIES = """
+from dovetail_notify.models import Delivery
+
+print(sum(row.notification.title == "Said" for row in Delivery.objects.all()), "deliveries")
+"""
+
 
 @pytest.mark.parametrize("app", ["ainbox", "zinbox"])
 def test_an_inbox_of_ones_own(project: Callable[..., Project], app: str) -> None:
@@ -54,6 +60,8 @@ def test_an_inbox_of_ones_own(project: Callable[..., Project], app: str) -> None
     said = made.run(USE)
     assert f"row {app}.Notification red None True" in said
     assert "references 3" in said
+    made.steps("migrate dovetail_notify 0004", "migrate dovetail_notify")
+    assert "3 deliveries" in made.run(DELIVERIES)
     tables = made.run("from django.db import connection; print(connection.introspection.table_names())")
     assert "dovetail_notify_notification" not in tables
     assert f"{app}_notification" in tables
