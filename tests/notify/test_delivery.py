@@ -18,7 +18,7 @@ from dovetail_notify.delivery import deliver, resend
 from dovetail_notify.digests import send_digests
 from dovetail_notify.models import Delivery
 from dovetail_notify.realtime import Hinting
-from dovetail_notify.services import purge_notifications, set_preference, update_notification
+from dovetail_notify.services import purge_notifications, remove_notification, set_preference, update_notification
 from dovetail_notify.tickets import issue_ticket
 from dovetail_notify.transports import Outcome, Transport
 from tests.notify.factories import make_user, make_users
@@ -483,3 +483,21 @@ def test_pruning_takes_what_lost_its_notification_by_sql(user):
     Notification.objects.filter(pk=second)._raw_delete("default")
     assert purge_notifications() == 0
     assert set(Delivery.objects.values_list("notification", flat=True)) == {first, third}
+
+
+def test_pruning_and_who_deletes_one_lock_in_one_order(user):
+    notify(SHIPPED, to=[user, make_user()])
+    Notification.objects.update(created_at=timezone.now() - timedelta(days=400))
+
+    def deleted(queries: CaptureQueriesContext) -> list[bool]:
+        outbox = f"DELETE FROM {connection.ops.quote_name(Delivery._meta.db_table)}"
+        return [each["sql"].startswith(outbox) for each in queries if each["sql"].startswith("DELETE")]
+
+    with CaptureQueriesContext(connection) as one:
+        remove_notification(notification=Notification.objects.get(recipient=user))
+    with CaptureQueriesContext(connection) as queries:
+        assert purge_notifications() == 1
+    assert deleted(one) == [True, False]
+    # The ticket's is the first.
+    assert deleted(queries) == [False, True, False]
+    assert not Delivery.objects.exists()

@@ -126,9 +126,12 @@ def test_the_people_of_an_organization_are_asked_for_each_time(settings, compile
         lambda users: users.order_by("username"),
         lambda users: users.annotate(one=Value(1)).filter(one=1),
         lambda users: users.values("groups__user"),
+        lambda users: users.values("pk").union(users.none().values("pk")),
+        lambda users: users.values("pk").union(User.objects.filter(username="nobody").values("pk")),
+        lambda users: users.distinct(),
         lambda users: [each.pk for each in users],
     ],
-    ids=["users", "keys", "using", "ordered", "annotated", "joined", "list"],
+    ids=["users", "keys", "using", "ordered", "annotated", "joined", "empty union", "union", "distinct", "list"],
 )
 def test_members_may_be_any_queryset_or_list(members, settings):
     from django.contrib.auth.models import Group

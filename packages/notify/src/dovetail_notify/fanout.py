@@ -240,7 +240,7 @@ def _when(channel: str, choices: Choices, at: _At) -> dict[str, Any]:
         usual = _first_look(first, at)[name]
         # Each set of people is a subquery more to make and to hash: one for all modes of one value, none for the usual.
         others: dict[Any, list[str]] = {}
-        for mode in modes if supported and not choices.none else ():
+        for mode in modes if supported and not choices.nobody_chose else ():
             if (value := _first_look(mode, at)[name]) != usual:
                 others.setdefault(value, []).append(mode)
         cases = [

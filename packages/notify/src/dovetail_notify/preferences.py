@@ -60,22 +60,22 @@ class Choices:
         self.type_key: Any = cls.key
         self.organization_keys: list[Any] = ["", *([organization_key] if organization_key else [])]
         self.defaults = defaults_of(cls, organization_key, using)
-        #: That none of those who are told chose anything.
-        self.none = False
+        #: Whether it is known of those who are told; conditions then ask for no preferences.
+        self.nobody_chose = False
 
     def ask_of(self, users: Collection[Any]) -> None:
         """Look whether any of ``users``, who are few and all that are told, chose something. One query, of an index:
         mostly nobody did, and PostgreSQL takes longer to plan the statements that ask for it than to execute them."""
         keys = tuple(self.organization_keys)
         about = (("user", tuple(users)), ("type", (self.cls.key, ANY)), ("organization_key", keys))
-        self.none = not fetch(Preference, _chosen, (), about, using=self.using)
+        self.nobody_chose = not fetch(Preference, _chosen, (), about, using=self.using)
 
     @property
     def shape(self) -> Hashable:
         """What the conditions depend on, but for the values that ``placed`` has places for."""
         required = required_channels(self.cls)
         modes = tuple((channel, mode, channel in required) for channel, mode in self.defaults.items())
-        return modes, len(self.organization_keys), self.none
+        return modes, len(self.organization_keys), self.nobody_chose
 
     def placed(self) -> Choices:
         """The same with places for ``type`` and ``organization_key``."""
@@ -97,7 +97,7 @@ class Choices:
         """The condition on ``field``, which holds a user's key, under which the channel tells at all."""
         if channel in required_channels(self.cls):
             return Q()
-        if self.none:
+        if self.nobody_chose:
             return Q(pk__in=()) if self.defaults[channel] == Mode.OFF else Q()
         if self.defaults[channel] == Mode.OFF:
             others = [mode for mode in Mode.values if mode != Mode.OFF]

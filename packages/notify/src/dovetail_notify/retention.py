@@ -35,12 +35,14 @@ def purge_notifications(*, batch: int = 5000, using: str | None = None) -> int:
         with transaction.atomic(using=using):
             # By hand and without collecting: Django would load each row to ask for what hangs on it.
             notifications = model._base_manager.using(using)
+            # Theirs, and those whose notification was deleted by SQL alone. One statement sees both tables at one time:
+            # what is committed meanwhile has its notification. Before the inbox's rows, as whoever deletes one of them
+            # does: in another order the two would wait for each other.
+            staying = notifications.exclude(pk__in=old).filter(pk=OuterRef("notification"))
+            deliveries = Delivery.objects.using(using).filter(notification__gt=before, notification__lte=last)
+            deliveries.filter(~Exists(staying))._raw_delete(using)
             if old:
                 notifications.filter(pk__in=old)._raw_delete(using)
-            # Theirs, and those whose notification was deleted by SQL alone. One statement sees both tables at one time:
-            # what is committed meanwhile has its notification.
-            deliveries = Delivery.objects.using(using).filter(notification__gt=before, notification__lte=last)
-            deliveries.filter(~Exists(notifications.filter(pk=OuterRef("notification"))))._raw_delete(using)
         deleted += len(old)
         # Keys follow time: after a page of young ones there are no old ones.
         if rows[-1][2] > ages.youngest:

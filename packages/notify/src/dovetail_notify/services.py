@@ -15,7 +15,7 @@ from dovetail_notify import events, get_notification_model, realtime
 from dovetail_notify.delivery import deliver, resend
 from dovetail_notify.destinations import check_endpoint
 from dovetail_notify.inbox import inbox, unread_of
-from dovetail_notify.models import Delivery, Device
+from dovetail_notify.models import Device
 from dovetail_notify.preferences import clear_preference, set_organization_preference, set_preference
 from dovetail_notify.retention import purge_notifications
 
@@ -86,7 +86,6 @@ def update_notification(
 def remove_notification(*, notification: Any) -> None:
     using = _alias()
     with transaction.atomic(using=using):
-        Delivery.objects.using(using).filter(notification=notification.pk).delete()
         _rows(using).filter(pk=notification.pk).delete()
         _tell(notification.recipient, using, ids=[notification.pk], removed=True)
 
