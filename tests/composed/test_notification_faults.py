@@ -1,7 +1,7 @@
 """End to end, and then everything that can break does: nothing is lost.
 
-Two web processes, a worker with its own schedule, PostgreSQL, a Redis and a mail server of the test's own; the broker
-is that Redis, or the lane's RabbitMQ behind a proxy that can be away.
+Two web processes, a worker, a scheduler, PostgreSQL, a Redis and a mail server of the test's own; the broker is that
+Redis, or the lane's RabbitMQ behind a proxy that can be away.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class Service:
             "THROTTLE_USER": "100000/min",
             "THROTTLE_ANON": "100000/min",
         }
-        beat = str(folder / "beat")
-        self.worker = [
-            *(sys.executable, "-m", "celery", "-A", "example_project", "worker", "-B", "-s", beat),
-            *("-l", "info", "--concurrency", "1"),
-        ]
+        celery = [sys.executable, "-m", "celery", "-A", "example_project"]
+        self.worker = [*celery, "worker", "-l", "info", "--concurrency", "1"]
+        # Of its own, as the README has it: a worker's own scheduler (-B) outlives a worker that is killed, and the next
+        # one's then shares the schedule's file with it, which from Python 3.13 is SQLite and may be locked.
+        self.beat = [*celery, "beat", "-l", "info", "-s", str(folder / "beat")]
         self._web = [sys.executable, "-m", "uvicorn", "example_project.asgi:application", "--lifespan", "off", "--port"]
 
     def base(self, port: int) -> str:
@@ -102,20 +102,20 @@ class Service:
         return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-class Worker:
-    """A worker and what restarts it, as systemd, Docker or Kubernetes do.
+class Supervised:
+    """A worker or scheduler and what restarts it, as systemd, Docker or Kubernetes do.
 
-    Celery's ends where its Redis goes away while it holds a message that has not begun: kombu (5.7) then wants to give
-    it back by a connection that is closed, and takes its own AttributeError for the end.
+    Celery's worker ends where its Redis goes away while it holds a message that has not begun: kombu (5.7) then wants
+    to give it back by a connection that is closed, and takes its own AttributeError for the end.
     """
 
-    def __init__(self, service: Service, stack: contextlib.ExitStack) -> None:
-        self._service, self._stack = service, stack
+    def __init__(self, command: list[str], service: Service, stack: contextlib.ExitStack) -> None:
+        self._command, self._service, self._stack = command, service, stack
         self.ended = 0
         self.start()
 
     def start(self) -> None:
-        self.process = self._stack.enter_context(running(*self._service.worker, **self._service.environment))
+        self.process = self._stack.enter_context(running(*self._command, **self._service.environment))
 
     def supervised(self) -> bool:
         """True, always: to be asked while something of it is waited for."""
@@ -200,9 +200,11 @@ def test_nothing_is_lost_whatever_breaks(database_url, tmp_path, broker):
         web = stack.enter_context(contextlib.ExitStack())
         web.enter_context(service.web(service.sockets))
         # Entered first, left last: whichever process the worker has then, its log is still there to be read.
-        worker = Worker(service, stack.enter_context(contextlib.ExitStack()))
-        # Of a failure it is the worker that has the story.
-        stack.callback(lambda: print(worker.said()))
+        processes = stack.enter_context(contextlib.ExitStack())
+        worker = Supervised(service.worker, service, processes)
+        beat = Supervised(service.beat, service, processes)
+        # Of a failure it is these that have the story.
+        stack.callback(lambda: print(worker.said(), beat.said(), sep="\n"))
         base = service.base(service.sockets)
         listener = Listener(base, "ada@example.com")
         stack.callback(listener.stop)
@@ -243,6 +245,7 @@ def test_nothing_is_lost_whatever_breaks(database_url, tmp_path, broker):
         )
         print(f"Redis away: all mailed; the worker ended by itself {worker.ended} times")
         assert worker.ended <= 1
+        assert beat.process.poll() is None, beat.said()
 
         # The worker is killed when a mail has been taken and nothing recorded.
         _held(service, payer, number=EACH)
