@@ -16,7 +16,7 @@ help: ## this list
 serve: $(READY) ## the example project with demo data on 127.0.0.1; PORT=8123 chooses the port
 	@PORT=$(PORT) $(BIN)/python example_project/serve.py
 
-test: $(READY) ## every test lane that needs no service; LANES="core tenancy" chooses
+test: $(READY) ## the test lanes that need no service; LANES="core swapped" chooses
 	$(BIN)/python -m tests $(LANES) --jobs 2
 
 lint: $(READY) ## style, format and who may import whom
@@ -39,5 +39,6 @@ $(READY): pyproject.toml $(wildcard packages/*/pyproject.toml)
 	@$(PYTHON) -c 'import ensurepip, sys' 2>/dev/null || $(PYTHON) -c 'import sys; sys.exit("$(PYTHON) cannot make virtual environments: its ensurepip module is missing. On Debian and Ubuntu: apt install python%d.%d-venv" % sys.version_info[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python $(addprefix -e ,$(PACKAGES)) --group example --group postgres --group test --group lint
+	@# Compiled once, not by each of the many processes that tests start.
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(addprefix -e ,$(PACKAGES)) --group example --group postgres --group test --group lint
 	@touch $@

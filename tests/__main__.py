@@ -36,6 +36,8 @@ class Lane:
 OTHERS = [
     # Makes virtual environments and installs into them: minutes, and the network. For CI.
     Lane("established", "tests/established", "tests.established.settings", by_default=False),
+    # Migrates dozens of throw-away projects by processes of their own. For CI: on PostgreSQL, and SQLite in the matrix.
+    Lane("swapped", "tests/swapped", "tests.swapped.settings", by_default=False),
     # The suite of tenancy again, with models that are the project's own. For CI, on PostgreSQL too.
     Lane("tenancy-swapped", "tests/tenancy", "tests.tenancy.settings_swapped", by_default=False),
     Lane("tenancy-own-user", "tests/tenancy", "tests.tenancy.settings_own_user", by_default=False),

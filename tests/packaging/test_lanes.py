@@ -38,6 +38,8 @@ def write(root: Path, **lanes: str) -> None:
 
 def invoke(root: Path, *command: str, **more: str) -> tuple[int, list[str]]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TESTS_", "PYTEST_"))}
+    # By name, because loading all that are installed takes longer than the tests.
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "-p pytest_django.plugin"}
     finished = subprocess.run(
         [sys.executable, *command], cwd=root, env=environment | more, capture_output=True, text=True, check=False
     )
