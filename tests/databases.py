@@ -14,7 +14,7 @@ def databases() -> dict[str, dict[str, Any]]:
 
     SQLite as ``sqlite:////absolute/path``; in memory by default.
     """
-    url = urlsplit(os.environ.get("DATABASE_URL", "sqlite:///:memory:"))
+    url = urlsplit(os.environ.get("DATABASE_URL") or "sqlite:///:memory:")
     if url.scheme == "sqlite":
         return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": url.path.removeprefix("/")}}
     return {
