@@ -66,11 +66,22 @@ class Cases:
         assert [model.objects.count() for model in written] == [size] * len(written)
         return spent, counted.statements
 
-    def tell_one(self, times: int) -> float:
-        """Seconds for one call that tells one person, of many within a transaction: without a commit."""
+    def tell(self, size: int, times: int) -> float:
+        """Seconds for one call that tells so many people, of several within a transaction: without a commit."""
         self.empty()
+        first = User.objects.order_by("pk")[0].pk
+        people = list(User.objects.filter(pk__lt=first + size)) if size > 1 else self.actor
         with transaction.atomic():
-            taken = each(lambda: self.notify(self.actor), times)
+            taken = each(lambda: self.notify(people), times)
+            transaction.set_rollback(True)
+        return taken
+
+    def tell_set(self, size: int, times: int) -> float:
+        """The same of a queryset."""
+        self.empty()
+        first = User.objects.order_by("pk")[0].pk
+        with transaction.atomic():
+            taken = each(lambda: self.notify(User.objects.filter(pk__lt=first + size)), times)
             transaction.set_rollback(True)
         return taken
 

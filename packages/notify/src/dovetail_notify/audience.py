@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections
-from django.db.models import F, Model, QuerySet
-from django.db.models.sql import Query
+from django.db.models import F, Model, Q, QuerySet
 
 from dovetail_notify.conf import conf
-from dovetail_notify.insertion import Among
-from dovetail_notify.kept import Place
+from dovetail_notify.insertion import Given
+from dovetail_notify.kept import Place, padded
 
-#: So many are few: their choices are looked at before, and the SQL for each number is kept.
-_FEW: Final = 8
+#: So many are few: what they chose is looked at before.
+_FEW: Final = 64
+#: For up to so many that are named SQL is kept.
+_KEPT: Final = 512
 
 
 class ForeignRecipient(ValueError):
@@ -27,6 +29,16 @@ class ForeignRecipient(ValueError):
         super().__init__(f"Not of the organization that the notification is about: {', '.join(map(str, keys))}.")
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An audience as a queryset of places and conditions; its ``shape`` is what the queryset depends on."""
+
+    shape: Hashable
+    users: Callable[[], QuerySet[Any]]
+    values: Mapping[str, Any]
+    sets: Mapping[str, QuerySet[Any]]
+
+
 class Audience:
     """The users in ``to``; ``named`` are the keys of those that the caller chose one by one."""
 
@@ -34,7 +46,9 @@ class Audience:
         self.using = using
         self.members = conf.MEMBERS(organization_key) if conf.MEMBERS and organization_key else None
         self.named: list[Any] | None = None
+        #: What ``to`` is, where a statement can read it by itself, and whether as it is or as a subquery.
         self.rows: QuerySet[Any] | None = None
+        self.plain = False
         self.chunks: list[list[Any]] = []
         if isinstance(to, QuerySet):
             self._take_queryset(to)
@@ -44,28 +58,46 @@ class Audience:
 
     def querysets(self) -> Iterator[QuerySet[Any]]:
         """Active users, of the organization where there is one; several only where a database takes no more at once."""
-        if self.rows is not None:
-            yield self._narrowed(self.rows)
+        if self.plain and self.rows is not None:
+            # The same set without a subquery, for which PostgreSQL reads all users there are beside those in it.
+            yield self._narrowed(QuerySet(get_user_model(), query=self.rows.query.chain(), using=self.using).order_by())
+        elif self.rows is not None:
+            yield self._narrowed(self._users().filter(pk__in=self.rows))
         for keys in self.chunks:
             yield self._narrowed(self._users().filter(pk__in=keys))
 
-    def few(self) -> dict[str, Any]:
-        """The keys of those who were named, by names for ``placed``; none where they are many, or where the database
-        cannot say by itself who of them is of the organization, or which rows it has made of them."""
-        if not connections[self.using].features.can_return_rows_from_bulk_insert:
-            return {}
-        members = self.members
-        # One of no database is of whichever asks.
-        here = isinstance(members, QuerySet) and getattr(members, "_db", None) in (None, self.using)
-        if not (members is None or here) or self.named is None or len(self.named) > _FEW:
-            return {}
-        return {f"recipient {number}": key for number, key in enumerate(self.named)}
+    def few(self) -> list[Any]:
+        """The keys of those who were named, where they are few."""
+        return self.named if self.named and len(self.named) <= _FEW else []
 
-    def placed(self, names: Iterable[str]) -> QuerySet[Any]:
-        """The queryset of the few, with places of those names for their keys, and one for the organization's people."""
-        key = _target(get_user_model())
-        users = self._active(self._users().filter(pk__in=[Place(name, key) for name in names]))
-        return users if self.members is None else users.filter(Among(F("pk")))
+    def placed(self) -> Placed | None:
+        """The same as one queryset with places for what differs from call to call; None where it has to be made each
+        time: for very many keys, for several databases, and for a list of the organization's people."""
+        members, sets, values = self.members, {}, {}
+        condition: Any
+        kind: Hashable
+        if members is not None:
+            # One of no database is of whichever asks.
+            if not isinstance(members, QuerySet) or getattr(members, "_db", None) not in (None, self.using):
+                return None
+            sets["members"] = members
+        if self.rows is not None:
+            sets["to"] = self.rows
+            kind = "plain" if self.plain else "subquery"
+            condition = Given("to") if self.plain else Given("to", F("pk"))
+        elif self.named and len(self.named) <= _KEPT and len(self.chunks) == 1:
+            values = {f"recipient {number}": key for number, key in enumerate(padded(self.named))}
+            kind = len(values)
+            field = _target(get_user_model())
+            condition = Q(pk__in=[Place(name, field) for name in values])
+        else:
+            return None
+
+        def users() -> QuerySet[Any]:
+            found = self._active(self._users().filter(condition))
+            return found if members is None else found.filter(Given("members", F("pk")))
+
+        return Placed((kind, members is None), users, values, sets)
 
     def foreign(self) -> list[Any]:
         """Those who were named and are users, but not of the organization."""
@@ -95,19 +127,20 @@ class Audience:
         # Each is what a subquery cannot be, or cannot be everywhere: MariaDB takes no LIMIT in one.
         limited = to.query.is_sliced and not connections[self.using].features.allow_sliced_subqueries_with_in
         if to.db == self.using and not limited and not to.query.combinator:
-            if _is_of_one_table(to.query):
-                # The same set without a subquery, for which PostgreSQL reads all users there are beside those in it.
-                self.rows = QuerySet(get_user_model(), query=to.query.chain(), using=self.using).order_by()
-            else:
-                self.rows = self._users().filter(pk__in=(to if to.query.is_sliced else to.order_by()).values("pk"))
+            self.plain = _is_a_condition(to)
+            self.rows = to if self.plain else (to if to.query.is_sliced else to.order_by()).values("pk")
             return
         self.chunks = list(_chunks(list(dict.fromkeys(to.values_list("pk", flat=True))), self.using))
 
 
-def _is_of_one_table(query: Query) -> bool:
-    """Whether the rows are of the users' table, each once, and chosen by a condition: to which others can be added."""
+def _is_a_condition(rows: QuerySet[Any]) -> bool:
+    """Whether the rows are of the users' own table, each once, and chosen by a condition on it alone."""
+    query = rows.query
+    if rows.model._meta.concrete_model is not get_user_model()._meta.concrete_model or len(query.alias_map) > 1:
+        return False
     more = (query.is_sliced, query.distinct, query.combinator, query.group_by, query.annotations, query.extra_tables)
-    return len(query.alias_map) <= 1 and not any(more) and not query.select_for_update and not query.extra
+    # A condition on a window's function is not one of its rows.
+    return not any(more) and not (query.where.contains_over_clause or query.select_for_update or query.extra)
 
 
 def _keys(to: Any) -> list[Any]:

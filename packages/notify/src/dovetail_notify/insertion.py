@@ -6,25 +6,36 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from django.core.exceptions import EmptyResultSet
+from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
 from django.db.models import NOT_PROVIDED, BooleanField, Field, Func, Model, QuerySet, Value
 from django.db.models.constants import OnConflict
 
 from dovetail_notify.kept import filled
 
-# In no SQL that the ORM writes.
-_SUBQUERY: Final = "\0"
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
-class Among(Func):
-    """A key's being in the subquery that is given when the statement is executed, of which there is one."""
+class Given(Func):
+    """A condition that is given when the statement is executed, as a queryset that has the ``name``: to be a row of it
+    or, with a ``key``, to have the key of one."""
 
     output_field = BooleanField()
 
+    def __init__(self, name: str, *key: Any) -> None:
+        super().__init__(*key)
+        self.name = name
+        # In no SQL that the ORM writes.
+        self.mark = f"\0{name}\0"
+
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+        if not self.source_expressions:
+            return f"({self.mark})", [self]
         sql, parameters = compiler.compile(self.source_expressions[0])
-        return f"{sql} IN ({_SUBQUERY})", [*parameters, self]
+        return f"{sql} IN ({self.mark})", [*parameters, self]
+
+    def compiled(self, rows: QuerySet[Any], using: str) -> Any:
+        return _subquery(rows, using) if self.source_expressions else _condition(rows, using)
 
 
 class Insertion:
@@ -61,39 +72,46 @@ class Insertion:
         )
         self.sql = " ".join(filter(None, words))
 
-    def execute(self, values: Mapping[str, Any], using: str, *, among: QuerySet[Any] | None = None) -> int:
-        """How many rows there were."""
-        found: int = self._executed(values, using, among, "", lambda cursor: max(int(cursor.rowcount), 0)) or 0
+    def execute(
+        self, using: str, values: Mapping[str, Any] = _NOTHING, sets: Mapping[str, QuerySet[Any]] = _NOTHING
+    ) -> int:
+        """How many rows there were. ``values`` are for the places, ``sets`` for the conditions."""
+        found: int = self._executed(using, values, sets, "", lambda cursor: max(int(cursor.rowcount), 0)) or 0
         return found
 
-    def keys(self, values: Mapping[str, Any], using: str, *, among: QuerySet[Any] | None = None) -> list[Any]:
+    def keys(
+        self, using: str, values: Mapping[str, Any] = _NOTHING, sets: Mapping[str, QuerySet[Any]] = _NOTHING
+    ) -> list[Any]:
         """The rows' keys, where the database can return them."""
         returning = f" RETURNING {connections[using].ops.quote_name(self.key)}"
         return (
-            self._executed(values, using, among, returning, lambda cursor: [key for (key,) in cursor.fetchall()]) or []
+            self._executed(using, values, sets, returning, lambda cursor: [key for (key,) in cursor.fetchall()]) or []
         )
 
     def _executed(
         self,
-        values: Mapping[str, Any],
         using: str,
-        among: QuerySet[Any] | None,
+        values: Mapping[str, Any],
+        sets: Mapping[str, QuerySet[Any]],
         returning: str,
         read: Callable[[Any], Any],
     ) -> Any:
-        if not self.sql:
-            return None
         connection = connections[using]
-        sql, parameters = self.sql + returning, self.parameters
-        if among is not None:
-            try:
-                subquery, inner = _subquery(among, using)
-            except EmptyResultSet:
-                return None
-            sql = sql.replace(_SUBQUERY, subquery)
-            parameters = [each for one in parameters for each in (inner if isinstance(one, Among) else (one,))]
+        sql, parameters = self.sql, []
+        if not sql:
+            return None
+        for each in self.parameters:
+            if isinstance(each, Given):
+                try:
+                    text, inner = each.compiled(sets[each.name], using)
+                except EmptyResultSet:
+                    return None
+                sql = sql.replace(each.mark, text)
+                parameters += inner
+            else:
+                parameters.append(each)
         with connection.cursor() as cursor:
-            cursor.execute(sql, filled(parameters, values, connection))
+            cursor.execute(sql + returning, filled(parameters, values, connection))
             return read(cursor)
 
 
@@ -114,6 +132,14 @@ def _needs_value(each: Field[Any, Any]) -> bool:
     if each.primary_key or each.null or getattr(each, "generated", False):
         return False
     return getattr(each, "db_default", NOT_PROVIDED) is NOT_PROVIDED
+
+
+def _condition(rows: QuerySet[Any], using: str) -> Any:
+    """Of rows of one table, which has its own name there as it has in the statement."""
+    try:
+        return rows.query.get_compiler(using).compile(rows.query.where)
+    except FullResultSet:
+        return "1 = 1", ()
 
 
 def _subquery(rows: QuerySet[Any], using: str) -> Any:

@@ -42,6 +42,12 @@ def filled(parameters: Iterable[Any], values: Mapping[Any, Any] | Sequence[Any],
     ]
 
 
+def padded(values: Sequence[T]) -> list[T]:
+    """The same set, its last repeated up to a power of two: else each number of them would be a query of its own."""
+    number = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (number - len(values))]
+
+
 def once(shape: Hashable, make: Callable[[], T]) -> T:
     """What ``make`` made the first time for this shape."""
     if (found := _kept.get(shape)) is None:

@@ -6,7 +6,7 @@ one look for each recipient.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import reduce
 from operator import or_
@@ -16,7 +16,7 @@ from django.db import router, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from dovetail_notify.conf import conf
-from dovetail_notify.kept import Place, fetch
+from dovetail_notify.kept import Place, fetch, padded
 from dovetail_notify.models import ANY, Mode, OrganizationPreference, Preference, specificity
 from dovetail_notify.transports import transport_for
 from dovetail_notify.types import IN_APP, NotificationType, registry
@@ -37,14 +37,18 @@ def defaults_of(cls: type[NotificationType], organization_key: str | None, using
     """Each channel's mode for who has chosen nothing. One query where there is an organization."""
     found: dict[str, str] = {c: Mode.ON if cls.channels[c] else Mode.OFF for c in channels_of(cls)}
     if organization_key:
-        rows = OrganizationPreference.objects.using(using).filter(
-            organization_key=organization_key, type__in=(cls.key, ANY)
-        )
+        about = (("organization_key", organization_key), ("type", (ANY, cls.key)))
+        rows = fetch(OrganizationPreference, _organizations, (), about, using=using)
         # The ones for all types first, which the type's own then replace.
-        for row in sorted(rows, key=lambda row: row.type != ANY):
-            if row.channel in found:
-                found[row.channel] = row.mode
+        for _, channel, mode in sorted(rows, key=lambda row: row[0] != ANY):
+            if channel in found:
+                found[channel] = mode
     return found | dict.fromkeys(required_channels(cls), Mode.ON)
+
+
+def _organizations(organization_key: Any, types: Any) -> QuerySet[Any, Any]:
+    rows = OrganizationPreference.objects.filter(organization_key=organization_key, type__in=types)
+    return rows.order_by().values_list("type", "channel", "mode")
 
 
 def required_channels(cls: type[NotificationType]) -> set[str]:
@@ -63,11 +67,11 @@ class Choices:
         #: Whether it is known of those who are told; conditions then ask for no preferences.
         self.nobody_chose = False
 
-    def ask_of(self, users: Collection[Any]) -> None:
+    def ask_of(self, users: Sequence[Any]) -> None:
         """Look whether any of ``users``, who are few and all that are told, chose something. One query, of an index:
         mostly nobody did, and PostgreSQL takes longer to plan the statements that ask for it than to execute them."""
         keys = tuple(self.organization_keys)
-        about = (("user", tuple(users)), ("type", (self.cls.key, ANY)), ("organization_key", keys))
+        about = (("user", tuple(padded(users))), ("type", (self.cls.key, ANY)), ("organization_key", keys))
         self.nobody_chose = not fetch(Preference, _chosen, (), about, using=self.using)
 
     @property
