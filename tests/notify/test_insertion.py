@@ -94,7 +94,7 @@ SETS: dict[str, Any] = {
     "annotated": lambda keys: User.objects.annotate(other=F("pk")).filter(other__in=keys),
     "grouped": lambda keys: User.objects.annotate(number=Count("groups")).filter(number__gte=1, pk__in=keys),
     "window": lambda keys: User.objects.filter(LessThan(Window(RowNumber()), 9), pk__in=keys),
-    "sliced": lambda keys: User.objects.filter(pk__in=keys).order_by("-pk")[:5],
+    "sliced": lambda keys: User.objects.filter(pk__in=keys).order_by("-is_active")[: len(keys) - 1],
     "union": lambda keys: User.objects.filter(pk__in=keys[:1]).union(User.objects.filter(pk__in=keys[1:])),
 }
 
@@ -119,6 +119,15 @@ def test_of_a_second_queryset_only_itself_is_compiled(of, compiled):
     assert notify(SHIPPED, to=of([each.pk for each in people]), organization="2").created == 4
     assert set(compiled) <= {"User", "Group"}
     assert compiled.count("User") <= 1
+
+
+def test_of_a_slice_nobody_else_is_told():
+    people = [make_user() for _ in range(4)]
+    for number in (2, 3):
+        Notification.objects.all().delete()
+        assert notify(Quiet(), to=User.objects.order_by("-pk")[:number]).created == number
+        told = set(Notification.objects.values_list("recipient", flat=True))
+        assert told == {each.pk for each in people[-number:]}
 
 
 def test_everybody_and_nobody_of_one_statement(compiled):
@@ -161,6 +170,14 @@ def test_each_of_any_number_is_told_once(number):
         assert (sent.created, sent.skipped) == (number, 0)
         assert set(Notification.objects.values_list("recipient", flat=True)) == {each.pk for each in told}
         assert Delivery.objects.count() == number - 1 + (people[-2] not in told)
+
+
+def test_a_statement_names_no_more_than_the_database_takes(monkeypatch):
+    monkeypatch.setattr("dovetail_notify.audience._parameters", lambda using: 2)
+    people = [make_user() for _ in range(5)]
+    with CaptureQueriesContext(connection) as queries:
+        assert notify(Quiet(), to=people).created == 5
+    assert len([query for query in queries if query["sql"].startswith("INSERT")]) == 3
 
 
 def test_one_statement_is_kept_for_several_numbers():
@@ -238,6 +255,14 @@ def test_members_may_be_any_queryset_or_list(members, settings):
     with pytest.raises(ForeignRecipient):
         notify(SHIPPED, to=[ada, bob], organization="1")
     assert Notification.objects.count() == 1
+
+
+def test_an_organization_may_be_open_to_everybody(user, settings):
+    settings.NOTIFY_MEMBERS = lambda key: None if key == "open" else User.objects.none()
+    for _ in range(2):
+        with pytest.raises(ForeignRecipient):
+            notify(SHIPPED, to=user, organization="closed")
+        assert notify(SHIPPED, to=user, organization="open").created == 1
 
 
 def test_who_a_projects_transport_can_reach_is_asked_each_time(settings, user):
