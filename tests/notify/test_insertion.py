@@ -160,6 +160,14 @@ def test_a_model_of_the_users_own_table_and_one_of_another():
     assert not _is_a_condition(Author.objects.all())
 
 
+def test_a_condition_on_a_table_by_another_name_is_a_subquery(user):
+    other, renamed = make_user(), User.objects.filter(pk=user.pk)
+    renamed.query.change_aliases({User._meta.db_table: "u"})
+    assert notify(Quiet(), to=User.objects.filter(pk=other.pk)).created == 1
+    assert notify(Quiet(), to=renamed).created == 1
+    assert set(Notification.objects.values_list("recipient", flat=True)) == {user.pk, other.pk}
+
+
 @pytest.mark.parametrize("number", [1, 3, 9, 65, 512, 513])
 def test_each_of_any_number_is_told_once(number):
     people = list(make_users(number + 1))

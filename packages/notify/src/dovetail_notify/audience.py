@@ -135,8 +135,9 @@ class Audience:
 
 def _is_a_condition(rows: QuerySet[Any]) -> bool:
     """Whether the rows are of the users' own table, each once, and chosen by a condition on it alone."""
-    query = rows.query
-    if rows.model._meta.concrete_model is not get_user_model()._meta.concrete_model or len(query.alias_map) > 1:
+    query, own = rows.query, get_user_model()._meta
+    # By the table's own name, which the condition's columns are written with.
+    if rows.model._meta.concrete_model is not own.concrete_model or not {own.db_table}.issuperset(query.alias_map):
         return False
     more = (query.is_sliced, query.distinct, query.combinator, query.group_by, query.annotations, query.extra_tables)
     # A condition on a window's function is not one of its rows.

@@ -13,7 +13,7 @@ from django.db.models.constants import OnConflict
 
 from dovetail_notify.kept import filled
 
-_NOTHING: Final[Mapping[str, Any]] = {}
+_NONE: Final[Mapping[str, QuerySet[Any]]] = {}
 
 
 class Given(Func):
@@ -72,16 +72,12 @@ class Insertion:
         )
         self.sql = " ".join(filter(None, words))
 
-    def execute(
-        self, using: str, values: Mapping[str, Any] = _NOTHING, sets: Mapping[str, QuerySet[Any]] = _NOTHING
-    ) -> int:
+    def execute(self, using: str, values: Mapping[str, Any], sets: Mapping[str, QuerySet[Any]] = _NONE) -> int:
         """How many rows there were. ``values`` are for the places, ``sets`` for the conditions."""
         found: int = self._executed(using, values, sets, "", lambda cursor: max(int(cursor.rowcount), 0)) or 0
         return found
 
-    def keys(
-        self, using: str, values: Mapping[str, Any] = _NOTHING, sets: Mapping[str, QuerySet[Any]] = _NOTHING
-    ) -> list[Any]:
+    def keys(self, using: str, values: Mapping[str, Any], sets: Mapping[str, QuerySet[Any]]) -> list[Any]:
         """The rows' keys, where the database can return them."""
         returning = f" RETURNING {connections[using].ops.quote_name(self.key)}"
         return (
