@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ MIGRATIONS = [path for package in PACKAGES for path in package.migrations()]
 each_migration = pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: f"{path.parents[1].name}/{path.stem}")
 
 
+@cache
 def swappable_models() -> set[str]:
     """The labels of every model of ours with ``Meta.swappable``, in lower case, as migrations may write them."""
     found = {"auth.user"}
