@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -49,10 +52,29 @@ def rows_of(*arguments: Any, **keywords: Any) -> list[Any]:
     return [list(told), list(sent)]
 
 
-@pytest.mark.parametrize("default", [None, "off", "daily"])
-@pytest.mark.parametrize("chosen", [None, "on", "off", "hourly"])
-@pytest.mark.parametrize("organization", [None, "7"])
-def test_rows_are_those_of_a_statement_made_for_them(default, chosen, organization, settings, monkeypatch):
+def preference_cases() -> Iterator[tuple[str | None, str | None, str | None, slice]]:
+    """Organization, user's and organization's preference, and which calls run with them.
+
+    By default every pair of two preferences, of a preference and the organization, and of any of them and a call occurs
+    once or more: a mistake shows in a pair. That is a sixth of the product, which ``TESTS_EXHAUSTIVE=1`` runs.
+    """
+    exhaustive = os.environ.get("TESTS_EXHAUSTIVE") == "1"
+    factors = map(enumerate, ([None, "7"], [None, "on", "off", "hourly"], [None, "off", "daily"]))
+    for (o, organization), (c, chosen), (d, default) in product(*factors):
+        # The sum modulo 2 and modulo 3 are independent: each organization meets each third of the calls.
+        if exhaustive:
+            yield organization, chosen, default, slice(None)
+        elif (c + d) % 2 == o:
+            yield organization, chosen, default, slice((c + d) % 3, None, 3)
+
+
+CASES = list(preference_cases())
+
+
+@pytest.mark.parametrize(
+    ("organization", "chosen", "default", "part"), CASES, ids=[f"{o}-{c}-{d}" for o, c, d, _ in CASES]
+)
+def test_rows_are_those_of_a_statement_made_for_them(organization, chosen, default, part, settings, monkeypatch):
     settings.NOTIFY_TRANSPORTS = {
         "email": "dovetail_notify.transports.email.EmailTransport",
         "push": "dovetail_notify.testing.FakePush",
@@ -72,6 +94,8 @@ def test_rows_are_those_of_a_statement_made_for_them(default, chosen, organizati
     Group.objects.create(name="all").user_set.add(*people)
     calls = [(each, to, None) for each in types for to in (people[0], people, everybody)]
     calls += [(Tip(), to, "once") for to in (people[1:], everybody.exclude(pk=people[0].pk), grouped)]
+    # A third holds all types to one audience, so that a kept statement is used again within it.
+    calls = calls[part]
     by_kept = [rows_of(each, to=to, organization=organization, dedupe=dedupe) for each, to, dedupe in calls]
     with monkeypatch.context() as patch:
         patch.setattr(fanout, "_have_places", lambda *_: False)
