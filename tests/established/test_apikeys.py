@@ -1,4 +1,4 @@
-"""Keys once more in the established project, with its own user model as their owner."""
+"""API keys in the established project, owned by its own user model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.established.installation import Installation
+from tests.established.installation import MIGRATE, Installation
 from tests.established.packages import PARTS, settings, urls
-from tests.established.test_established import CHECK, DRIFT, MIGRATE, install, wheels
-
-__all__ = ["install", "wheels"]
+from tests.established.test_established import CHECK, DRIFT
 
 
 def test_it_asks_for_three_settings_and_one_include() -> None:
@@ -23,16 +21,15 @@ def test_it_asks_for_three_settings_and_one_include() -> None:
 
 @pytest.mark.parametrize("server", [None, "POSTGRES_SERVER", "MARIADB_SERVER"])
 def test_keys_of_the_projects_people(
-    install: Callable[[str, str | None], Installation],  # the fixtures of the lane's other module
+    install: Callable[[str, str | None], Installation],
     wheels: dict[str, Path],
     server: str | None,
 ) -> None:
     if server is not None and server not in os.environ:
         pytest.skip(f"{server} names no server, such as postgres://postgres@127.0.0.1:5432")
     project = install("6.1", os.environ[server] if server else None)
-    project.run(*MIGRATE, "before")
-    tables = project.tables()
-    project.pip("install", wheels["core"], wheels["apikeys"])
+    tables = project.begin()
+    project.install(wheels["core"], wheels["apikeys"])
     of_users = settings("apikeys").replace("companies.Company", "accounts.User")
     project.write("with_packages.py", of_users)
     project.write("with_packages_urls.py", urls("apikeys"))
@@ -40,5 +37,4 @@ def test_keys_of_the_projects_people(
     project.run(CHECK, *MIGRATE, DRIFT, "session", "apikeys_of_users", "test")
     acting = '\nAPI_KEYS_PRINCIPAL = "dovetail_apikeys.principal.owner"\n'
     project.write("with_packages.py", of_users + acting)
-    project.run(CHECK, "apikeys_of_users", "migrate dovetail_apikeys zero")
-    assert project.tables() == tables
+    assert project.tables(CHECK, "apikeys_of_users", "migrate dovetail_apikeys zero") == tables

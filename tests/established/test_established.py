@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.established.installation import ROOT, Installation
+from tests.established.installation import MIGRATE, PYTHONS, ROOT, Installation
 from tests.established.packages import PARTS, settings, urls
-from tests.interpreters import find
 
-# The interpreters that a Django runs on, the first that is here.
-PYTHONS = {"5.2": ["3.11", "3.12", "3.13"], "6.0": ["3.12", "3.13"], "6.1": ["3.13", "3.12", "3.14"]}
 SETS = [*((name,) for name in PARTS), tuple(PARTS)]
 CELLS = [(django, packages, None) for django in PYTHONS for packages in SETS] + [
     ("6.1", SETS[-1], "POSTGRES_SERVER"),
@@ -49,35 +43,7 @@ class Migration(migrations.Migration):
 """
 
 CHECK = "check --fail-level WARNING"
-MIGRATE = ["migrate --database default", "migrate --database archive"]
 DRIFT = "makemigrations --check --dry-run"
-
-
-@pytest.fixture(scope="session")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("wheels")
-    for package in ("core", *PARTS):
-        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-        subprocess.run(build, cwd=ROOT / "packages" / package, check=True, capture_output=True)
-    return {path.name.split("-")[0].removeprefix("dovetail_"): path for path in folder.glob("*.whl")}
-
-
-@pytest.fixture
-def install(tmp_path: Path) -> Iterator[Callable[[str, str | None], Installation]]:
-    made: list[Installation] = []
-
-    def make(django: str, server: str | None) -> Installation:
-        interpreter = next(filter(None, map(find, PYTHONS[django])), None)
-        if interpreter is None:
-            pytest.skip(f"Django {django} needs one of Python {', '.join(PYTHONS[django])}")
-        made.append(Installation(tmp_path, interpreter, django, server))
-        made[0].drop_databases()
-        made[0].make_databases()
-        return made[0]
-
-    yield make
-    for installation in made:
-        installation.drop_databases()
 
 
 @pytest.mark.parametrize(
@@ -93,25 +59,23 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     if server is not None and server not in os.environ:
         pytest.skip(f"{server} names no server, such as postgres://postgres@127.0.0.1:5432")
     project = install(django, os.environ[server] if server else None)
-    project.run(*MIGRATE, "before")
-    tables = project.tables()
+    tables = project.begin()
 
-    project.pip("install", *(wheels[name] for name in ("core", *packages)))
+    project.install(*(wheels[name] for name in ("core", *packages)))
     project.write("with_packages.py", settings(*packages))
     project.write("with_packages_urls.py", urls(*packages))
     project.settings = "with_packages"
     both = ["both"] if len(packages) > 1 else []
     # The project's own tests know nothing of the packages.
-    project.run(CHECK, *MIGRATE, DRIFT, "session", *packages, *both, "test")
-    added = project.tables() - tables
+    added = project.tables(CHECK, *MIGRATE, DRIFT, "session", *packages, *both, "test") - tables
     assert {table for table in added if not table.startswith("dovetail_")} == set()
     assert added.isdisjoint({"dovetail_identity_user", "dovetail_tenancy_organization"})
 
     project.run(*(f"migrate dovetail_{package} zero" for package in reversed(packages)))
     project.settings = "established.settings"
     project.pip("uninstall", *(f"dovetail-{name}" for name in ("core", *packages)))
-    assert project.tables() == tables
-    project.run(CHECK, *(f"{migrate} --check" for migrate in MIGRATE), DRIFT, "session", "test")
+    up_to_date = (f"{migrate} --check" for migrate in MIGRATE)
+    assert project.tables(CHECK, *up_to_date, DRIFT, "session", "test") == tables
 
 
 @pytest.mark.parametrize("server", [None, "POSTGRES_SERVER", "MARIADB_SERVER"])
@@ -121,8 +85,9 @@ def test_a_full_table_of_the_established_project_adopts_isolation(
     if server is not None and server not in os.environ:
         pytest.skip(f"{server} names no server, such as postgres://postgres@127.0.0.1:5432")
     project = install("6.1", os.environ[server] if server else None)
-    project.run(*MIGRATE, "before", "many_orders")
-    project.pip("install", wheels["core"], wheels["tenancy"])
+    project.begin()
+    project.run("many_orders")
+    project.install(wheels["core"], wheels["tenancy"])
     report = 'TENANCY_ENFORCEMENT = "report"\n'
     project.write("with_packages.py", settings("tenancy") + report)
     project.write("with_packages_urls.py", urls("tenancy"))
@@ -131,10 +96,7 @@ def test_a_full_table_of_the_established_project_adopts_isolation(
 
     project.write("orders/models.py", TENANT_ORDERS)
     project.write("orders/migrations/0002_order_organization.py", ADOPTION)
-    for step in ("migrate orders", DRIFT, "check", "adoption_reported"):
-        begun = time.monotonic()
-        project.run(step)
-        print(f"{step:<45} {time.monotonic() - begun:5.1f} s")
+    project.run("migrate orders", DRIFT, "check", "adoption_reported")
     project.write("with_packages.py", settings("tenancy"))
     project.run("adoption_enforced", "isolation")
 

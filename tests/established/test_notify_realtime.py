@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.established.installation import Installation
+from tests.established.installation import MIGRATE, Installation
 from tests.established.packages import settings, urls
-from tests.established.test_established import CHECK, DRIFT, MIGRATE, install, wheels
-
-__all__ = ["install", "wheels"]  # fixtures
+from tests.established.test_established import CHECK, DRIFT
 
 ONE_LINE = 'ASGI_APPLICATION = "dovetail_notify.contrib.channels_asgi.application"\n'
 
 
 def test_channels_is_added_by_one_line(
-    install: Callable[[str, str | None], Installation],  # a fixture
-    wheels: dict[str, Path],
+    install: Callable[[str, str | None], Installation], wheels: dict[str, Path]
 ) -> None:
     project = install("6.1", None)
-    project.pip("install", wheels["core"], wheels["notify"], "channels>=4.3")
+    project.install(wheels["core"], wheels["notify"], "channels>=4.3")
     project.write("with_packages.py", settings("notify") + ONE_LINE)
     project.write("with_packages_urls.py", urls("notify"))
     project.settings = "with_packages"

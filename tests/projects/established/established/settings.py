@@ -57,6 +57,8 @@ DATABASE_ROUTERS = ["established.routers.ArchiveRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 
 AUTH_USER_MODEL = "accounts.User"
+# The default hasher takes half a second for each password, which was most of the tests' time.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STATIC_URL = "static/"
 USE_TZ = True
 APPEND_SLASH = True
