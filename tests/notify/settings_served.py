@@ -13,7 +13,7 @@ if "SERVED_DATABASE" in os.environ:
     DATABASES["default"]["NAME"] = os.environ["SERVED_DATABASE"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": os.environ["SERVED_FILE"]}
-    DATABASES["default"]["OPTIONS"] = {"timeout": 30, "init_command": "PRAGMA journal_mode=WAL"}
+    DATABASES["default"]["OPTIONS"] = {"timeout": 30, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"}
 else:
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}_{os.environ['SERVED_NAME']}"}
 
