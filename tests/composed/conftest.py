@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,7 +15,7 @@ from django.db import connection
 
 from dovetail_contract.testing import held_to_schema, reset_rate_limits
 from tests.composed import factories
-from tests.composed.processes import RULES
+from tests.composed.processes import RULES, run
 from tests.composed.servers import forget_queue
 from tests.composed.settings import EXAMPLE_PROJECT, TEST_BROKER_URL
 from tests.features import json_support_is_known  # noqa: F401
@@ -63,11 +65,14 @@ def api(owner: Any) -> Any:
     return factories.client(owner)
 
 
-@pytest.fixture
-def database_url(tmp_path: Path, django_db_modify_db_settings: None) -> Iterator[str]:
-    """An empty database of the lane's kind for other processes, which do not see the tests' own."""
+@contextmanager
+def served_database(folder: Path, template: str | None = None) -> Iterator[str]:
+    """The URL of a database of the lane's kind for other processes. Empty, or a copy of the one at ``template``."""
     if connection.vendor == "sqlite":
-        yield f"sqlite:///{tmp_path / 'served.sqlite3'}"
+        path = folder / "served.sqlite3"
+        if template is not None:
+            shutil.copy(template.removeprefix("sqlite:///"), path)
+        yield f"sqlite:///{path}"
         return
     import psycopg
 
@@ -78,9 +83,41 @@ def database_url(tmp_path: Path, django_db_modify_db_settings: None) -> Iterator
     name = f"dovetail_served_{uuid4().hex[:12]}"
     url = urlsplit(f"postgres://{address}/{name}")
     with psycopg.connect(urlunsplit(url._replace(scheme="postgresql", path="/postgres")), autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name}")
+        source = f" TEMPLATE {urlsplit(template).path[1:]}" if template else ""
+        server.execute(f"CREATE DATABASE {name}{source}")
+        # The rows live no longer than a test, so no commit waits for the disk.
+        server.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         yield urlunsplit(url)
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(tmp_path: Path, django_db_modify_db_settings: None) -> Iterator[str]:
+    """An empty database for other processes, which do not see the tests' own."""
+    with served_database(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _demo_template(tmp_path_factory: pytest.TempPathFactory, django_db_modify_db_settings: None) -> Iterator[str]:
+    with served_database(tmp_path_factory.mktemp("demo")) as url:
+        code = """
+import django; django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+call_command("seed_demo")
+"""
+        development = {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DJANGO_DEBUG": "true"}
+        done = run("-c", code, DATABASE_URL=url, **development)
+        assert done.returncode == 0, done.stderr
+        yield url
+
+
+@pytest.fixture
+def demo_database_url(tmp_path: Path, _demo_template: str) -> Iterator[str]:
+    """A migrated database with the demo data, for tests that are not about migrating."""
+    with served_database(tmp_path, _demo_template) as url:
+        yield url
 
 
 @pytest.fixture

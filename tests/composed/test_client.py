@@ -48,7 +48,7 @@ def test_the_strict_rules_find_nothing(schema):
     assert told == set()
 
 
-def test_a_generated_client_compiles_and_does_a_whole_journey(schema, database_url):
+def test_a_generated_client_compiles_and_does_a_whole_journey(schema, demo_database_url):
     for name in ("journey.ts", "tsconfig.json", "package.json"):
         shutil.copy(CLIENT / name, schema.parent)
     (schema.parent / "node_modules").symlink_to(CLIENT / "node_modules")
@@ -57,7 +57,7 @@ def test_a_generated_client_compiles_and_does_a_whole_journey(schema, database_u
     compiled = tool("tsc", "--project", ".", cwd=schema.parent)
     assert compiled.returncode == 0, compiled.stdout
     port = free_port()
-    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
+    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=demo_database_url) as server:
         wait_until_up(server, port)
         command = ["node", "journey.js", f"http://127.0.0.1:{port}"]
         done = subprocess.run(command, cwd=schema.parent, capture_output=True, text=True, check=False, timeout=120)

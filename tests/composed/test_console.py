@@ -43,11 +43,11 @@ def pay(base: str, number: int) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to show the page in")
-def test_two_tabs_show_what_comes_and_what_was_read(database_url, tmp_path):
+def test_two_tabs_show_what_comes_and_what_was_read(demo_database_url, tmp_path):
     pytest.importorskip("websockets")
     port = free_port()
     base = f"http://127.0.0.1:{port}"
-    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
+    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=demo_database_url) as server:
         wait_until_up(server, port)
         with chromium(tmp_path / "profile") as open_tab:
             first, second = (_signed_in(open_tab(f"{base}/console/")) for _ in range(2))

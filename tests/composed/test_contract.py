@@ -14,7 +14,7 @@ from django.test import Client, override_settings
 
 from dovetail_contract.testing import unchecked
 from tests.composed import factories
-from tests.composed.processes import PRODUCTION, manage, run, running
+from tests.composed.processes import PRODUCTION, run, running
 
 SIGN_IN = "/api/auth/jwt/token/"
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"}
@@ -111,9 +111,8 @@ assert b"127.0.0.1" not in answer.content
     assert done.stdout == "503 5 application/problem+json unavailable\n", done.stderr
 
 
-def test_a_request_and_the_task_that_it_starts_log_one_id(with_broker, database_url):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "LOG_FORMAT": "json", **with_broker}
-    assert manage("migrate", "-v0", **given).returncode == 0
+def test_a_request_and_the_task_that_it_starts_log_one_id(with_broker, demo_database_url):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_FORMAT": "json", **with_broker}
     code = """
 import django; django.setup()
 from django.test import Client

@@ -77,10 +77,10 @@ def test_the_schema_describes_the_list_as_it_is_answered():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to render the page with")
-def test_a_browser_renders_the_page_and_asks_this_host_only(database_url, tmp_path):
+def test_a_browser_renders_the_page_and_asks_this_host_only(demo_database_url, tmp_path):
     port = free_port()
     page = f"http://127.0.0.1:{port}"
-    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
+    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=demo_database_url) as server:
         wait_until_up(server, port)
         rendered = subprocess.run(
             [

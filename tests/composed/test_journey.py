@@ -16,7 +16,6 @@ from tests.composed.processes import (
     PRODUCTION,
     call,
     free_port,
-    manage,
     run,
     running,
     wait_until_up,
@@ -60,13 +59,10 @@ def test_a_port_that_is_none_is_refused(port):
 
 
 @pytest.mark.skipif(find_spec("granian") is None, reason="granian is not installed (dependency group server)")
-def test_production_serves_http_by_wsgi_and_sockets_by_asgi(database_url, tmp_path):
-    development = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url}
-    assert manage("migrate", "-v0", **development).returncode == 0
-    assert manage("seed_demo", **development).returncode == 0
+def test_production_serves_http_by_wsgi_and_sockets_by_asgi(demo_database_url):
     production = {
         **PRODUCTION,
-        "DATABASE_URL": database_url,
+        "DATABASE_URL": demo_database_url,
         "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
         "DJANGO_SECURE_SSL_REDIRECT": "false",
         "WEBSOCKETS_ENABLED": "true",

@@ -139,9 +139,9 @@ def _sign_in_through_a_mail_server(database_url, broker=None):
             assert call("POST", f"{base}{VERIFY}", {"token": code.strip()}) == (400, {"error": "invalid_or_expired"})
 
 
-def test_without_a_broker_the_mail_is_sent_at_once(database_url):
-    _sign_in_through_a_mail_server(database_url)
+def test_without_a_broker_the_mail_is_sent_at_once(demo_database_url):
+    _sign_in_through_a_mail_server(demo_database_url)
 
 
-def test_with_a_broker_a_worker_sends_it(with_broker, database_url):
-    _sign_in_through_a_mail_server(database_url, with_broker)
+def test_with_a_broker_a_worker_sends_it(with_broker, demo_database_url):
+    _sign_in_through_a_mail_server(demo_database_url, with_broker)

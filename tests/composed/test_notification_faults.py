@@ -24,7 +24,7 @@ from django.db import connection
 from tests.composed.browser import CHROMIUM, Tab, chromium
 from tests.composed.journeys import sign_in
 from tests.composed.listener import Listener
-from tests.composed.processes import call, free_port, manage, run, running, wait_until_up
+from tests.composed.processes import call, free_port, run, running, wait_until_up
 from tests.composed.servers import REDIS, MailSink, Proxy, Redis, forget_queue
 from tests.composed.settings import TEST_BROKER_URL
 from tests.composed.test_console import UNREAD, _signed_in
@@ -184,17 +184,14 @@ def mailed(sink: MailSink) -> Counter[str]:
 @pytest.mark.postgres
 @pytest.mark.skipif(CHROMIUM is None or REDIS is None, reason="no Chromium or no redis-server")
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_nothing_is_lost_whatever_breaks(database_url, tmp_path, broker):
+def test_nothing_is_lost_whatever_breaks(demo_database_url, tmp_path, broker):
     if connection.vendor != "postgresql":
         pytest.skip("DATABASE_URL names no PostgreSQL")
     if broker == "rabbitmq" and not TEST_BROKER_URL.startswith("amqp"):
         pytest.skip("CELERY_BROKER_URL names no RabbitMQ")
-    service = Service(tmp_path, database_url, broker)
+    service = Service(tmp_path, demo_database_url, broker)
     with contextlib.ExitStack() as stack:
         stack.callback(service.close)
-        for command in (["migrate", "-v0"], ["seed_demo"]):
-            done = manage(*command, **service.environment)
-            assert done.returncode == 0, done.stderr
         service.redis.start()
         stack.enter_context(service.web(service.api))
         web = stack.enter_context(contextlib.ExitStack())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.composed.journeys import sign_in
-from tests.composed.processes import call, free_port, manage, running, wait_until_up
+from tests.composed.processes import call, free_port, running, wait_until_up
 
 ROOT = Path(__file__).parents[2]
 UNLIMITED = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_FAILURES", "THROTTLE_MAGIC"), "1000000/min")
@@ -28,10 +28,8 @@ EXCLUDED = [
 
 @pytest.mark.skipif(find_spec("granian") is None, reason="granian is not installed (dependency group server)")
 @pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed (dependency group schema)")
-def test_what_is_answered_is_what_the_schema_says(database_url, tmp_path):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, "LOG_LEVEL": "ERROR", **UNLIMITED}
-    assert manage("migrate", "-v0", **given).returncode == 0
-    assert manage("seed_demo", **given).returncode == 0
+def test_what_is_answered_is_what_the_schema_says(demo_database_url, tmp_path):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_LEVEL": "ERROR", **UNLIMITED}
     port = free_port()
     wsgi = ["-m", "granian", "--interface", "wsgi", "example_project.wsgi:application", "--port", str(port)]
     base = f"http://127.0.0.1:{port}"

@@ -17,7 +17,7 @@ from dovetail_tenancy import tenant, unscoped
 from example_project.celery import app
 from example_project.tasks import purge
 from tests.composed import factories
-from tests.composed.processes import manage, run, running
+from tests.composed.processes import run, running
 
 
 def _overdue() -> set[str]:
@@ -71,10 +71,8 @@ def test_a_purge_task_runs_purge_commands_only():
         purge("flush")
 
 
-def test_a_worker_takes_a_task_from_the_broker(with_broker, database_url):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": database_url, **with_broker}
-    assert manage("migrate", "-v0", **given).returncode == 0
-    assert manage("seed_demo", **given).returncode == 0
+def test_a_worker_takes_a_task_from_the_broker(with_broker, demo_database_url):
+    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, **with_broker}
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
     marked = """
 import django; django.setup()
