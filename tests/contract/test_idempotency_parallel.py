@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,21 +25,40 @@ SERVER = os.environ.get("DATABASE_URL", "").startswith(("postgres", "mysql"))
 MODES = ["autocommit", "atomic requests"] if SERVER else ["atomic requests"]
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a prepared database to copy, or "" on MariaDB, which cannot copy one."""
+    if os.environ.get("DATABASE_URL", "").startswith("mysql"):
+        yield ""
+        return
+    url, drop = _database(tmp_path_factory.mktemp("template"))
+    try:
+        run({**os.environ, "DATABASE_URL": url}, "prepare")
+        yield url
+    finally:
+        drop()
+
+
 @pytest.fixture(params=MODES)
-def environment(request: Any, tmp_path: Path) -> Iterator[dict[str, str]]:
-    url, dropping = _database(tmp_path)
+def environment(request: Any, tmp_path: Path, template: str) -> Iterator[dict[str, str]]:
+    url, drop = _database(tmp_path, template)
     made = {**os.environ, "DATABASE_URL": url, "ATOMIC": "1" if request.param == "atomic requests" else ""}
     try:
-        run(made, "prepare")
+        if not template:
+            run(made, "prepare")
         yield made
     finally:
-        dropping()
+        drop()
 
 
-def _database(tmp_path: Path) -> Any:
+def _database(folder: Path, template: str = "") -> tuple[str, Callable[[], None]]:
+    """The URL of a new database, empty or a copy of ``template``, and what drops it."""
     given = os.environ.get("DATABASE_URL", "")
     if not SERVER:
-        return f"sqlite:///{tmp_path / 'parallel.sqlite3'}", lambda: None
+        path = folder / "parallel.sqlite3"
+        if template:
+            shutil.copy(template.removeprefix("sqlite:///"), path)
+        return f"sqlite:///{path}", lambda: None
     server, base = given.rsplit("/", 1)
     name = f"{base}_parallel_{uuid4().hex[:8]}"
     if given.startswith("mysql"):
@@ -49,11 +69,11 @@ def _database(tmp_path: Path) -> Any:
         with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
             connection.execute(statement)
 
-    execute(f"CREATE DATABASE {name}")
+    execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template.rsplit('/', 1)[1]}" if template else ""))
     return f"{server}/{name}", lambda: execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _mariadb(url: str, name: str) -> Any:
+def _mariadb(url: str, name: str) -> Callable[[], None]:
     import pymysql
 
     server = urlsplit(url)
