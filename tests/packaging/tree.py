@@ -1,4 +1,4 @@
-"""The packages as they lie in the tree."""
+"""The packages in the source tree."""
 
 from __future__ import annotations
 
@@ -21,8 +21,16 @@ class Package:
         self.source = folder / "src" / self.module
 
     @cached_property
+    def configuration(self) -> dict[str, Any]:
+        return tomllib.loads((self.folder / "pyproject.toml").read_text())
+
+    @property
     def project(self) -> dict[str, Any]:
-        return tomllib.loads((self.folder / "pyproject.toml").read_text())["project"]
+        return self.configuration["project"]
+
+    @property
+    def build_requirements(self) -> list[str]:
+        return self.configuration["build-system"]["requires"]
 
     @property
     def version(self) -> str:
