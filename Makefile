@@ -14,10 +14,10 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(LO
 # Tests compare the output of a make that they start, and "Entering directory" lines would be part of it.
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types build workflows lock ci clean
+.PHONY: help serve test lint types build workflows lock ci ci-full clean
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 serve: $(READY) ## the example project with demo data on 127.0.0.1; PORT=8123 chooses the port
 	@PORT=$(PORT) $(BIN)/python example_project/serve.py
@@ -54,8 +54,11 @@ lock: | $(BIN)/uv ## requirements.txt after a change of dependencies; UPGRADE="d
 		$$($(BIN)/python -c 'import tomllib; print(*(f"--group {name}" for name in tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]))') \
 		--output-file $(LOCK)
 
-ci: ## every check on every supported Python; needs PostgreSQL, MariaDB, Redis and RabbitMQ
-	.ci/run
+ci: ## everything the project promises; needs PostgreSQL, MariaDB, Redis and RabbitMQ; PIECES="static postgres" chooses
+	.ci/run $(PIECES)
+
+ci-full: ## the same on every pair of Python and Django, as every night
+	.ci/run --full $(PIECES)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .tox dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,8 +1,9 @@
 """Runs the test lanes: ``python -m tests [lane …] [--jobs N] [pytest arguments]``.
 
 A lane is a Django project of its own (Django has one settings module a process), so each runs in its own process of
-pytest. Every ``tests/<lane>/settings.py`` is one; ``OTHERS`` lists those that differ. The last line is
-``N passed, N failed`` with ``, N skipped`` where any were; an error counts as failed. Standard library only.
+pytest. Every ``tests/<lane>/settings.py`` is one; ``OTHERS`` lists those that differ. ``packages`` stands for the
+lanes of all packages. The last line is ``N passed, N failed`` with ``, N skipped`` where any were; an error counts as
+failed. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.reports import Count, count
 
 TESTS = Path(__file__).resolve().parent
 REPORTS = "TESTS_REPORTS"
@@ -33,52 +36,25 @@ class Lane:
     by_default: bool = True
 
 
+PACKAGES = "packages"
+LONGEST = ["composed", "tenancy", "packaging", "notify", "identity"]
+"""Start these first: a long lane that starts last runs alone, while the other jobs have nothing left to do."""
 OTHERS = [
-    # Makes virtual environments and installs into them: minutes, and the network. For CI.
+    # Makes virtual environments and installs into them, which takes minutes and the network.
     Lane("established", "tests/established", "tests.established.settings", by_default=False),
-    # Migrates dozens of throw-away projects by processes of their own. For CI: on PostgreSQL, and SQLite in the matrix.
+    # Migrates dozens of throw-away projects, each in processes of its own.
     Lane("swapped", "tests/swapped", "tests.swapped.settings", by_default=False),
-    # The suite of tenancy again, with models that are the project's own. For CI, on PostgreSQL too.
+    # The suite of tenancy again, with models of the project's own.
     Lane("tenancy-swapped", "tests/tenancy", "tests.tenancy.settings_swapped", by_default=False),
     Lane("tenancy-own-user", "tests/tenancy", "tests.tenancy.settings_own_user", by_default=False),
     Lane("tenancy-established", "tests/tenancy", "tests.tenancy.settings_established", by_default=False),
 ]
 
 
-@dataclass(frozen=True)
-class Count:
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-
-    def __add__(self, other: Count) -> Count:
-        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
-
-    def __str__(self) -> str:
-        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
-
-
 def lanes() -> dict[str, Lane]:
     found = (path.parent.name for path in sorted(TESTS.glob("*/settings.py")))
     discovered = {name: Lane(name, f"tests/{name}", f"tests.{name}.settings") for name in found}
     return discovered | {lane.name: lane for lane in OTHERS if (TESTS.parent / lane.path).exists()}
-
-
-def count(report: Path) -> Count:
-    """What a JUnit report says. Raises ``OSError`` or ``ParseError`` where pytest did not live to write it."""
-    total = Count()
-    for suite in ET.parse(report).getroot().iter("testsuite"):  # written by our own pytest
-        ran, failures, errors, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped"))
-        total += Count(ran - failures - errors - skipped, failures + errors, skipped)
-    return total
-
-
-def failures(report: Path) -> Iterator[tuple[str, str]]:
-    """The tests of a JUnit report that failed, each with what pytest has to say of it."""
-    for case in ET.parse(report).getroot().iter("testcase"):
-        for kind in ("failure", "error"):
-            for found in case.findall(kind):
-                yield f"{case.get('classname')}::{case.get('name')}", found.text or found.get("message") or ""
 
 
 def run(lane: Lane, reports: Path, pytest_arguments: Sequence[str], *, quiet: bool) -> tuple[Count, bool]:
@@ -121,9 +97,13 @@ def parse(arguments: Sequence[str], known: dict[str, Lane]) -> tuple[list[Lane],
             jobs = int(rest.pop(0))
         else:
             sys.exit("--jobs takes how many lanes run at the same time: a whole number of at least 1.")
+    if PACKAGES in names:
+        folders = {path.parent.name for path in TESTS.parent.glob("packages/*/pyproject.toml")}
+        names = [name for name in names if name != PACKAGES] + sorted(folders & known.keys())
     if unknown := [name for name in names if name not in known]:
         sys.exit(f"Unknown lane {', '.join(unknown)}. The lanes are: {', '.join(known)}.")
-    return [lane for lane in known.values() if (lane.name in names if names else lane.by_default)], jobs, rest
+    selected = [lane for lane in known.values() if (lane.name in names if names else lane.by_default)]
+    return sorted(selected, key=lambda lane: LONGEST.index(lane.name) if lane.name in LONGEST else 99), jobs, rest
 
 
 def main(arguments: Sequence[str]) -> int:

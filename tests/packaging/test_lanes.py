@@ -31,7 +31,7 @@ def pytest_configure(config):
 @pytest.fixture
 def lanes(tmp_path: Path) -> Path:
     (tmp_path / "tests").mkdir()
-    for name in ("__init__.py", "__main__.py"):
+    for name in ("__init__.py", "__main__.py", "reports.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
     (tmp_path / "settings_plugin.py").write_text(PLUGIN)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['.']\n")
@@ -105,23 +105,3 @@ def test_an_unknown_lane_lists_the_lanes(lanes: Path) -> None:
     write(lanes, one=PASSES, two=PASSES)
     status, lines = run(lanes, "three")
     assert (status, lines) == (1, ["Unknown lane three. The lanes are: one, two."])
-
-
-def test_the_sum_of_a_ci_run_comes_after_what_failed_in_it(lanes: Path, tmp_path: Path) -> None:
-    write(lanes, one=PASSES + FAILS, two=ERRS)
-    shutil.copytree(ROOT / ".ci", lanes / ".ci")
-    reports = tmp_path / "reports"
-    invoke(lanes, "-m", "tests", "--jobs", "2", TESTS_REPORTS=str(reports / "test"))
-    (reports / "lint").mkdir()
-    (reports / "types").mkdir()
-    (reports / "steps").write_text("test\t1\t65\nlint\t0\t4\ntypes\t2\t5\n")
-    status, lines = invoke(lanes, ".ci/total.py", str(reports))
-    assert (status, lines[-1]) == (1, "2 passed, 3 failed")
-    assert lines[:3] == [
-        "FAILED test                 0:01:05  1 passed, 2 failed",
-        "ok     lint                 0:00:04  1 passed, 0 failed",
-        "FAILED types                0:00:05  0 passed, 1 failed",
-    ]
-    assert {"━━ test/one.xml: tests.one.test_it::test_b", "━━ test/two.xml: tests.two.test_it::test_d"} <= set(lines)
-    assert any("assert 0" in line for line in lines)
-    assert any("OSError" in line for line in lines)

@@ -20,11 +20,19 @@ def jobs(workflow: str) -> dict[str, Any]:
     return yaml.safe_load((WORKFLOWS / workflow).read_text())["jobs"]
 
 
-def test_the_workflow_runs_every_piece_of_ci() -> None:
+def test_the_workflow_runs_every_piece_with_its_services() -> None:
     command = [ROOT / ".ci" / "run", "--list"]
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    pieces = [line.split()[0] for line in output.splitlines()]
-    assert [entry["piece"] for entry in jobs("ci.yml")["piece"]["strategy"]["matrix"]["include"]] == pieces
+    pieces: dict[str, set[str]] = {}
+    for line in output.splitlines():
+        step, _, needs = line.partition(": ")
+        pieces.setdefault(step.split()[0], set()).update(needs.split(", "))
+    containers = {"PostgreSQL": "postgres", "MariaDB": "mariadb", "Redis": "redis", "RabbitMQ": "rabbitmq"}
+    entries = jobs("ci.yml")["piece"]["strategy"]["matrix"]["include"]
+    assert {entry["piece"]: set(entry.get("services", ())) for entry in entries} == {
+        piece: {container for service, container in containers.items() if service in needs}
+        for piece, needs in pieces.items()
+    }
 
 
 def test_the_required_check_waits_for_every_other_job() -> None:

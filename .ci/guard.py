@@ -1,0 +1,115 @@
+"""Proves from the reports of a whole CI run that thinning hides no test, and that markers say the truth."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.reports import Case
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED: dict[str, list[str]] = tomllib.loads((ROOT / "tests/markers.toml").read_text())
+CHEAP = 0.5
+"""Seconds of CPU below which a test without processes is wrongly marked. The mark begins at 1.5; machines differ."""
+EXPENSIVE = 3.0
+"""Seconds of CPU from which an unmarked test is named."""
+OLDEST = ("3.11", "5.2")
+
+COLUMNS = {
+    "SQLite": lambda case: case.database == "sqlite",
+    "PostgreSQL": lambda case: case.database == "postgresql",
+    "the oldest Python and Django": lambda case: (case.python, case.django) == OLDEST,
+}
+ELSEWHERE = {
+    # Reads files and wheels, and has no database.
+    "tests.packaging": {"SQLite", "PostgreSQL"},
+    # Makes environments of its own, for every Django and on every database.
+    "tests.established": {"SQLite", "PostgreSQL", "the oldest Python and Django"},
+    # Is about the environment that runs it.
+    "tests.test_installed": {"SQLite", "PostgreSQL"},
+}
+"""Where tests need not run. Every other test runs in each column, or is skipped there for one of ``REASONS``."""
+REASONS = {
+    "SQLite": [
+        r"PostgreSQL",
+        r"MariaDB",
+        r"SQLite has one writer",
+        r"REDIS_URL",
+        r"no Redis",
+        r"no broker",
+        r"not installed",
+    ],
+    "PostgreSQL": [r"SQLite", r"MariaDB", r"every other database"],
+    "the oldest Python and Django": [
+        r"PostgreSQL",
+        r"MariaDB",
+        r"SQLite has one writer",
+        r"not installed",
+        r"this Django has",
+    ],
+}
+"""What a skipped test may lack in each column, as it says in the reason for which it is skipped."""
+
+
+def unproven(ran: Iterable[Case]) -> Iterator[str]:
+    """The tests that did not run where they must. ``ran`` are the tests of every report of a whole run."""
+    tests: dict[str, list[Case]] = defaultdict(list)
+    for case in ran:
+        tests[case.test].append(case)
+    for test, runs in sorted(tests.items()):
+        exempt = set().union(
+            *(columns for lane, columns in ELSEWHERE.items() if test.startswith((f"{lane}.", f"{lane}::")))
+        )
+        if all(case.skipped is not None for case in runs):
+            yield f"{test} ran nowhere: {runs[0].skipped}"
+            continue
+        for column, holds in COLUMNS.items():
+            here = [case for case in runs if holds(case)]
+            if column in exempt or any(case.skipped is None for case in here):
+                continue
+            if not here:
+                yield f"{test} is selected by no step on {column}"
+            elif not any(may_lack(case.skipped or "", column) for case in here):
+                yield f"{test} is skipped on {column}: {here[0].skipped}"
+
+
+def may_lack(reason: str, column: str) -> bool:
+    return any(re.search(pattern, reason) for pattern in REASONS[column])
+
+
+def is_marked(case: Case, marker: str = "process") -> bool:
+    module, _, function = case.function.partition("::")
+    path = module.removeprefix("tests.").replace(".", "/")
+    function = f"{path}.py::{function.rpartition('::')[2]}"
+    return any(function == entry or function.startswith((f"{entry}/", f"{entry}::")) for entry in MARKED[marker])
+
+
+def wrongly_marked(ran: Iterable[Case]) -> Iterator[str]:
+    """The functions that are marked ``process``, although none of their runs starts one or takes long."""
+    runs: dict[str, list[Case]] = defaultdict(list)
+    for case in ran:
+        if case.skipped is None and case.failure is None and is_marked(case):
+            runs[case.function].append(case)
+    for function, own in sorted(runs.items()):
+        cpu = max(case.cpu for case in own)
+        if cpu < CHEAP and not any(case.processes for case in own):
+            yield (
+                f"{function} is marked `process` in tests/markers.toml, but starts no process and takes less than "
+                f"{CHEAP} s of CPU: take it out, so that it runs on every pair of Python and Django"
+            )
+
+
+def unmarked(ran: Iterable[Case]) -> Iterator[str]:
+    """The functions that start processes or take long, and are not marked; each once, with its highest cost."""
+    worst: dict[str, Case] = {}
+    for case in ran:
+        if (case.cpu > EXPENSIVE or case.processes) and not is_marked(case):
+            worst[case.function] = max(worst.get(case.function, case), case, key=lambda run: run.cpu)
+    for function, case in sorted(worst.items()):
+        yield f"not in tests/markers.toml: {function} ({case.cpu:.1f} s of CPU, {case.processes} processes)"
