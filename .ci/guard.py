@@ -52,31 +52,36 @@ REASONS = {
         r"SQLite has one writer",
         r"not installed",
         r"this Django has",
+        r"django\.tasks",
     ],
 }
 """What a skipped test may lack in each column, as it says in the reason for which it is skipped."""
 
 
 def unproven(ran: Iterable[Case]) -> Iterator[str]:
-    """The tests that did not run where they must. ``ran`` are the tests of every report of a whole run."""
-    tests: dict[str, list[Case]] = defaultdict(list)
+    """The test functions that did not run where they must. ``ran`` are the tests of every report of a whole run.
+
+    Functions, because a parameter may be a database, or a name that only some versions have.
+    """
+    functions: dict[str, list[Case]] = defaultdict(list)
+    skipped_modules: dict[str, list[Case]] = defaultdict(list)
     for case in ran:
-        tests[case.test].append(case)
-    for test, runs in sorted(tests.items()):
-        exempt = set().union(
-            *(columns for lane, columns in ELSEWHERE.items() if test.startswith((f"{lane}.", f"{lane}::")))
-        )
+        (functions if "::" in case.test else skipped_modules)[case.function].append(case)
+    modules = {function.partition("::")[0] for function in functions}
+    for module in sorted(skipped_modules.keys() - modules):
+        yield f"{module} ran nowhere: {skipped_modules[module][0].skipped}"
+    for function, runs in sorted(functions.items()):
         if all(case.skipped is not None for case in runs):
-            yield f"{test} ran nowhere: {runs[0].skipped}"
+            yield f"{function} ran nowhere: {runs[0].skipped}"
             continue
-        for column, holds in COLUMNS.items():
-            here = [case for case in runs if holds(case)]
-            if column in exempt or any(case.skipped is None for case in here):
-                continue
+        module = function.partition("::")[0]
+        exempt = set().union(*(columns for lane, columns in ELSEWHERE.items() if f"{module}.".startswith(f"{lane}.")))
+        for column in COLUMNS.keys() - exempt:
+            here = [case for case in (*runs, *skipped_modules[module]) if COLUMNS[column](case)]
             if not here:
-                yield f"{test} is selected by no step on {column}"
-            elif not any(may_lack(case.skipped or "", column) for case in here):
-                yield f"{test} is skipped on {column}: {here[0].skipped}"
+                yield f"{function} is selected by no step on {column}"
+            elif not any(case.skipped is None or may_lack(case.skipped, column) for case in here):
+                yield f"{function} is skipped on {column}: {here[0].skipped}"
 
 
 def may_lack(reason: str, column: str) -> bool:

@@ -176,6 +176,7 @@ def all_steps(*, full: bool) -> list[Step]:
             PostgreSQL="",
             **services,
         ),
+        in_cell(OLDEST, "swapped", step="swapped", after="compat-composed", TESTS_EXHAUSTIVE="1"),
         *(in_cell(cell) for cell in (*THIN, *(REMAINING if full else ()))),
         *(in_cell(f"alone-{name}-{OLDEST}", step=f"alone-{name}") for name in packages),
     ]

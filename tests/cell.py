@@ -34,7 +34,7 @@ def default_lanes(environment: str, alone: str | None) -> list[str]:
     if alone is not None:
         return [alone, *NOT_PROCESS]
     if environment == OLDEST:
-        return ["packages", "packaging", "swapped"]
+        return ["packages", "packaging"]
     return ["packages", "composed", *NOT_PROCESS]
 
 

@@ -29,7 +29,10 @@ class Count:
 
 @dataclass(frozen=True)
 class Case:
-    """One test in one report. ``seconds`` is wall time, ``cpu`` seconds of CPU (0 where too little to report)."""
+    """One test in one report. ``seconds`` is wall time, ``cpu`` seconds of CPU (0 where too little to report).
+
+    A module that was skipped as a whole is one case, whose ``test`` is the module's name without ``::``.
+    """
 
     test: str
     database: str
@@ -65,14 +68,15 @@ def cases(report: Path) -> Iterator[Case]:
             skipped = case.find("skipped")
             failure = next((node for kind in ("failure", "error") for node in case.findall(kind)), None)
             yield Case(
-                test=f"{case.get('classname')}::{case.get('name')}",
+                test="::".join(filter(None, (case.get("classname"), case.get("name")))),
                 database=place.get("database", ""),
                 python=place.get("python", ""),
                 django=place.get("django", ""),
                 seconds=float(case.get("time", 0)),
                 cpu=float(cost.get("cpu", 0)),
                 processes=int(cost.get("processes", 0)),
-                skipped=None if skipped is None else skipped.get("message") or "",
+                # pytest gives the reason of a skipped module in the text only.
+                skipped=None if skipped is None else f"{skipped.get('message')} {skipped.text}",
                 failure=None if failure is None else failure.text or failure.get("message") or "",
             )
 

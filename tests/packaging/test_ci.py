@@ -133,11 +133,23 @@ def test_the_guard_names_a_test_that_no_step_selects(guard: ModuleType, left_out
     del runs[left_out]
     runs = [run for run in runs if column != "SQLite" or run.database != "sqlite"]
     messages = list(guard.unproven(runs))
-    assert f"{CASE.test} is selected by no step on {column}" in messages
+    assert f"{CASE.function} is selected by no step on {column}" in messages
 
 
 def test_the_guard_names_a_test_that_is_always_skipped(guard: ModuleType) -> None:
     assert list(guard.unproven(placed(*EVERYWHERE, skipped="no time"))) == [f"{CASE.test} ran nowhere: no time"]
+
+
+def test_the_guard_names_a_module_that_is_always_skipped(guard: ModuleType) -> None:
+    runs = placed(*EVERYWHERE, test="tests.core.test_sql", skipped="no time")
+    assert list(guard.unproven(runs)) == ["tests.core.test_sql ran nowhere: no time"]
+
+
+def test_a_skipped_module_gives_the_reason_for_its_tests(guard: ModuleType) -> None:
+    runs = placed(EVERYWHERE[0], EVERYWHERE[1])
+    skipped = placed(EVERYWHERE[2], test="tests.core.test_net", skipped="this Django has no tasks")
+    assert list(guard.unproven(runs + skipped)) == []
+    assert len(list(guard.unproven(runs))) == 1
 
 
 @pytest.mark.parametrize(("reason", "messages"), [("row security is PostgreSQL's", 0), ("it is slow", 1)])

@@ -51,8 +51,9 @@ EXPECTED = [f"Organization {number} | member{number} owner{number} Folder {numbe
 COLUMNS = ("dovetail_tenancy.Membership", "dovetail_tenancy.Invitation", "documents.Folder", "documents.Document")
 
 
-on_a_server = pytest.mark.skipif(
-    not os.environ.get("DATABASE_URL"), reason="minutes in all: DATABASE_URL names no database, such as CI's lanes have"
+takes_a_minute = pytest.mark.skipif(
+    not {"DATABASE_URL", "TESTS_EXHAUSTIVE"} & {name for name, value in os.environ.items() if value},
+    reason="takes a minute: neither DATABASE_URL names a database nor TESTS_EXHAUSTIVE is set",
 )
 
 
@@ -99,7 +100,7 @@ def test_organizations_become_the_projects_own_firms_and_back(moving: Project) -
     assert rows(moving) == EXPECTED
 
 
-@on_a_server
+@takes_a_minute
 def test_rows_without_a_counterpart_stop_it_and_lose_nothing(moving: Project) -> None:
     moving.run("from firms.models import Firm; Firm.objects.filter(name='Organization 1').update(organization_id=None)")
     moving.write("firms/migrations/0002_retarget.py", migration())
@@ -116,7 +117,7 @@ def test_rows_without_a_counterpart_stop_it_and_lose_nothing(moving: Project) ->
     assert rows(moving) == EXPECTED
 
 
-@on_a_server
+@takes_a_minute
 def test_a_new_database_has_nothing_to_retarget(project: Callable[..., Project]) -> None:
     made = project({"firms": FIRMS}, "TENANCY_ORGANIZATION_MODEL = 'firms.Firm'\n")
     made.steps("makemigrations firms documents")
@@ -169,7 +170,7 @@ print("owners", *sorted(f"{m.organization.name}={m.user.username}" for m in get_
 """
 
 
-@on_a_server
+@takes_a_minute
 def test_keys_that_change_places(project: Callable[..., Project]) -> None:
     made = project({"firms": TWO}, "TENANCY_ORGANIZATION_MODEL = 'firms.Company'\n")
     made.steps("makemigrations firms documents", "migrate")
