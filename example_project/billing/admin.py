@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from billing.models import Customer, Invoice, InvoiceLine
-from dovetail_tenancy.tenant_admin import TenantAdmin, TenantTabularInline
+from dovetail_tenancy.admin import TenantAdmin, TenantTabularInline
 
 
 @admin.register(Customer)

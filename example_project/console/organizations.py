@@ -12,7 +12,12 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from dovetail_tenancy import get_membership_model
-from dovetail_tenancy.resolution import HEADER, OrganizationMismatch, OrganizationNotFound, resolve_organization
+from dovetail_tenancy.organizations.resolution import (
+    HEADER,
+    OrganizationMismatch,
+    OrganizationNotFound,
+    resolve_organization,
+)
 
 MANAGERS = ("owner", "admin")
 

@@ -12,7 +12,7 @@ from celery.schedules import crontab
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
-from dovetail_tenancy.roles import DEFAULT_ROLES
+from dovetail_tenancy.organizations.roles import DEFAULT_ROLES
 from example_project.databases import database
 from example_project.email import email_settings
 from example_project.environment import Environment
@@ -247,7 +247,7 @@ TENANCY_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  
 TENANCY_ROLES = {**DEFAULT_ROLES, "admin": (*DEFAULT_ROLES["admin"], "api_keys.read", "api_keys.write")}
 
 API_KEYS_ORGANIZATION_MODEL = "dovetail_tenancy.Organization"
-API_KEYS_ORGANIZATION_RESOLVER = "dovetail_tenancy.resolution.resolve_organization"
+API_KEYS_ORGANIZATION_RESOLVER = "dovetail_tenancy.organizations.resolution.resolve_organization"
 API_KEYS_PERMISSION_CLASSES = [
     "rest_framework.permissions.IsAuthenticated",
     "dovetail_tenancy.api.permissions.InOrganization",

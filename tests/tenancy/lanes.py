@@ -8,7 +8,7 @@ import pytest
 
 from dovetail_tenancy import get_organization_model
 from dovetail_tenancy.api.views import _required_fields
-from dovetail_tenancy.owners import field
+from dovetail_tenancy.services.locks import field
 
 ORGANIZATION: Any = get_organization_model()
 NEEDS_MORE = _required_fields(ORGANIZATION) - {"name"}

@@ -7,7 +7,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
 from django.urls import path
 
-from dovetail_tenancy.tenant_admin import TenantAdmin, TenantTabularInline
+from dovetail_tenancy.admin import TenantAdmin, TenantTabularInline
 from tests.tenancy.documents.models import Document, Folder, Note
 
 site = admin.AdminSite("switched")

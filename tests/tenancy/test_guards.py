@@ -18,11 +18,12 @@ from django.contrib.contenttypes.fields import GenericRelation
 from django.db import models, transaction
 from django.db.models.sql.where import WhereNode
 
-from dovetail_tenancy import current_tenant_id, fields, managers, relations, scope, tenant_model
-from dovetail_tenancy.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant
-from dovetail_tenancy.managers import PinnedQuery, TenantManager, TenantQuerySet
-from dovetail_tenancy.relations import LinkManager, LinkQuerySet
-from dovetail_tenancy.tenant_model import TenantModel
+from dovetail_tenancy import current_tenant_id
+from dovetail_tenancy.isolation import fields, querysets, relations, scope, tenant_model
+from dovetail_tenancy.isolation.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant
+from dovetail_tenancy.isolation.querysets import PinnedQuery, TenantManager, TenantQuerySet
+from dovetail_tenancy.isolation.relations import LinkManager, LinkQuerySet
+from dovetail_tenancy.isolation.tenant_model import TenantModel
 from tests.tenancy import (
     test_isolation_reads,
     test_isolation_relations,
@@ -91,7 +92,7 @@ def entered_once(active: scope.Scope, rows: Any) -> Iterator[Any]:
 
 
 def stamped_only(self: Any, *args: Any) -> Any:
-    managers.stamp(self, scope.require_scope("Deleting"))
+    querysets.stamp(self, scope.require_scope("Deleting"))
     return models.Model.delete(self, *args)
 
 
@@ -200,11 +201,11 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
         writes.test_a_row_that_was_moved_is_not_saved_by_its_new_organization,
     ),
     "saving another's row": (Without(tenant_model, "stamp", nothing), leak("writes: new row of theirs")),
-    "creating another's rows in bulk": (Without(managers, "stamp", nothing), leak("writes: bulk_create")),
+    "creating another's rows in bulk": (Without(querysets, "stamp", nothing), leak("writes: bulk_create")),
     "upserting over another's row": (django_s(TenantQuerySet, "bulk_create"), leak("writes: upsert by key")),
     "moving rows by update": (django_s(TenantQuerySet, "update"), leak("writes: give away by update")),
     "another's instance in a foreign key": (
-        Without(managers, "refuse_foreign", nothing),
+        Without(querysets, "refuse_foreign", nothing),
         leak("writes: my book on their shelf"),
     ),
     "linking one by one": (Without(links, "save_base", models.Model.save_base), leak("links: table between: save")),
@@ -219,7 +220,7 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     "what it prefetches in steps": (django_s(TenantQuerySet, "_iterator"), prefetched),
     "what it prefetches in asynchronous steps": (django_s(TenantQuerySet, "aiterator"), prefetched),
     "a stream leaves its consumer alone": (
-        Without(managers, "steps_within", entered_once),
+        Without(querysets, "steps_within", entered_once),
         test_pinned.test_the_consumer_of_a_stream_stays_where_it_is,
     ),
     **{

@@ -11,8 +11,8 @@ from rest_framework.test import APIRequestFactory, force_authenticate
 
 from dovetail_core import context
 from dovetail_tenancy import TenantRequired, current_tenant_id, tenant, unscoped
+from dovetail_tenancy.isolation.scope import fill_slot
 from dovetail_tenancy.middleware import TenantMiddleware
-from dovetail_tenancy.scope import fill_slot
 from tests import asynchronous
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document

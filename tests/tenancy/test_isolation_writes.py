@@ -217,7 +217,7 @@ def test_fixtures_load_and_dump_under_a_stated_reason(theirs: Document) -> None:
 
 
 def test_protect_and_restrict_keep_working() -> None:
-    from dovetail_tenancy.fields import OrganizationForeignKey
+    from dovetail_tenancy.isolation.fields import OrganizationForeignKey
 
     for on_delete in (models.CASCADE, models.PROTECT, models.RESTRICT, models.SET_NULL, models.SET(None)):
         field = OrganizationForeignKey(on_delete=on_delete, null=True)

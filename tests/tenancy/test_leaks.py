@@ -12,8 +12,8 @@ from django.db import transaction
 from django.db.models import Manager, QuerySet
 
 from dovetail_tenancy import TenantRequired, get_organization_model, tenant, unscoped
-from dovetail_tenancy.row_security.scope import in_database
-from dovetail_tenancy.scope import Scope
+from dovetail_tenancy.isolation.database_scope import in_database
+from dovetail_tenancy.isolation.scope import Scope
 from tests.tenancy.documents.factories import make_organization
 from tests.tenancy.lending import early, methods, models, reads, writes
 from tests.tenancy.lending.cases import Case, attempt

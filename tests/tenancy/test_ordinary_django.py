@@ -21,7 +21,7 @@ from django.urls import reverse
 
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant, unscoped
 from dovetail_tenancy.exceptions import LastOwner
-from dovetail_tenancy.owners import field
+from dovetail_tenancy.services.locks import field
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document, Folder, Note
 from tests.tenancy.lanes import ORGANIZATION, admin_page
@@ -160,7 +160,7 @@ def test_any_number_of_batches_and_relations_is_deleted_in_one_call() -> None:
     """Each of them has the collector reach every organization's rows; one in another, they would be too deep."""
     from django.db.models.deletion import Collector
 
-    from dovetail_tenancy.fields import _delete_everywhere
+    from dovetail_tenancy.isolation.fields import _delete_everywhere
 
     collector = Collector(using="default")
     for _ in range(5000):

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant
-from dovetail_tenancy.owners import field
+from dovetail_tenancy.services.locks import field
 from tests.tenancy.documents.models import Document, Folder, Note
 
 _number = count(1)

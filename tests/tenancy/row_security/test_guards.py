@@ -12,13 +12,15 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.backends.postgresql import base as django_postgresql
 from django.db.models.sql import Query
 
-from dovetail_tenancy import fields, managers, tenant, unscoped
+from dovetail_tenancy import tenant, unscoped
 from dovetail_tenancy.backends.postgresql import base
 from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper
 from dovetail_tenancy.backends.postgresql.cursors import Synchronised
-from dovetail_tenancy.row_security import operation, policies, scope, session
+from dovetail_tenancy.isolation import database_scope, fields, querysets
+from dovetail_tenancy.isolation.scope import current_scope
+from dovetail_tenancy.operations import enable_row_security
+from dovetail_tenancy.row_security import policies, session
 from dovetail_tenancy.row_security.session import Session
-from dovetail_tenancy.scope import current_scope
 from tests.tenancy.row_security import (
     statements,
     test_connections,
@@ -332,21 +334,21 @@ GUARDS: dict[str, tuple[Take, Proof]] = {
     "telling rows from utilities": (attribute(session, "_ROWS", session.re.compile("")), by_utilities),
     "asking for the bypass role": (always_switching, by_missing_role),
     "a queryset's own organization": (
-        attribute(managers.PinnedQuery, "get_compiler", Query.get_compiler),
+        attribute(querysets.PinnedQuery, "get_compiler", Query.get_compiler),
         by_pinned_queries,
     ),
-    "bulk_create's": (attribute(managers.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_bulk_create),
-    "delete's": (attribute(managers.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_deletion_by_key),
+    "bulk_create's": (attribute(querysets.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_bulk_create),
+    "delete's": (attribute(querysets.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_deletion_by_key),
     "the collector's": (attribute(fields, "in_database", unchanged), by_deletion_of_users),
-    "not resolving": (attribute(scope, "active_scope", current_scope), by_who_asks_nothing),
-    "reporting": (attribute(scope, "reporting", lambda: False), by_a_report),
+    "not resolving": (attribute(database_scope, "active_scope", current_scope), by_who_asks_nothing),
+    "reporting": (attribute(database_scope, "reporting", lambda: False), by_a_report),
     "a migration sees all": (attribute(base, "in_database", unchanged), by_data_migrations),
     "the bypass role's grants": (
         method_of_django("prepare_database"),
         by_grants,
     ),
     "being told of a missing role": (
-        attribute(operation, "_require_role", lambda connection: None),
+        attribute(enable_row_security, "_require_role", lambda connection: None),
         by_an_explained_role,
     ),
     "FORCE": (enabling_without("FORCE"), by_any_key("bigint")),

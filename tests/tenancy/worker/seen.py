@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dovetail_tenancy import TenantRequired, require_tenant
-from dovetail_tenancy.scope import current_scope
+from dovetail_tenancy.isolation.scope import current_scope
 
 
 def what_is_seen() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dovetail_tenancy.scope import (
+from dovetail_tenancy.isolation.scope import (
     TenantMismatch,
     TenantRequired,
     current_tenant_id,
@@ -41,7 +41,7 @@ def get_membership_model() -> type[Model]:
 
 def has_permission(user: Any, organization: Any, permission: str) -> bool:
     """Whether the user's role in the organization grants ``permission`` (such as ``"members.invite"``), asked anew."""
-    from dovetail_tenancy import roles
+    from dovetail_tenancy.organizations import roles
 
     return roles.has_permission(user, organization, permission)
 

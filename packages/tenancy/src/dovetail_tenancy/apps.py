@@ -21,17 +21,18 @@ class TenancyConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_tenancy import checks as tenancy_checks
-        from dovetail_tenancy import drift, guard
         from dovetail_tenancy.commands import open_unscoped_command
-        from dovetail_tenancy.relations import guard_relations
+        from dovetail_tenancy.isolation.relations import guard_relations
+        from dovetail_tenancy.operations import foreign_key_checks
         from dovetail_tenancy.row_security import checks as row_security_checks
+        from dovetail_tenancy.services import account_signals
 
         checks.register(tenancy_checks.check_settings)
         checks.register(tenancy_checks.check_invitations, checks.Tags.urls)
         checks.register(tenancy_checks.check_models, checks.Tags.models)
         checks.register(row_security_checks.check_databases, checks.Tags.database)
-        checks.register(drift.check_foreign_keys, checks.Tags.database)
-        guard.install()
+        checks.register(foreign_key_checks.check_foreign_keys, checks.Tags.database)
+        account_signals.install()
         guard_relations()
         if apps.is_installed("drf_spectacular"):
             # It finds extensions only once they are imported.

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.scope import unscoped
+from dovetail_tenancy.isolation.scope import unscoped
 
 
 def open_unscoped_command() -> None:

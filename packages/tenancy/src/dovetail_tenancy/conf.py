@@ -14,7 +14,7 @@ from dovetail_core.conf import (
     positive_integer,
     sequence_of_strings,
 )
-from dovetail_tenancy.roles import DEFAULT_ROLES, validate_roles
+from dovetail_tenancy.organizations.roles import DEFAULT_ROLES, validate_roles
 
 
 def _accept_url(value: object) -> None:

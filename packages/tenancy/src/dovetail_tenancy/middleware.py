@@ -9,13 +9,13 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.resolution import (
+from dovetail_tenancy.isolation.scope import Slot, reporting
+from dovetail_tenancy.organizations.resolution import (
     OrganizationMismatch,
     OrganizationNotFound,
     OrganizationRequired,
     resolve_organization,
 )
-from dovetail_tenancy.scope import Slot, reporting
 
 
 class TenantMiddleware:
@@ -49,7 +49,7 @@ class TenantMiddleware:
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
         # Not at the top: settings name this module before models are there.
-        from dovetail_tenancy.switching import activate, switches
+        from dovetail_tenancy.organizations.admin_choice import activate, switches
 
         match = request.resolver_match
         chosen = switches(view)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dovetail_tenancy.owners import email_field, user_model
+from dovetail_tenancy.services.locks import email_field, user_model
 
 
 def create_user(*, email: str, invitation: Any) -> Any:

@@ -10,9 +10,9 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from dovetail_core.context import Credential
-from dovetail_tenancy import resolution
-from dovetail_tenancy.roles import is_person, role_of, role_permits
-from dovetail_tenancy.scope import fill_slot, require_tenant
+from dovetail_tenancy.isolation.scope import fill_slot, require_tenant
+from dovetail_tenancy.organizations import resolution
+from dovetail_tenancy.organizations.roles import is_person, role_of, role_permits
 
 
 class OrganizationRequired(APIException):

@@ -11,10 +11,10 @@ from rest_framework import serializers
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.api.fields import EmailField, SlugField, TextField, URLField
 from dovetail_tenancy.exceptions import UnknownRole
-from dovetail_tenancy.keys import parse_key
+from dovetail_tenancy.isolation.organization_model import parse_key
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.owners import field, user_model
-from dovetail_tenancy.roles import declared_roles
+from dovetail_tenancy.organizations.roles import declared_roles
+from dovetail_tenancy.services.locks import field, user_model
 
 Organization = get_organization_model()
 Membership = get_membership_model()

@@ -38,9 +38,9 @@ from dovetail_tenancy.exceptions import (
     Vetoed,
     WrongAccount,
 )
-from dovetail_tenancy.keys import parse_key
-from dovetail_tenancy.owners import field, has_owner
-from dovetail_tenancy.roles import OWNER, is_person
+from dovetail_tenancy.isolation.organization_model import parse_key
+from dovetail_tenancy.organizations.roles import OWNER, is_person
+from dovetail_tenancy.services.locks import field, has_owner
 
 _STATUS = {
     LastOwner: status.HTTP_409_CONFLICT,

@@ -14,7 +14,7 @@ from celery import Task, shared_task
 from celery.signals import before_task_publish
 
 from dovetail_tenancy import services
-from dovetail_tenancy.background import organization_scope, organization_to_carry
+from dovetail_tenancy.isolation.background import organization_scope, organization_to_carry
 
 HEADER = "dovetail_organization"
 

@@ -10,16 +10,16 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async  # type: ignore[import-untyped]
 from django.contrib.auth.models import AnonymousUser
 
-from dovetail_tenancy.background import organization_scope
-from dovetail_tenancy.owners import still_member
-from dovetail_tenancy.resolution import (
+from dovetail_tenancy.isolation.background import organization_scope
+from dovetail_tenancy.organizations.resolution import (
     HEADER,
     OrganizationMismatch,
     OrganizationNotFound,
     OrganizationRequired,
     resolve_organization,
 )
-from dovetail_tenancy.roles import is_person
+from dovetail_tenancy.organizations.roles import is_person
+from dovetail_tenancy.services.locks import still_member
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

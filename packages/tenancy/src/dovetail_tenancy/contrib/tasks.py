@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "Celery with dovetail_tenancy.contrib.celery.TenantTask."
     ) from error
 
-from dovetail_tenancy.background import organization_scope, organization_to_carry
+from dovetail_tenancy.isolation.background import organization_scope, organization_to_carry
 
 ARGUMENT = "dovetail_organization"
 """The keyword argument that the key travels in, the one place that every backend stores. The function never sees it."""

@@ -11,10 +11,10 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info
 from django.db import connections, router
 
+from dovetail_tenancy.isolation.database_scope import in_database
+from dovetail_tenancy.isolation.scope import Scope
+from dovetail_tenancy.isolation.tenant_model import TenantModel
 from dovetail_tenancy.row_security import policies
-from dovetail_tenancy.row_security.scope import in_database
-from dovetail_tenancy.scope import Scope
-from dovetail_tenancy.tenant_model import TenantModel
 
 ENGINE = "dovetail_tenancy.backends.postgresql"
 

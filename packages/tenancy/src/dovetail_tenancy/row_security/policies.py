@@ -11,8 +11,8 @@ from django.db import models
 
 from dovetail_core.fields import named_model
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.row_security.scope import in_database
-from dovetail_tenancy.scope import Scope
+from dovetail_tenancy.isolation.database_scope import in_database
+from dovetail_tenancy.isolation.scope import Scope
 
 SETTING = "tenancy.organization"
 ORGANIZATION_POLICY = "tenancy_organization"

@@ -12,8 +12,8 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from dovetail_tenancy import get_organization_model
+from dovetail_tenancy.isolation.database_scope import scope_in_database
 from dovetail_tenancy.row_security import policies
-from dovetail_tenancy.row_security.scope import scope_in_database
 
 MODES = ("session", "transaction")
 OPTION = "tenancy_mode"

@@ -10,7 +10,8 @@ from django.db import router, transaction
 
 from dovetail_tenancy import events, get_membership_model
 from dovetail_tenancy.exceptions import LastOwner
-from dovetail_tenancy.owners import (
+from dovetail_tenancy.organizations.roles import OWNER, declared_roles
+from dovetail_tenancy.services.locks import (
     active_members,
     database,
     lock_organizations_of,
@@ -18,7 +19,6 @@ from dovetail_tenancy.owners import (
     settle_owners,
     user_model,
 )
-from dovetail_tenancy.roles import OWNER, declared_roles
 from dovetail_tenancy.services.members import remove_locked
 from dovetail_tenancy.services.organizations import delete_locked
 

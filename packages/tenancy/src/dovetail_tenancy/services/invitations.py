@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
-from dovetail_tenancy import events, get_membership_model, hooks, mail
+from dovetail_tenancy import events, get_membership_model, mail
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import (
     AccountExists,
@@ -31,14 +31,8 @@ from dovetail_tenancy.exceptions import (
     WrongAccount,
 )
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.owners import (
-    authorize,
-    database,
-    email_field,
-    lock_organization,
-    lock_row,
-    user_model,
-)
+from dovetail_tenancy.organizations import hooks
+from dovetail_tenancy.services.locks import authorize, database, email_field, lock_organization, lock_row, user_model
 from dovetail_tenancy.services.members import join, require_role
 
 _PURPOSE = "dovetail_tenancy.invitation"

@@ -7,9 +7,11 @@ from typing import Any
 
 from django.db import transaction
 
-from dovetail_tenancy import events, get_membership_model, get_organization_model, hooks
+from dovetail_tenancy import events, get_membership_model, get_organization_model
 from dovetail_tenancy.exceptions import AlreadyMember, OwnerCannotSignIn, UnknownRole
-from dovetail_tenancy.owners import (
+from dovetail_tenancy.organizations import hooks
+from dovetail_tenancy.organizations.roles import OWNER, declared_roles, is_person
+from dovetail_tenancy.services.locks import (
     authorize,
     database,
     has_owner,
@@ -19,7 +21,6 @@ from dovetail_tenancy.owners import (
     save_fields,
     settle_owners,
 )
-from dovetail_tenancy.roles import OWNER, declared_roles, is_person
 
 
 def add_member(*, organization: Any, user: Any, role: str, actor: Any = None) -> Any:

@@ -10,10 +10,19 @@ from django.db import IntegrityError, router, transaction
 from django.db.models import Model
 from django.utils.text import slugify
 
-from dovetail_tenancy import events, get_membership_model, get_organization_model, hooks
+from dovetail_tenancy import events, get_membership_model, get_organization_model
 from dovetail_tenancy.exceptions import OwnerCannotSignIn, SlugTaken
-from dovetail_tenancy.owners import authorize, database, field, has_owner, lock_organization, lock_user, save_fields
-from dovetail_tenancy.roles import OWNER, is_person
+from dovetail_tenancy.organizations import hooks
+from dovetail_tenancy.organizations.roles import OWNER, is_person
+from dovetail_tenancy.services.locks import (
+    authorize,
+    database,
+    field,
+    has_owner,
+    lock_organization,
+    lock_user,
+    save_fields,
+)
 
 # No look-alikes, no vowels: a random suffix must not spell a word.
 _SUFFIX_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"

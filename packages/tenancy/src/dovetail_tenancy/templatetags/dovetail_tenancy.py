@@ -7,7 +7,7 @@ from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import mark_safe
 
-from dovetail_tenancy.switching import choice_of
+from dovetail_tenancy.organizations.admin_choice import choice_of
 
 register = template.Library()
 

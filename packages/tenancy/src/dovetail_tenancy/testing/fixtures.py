@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dovetail_tenancy import services, tenant
-from dovetail_tenancy.owners import user_model
+from dovetail_tenancy.services.locks import user_model
 
 
 @pytest.fixture

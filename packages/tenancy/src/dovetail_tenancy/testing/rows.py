@@ -12,8 +12,8 @@ from django.apps import apps
 from django.db import models
 
 from dovetail_tenancy import get_organization_model, unscoped
-from dovetail_tenancy.owners import database
-from dovetail_tenancy.tenant_model import TenantModel
+from dovetail_tenancy.isolation.tenant_model import TenantModel
+from dovetail_tenancy.services.locks import database
 
 #: Shorter texts are in any answer by chance.
 SHORTEST = 5

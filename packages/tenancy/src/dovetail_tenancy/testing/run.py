@@ -13,7 +13,7 @@ from django.db import models
 from django.test import RequestFactory
 
 from dovetail_tenancy import tenant
-from dovetail_tenancy.owners import database
+from dovetail_tenancy.services.locks import database
 from dovetail_tenancy.testing.bodies import body_for, guessed, into_theirs, mixed, plain, serializer_of
 from dovetail_tenancy.testing.calls import REFUSED, Answer, Writes, call, signed_in, undone
 from dovetail_tenancy.testing.report import Report

@@ -12,8 +12,8 @@ from django.apps import apps
 from django.db import Error, models, transaction
 
 from dovetail_tenancy import get_membership_model, tenant
-from dovetail_tenancy.owners import database, user_model
-from dovetail_tenancy.tenant_model import TenantModel
+from dovetail_tenancy.isolation.tenant_model import TenantModel
+from dovetail_tenancy.services.locks import database, user_model
 
 _number = count(10_001)
 _MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)

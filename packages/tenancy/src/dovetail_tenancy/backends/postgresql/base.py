@@ -10,14 +10,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base, schema
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-from dovetail_tenancy.scope import Scope
+from dovetail_tenancy.isolation.scope import Scope
 
 if not is_psycopg3:
     raise ImproperlyConfigured("dovetail_tenancy.backends.postgresql needs psycopg 3: pip install 'psycopg[binary]'.")
 
 from dovetail_tenancy.backends.postgresql.cursors import synchronised
+from dovetail_tenancy.isolation.database_scope import in_database
 from dovetail_tenancy.row_security import policies
-from dovetail_tenancy.row_security.scope import in_database
 from dovetail_tenancy.row_security.session import OPTION, Session
 
 

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Model
 
-from dovetail_tenancy.tenant_model import TenantModel
+from dovetail_tenancy.isolation.tenant_model import TenantModel
 
 ROW_SECURITY = """
 SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid)

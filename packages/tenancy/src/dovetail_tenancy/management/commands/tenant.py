@@ -8,8 +8,8 @@ from django.core.management import CommandError, CommandParser, get_commands, ha
 from django.core.management.base import BaseCommand
 
 from dovetail_tenancy import get_organization_model, tenant
-from dovetail_tenancy.owners import field
-from dovetail_tenancy.scope import organization_key
+from dovetail_tenancy.isolation.scope import organization_key
+from dovetail_tenancy.services.locks import field
 
 _NAMES = ("slug", "name")
 _SHOWN = 10

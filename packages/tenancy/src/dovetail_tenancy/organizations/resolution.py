@@ -7,8 +7,8 @@ from typing import Any
 from django.http import HttpRequest
 
 from dovetail_tenancy import get_membership_model
-from dovetail_tenancy.roles import is_person
-from dovetail_tenancy.scope import organization_key
+from dovetail_tenancy.isolation.scope import organization_key
+from dovetail_tenancy.organizations.roles import is_person
 
 HEADER = "X-Organization-ID"
 

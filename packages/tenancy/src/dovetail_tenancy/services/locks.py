@@ -11,7 +11,7 @@ from django.db.models import F, Field, ForeignKey, Model, QuerySet
 
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.exceptions import Gone, LastOwner, RoleNotAllowed
-from dovetail_tenancy.roles import OWNER, rank, role_of, role_permits
+from dovetail_tenancy.organizations.roles import OWNER, rank, role_of, role_permits
 
 
 def field(model: type[Model], name: str) -> Field[Any, Any] | None:

@@ -11,7 +11,7 @@ from django.db import connections, models, router
 from django.db.migrations.loader import MigrationLoader
 
 from dovetail_core.fields import SettingForeignKey
-from dovetail_tenancy.retargeting import RetargetForeignKey, referenced_table
+from dovetail_tenancy.operations.retarget_foreign_key import RetargetForeignKey, referenced_table
 
 
 def check_foreign_keys(

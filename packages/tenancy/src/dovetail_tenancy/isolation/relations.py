@@ -13,8 +13,8 @@ from django.apps import apps
 from django.db import models
 from django.db.models.sql.where import AND, WhereNode
 
-from dovetail_tenancy.expressions import OwnedByCurrentTenant
-from dovetail_tenancy.fields import (
+from dovetail_tenancy.isolation.expressions import OwnedByCurrentTenant
+from dovetail_tenancy.isolation.fields import (
     OnDelete,
     OrganizationForeignKey,
     TenantForeignKey,
@@ -24,8 +24,8 @@ from dovetail_tenancy.fields import (
     ownership,
     plain,
 )
-from dovetail_tenancy.managers import TenantQuerySet
-from dovetail_tenancy.scope import TenantMismatch, require_scope, unscoped
+from dovetail_tenancy.isolation.querysets import TenantQuerySet
+from dovetail_tenancy.isolation.scope import TenantMismatch, require_scope, unscoped
 
 
 def guard_relations() -> None:

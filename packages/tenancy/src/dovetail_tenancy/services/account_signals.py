@@ -12,8 +12,8 @@ from django.db.models import Model, QuerySet
 from django.db.models.signals import pre_delete, pre_save
 
 from dovetail_tenancy import get_organization_model
-from dovetail_tenancy.owners import field, user_model
 from dovetail_tenancy.services.accounts import end_memberships, guard_deactivation
+from dovetail_tenancy.services.locks import field, user_model
 
 
 def install() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.contrib.auth import get_user_model
 
 from dovetail_tenancy import get_membership_model
-from dovetail_tenancy.scope import organization_key
+from dovetail_tenancy.isolation.scope import organization_key
 
 OWNER: Final = "owner"
 

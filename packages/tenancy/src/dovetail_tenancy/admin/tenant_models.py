@@ -16,8 +16,8 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
-from dovetail_tenancy.scope import current_scope, current_tenant_id, fill_slot
-from dovetail_tenancy.switching import ALL, choice_of, choose, may_see_all, organizations_for
+from dovetail_tenancy.isolation.scope import current_scope, current_tenant_id, fill_slot
+from dovetail_tenancy.organizations.admin_choice import ALL, choice_of, choose, may_see_all, organizations_for
 
 _ON_A_PAGE = 50
 

@@ -11,11 +11,7 @@ from django.db import models, transaction
 from django.db.migrations.operations.base import Operation
 from django.db.models import F, OuterRef, Subquery
 
-from dovetail_tenancy.fields import OrganizationForeignKey
-from dovetail_tenancy.retargeting import RetargetForeignKey
-from dovetail_tenancy.row_security.operation import EnableRowSecurity
-
-__all__ = ["AddOrganization", "EnableRowSecurity", "RetargetForeignKey"]
+from dovetail_tenancy.isolation.fields import OrganizationForeignKey
 
 NAME = "organization"
 

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 
 from dovetail_core import context
 from dovetail_core.fields import named_model
-from dovetail_tenancy.keys import parse_key
+from dovetail_tenancy.isolation.organization_model import parse_key
 
 logger = logging.getLogger("dovetail.tenancy")
 

@@ -8,7 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Combinable, Expression, F
 from django.db.models.sql.compiler import SQLCompiler
 
-from dovetail_tenancy.scope import Scope, require_scope
+from dovetail_tenancy.isolation.scope import Scope, require_scope
 
 
 class InCurrentTenant(Expression):

@@ -12,10 +12,10 @@ from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttrib
 from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_core.fields import SettingForeignKey
-from dovetail_tenancy.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant, SameTenant
-from dovetail_tenancy.managers import MOVED_FROM, TenantQuerySet
-from dovetail_tenancy.row_security.scope import in_database
-from dovetail_tenancy.scope import Scope, unscoped
+from dovetail_tenancy.isolation.database_scope import in_database
+from dovetail_tenancy.isolation.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant, SameTenant
+from dovetail_tenancy.isolation.querysets import MOVED_FROM, TenantQuerySet
+from dovetail_tenancy.isolation.scope import Scope, unscoped
 
 OnDelete = Callable[..., Any]
 
@@ -132,7 +132,7 @@ class _HandedOver:
     def __call__(self, collector: Collector, field: Any, sub_objs: Any, using: str | None) -> None:
         if not hasattr(collector, "protected"):
             return
-        from dovetail_tenancy.owners import active_members
+        from dovetail_tenancy.services.locks import active_members
 
         leaving = [user.pk for user in collector.data.get(field.remote_field.model, ())]
         kept = [

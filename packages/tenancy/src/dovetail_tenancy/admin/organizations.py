@@ -15,9 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from dovetail_core import context
 from dovetail_tenancy import get_membership_model, services
 from dovetail_tenancy.exceptions import TenancyError
-from dovetail_tenancy.models import Invitation, Membership, Organization
-from dovetail_tenancy.owners import user_model
-from dovetail_tenancy.roles import OWNER, declared_roles
+from dovetail_tenancy.organizations.roles import OWNER, declared_roles
+from dovetail_tenancy.services.locks import user_model
 
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -196,9 +195,3 @@ class InvitationAdmin(ServiceAdmin):
 
 
 _MOMENTS = ("created_at", "expires_at", "accepted_at", "declined_at", "revoked_at")
-
-admin.site.register(Invitation, InvitationAdmin)
-if not Organization._meta.swapped:
-    admin.site.register(Organization, OrganizationAdmin)
-if not Membership._meta.swapped:
-    admin.site.register(Membership, MembershipAdmin)

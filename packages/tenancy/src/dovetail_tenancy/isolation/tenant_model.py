@@ -4,9 +4,9 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from dovetail_tenancy.fields import OrganizationForeignKey
-from dovetail_tenancy.managers import MOVED_FROM, TenantManager, stamp
-from dovetail_tenancy.scope import TenantMismatch, require_scope
+from dovetail_tenancy.isolation.fields import OrganizationForeignKey
+from dovetail_tenancy.isolation.querysets import MOVED_FROM, TenantManager, stamp
+from dovetail_tenancy.isolation.scope import TenantMismatch, require_scope
 
 
 class TenantModel(models.Model):

@@ -11,8 +11,8 @@ from django.db.models import CharField, Q, QuerySet
 from django.http import HttpRequest
 
 from dovetail_tenancy import get_membership_model, get_organization_model
-from dovetail_tenancy.owners import field
-from dovetail_tenancy.scope import Slot, fill_slot, organization_key
+from dovetail_tenancy.isolation.scope import Slot, fill_slot, organization_key
+from dovetail_tenancy.services.locks import field
 
 logger = logging.getLogger("dovetail.tenancy")
 

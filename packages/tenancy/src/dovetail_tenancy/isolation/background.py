@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404
 
-from dovetail_tenancy.scope import Slot, current_tenant_id, tenant
+from dovetail_tenancy.isolation.scope import Slot, current_tenant_id, tenant
 
 
 def organization_to_carry() -> str:

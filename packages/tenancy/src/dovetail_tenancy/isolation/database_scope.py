@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from dovetail_tenancy.scope import Scope, active_scope, reporting
+from dovetail_tenancy.isolation.scope import Scope, active_scope, reporting
 
 _bound: ContextVar[Scope | None] = ContextVar("dovetail_tenancy_row_security", default=None)
 

@@ -1,0 +1,9 @@
+"""Migration operations for projects whose tables are full of rows."""
+
+from __future__ import annotations
+
+from dovetail_tenancy.operations.add_organization import AddOrganization
+from dovetail_tenancy.operations.enable_row_security import EnableRowSecurity
+from dovetail_tenancy.operations.retarget_foreign_key import RetargetForeignKey
+
+__all__ = ["AddOrganization", "EnableRowSecurity", "RetargetForeignKey"]
