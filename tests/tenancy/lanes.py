@@ -8,17 +8,17 @@ import pytest
 
 from dovetail_tenancy import get_organization_model
 from dovetail_tenancy.api.views import _required_fields
-from dovetail_tenancy.services.locks import field
+from dovetail_tenancy.organizations.project_models import concrete_field
 
 ORGANIZATION: Any = get_organization_model()
 NEEDS_MORE = _required_fields(ORGANIZATION) - {"name"}
 
-has_slug = pytest.mark.skipif(not field(ORGANIZATION, "slug"), reason="this lane's organizations have no slug")
+has_slug = pytest.mark.skipif(not concrete_field(ORGANIZATION, "slug"), reason="this lane's organizations have no slug")
 needs_a_name_only = pytest.mark.skipif(bool(NEEDS_MORE), reason="this lane's organizations need more than a name")
 
 _WITHOUT: dict[str, tuple[bool, str]] = {
     "this lane's organizations have no owner or no slug": (
-        not field(ORGANIZATION, "owner") or not field(ORGANIZATION, "slug"),
+        not concrete_field(ORGANIZATION, "owner") or not concrete_field(ORGANIZATION, "slug"),
         """
         test_a_bad_body_is_named_by_field test_a_chosen_slug_is_kept_or_refused
         test_a_membership_is_never_turned_into_another_person_s

@@ -16,8 +16,8 @@ from django.urls import reverse
 from dovetail_core.events import Event, domain_event
 from dovetail_tenancy import get_membership_model, get_organization_model, services
 from dovetail_tenancy.exceptions import LastOwner, TenancyError
-from dovetail_tenancy.organizations.roles import OWNER
-from dovetail_tenancy.services.locks import active_members
+from dovetail_tenancy.organizations.memberships import active_members
+from dovetail_tenancy.organizations.role_table import OWNER
 from tests.tenancy.factories import make_organization, make_user, membership_of
 from tests.tenancy.lanes import admin_page
 

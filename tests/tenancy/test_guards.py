@@ -19,7 +19,7 @@ from django.db import models, transaction
 from django.db.models.sql.where import WhereNode
 
 from dovetail_tenancy import current_tenant_id
-from dovetail_tenancy.isolation import fields, querysets, relations, scope, tenant_model
+from dovetail_tenancy.isolation import fields, on_delete, querysets, relations, row_ownership, scope, tenant_model
 from dovetail_tenancy.isolation.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant
 from dovetail_tenancy.isolation.querysets import PinnedQuery, TenantManager, TenantQuerySet
 from dovetail_tenancy.isolation.relations import LinkManager, LinkQuerySet
@@ -83,7 +83,7 @@ def everything_where_none() -> scope.Scope:
 
 def of_the_active_one(field: Any, alias: Any, related_alias: Any) -> Any:
     own = fields.organization_column(field.model)
-    return fields.ownership(field.model, related_alias) if own and related_alias else None
+    return fields.ownership_condition(field.model, related_alias) if own and related_alias else None
 
 
 def entered_once(active: scope.Scope, rows: Any) -> Iterator[Any]:
@@ -91,8 +91,8 @@ def entered_once(active: scope.Scope, rows: Any) -> Iterator[Any]:
         yield from rows
 
 
-def stamped_only(self: Any, *args: Any) -> Any:
-    querysets.stamp(self, scope.require_scope("Deleting"))
+def assigned_only(self: Any, *args: Any) -> Any:
+    row_ownership.assign_organization(self, scope.require_scope("Deleting"))
     return models.Model.delete(self, *args)
 
 
@@ -177,7 +177,10 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
         key(Librarian, "person_ptr"),
         leak("inheritance: from a parent that nobody owns"),
     ),
-    "a generic relation's joins": (Without(relations, "ownership", no_condition), leak("generic: from a loan")),
+    "a generic relation's joins": (
+        Without(relations, "ownership_condition", no_condition),
+        leak("generic: from a loan"),
+    ),
     "a many-to-many table's joins": (key(readings, "person"), leak("many-to-many: person: keys")),
     "a many-to-many table's other end": (key(links, "book"), leak("forged: link: keys")),
     "a many-to-many table's rows": (django_s(LinkManager, "get_queryset"), leak("many-to-many: table between")),
@@ -193,19 +196,22 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     "saving past save_base": (django_s(TenantModel, "_save_table"), leak("writes: loaddata")),
     "deleting an instance": (django_s(TenantModel, "delete"), leak("writes: delete a made-up one")),
     "deleting a made-up instance": (
-        Without(TenantModel, "delete", stamped_only),
+        Without(TenantModel, "delete", assigned_only),
         leak("writes: delete a made-up one"),
     ),
     "the organization a row was read with": (
         django_s(fields.OrganizationForeignKey.descriptor_class, "__set__"),
         writes.test_a_row_that_was_moved_is_not_saved_by_its_new_organization,
     ),
-    "saving another's row": (Without(tenant_model, "stamp", nothing), leak("writes: new row of theirs")),
-    "creating another's rows in bulk": (Without(querysets, "stamp", nothing), leak("writes: bulk_create")),
+    "saving another's row": (Without(tenant_model, "assign_organization", nothing), leak("writes: new row of theirs")),
+    "creating another's rows in bulk": (
+        Without(querysets, "assign_organization", nothing),
+        leak("writes: bulk_create"),
+    ),
     "upserting over another's row": (django_s(TenantQuerySet, "bulk_create"), leak("writes: upsert by key")),
     "moving rows by update": (django_s(TenantQuerySet, "update"), leak("writes: give away by update")),
     "another's instance in a foreign key": (
-        Without(querysets, "refuse_foreign", nothing),
+        Without(row_ownership, "refuse_foreign_instances", nothing),
         leak("writes: my book on their shelf"),
     ),
     "linking one by one": (Without(links, "save_base", models.Model.save_base), leak("links: table between: save")),
@@ -220,7 +226,7 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     "what it prefetches in steps": (django_s(TenantQuerySet, "_iterator"), prefetched),
     "what it prefetches in asynchronous steps": (django_s(TenantQuerySet, "aiterator"), prefetched),
     "a stream leaves its consumer alone": (
-        Without(querysets, "steps_within", entered_once),
+        Without(querysets, "iterate_within", entered_once),
         test_pinned.test_the_consumer_of_a_stream_stays_where_it_is,
     ),
     **{
@@ -230,7 +236,7 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     "pins do not combine": (django_s(TenantQuerySet, "_merge_sanity_check"), test_pinned.test_two_pins_do_not_combine),
     # Cascades
     "what refers to a row of nobody's goes with it": (
-        Without(fields._FromEverywhere, "__call__", lambda self, *args: self.on_delete(*args)),
+        Without(on_delete._AcrossOrganizations, "__call__", lambda self, *args: self.on_delete(*args)),
         ordinary.test_deleting_a_user_reaches_the_rows_of_every_organization,
     ),
     "what is attached to a row of nobody's goes with it": (

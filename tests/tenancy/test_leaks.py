@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Manager, QuerySet
 
 from dovetail_tenancy import TenantRequired, get_organization_model, tenant, unscoped
-from dovetail_tenancy.isolation.database_scope import in_database
+from dovetail_tenancy.isolation.database_scope import override_database_scope
 from dovetail_tenancy.isolation.scope import Scope
 from tests.tenancy.documents.factories import make_organization
 from tests.tenancy.lending import early, methods, models, reads, writes
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def the_orm_alone() -> Iterator[None]:
     """On PostgreSQL row security shows every row here: behind it nobody would see what the ORM lets through."""
-    with in_database(Scope(reason="the ORM alone")):
+    with override_database_scope(Scope(reason="the ORM alone")):
         yield
 
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from dovetail_core.fields import uuid7
 from dovetail_tenancy import get_membership_model, get_organization_model, services
-from dovetail_tenancy.organizations.roles import DEFAULT_ROLES
+from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES
 from tests.tenancy.factories import client_of, make_organization, make_user, membership_of
 from tests.tenancy.lanes import NEEDS_MORE
 

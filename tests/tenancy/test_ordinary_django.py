@@ -21,7 +21,7 @@ from django.urls import reverse
 
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant, unscoped
 from dovetail_tenancy.exceptions import LastOwner
-from dovetail_tenancy.services.locks import field
+from dovetail_tenancy.organizations.project_models import concrete_field
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document, Folder, Note
 from tests.tenancy.lanes import ORGANIZATION, admin_page
@@ -160,11 +160,11 @@ def test_any_number_of_batches_and_relations_is_deleted_in_one_call() -> None:
     """Each of them has the collector reach every organization's rows; one in another, they would be too deep."""
     from django.db.models.deletion import Collector
 
-    from dovetail_tenancy.isolation.fields import _delete_everywhere
+    from dovetail_tenancy.isolation.on_delete import _delete_across_organizations
 
     collector = Collector(using="default")
     for _ in range(5000):
-        _delete_everywhere(collector, "a test")
+        _delete_across_organizations(collector, "a test")
     assert collector.delete() == (0, {})
 
 
@@ -207,7 +207,7 @@ def some_rows() -> list[dict[str, Any]]:
     key = 1 if ORGANIZATION._meta.pk.get_internal_type() == "AutoField" else "01900000-0000-7000-8000-000000000001"
     moment = "2026-01-01T00:00:00Z"
     given = {"name": "Acme", "slug": "acme", "owner": 1, "created_at": moment, "updated_at": moment, "country": "DE"}
-    fields = {name: value for name, value in given.items() if field(ORGANIZATION, name)}
+    fields = {name: value for name, value in given.items() if concrete_field(ORGANIZATION, name)}
     return [
         {"model": get_user_model()._meta.label_lower, "pk": 1, "fields": {"username": "ada", "password": "!"}},
         {"model": ORGANIZATION._meta.label_lower, "pk": key, "fields": fields},

@@ -9,7 +9,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from dovetail_tenancy.api import urls
-from dovetail_tenancy.organizations.roles import DEFAULT_ROLES, PERMISSIONS
+from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES, PERMISSIONS
 from tests.tenancy.factories import client_of, invite, make_organization, make_user, membership_of
 
 pytestmark = pytest.mark.django_db

@@ -24,8 +24,8 @@ from dovetail_tenancy.exceptions import (
     RoleNotAllowed,
 )
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.organizations.roles import OWNER
-from dovetail_tenancy.services.locks import active_members
+from dovetail_tenancy.organizations.memberships import active_members
+from dovetail_tenancy.organizations.role_table import OWNER
 from tests.tenancy.factories import make_organization, make_user, membership_of
 
 pytestmark = [

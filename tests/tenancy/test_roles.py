@@ -10,7 +10,8 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from dovetail_tenancy import get_membership_model, has_permission
-from dovetail_tenancy.organizations.roles import DEFAULT_ROLES, rank, role_of, role_permits, validate_roles
+from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES, validate_roles
+from dovetail_tenancy.organizations.roles import rank, role_of, role_permits
 from tests.tenancy.factories import make_organization, make_user
 
 CUSTOM = {"owner": [], "captain": ["ships.steer", "members.view"], "sailor": []}

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant
-from dovetail_tenancy.services.locks import field
+from dovetail_tenancy.organizations.project_models import concrete_field
 from tests.tenancy.documents.models import Document, Folder, Note
 
 _number = count(1)
@@ -20,7 +20,7 @@ def make_organization(name: str = "Acme", owner: Any = None, **fields: Any) -> A
     owner = owner or make_user()
     model = get_organization_model()
     given = {"name": name, "slug": f"organization-{next(_number)}", "owner": owner}
-    fields = {each: value for each, value in given.items() if field(model, each)} | fields
+    fields = {each: value for each, value in given.items() if concrete_field(model, each)} | fields
     organization = model._default_manager.create(**fields)
     make_membership(organization, owner, "owner")
     return organization

@@ -14,9 +14,8 @@ from django.db.models.sql import Query
 
 from dovetail_tenancy import tenant, unscoped
 from dovetail_tenancy.backends.postgresql import base
-from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper
-from dovetail_tenancy.backends.postgresql.cursors import Synchronised
-from dovetail_tenancy.isolation import database_scope, fields, querysets
+from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper, SynchronizedCursor
+from dovetail_tenancy.isolation import database_scope, on_delete, querysets
 from dovetail_tenancy.isolation.scope import current_scope
 from dovetail_tenancy.operations import enable_row_security
 from dovetail_tenancy.row_security import policies, session
@@ -246,9 +245,9 @@ def unsynchronised(name: str) -> Take:
 
     def take(patch: pytest.MonkeyPatch) -> None:
         def plain(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return getattr(super(Synchronised, self), name)(*args, **kwargs)
+            return getattr(super(SynchronizedCursor, self), name)(*args, **kwargs)
 
-        patch.setattr(Synchronised, name, plain)
+        patch.setattr(SynchronizedCursor, name, plain)
 
     return take
 
@@ -339,10 +338,10 @@ GUARDS: dict[str, tuple[Take, Proof]] = {
     ),
     "bulk_create's": (attribute(querysets.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_bulk_create),
     "delete's": (attribute(querysets.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_deletion_by_key),
-    "the collector's": (attribute(fields, "in_database", unchanged), by_deletion_of_users),
+    "the collector's": (attribute(on_delete, "override_database_scope", unchanged), by_deletion_of_users),
     "not resolving": (attribute(database_scope, "active_scope", current_scope), by_who_asks_nothing),
-    "reporting": (attribute(database_scope, "reporting", lambda: False), by_a_report),
-    "a migration sees all": (attribute(base, "in_database", unchanged), by_data_migrations),
+    "reporting": (attribute(database_scope, "in_report_mode", lambda: False), by_a_report),
+    "a migration sees all": (attribute(base, "override_database_scope", unchanged), by_data_migrations),
     "the bypass role's grants": (
         method_of_django("prepare_database"),
         by_grants,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from dovetail_tenancy.isolation.organization_model import get_organization_model
 from dovetail_tenancy.isolation.scope import (
     TenantMismatch,
     TenantRequired,
@@ -12,9 +11,8 @@ from dovetail_tenancy.isolation.scope import (
     tenant,
     unscoped,
 )
-
-if TYPE_CHECKING:
-    from django.db.models import Model
+from dovetail_tenancy.organizations.project_models import get_membership_model
+from dovetail_tenancy.organizations.roles import has_permission
 
 __all__ = [
     "TenantMismatch",
@@ -27,28 +25,3 @@ __all__ = [
     "tenant",
     "unscoped",
 ]
-
-
-def get_organization_model() -> type[Model]:
-    """The model that ``TENANCY_ORGANIZATION_MODEL`` names. Models must be loaded."""
-    return _model("TENANCY_ORGANIZATION_MODEL")
-
-
-def get_membership_model() -> type[Model]:
-    """The model that ``TENANCY_MEMBERSHIP_MODEL`` names. Models must be loaded."""
-    return _model("TENANCY_MEMBERSHIP_MODEL")
-
-
-def has_permission(user: Any, organization: Any, permission: str) -> bool:
-    """Whether the user's role in the organization grants ``permission`` (such as ``"members.invite"``), asked anew."""
-    from dovetail_tenancy.organizations import roles
-
-    return roles.has_permission(user, organization, permission)
-
-
-def _model(setting: str) -> type[Model]:
-    from django.apps import apps
-
-    from dovetail_core.fields import named_model
-
-    return apps.get_model(named_model(setting))

@@ -11,30 +11,30 @@ from dovetail_tenancy.conf import conf
 class TenancyConfig(AppConfig):
     name = "dovetail_tenancy"
     verbose_name = "Organizations"
-    # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
+    # Every model declares its primary key; this makes the app independent of a project's DEFAULT_AUTO_FIELD.
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
-        # Before any app's models load: Meta.swappable and projects' migrations read the settings by name.
+        # Before any app's models load: Meta.swappable and projects' migrations read these settings by name.
         conf.install_defaults("ORGANIZATION_MODEL", "MEMBERSHIP_MODEL")
 
     def ready(self) -> None:
         from dovetail_tenancy import checks as tenancy_checks
-        from dovetail_tenancy.commands import open_unscoped_command
-        from dovetail_tenancy.isolation.relations import guard_relations
-        from dovetail_tenancy.operations import foreign_key_checks
-        from dovetail_tenancy.row_security import checks as row_security_checks
-        from dovetail_tenancy.services import account_signals
+        from dovetail_tenancy.isolation.background import unscope_command
+        from dovetail_tenancy.isolation.relations import restrict_relations
+        from dovetail_tenancy.operations.foreign_key_checks import check_foreign_keys
+        from dovetail_tenancy.row_security.checks import check_databases
+        from dovetail_tenancy.services.account_signals import connect_receivers
 
         checks.register(tenancy_checks.check_settings)
         checks.register(tenancy_checks.check_invitations, checks.Tags.urls)
         checks.register(tenancy_checks.check_models, checks.Tags.models)
-        checks.register(row_security_checks.check_databases, checks.Tags.database)
-        checks.register(foreign_key_checks.check_foreign_keys, checks.Tags.database)
-        account_signals.install()
-        guard_relations()
+        checks.register(check_databases, checks.Tags.database)
+        checks.register(check_foreign_keys, checks.Tags.database)
+        connect_receivers()
+        restrict_relations()
         if apps.is_installed("drf_spectacular"):
-            # It finds extensions only once they are imported.
+            # drf-spectacular only knows extensions that were imported.
             from dovetail_tenancy.contrib import spectacular  # noqa: F401
-        open_unscoped_command()
+        unscope_command()

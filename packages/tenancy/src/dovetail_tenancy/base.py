@@ -9,7 +9,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.fields import SettingForeignKey, uuid7
-from dovetail_tenancy.isolation.fields import OwnerForeignKey
+from dovetail_tenancy.organizations.owner_field import OwnerForeignKey
 
 
 class AbstractOrganization(models.Model):

@@ -9,11 +9,11 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Dja
 from django.db import models
 from django.urls import URLResolver, get_resolver
 
-from dovetail_tenancy import get_membership_model
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, organization_column
 from dovetail_tenancy.isolation.querysets import TenantManager, TenantQuerySet
 from dovetail_tenancy.isolation.tenant_model import TenantModel
+from dovetail_tenancy.organizations.project_models import get_membership_model
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:

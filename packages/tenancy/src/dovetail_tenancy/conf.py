@@ -14,7 +14,7 @@ from dovetail_core.conf import (
     positive_integer,
     sequence_of_strings,
 )
-from dovetail_tenancy.organizations.roles import DEFAULT_ROLES, validate_roles
+from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES, validate_roles
 
 
 def _accept_url(value: object) -> None:
@@ -87,7 +87,7 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         False, "Whether who is invited and has no account gets one by accepting. Needs `TENANCY_TOKEN_ISSUER`.", boolean
     )
     INVITATION_CREATE_USER: ImportSetting[Any] = ImportSetting(
-        "dovetail_tenancy.signup.create_user",
+        "dovetail_tenancy.services.accounts.create_user",
         "What creates that account: `(email=…, invitation=…)`, returns it saved.",
         _callable,
     )

@@ -1,3 +1,5 @@
+"""``TenantMiddleware``, which opens a scope for each request."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -9,7 +11,8 @@ from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.isolation.scope import Slot, reporting
+from dovetail_tenancy.isolation.scope import Slot, in_report_mode
+from dovetail_tenancy.organizations.admin_choice import activate_choice, uses_organization_choice
 from dovetail_tenancy.organizations.resolution import (
     OrganizationMismatch,
     OrganizationNotFound,
@@ -19,11 +22,11 @@ from dovetail_tenancy.organizations.resolution import (
 
 
 class TenantMiddleware:
-    """Opens an empty place for each request's organization and closes it behind the response.
+    """Opens an empty slot for the request's organization and closes it after the response.
 
-    Until it is filled, nothing of any organization is visible, whatever was active before. DRF's views fill it by the
-    ``InOrganization`` permission; for a plain Django view with a signed-in user the organization is found when the
-    first query needs it. Stands after the authentication middleware.
+    Until the slot is filled, no organization's rows are visible, whatever was active before. DRF views fill it by the
+    ``InOrganization`` permission. For a plain Django view with a signed-in user, the first query resolves the
+    organization. Place it after the authentication middleware.
     """
 
     sync_capable = True
@@ -40,60 +43,57 @@ class TenantMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         if self.is_async:
             return self.__acall__(request)
-        with _slot(request) as slot:
-            return _kept_open(self.get_response(request), slot)
+        with _open_slot(request) as slot:
+            return _with_scoped_stream(self.get_response(request), slot)
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        with _slot(request) as slot:
-            return _kept_open(await self.get_response(request), slot)
+        with _open_slot(request) as slot:
+            return _with_scoped_stream(await self.get_response(request), slot)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
-        # Not at the top: settings name this module before models are there.
-        from dovetail_tenancy.organizations.admin_choice import activate, switches
-
         match = request.resolver_match
-        chosen = switches(view)
-        if match is None or not (chosen or not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces)):
+        by_choice = uses_organization_choice(view)
+        if match is None or not (by_choice or not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces)):
             return
-        # Asked for last: it is a query of every request's else.
+        # Last, because loading the user costs a query.
         user = getattr(request, "user", None)
         if user is None or not (user.is_active and user.is_staff):
             return
-        slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set when the slot was opened
+        slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set by _open_slot
         reason = f"{match.namespace}: {request.method} {match.view_name} by {user.pk}"
-        if chosen:
-            activate(request, slot, reason)
+        if by_choice:
+            activate_choice(request, slot, reason)
         else:
             slot.show_everything(reason=reason)
 
 
-def _slot(request: HttpRequest) -> Slot:
-    slot = Slot(lambda: _organization_of(request))
-    request.tenancy_slot = slot  # type: ignore[attr-defined]  # for process_view, which has no other way to it
+def _open_slot(request: HttpRequest) -> Slot:
+    slot = Slot(lambda: _resolve(request))
+    request.tenancy_slot = slot  # type: ignore[attr-defined]  # read by process_view
     return slot
 
 
-def _organization_of(request: HttpRequest) -> Any:
+def _resolve(request: HttpRequest) -> Any:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return None
     try:
         return resolve_organization(request)
     except (OrganizationRequired, OrganizationMismatch, OrganizationNotFound) as error:
-        if reporting():
-            # A view that knew no organizations must go on answering; the access itself is reported.
+        if in_report_mode():
+            # A view that does not know organizations yet must keep working; the access itself is reported.
             return None
-        raise _answer(error) from error
+        raise _http_error(error) from error
 
 
-def _answer(error: Exception) -> Exception:
+def _http_error(error: Exception) -> Exception:
     if isinstance(error, OrganizationRequired):
         return BadRequest(str(error))
     return PermissionDenied(str(error)) if isinstance(error, OrganizationMismatch) else Http404()
 
 
-def _kept_open(response: HttpResponseBase, slot: Slot) -> HttpResponseBase:
-    """Run a streaming response's iterator inside the request's scope: the server consumes it after the middleware."""
+def _with_scoped_stream(response: HttpResponseBase, slot: Slot) -> HttpResponseBase:
+    """Run the iterator of a streaming response in the request's scope; the server consumes it after the middleware."""
     if isinstance(response, StreamingHttpResponse):
         stream: Any = response.streaming_content
         response.streaming_content = _astream(stream, slot) if response.is_async else _stream(stream, slot)
@@ -101,7 +101,7 @@ def _kept_open(response: HttpResponseBase, slot: Slot) -> HttpResponseBase:
 
 
 def _stream(parts: Iterator[bytes], slot: Slot) -> Iterator[bytes]:
-    # Entered anew for each part: between two parts this thread may serve other code.
+    # Entered for each part, because this thread may run other code between two parts.
     while True:
         with slot:
             try:

@@ -1,4 +1,4 @@
-"""Organizations and memberships in Django's admin site. Every write is a service's, and a refusal is a message."""
+"""The admin classes of organizations, memberships and invitations. The services write, and a refusal is a message."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core import context
-from dovetail_tenancy import get_membership_model, services
+from dovetail_tenancy import services
 from dovetail_tenancy.exceptions import TenancyError
-from dovetail_tenancy.organizations.roles import OWNER, declared_roles
-from dovetail_tenancy.services.locks import user_model
+from dovetail_tenancy.organizations.project_models import get_membership_model, user_model
+from dovetail_tenancy.organizations.role_table import OWNER
+from dovetail_tenancy.organizations.roles import declared_roles
 
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -25,12 +26,12 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "user" in self.fields and not self.instance._state.adding:
-            # A membership is one person's; another person's is another membership.
+            # A membership belongs to one person and cannot be given to another.
             self.fields["user"].disabled = True
 
 
 class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """Turns what a service refuses into a message on the page the person came from; nothing is written then."""
+    """Shows a service's refusal as a message on the page that the user came from; nothing is written then."""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._guarded(super().changeform_view, request, *args, **kwargs)
@@ -52,7 +53,7 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
 
 
 def _searches_users(site: admin.AdminSite) -> bool:
-    # Named in autocomplete_fields, users would be an error in a project whose admin does not search them.
+    # autocomplete_fields requires search_fields on the user's admin class, which a project may lack.
     users: Any = site._registry.get(user_model())
     return users is not None and bool(users.search_fields)
 
@@ -60,7 +61,7 @@ def _searches_users(site: admin.AdminSite) -> bool:
 class MembershipFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # not generic at run time
     @classmethod
     def get_default_prefix(cls) -> str:
-        # Django derives it from the reverse name, which memberships do not have.
+        # Django derives the prefix from the reverse name, which memberships do not have.
         return "members"
 
 
@@ -88,7 +89,7 @@ class OrganizationAdmin(ServiceAdmin):
         return ("name", "owner") if obj is None else ("name", "slug", "owner", *self.readonly_fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        # Who owns an existing organization follows from the roles of its members.
+        # The roles of the members decide who owns an existing organization.
         return self.readonly_fields if obj is None else ("owner", *self.readonly_fields)
 
     def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
@@ -104,14 +105,14 @@ class OrganizationAdmin(ServiceAdmin):
         if change:
             services.update_organization(organization=obj, **values)
         else:
-            # The admin goes on with the instance it gave us.
+            # The admin continues with its own instance.
             vars(obj).update(vars(services.create_organization(**values)))
 
     def save_formset(self, request: HttpRequest, form: forms.ModelForm[Any], formset: Any, change: bool) -> None:
         formset.save(commit=False)
         for membership in formset.new_objects:
             services.add_member(organization=form.instance, user=membership.user, role=membership.role)
-        # New owners first: one page may hand an organization over.
+        # New owners first, so that one page can hand an organization over.
         for membership, _fields in sorted(formset.changed_objects, key=lambda changed: changed[0].role != OWNER):
             services.change_role(membership=membership, role=membership.role)
         for membership in formset.deleted_objects:
@@ -126,7 +127,7 @@ class OrganizationAdmin(ServiceAdmin):
 
 
 class MembershipAdmin(ServiceAdmin):
-    """Mostly for looking: people are added on their organization's page."""
+    """Members are added on the page of their organization; here they are viewed and changed."""
 
     form = RoleForm
     list_display = ("user", "organization", "role", "created_at")
@@ -158,7 +159,7 @@ class MembershipAdmin(ServiceAdmin):
 
 
 class InvitationAdmin(ServiceAdmin):
-    """Made and changed by the services: an invitation is added with its e-mail, and resent or revoked from the list."""
+    """Adding an invitation sends its e-mail. Actions of the list resend and revoke invitations."""
 
     list_display = ("email", "organization", "role", "status", "invited_by", "expires_at")
     list_filter = ("role",)
@@ -170,16 +171,16 @@ class InvitationAdmin(ServiceAdmin):
     form = RoleForm
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        given = ("organization", "email", "role")
-        return given if obj is None else (*given, "status", "invited_by", "bounded", *_MOMENTS)
+        editable = ("organization", "email", "role")
+        return editable if obj is None else (*editable, "status", "invited_by", "bounded", *_TIMESTAMPS)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # The list's actions need it; a single invitation is for looking.
+        # The list's actions need this permission; a single invitation is read-only.
         return obj is None and super().has_change_permission(request)
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm[Any], change: bool) -> None:
-        invited = services.invite(organization=obj.organization, email=obj.email, role=obj.role)
-        vars(obj).update(vars(invited))
+        invitation = services.invite(organization=obj.organization, email=obj.email, role=obj.role)
+        vars(obj).update(vars(invitation))
 
     @admin.action(description=_("Send again, with a new link"), permissions=["change"])
     def resend(self, request: HttpRequest, queryset: Any) -> None:
@@ -194,4 +195,4 @@ class InvitationAdmin(ServiceAdmin):
         self.message_user(request, _("Revoked."), messages.SUCCESS)
 
 
-_MOMENTS = ("created_at", "expires_at", "accepted_at", "declined_at", "revoked_at")
+_TIMESTAMPS = ("created_at", "expires_at", "accepted_at", "declined_at", "revoked_at")

@@ -1,4 +1,4 @@
-"""Admin pages of tenant models that show one organization at a time."""
+"""Admin classes for tenant models. They show one organization at a time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 
 from dovetail_tenancy.isolation.scope import current_scope, current_tenant_id, fill_slot
-from dovetail_tenancy.organizations.admin_choice import ALL, choice_of, choose, may_see_all, organizations_for
+from dovetail_tenancy.organizations.admin_choice import ALL, choose, get_choice, may_see_all, selectable_organizations
 
 _ON_A_PAGE = 50
 
 
 class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
-    """Checks uniqueness within the organization, although the organization is no field of the form."""
+    """Validates unique constraints that contain the organization, although the form has no such field."""
 
     def _get_validation_exclusions(self) -> set[str]:
-        # Django leaves out a constraint of which any field is not in the form: a number that is taken would be an
-        # IntegrityError, and a page with a server error.
+        # Django skips a constraint if one of its fields is not in the form. A duplicate would then raise IntegrityError
+        # and be a server error.
         if self.instance.organization_id is None:
             self.instance.organization_id = current_tenant_id()
         excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # not in the stubs
@@ -42,21 +42,21 @@ class _InOneOrganization:
 
 
 class TenantTabularInline(_InOneOrganization, admin.TabularInline):  # type: ignore[type-arg]  # not generic
-    """Rows get the organization that is active, as their parent does."""
+    """New rows get the active organization, as their parent does."""
 
 
 class TenantStackedInline(_InOneOrganization, admin.StackedInline):  # type: ignore[type-arg]  # not generic
-    """Rows get the organization that is active, as their parent does."""
+    """New rows get the active organization, as their parent does."""
 
 
 class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Lists, forms, choices, autocomplete, popups, deletion and history follow the organization that staff chose.
 
-    One such class makes a whole admin site follow it. Staff choose among the organizations they are members of; who
-    has the permission to view the organization model chooses any, or all at once. Of all together rows are listed;
-    each is changed and deleted within its own organization, and none is added.
+    One such class makes the whole admin site follow it. Staff users choose among the organizations they are members of.
+    A user with the permission to view the organization model may choose any organization, or all at once: then rows of
+    all organizations are listed, each is changed and deleted within its own organization, and none can be added.
 
-    A form of your own derives from ``TenantForm``, an inline from ``TenantTabularInline`` or ``TenantStackedInline``.
+    Derive a form of your own from ``TenantForm``, and inlines from ``TenantTabularInline`` or ``TenantStackedInline``.
     """
 
     chooses_organization = True
@@ -75,38 +75,38 @@ class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-ar
         return [path("organization/", view, name=name), *super().get_urls()]
 
     def organization_view(self, request: HttpRequest) -> HttpResponse:
-        """Choose the organization."""
+        """Show the page where the organization is chosen, and store the choice."""
         if request.method == "POST":
             if not choose(request, request.POST.get("organization", "")):
                 raise Http404
             return HttpResponseRedirect(self._page("changelist"))
         search = request.GET.get("q", "")
-        found = Paginator(organizations_for(request, search), _ON_A_PAGE).get_page(request.GET.get("page"))
+        page = Paginator(selectable_organizations(request, search), _ON_A_PAGE).get_page(request.GET.get("page"))
         context = {
             **self.admin_site.each_context(request),
             "title": _("Choose an organization"),
             "opts": self.opts,
-            "organizations": found,
+            "organizations": page,
             "search": search,
             "all": ALL if may_see_all(request) else None,
-            "choice": choice_of(request),
+            "choice": get_choice(request),
         }
         return TemplateResponse(request, "dovetail_tenancy/admin/organization.html", context)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         if current_scope() is None:
-            # An autocomplete, say, of somebody with several organizations who has chosen none.
+            # For example an autocomplete of a user with several organizations who has chosen none.
             raise PermissionDenied(_("Choose an organization first."))
         return super().get_queryset(request)
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        # To which of all organizations would it belong?
-        return choice_of(request).organization is not None and super().has_add_permission(request, *args)
+        # With all organizations shown, the row's organization would be undefined.
+        return get_choice(request).organization is not None and super().has_add_permission(request, *args)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        shown = super().get_list_display(request)
-        alone = not choice_of(request).everything or "organization" in shown
-        return shown if alone else [*shown, "organization"]
+        columns = super().get_list_display(request)
+        complete = not get_choice(request).everything or "organization" in columns
+        return columns if complete else [*columns, "organization"]
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._within(request, None, super().changelist_view, *args, **kwargs)
@@ -125,13 +125,13 @@ class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-ar
     def _within(
         self, request: HttpRequest, object_id: str | None, view: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        choice = choice_of(request)
+        choice = get_choice(request)
         if not choice:
             return HttpResponseRedirect(self._page("organization"))
         if choice.everything and object_id is not None:
             row = self.get_object(request, unquote(object_id))
             if row is not None:
-                # For the rest of the request, rendering too: its choices of related rows are its organization's.
+                # For the rest of the request, including rendering: the form offers rows of this row's organization.
                 fill_slot(row.organization_id)
         response: HttpResponse = view(request, *args, **kwargs)
         return response

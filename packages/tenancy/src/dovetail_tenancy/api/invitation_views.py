@@ -34,7 +34,7 @@ from dovetail_tenancy.exceptions import (
     WrongAccount,
 )
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.organizations.roles import is_person
+from dovetail_tenancy.organizations.project_models import is_person
 
 
 class InvitationViewSet(OrganizationView):

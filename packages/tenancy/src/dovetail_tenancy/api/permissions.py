@@ -12,7 +12,8 @@ from rest_framework.views import APIView
 from dovetail_core.context import Credential
 from dovetail_tenancy.isolation.scope import fill_slot, require_tenant
 from dovetail_tenancy.organizations import resolution
-from dovetail_tenancy.organizations.roles import is_person, role_of, role_permits
+from dovetail_tenancy.organizations.project_models import is_person
+from dovetail_tenancy.organizations.roles import role_of, role_permits
 
 
 class OrganizationRequired(APIException):

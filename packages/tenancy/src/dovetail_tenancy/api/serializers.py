@@ -8,13 +8,12 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.api.fields import EmailField, SlugField, TextField, URLField
 from dovetail_tenancy.exceptions import UnknownRole
-from dovetail_tenancy.isolation.organization_model import parse_key
+from dovetail_tenancy.isolation.organization_model import get_organization_model, parse_key
 from dovetail_tenancy.models import Invitation
+from dovetail_tenancy.organizations.project_models import concrete_field, get_membership_model, user_model
 from dovetail_tenancy.organizations.roles import declared_roles
-from dovetail_tenancy.services.locks import field, user_model
 
 Organization = get_organization_model()
 Membership = get_membership_model()
@@ -24,7 +23,7 @@ INVITATION_STATUSES = ("pending", "accepted", "declined", "revoked", "expired")
 
 
 def _existing(model: Any, *names: str) -> list[str]:
-    return [name for name in names if field(model, name)]
+    return [name for name in names if concrete_field(model, name)]
 
 
 def declared_role(role: str) -> str:

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from dovetail_tenancy import get_membership_model, get_organization_model, services
+from dovetail_tenancy import services
 from dovetail_tenancy.api.permissions import HasOrganizationPermission, organization_credential
 from dovetail_tenancy.api.serializers import (
     MemberSerializer,
@@ -38,9 +38,14 @@ from dovetail_tenancy.exceptions import (
     Vetoed,
     WrongAccount,
 )
-from dovetail_tenancy.isolation.organization_model import parse_key
-from dovetail_tenancy.organizations.roles import OWNER, is_person
-from dovetail_tenancy.services.locks import field, has_owner
+from dovetail_tenancy.isolation.organization_model import get_organization_model, parse_key
+from dovetail_tenancy.organizations.project_models import (
+    concrete_field,
+    get_membership_model,
+    has_owner_field,
+    is_person,
+)
+from dovetail_tenancy.organizations.role_table import OWNER
 
 _STATUS = {
     LastOwner: status.HTTP_409_CONFLICT,
@@ -166,7 +171,7 @@ class OrganizationViewSet(OrganizationView):
     def create(self, request: Request) -> Response:
         if not is_person(request.user) or organization_credential(request) is not None:
             raise PermissionDenied("Only a signed-in person creates organizations.")
-        if field(get_organization_model(), "name") is None:
+        if concrete_field(get_organization_model(), "name") is None:
             raise MethodNotAllowed("POST", "Organizations are not created here: theirs is a model without a name.")
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -246,7 +251,7 @@ class MemberViewSet(OrganizationView):
 
 def _required_fields(model: type[Model]) -> set[str]:
     """What a new organization needs that `create_organization` does not set by itself."""
-    given = {"slug", "owner"} if has_owner(model) else {"slug"}
+    given = {"slug", "owner"} if has_owner_field(model) else {"slug"}
     return {
         column.name
         for column in model._meta.concrete_fields

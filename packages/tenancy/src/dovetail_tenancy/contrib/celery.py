@@ -14,7 +14,7 @@ from celery import Task, shared_task
 from celery.signals import before_task_publish
 
 from dovetail_tenancy import services
-from dovetail_tenancy.isolation.background import organization_scope, organization_to_carry
+from dovetail_tenancy.isolation.background import dump_current_organization, organization_scope
 
 HEADER = "dovetail_organization"
 
@@ -40,7 +40,7 @@ class TenantTask(Task):  # type: ignore[type-arg]  # not generic at run time
 
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]  # passed on
         # What runs at once is never published.
-        options["headers"] = _with_organization(options.get("headers"), organization_to_carry())
+        options["headers"] = _with_organization(options.get("headers"), dump_current_organization())
         return super().apply(args, kwargs, **options)
 
 
@@ -54,7 +54,7 @@ def carry_organization(body: Any = None, headers: dict[str, Any] | None = None, 
     if headers is None or not isinstance(body, tuple):  # message protocol 1 has no headers to carry it in
         return
     # A retry has it already: it stays with its task, whatever the task had entered when it gave up.
-    organization = headers.setdefault(HEADER, organization_to_carry())
+    organization = headers.setdefault(HEADER, dump_current_organization())
     embedded: dict[str, Any] = body[2]
     for name in ("callbacks", "errbacks", "chain", "chord"):
         if embedded.get(name):

@@ -11,6 +11,8 @@ from channels.db import database_sync_to_async  # type: ignore[import-untyped]
 from django.contrib.auth.models import AnonymousUser
 
 from dovetail_tenancy.isolation.background import organization_scope
+from dovetail_tenancy.organizations.memberships import is_active_member
+from dovetail_tenancy.organizations.project_models import is_person
 from dovetail_tenancy.organizations.resolution import (
     HEADER,
     OrganizationMismatch,
@@ -18,8 +20,6 @@ from dovetail_tenancy.organizations.resolution import (
     OrganizationRequired,
     resolve_organization,
 )
-from dovetail_tenancy.organizations.roles import is_person
-from dovetail_tenancy.services.locks import still_member
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -88,7 +88,7 @@ class _Passing:
     """What passes over a socket, as long as the membership lasts."""
 
     def __init__(self, user: Any, organization_id: Any, receive: Receive, send: Send, seconds: float) -> None:
-        self._still_member = database_sync_to_async(lambda: still_member(user, organization_id))
+        self._still_member = database_sync_to_async(lambda: is_active_member(user, organization_id))
         self._receive, self._send = receive, send
         self._seconds, self._asked = seconds, time.monotonic()
         self._closed = False

@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "Celery with dovetail_tenancy.contrib.celery.TenantTask."
     ) from error
 
-from dovetail_tenancy.isolation.background import organization_scope, organization_to_carry
+from dovetail_tenancy.isolation.background import dump_current_organization, organization_scope
 
 ARGUMENT = "dovetail_organization"
 """The keyword argument that the key travels in, the one place that every backend stores. The function never sees it."""
@@ -26,11 +26,11 @@ class _Enqueued:
     __slots__ = ()
 
     def enqueue(self, *args: Any, **kwargs: Any) -> Any:
-        return super().enqueue(*args, **{**kwargs, ARGUMENT: organization_to_carry()})  # type: ignore[misc]  # Task's
+        return super().enqueue(*args, **{**kwargs, ARGUMENT: dump_current_organization()})  # type: ignore[misc]  # Task's
 
     async def aenqueue(self, *args: Any, **kwargs: Any) -> Any:
         return await super().aenqueue(  # type: ignore[misc]  # Task's
-            *args, **{**kwargs, ARGUMENT: organization_to_carry()}
+            *args, **{**kwargs, ARGUMENT: dump_current_organization()}
         )
 
 

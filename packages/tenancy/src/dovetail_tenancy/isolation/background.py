@@ -1,29 +1,45 @@
-"""What background work inherits from who enqueues it: one organization's key, as text, or nothing."""
+"""The scope of code that runs outside a request: background tasks, sockets and management commands."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404
 
-from dovetail_tenancy.isolation.scope import Slot, current_tenant_id, tenant
+from dovetail_tenancy.conf import conf
+from dovetail_tenancy.isolation.scope import Slot, current_tenant_id, tenant, unscoped
 
 
-def organization_to_carry() -> str:
-    """The active organization's key as text; empty where there is none, or all are visible."""
+def dump_current_organization() -> str:
+    """Return the active organization's key as text for a message; empty if there is none or all rows are visible."""
     try:
         organization_id = current_tenant_id()
     except (BadRequest, PermissionDenied, Http404):
-        # A session request that is for no organization may enqueue work that needs none.
+        # A session request without an organization may enqueue a task that needs none.
         organization_id = None
     return "" if organization_id is None else str(organization_id)
 
 
-def organization_scope(carried: Any) -> AbstractContextManager[Any]:
-    """The scope of work that carries this: that organization, or none, never what happens to be active here.
+def organization_scope(key: Any) -> AbstractContextManager[Any]:
+    """Return the scope of a task or socket for an organization's key, or no scope if the key is empty.
 
-    Raises ``ValueError`` for what is no key of an organization.
+    It replaces whatever is active. Raises ``ValueError`` if it is not the key of an organization.
     """
-    return tenant(carried) if carried else Slot()
+    return tenant(key) if key else Slot()
+
+
+def unscope_command() -> None:
+    """Make all rows visible to the rest of this process if it runs one of ``TENANCY_UNSCOPED_COMMANDS``.
+
+    This applies to the command line only. Code that calls ``call_command("dumpdata")`` runs for somebody, and opts in
+    by ``with unscoped(reason=…)``.
+    """
+    program, *arguments = sys.argv or [""]
+    if Path(program).name in {"manage.py", "django-admin", "__main__.py"} and arguments[:1]:
+        command = arguments[0]
+        if command in conf.UNSCOPED_COMMANDS:
+            unscoped(reason=f"manage.py {command}").__enter__()

@@ -1,4 +1,4 @@
-"""Which rows the database is asked to show: those of the context, or of what a statement was bound to."""
+"""The scope that row-level security applies: the active one, or the one that a statement is bound to."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from dovetail_tenancy.isolation.scope import Scope, active_scope, reporting
+from dovetail_tenancy.isolation.scope import Scope, active_scope, in_report_mode
 
-_bound: ContextVar[Scope | None] = ContextVar("dovetail_tenancy_row_security", default=None)
+_override: ContextVar[Scope | None] = ContextVar("dovetail_tenancy_row_security", default=None)
 
 
-def scope_in_database() -> Scope | None:
-    """What the next statement may see. None: no organization's rows.
+def current_database_scope() -> Scope | None:
+    """Return the scope of the next statement. None: no organization's rows.
 
-    Asks no resolver of a request for its organization: the lookup of a session would find out, and refuse a request
-    that needs no organization.
+    It calls no resolver of a request: the query that loads a session would resolve the organization, and refuse a
+    request that needs none.
     """
-    scope = _bound.get() or active_scope()
-    return Scope(reason="report") if scope is None and reporting() else scope
+    scope = _override.get() or active_scope()
+    return Scope(reason="report") if scope is None and in_report_mode() else scope
 
 
 @contextmanager
-def in_database(scope: Scope | None) -> Iterator[None]:
-    """Show ``scope``'s rows, whatever is active; the ORM's own conditions stay as they are. None changes nothing."""
+def override_database_scope(scope: Scope | None) -> Iterator[None]:
+    """Apply ``scope`` in row-level security, whatever is active. The ORM's conditions stay; None changes nothing."""
     if scope is None:
         yield
         return
-    before = _bound.get()
-    _bound.set(scope)
+    before = _override.get()
+    _override.set(scope)
     try:
         yield
     finally:
-        _bound.set(before)
+        _override.set(before)

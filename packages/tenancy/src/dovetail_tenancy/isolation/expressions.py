@@ -1,3 +1,5 @@
+"""SQL conditions on the active organization."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,10 +14,10 @@ from dovetail_tenancy.isolation.scope import Scope, require_scope
 
 
 class InCurrentTenant(Expression):
-    """The condition that a row belongs to the active organization, decided when SQL is compiled.
+    """The condition that a row belongs to the active organization, evaluated when SQL is compiled.
 
-    Decided when the queryset is built, it would stay with whoever built it: a class-level queryset imported during
-    one organization's request would show that organization's rows to everybody after.
+    Evaluated when the queryset is built, it would keep the organization of that moment: a class-level queryset imported
+    during one organization's request would show that organization's rows in all later requests.
     """
 
     conditional = True
@@ -51,13 +53,13 @@ class InCurrentTenant(Expression):
         return self.organization.output_field.get_db_prep_value(organization_id, connection)
 
     def scope(self, compiler: SQLCompiler) -> Scope:
-        """What a pinned queryset was bound to, else what is active now."""
+        """Return the scope that a pinned queryset is bound to, else the active one."""
         pinned: Scope | None = getattr(compiler.query, "tenancy_scope", None)
         return pinned or require_scope(f"A query on {self.owned._meta.label}")
 
 
 class JoinedInCurrentTenant(InCurrentTenant):
-    """The same condition on a joined table, where Django has no place for "always true"."""
+    """The same condition on a joined table, where Django does not handle ``FullResultSet``."""
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra_context: Any) -> tuple[str, Any]:
         try:
@@ -67,13 +69,13 @@ class JoinedInCurrentTenant(InCurrentTenant):
 
 
 class OwnedByCurrentTenant(JoinedInCurrentTenant):
-    """The condition for a row that has no organization itself: the row that its ``key`` points at has it.
+    """The condition for a row without an organization column: the row that its ``key`` points at has one.
 
-    ``owner`` is that row's organization column. Of a child table its parent is the owner, of a many-to-many table
-    each of the rows that it links.
+    ``owner`` is the organization column of that row: the parent's for a child table, each linked row's for a
+    many-to-many table.
     """
 
-    # Not IN: the database would gather all of the organization's rows where it is asked for one.
+    # Not IN, for which the database would collect all of the organization's rows to find one.
     template = "EXISTS (SELECT 1 FROM {table} {alias} WHERE {alias}.{key} = {column} AND {alias}.{organization} = %s)"
 
     def __init__(self, key: str | Combinable, owner: Any) -> None:
@@ -100,7 +102,7 @@ class OwnedByCurrentTenant(JoinedInCurrentTenant):
 
 
 class SameTenant(Expression):
-    """The condition that two joined rows belong to one organization, whichever it is."""
+    """The condition that two joined rows belong to the same organization, whichever it is."""
 
     conditional = True
     output_field = models.BooleanField()

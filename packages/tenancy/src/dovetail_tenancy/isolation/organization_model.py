@@ -1,16 +1,40 @@
+"""The organization model that the setting names, and keys of its rows."""
+
 from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from dovetail_core.fields import named_model
+
+
+def get_organization_model() -> type[models.Model]:
+    """Return the model that ``TENANCY_ORGANIZATION_MODEL`` names. Models must be loaded."""
+    return apps.get_model(named_model("TENANCY_ORGANIZATION_MODEL"))
+
+
+def organization_key(organization: Any) -> Any:
+    """Return the primary key of ``organization`` (an instance or a key) in its Python type. Raises ``ValueError``."""
+    model = get_organization_model()
+    value = organization.pk if isinstance(organization, model) else organization
+    try:
+        # The type matters: "1" does not equal the 1 of a row, which would then belong to another organization.
+        key = None if value is None else parse_key(model, value)
+    except ValueError as error:
+        raise ValueError(f"{organization!r} is neither a {model._meta.label} nor a key of one.") from error
+    if key is None:
+        raise ValueError(f"{organization!r} names no {model._meta.label}: is it saved?")
+    return key
+
 
 def parse_key(model: type[models.Model], value: Any) -> Any:
-    """``value`` (a key, or text that a client sent for one) in the type of the model's primary key.
+    """Convert ``value`` (a key, or a client's text for one) to the type of the model's primary key.
 
-    Raises ``ValueError`` for what can be no key of it: of another shape, an integer that the column cannot hold, a
-    longer text. Some databases fail on those instead of finding nothing.
+    Raises ``ValueError`` if no row can have this key: it has the wrong shape, is an integer outside the column's range
+    or too long a text. Some databases fail on such a value instead of finding no row.
     """
     key: Any = model._meta.pk
     while key.remote_field:
@@ -20,7 +44,7 @@ def parse_key(model: type[models.Model], value: Any) -> Any:
         # PostgreSQL refuses to compare with a NUL.
         if isinstance(value, str) and "\0" in value:
             raise ValueError("A key contains no NUL.")
-        # What was converted too: a UUID is a number to int(), and no database has a column for that one.
+        # Converted values too: int() accepts a UUID, and the result fits into no integer column.
         if parsed is not value or isinstance(value, int | str):
             key.run_validators(parsed)
     except ValidationError as error:

@@ -1,3 +1,5 @@
+"""Querysets and managers of tenant models, whose condition is evaluated when SQL is compiled."""
+
 from __future__ import annotations
 
 import functools
@@ -11,24 +13,22 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.where import AND
 
 from dovetail_tenancy.isolation.expressions import InCurrentTenant
+from dovetail_tenancy.isolation.organization_model import organization_key
+from dovetail_tenancy.isolation.row_ownership import assign_organization, refuse_foreign_instances
 from dovetail_tenancy.isolation.scope import (
     Scope,
     TenantMismatch,
-    asteps_within,
-    organization_key,
+    aiterate_within,
+    iterate_within,
     require_scope,
-    steps_within,
     within,
 )
 
 M = TypeVar("M", bound=models.Model)
 
-MOVED_FROM = "_tenancy_moved_from"
-"""Where an instance keeps the organization that it was read with, once it was given another."""
-
 
 class PinnedQuery(Query):
-    """A query that is compiled and run, with all that is nested in it, in the scope that it was bound to."""
+    """A query that is compiled and executed, with its subqueries, in the scope that it is bound to."""
 
     tenancy_scope: Scope
 
@@ -39,8 +39,8 @@ class PinnedQuery(Query):
         return cast("SQLCompiler", compiler)
 
 
-def _in_own_scope(method: Callable[..., Any]) -> Any:
-    """A method of Django's querysets that runs in the scope that a pinned queryset is bound to."""
+def _in_pinned_scope(method: Callable[..., Any]) -> Any:
+    """Wrap a method of Django's querysets so that it runs in the scope that a pinned queryset is bound to."""
 
     @functools.wraps(method)
     def run(self: TenantQuerySet[Any], *args: Any, **kwargs: Any) -> Any:
@@ -51,32 +51,32 @@ def _in_own_scope(method: Callable[..., Any]) -> Any:
 
 
 class TenantQuerySet(models.QuerySet[M]):
-    """Rows of the active organization. Which one that is, is decided when the queryset runs."""
+    """Rows of the organization that is active when the queryset runs."""
 
-    # What runs more or other than its own query: prefetching, saving, cascades, the subqueries of an UPDATE.
-    _fetch_all = _in_own_scope(models.QuerySet._fetch_all)
-    _raw_delete = _in_own_scope(models.QuerySet._raw_delete)
-    aggregate = _in_own_scope(models.QuerySet.aggregate)
-    count = _in_own_scope(models.QuerySet.count)
-    create = _in_own_scope(models.QuerySet.create)
-    delete = _in_own_scope(models.QuerySet.delete)
-    update_or_create = _in_own_scope(models.QuerySet.update_or_create)
+    # Methods that run other queries than their own: prefetching, saving, cascades, the subqueries of an UPDATE.
+    _fetch_all = _in_pinned_scope(models.QuerySet._fetch_all)
+    _raw_delete = _in_pinned_scope(models.QuerySet._raw_delete)
+    aggregate = _in_pinned_scope(models.QuerySet.aggregate)
+    count = _in_pinned_scope(models.QuerySet.count)
+    create = _in_pinned_scope(models.QuerySet.create)
+    delete = _in_pinned_scope(models.QuerySet.delete)
+    update_or_create = _in_pinned_scope(models.QuerySet.update_or_create)
 
     def for_tenant(self, organization: Any) -> TenantQuerySet[M]:
-        """Bound to ``organization`` (an instance or a key), whatever is active when it runs."""
+        """Bind the queryset to ``organization`` (an instance or a key), whatever is active when it runs."""
         return self._bound_to(Scope(organization_id=organization_key(organization)))
 
     def pinned(self) -> TenantQuerySet[M]:
-        """Bound to what is active now, for a queryset that runs later or elsewhere (streaming, another thread).
+        """Bind the queryset to the scope that is active now, if it runs later or elsewhere (streaming, another thread).
 
-        Raises ``TenantRequired`` where nothing is active.
+        Raises ``TenantRequired`` if no scope is active.
         """
         return self._bound_to(self._scope("Pinning a query"))
 
     def _bound_to(self, scope: Scope) -> TenantQuerySet[M]:
         queryset = self.all()
         query = cast("PinnedQuery", queryset.query.chain(klass=PinnedQuery))
-        query.tenancy_scope = scope  # Query.clone() carries it along
+        query.tenancy_scope = scope  # Query.clone() copies it
         queryset.query = query
         return queryset
 
@@ -87,16 +87,16 @@ class TenantQuerySet(models.QuerySet[M]):
     def _bound(self) -> AbstractContextManager[Any]:
         return within(self._pin) if self._pin else nullcontext()
 
-    def _scope(self, what: str) -> Scope:
-        return self._pin or require_scope(f"{what} on {self.model._meta.label}")
+    def _scope(self, access: str) -> Scope:
+        return self._pin or require_scope(f"{access} on {self.model._meta.label}")
 
     def _iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         rows = super()._iterator(*args, **kwargs)  # type: ignore[misc]  # Django's own, not in the stubs
-        return steps_within(self._pin, rows) if self._pin else rows
+        return iterate_within(self._pin, rows) if self._pin else rows
 
     def aiterator(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         rows = super().aiterator(*args, **kwargs)
-        return asteps_within(self._pin, rows) if self._pin else rows
+        return aiterate_within(self._pin, rows) if self._pin else rows
 
     def _merge_sanity_check(self, other: Any) -> None:
         super()._merge_sanity_check(other)  # type: ignore[misc]  # Django's own, not in the stubs
@@ -104,14 +104,14 @@ class TenantQuerySet(models.QuerySet[M]):
             raise ValueError("Querysets that are bound to different organizations cannot be combined with &, | or ^.")
 
     def none(self) -> TenantQuerySet[M]:
-        # Without the condition: no rows are no rows for whichever organization.
+        # Without the condition: an empty result needs no organization.
         queryset = self.all()
         queryset.query.clear_where()
         queryset.query.set_empty()
         return queryset
 
     def raw(self, *args: Any, **kwargs: Any) -> Any:
-        # The SQL is the caller's own; that nobody is asking at all can still be refused.
+        # The SQL is the caller's own, so the only check is that a scope is active.
         self._scope("Raw SQL")
         return super().raw(*args, **kwargs)
 
@@ -122,7 +122,7 @@ class TenantQuerySet(models.QuerySet[M]):
                 f"A {self.model._meta.label} cannot be moved to another organization. A migration that must do it "
                 "runs under `with unscoped(reason=…):`."
             )
-        refuse_foreign(self.model, kwargs.values(), scope)
+        refuse_foreign_instances(self.model, kwargs.values(), scope)
         with self._bound():
             return super().update(**kwargs)
 
@@ -138,9 +138,9 @@ class TenantQuerySet(models.QuerySet[M]):
         scope = self._scope("A bulk_create")
         objs = list(objs)
         for instance in objs:
-            stamp(instance, scope)
+            assign_organization(instance, scope)
         if update_conflicts and not scope.everything and "organization" not in (unique_fields or ()):
-            # ON CONFLICT (id) DO UPDATE would overwrite whichever row has that key, another organization's too.
+            # ON CONFLICT (id) DO UPDATE would overwrite the row with that key, even another organization's.
             raise TenantMismatch(
                 f"bulk_create(update_conflicts=True) on {self.model._meta.label} could overwrite another "
                 "organization's row: unique_fields must contain 'organization'."
@@ -161,43 +161,9 @@ class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: igno
         queryset: TenantQuerySet[Any] = super().get_queryset()
         field = self.model._meta.get_field("organization")
         if field.model._meta.db_table != self.model._meta.db_table:
-            # A child table's parent has the column, and is joined.
+            # The parent of a child table has the column, and is joined.
             return queryset.filter(InCurrentTenant("organization"))
-        # What filter() would come to, without its copy and its search for the path: a tenth of a short query's time.
+        # The result of filter() without its copy of the query and its path lookup: a tenth of a short query's time.
         query = queryset.query
         query.where.add(InCurrentTenant(field.get_col(query.get_initial_alias())), AND)
         return queryset
-
-
-def stamp(instance: models.Model, scope: Scope) -> None:
-    """Give a row without organization the active one; refuse a row of another, or one that was moved."""
-    if scope.everything:
-        return
-    owner = instance.organization_id  # type: ignore[attr-defined]  # every tenant model has it
-    if owner is None:
-        instance.organization_id = scope.organization_id  # type: ignore[attr-defined]
-    elif owner != scope.organization_id or loaded_organization(instance) not in (None, scope.organization_id):
-        raise TenantMismatch(
-            f"This {instance._meta.label} belongs to another organization than the active one, {scope.organization_id}."
-        )
-    refuse_foreign(type(instance), instance._state.fields_cache.values(), scope)
-
-
-def refuse_foreign(model: type[models.Model], values: Iterable[Any], scope: Scope) -> None:
-    """Refuse related instances that another organization owns. Of a bare key nobody knows without asking for it."""
-    if scope.everything:
-        return
-    for value in values:
-        if isinstance(value, models.Model) and loaded_organization(value) not in (None, scope.organization_id):
-            raise TenantMismatch(
-                f"A {model._meta.label} of organization {scope.organization_id} cannot refer to a "
-                f"{value._meta.label} of another."
-            )
-
-
-def loaded_organization(instance: models.Model) -> Any:
-    """The organization that the row has in the database, or None where it was neither read nor saved."""
-    if instance._state.adding:
-        return None
-    values = instance.__dict__
-    return values.get(MOVED_FROM) or values.get("organization_id")

@@ -1,6 +1,7 @@
-"""Joins that the author of a tenant model does not declare: many-to-many tables, generic relations, others' keys.
+"""Conditions for joins that the author of a tenant model does not declare.
 
-Django makes the first, the second have no field class of ours, and the third stand in any app, in a third party's too.
+These are many-to-many tables, which Django creates; generic relations, which have no field class of ours; and foreign
+keys of other apps, third-party apps included.
 """
 
 from __future__ import annotations
@@ -15,73 +16,71 @@ from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_tenancy.isolation.expressions import OwnedByCurrentTenant
 from dovetail_tenancy.isolation.fields import (
-    OnDelete,
     OrganizationForeignKey,
     TenantForeignKey,
-    from_everywhere,
     join_condition,
     organization_column,
-    ownership,
-    plain,
+    ownership_condition,
 )
+from dovetail_tenancy.isolation.on_delete import OnDelete, across_organizations, declared_on_delete
 from dovetail_tenancy.isolation.querysets import TenantQuerySet
 from dovetail_tenancy.isolation.scope import TenantMismatch, require_scope, unscoped
 
 
-def guard_relations() -> None:
-    """Give every relation of the installed models that leads to a tenant model the organization's condition."""
+def restrict_relations() -> None:
+    """Add the organization's condition to every relation of the installed models that leads to a tenant model."""
     for model in apps.get_models(include_auto_created=True):
         if model._meta.auto_created and linked_owners(model):
-            _guard_link(model)
+            _restrict_link(model)
         else:
-            _guard_foreign_keys(model)
+            _restrict_foreign_keys(model)
         for field in model._meta.private_fields:
-            # As Django's collector tells a generic relation, without contenttypes being installed.
+            # How Django's collector recognizes a generic relation; contenttypes may not be installed.
             if hasattr(field, "bulk_related_objects"):
-                _guard_generic_relation(field)
+                _restrict_generic_relation(field)
 
 
-def _guard_foreign_keys(model: type[models.Model]) -> None:
+def _restrict_foreign_keys(model: type[models.Model]) -> None:
     own = organization_column(model)
     for field in model._meta.local_fields:
         if not isinstance(field, models.ForeignKey) or isinstance(field, OrganizationForeignKey | TenantForeignKey):
             continue
-        # A tenant model's own are its author's to declare (E004, W002); only its parent is not.
-        theirs = organization_column(field.remote_field.model)
-        child_of_nobodys = own and not theirs and field.remote_field.parent_link
-        if child_of_nobodys or (theirs and not own):
+        # The author of a tenant model declares its foreign keys (E004, W002), but not the link to its parent.
+        target = organization_column(field.remote_field.model)
+        parent_without_owner = own and not target and field.remote_field.parent_link
+        if parent_without_owner or (target and not own):
             field.get_extra_restriction = partial(join_condition, field)  # type: ignore[method-assign]
-        if child_of_nobodys:
-            _delete_from_everywhere(field)
+        if parent_without_owner:
+            _delete_across_organizations(field)
             field.deconstruct = partial(_as_declared, field.deconstruct)  # type: ignore[method-assign]
 
 
-def _delete_from_everywhere(field: models.ForeignKey[Any, Any]) -> None:
-    field.remote_field.on_delete = from_everywhere(cast("OnDelete", field.remote_field.on_delete))
+def _delete_across_organizations(field: models.ForeignKey[Any, Any]) -> None:
+    field.remote_field.on_delete = across_organizations(cast("OnDelete", field.remote_field.on_delete))
 
 
 def _as_declared(deconstruct: Callable[[], Any]) -> Any:
     name, path, args, kwargs = deconstruct()
-    return name, path, args, {**kwargs, "on_delete": plain(kwargs["on_delete"])}
+    return name, path, args, {**kwargs, "on_delete": declared_on_delete(kwargs["on_delete"])}
 
 
 # Many-to-many tables --------------------------------------------------------------------------------------------------
 
 
 def linked_owners(link: type[models.Model]) -> dict[Any, Any]:
-    """The foreign keys of a many-to-many table that point at tenant models, with those models' organization columns."""
+    """Return the foreign keys of a many-to-many table to tenant models, with these models' organization columns."""
     keys = (field for field in link._meta.local_fields if isinstance(field, models.ForeignKey))
     columns = {field: organization_column(field.remote_field.model) for field in keys}
     return {field: column for field, column in columns.items() if column is not None}
 
 
-def _guard_link(link: type[models.Model]) -> None:
+def _restrict_link(link: type[models.Model]) -> None:
     owners = linked_owners(link)
     for field in link._meta.local_fields:
         if isinstance(field, models.ForeignKey):
             field.get_extra_restriction = partial(_link_condition, field)  # type: ignore[method-assign]
             if field not in owners:
-                _delete_from_everywhere(field)
+                _delete_across_organizations(field)
     # Related managers read and write the table by its default manager, and count by its base manager.
     link._meta.local_managers.clear()
     link._meta.base_manager_name = "objects"
@@ -90,11 +89,14 @@ def _guard_link(link: type[models.Model]) -> None:
 
 
 def _link_condition(field: Any, alias: str | None, related_alias: str) -> WhereNode:
-    """That the rows at every end are the active organization's: of this field's end by the joined row itself."""
+    """Return the condition that the rows at both ends are the active organization's.
+
+    At this field's end the joined row itself is compared.
+    """
     conditions = []
     for key, column in linked_owners(field.model).items():
         if key is field and alias is not None:
-            conditions.append(ownership(key.remote_field.model, alias))
+            conditions.append(ownership_condition(key.remote_field.model, alias))
         else:
             conditions.append(OwnedByCurrentTenant(key.get_col(related_alias), column))
     return WhereNode(conditions, AND)
@@ -106,15 +108,18 @@ def _save_link(self: models.Model, *args: Any, **kwargs: Any) -> None:
 
 
 def _refuse_foreign_ends(link: type[models.Model], rows: Collection[Any], using: str | None) -> None:
-    """A link to a key that somebody guessed would tell whether it exists, and count among what the other one has."""
+    """Raise ``TenantMismatch`` if a link points at another organization's row.
+
+    A link to a guessed key would reveal whether the row exists, and would count among its links.
+    """
     scope = require_scope(f"Linking a {link._meta.label}")
     if scope.everything:
         return
     for field in linked_owners(link):
         target = field.remote_field.model
         keys = {getattr(row, field.attname) for row in rows}
-        found = target._base_manager.using(using).filter(**{f"{field.target_field.name}__in": keys})
-        if found.count() < len(keys):
+        visible = target._base_manager.using(using).filter(**{f"{field.target_field.name}__in": keys})
+        if visible.count() < len(keys):
             raise TenantMismatch(
                 f"{link._meta.label} would link a {target._meta.label} that is not of the active organization, "
                 f"{scope.organization_id}."
@@ -122,13 +127,13 @@ def _refuse_foreign_ends(link: type[models.Model], rows: Collection[Any], using:
 
 
 class LinkQuerySet(TenantQuerySet[Any]):
-    """Rows of a many-to-many table whose ends are the active organization's."""
+    """Rows of a many-to-many table whose ends belong to the active organization."""
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         rows = list(objs)
         with self._bound():
             _refuse_foreign_ends(self.model, rows, self.db)
-            # Past the one that would give each row an organization.
+            # Not TenantQuerySet's, which would assign an organization to each row.
             return models.QuerySet.bulk_create(self, rows, *args, **kwargs)
 
     def update(self, **kwargs: Any) -> int:
@@ -149,20 +154,20 @@ class LinkManager(models.Manager.from_queryset(LinkQuerySet)):  # type: ignore[m
 # Generic relations ----------------------------------------------------------------------------------------------------
 
 
-def _guard_generic_relation(field: Any) -> None:
+def _restrict_generic_relation(field: Any) -> None:
     if organization_column(field.model) or organization_column(field.remote_field.model):
         field.get_extra_restriction = partial(_generic_condition, field, field.get_extra_restriction)
     if not organization_column(field.model) and organization_column(field.remote_field.model):
-        field.bulk_related_objects = partial(_with_everybodys, field, field.bulk_related_objects)
+        field.bulk_related_objects = partial(_related_across_organizations, field, field.bulk_related_objects)
 
 
 def _generic_condition(field: Any, content_type: Any, alias: str | None, remote_alias: str) -> WhereNode:
     ends = ((field.model, alias), (field.remote_field.model, remote_alias))
-    conditions = [ownership(model, at) for model, at in ends if at is not None and organization_column(model)]
+    conditions = [ownership_condition(model, at) for model, at in ends if at is not None and organization_column(model)]
     return WhereNode([content_type(alias, remote_alias), *conditions], AND)
 
 
-def _with_everybodys(field: Any, related: Any, objs: Any, *args: Any, **kwargs: Any) -> Any:
-    # What nobody owns is deleted with what every organization attached to it.
+def _related_across_organizations(field: Any, related: Any, objs: Any, *args: Any, **kwargs: Any) -> Any:
+    # A row that no organization owns is deleted with the rows that every organization attached to it.
     with unscoped(reason=f"deletion of {field.model._meta.label}"):
         return related(objs, *args, **kwargs).pinned()

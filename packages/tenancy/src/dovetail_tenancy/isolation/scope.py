@@ -1,4 +1,4 @@
-"""Which organization's rows the running code may see: none (raises), one, or all for a stated reason."""
+"""The scope of the running code: no organization (access raises), one, or with a reason all of them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
 
 from dovetail_core import context
-from dovetail_core.fields import named_model
-from dovetail_tenancy.isolation.organization_model import parse_key
+from dovetail_tenancy.conf import conf
+from dovetail_tenancy.isolation.organization_model import organization_key
 
 logger = logging.getLogger("dovetail.tenancy")
 
-# Through which project code reaches the database; which of its own lines did is the question.
-_NOT_THE_PLACE = frozenset({"django", "dovetail_tenancy", "rest_framework", "asgiref", "contextlib", "functools"})
+# Skipped in the report of an unscoped access, which names the line of the project that caused it.
+_SKIPPED_PACKAGES = frozenset({"django", "dovetail_tenancy", "rest_framework", "asgiref", "contextlib", "functools"})
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class TenantRequired(RuntimeError):
-    """Code touched rows of a tenant model while no organization was active."""
+    """Code accessed rows of a tenant model while no organization was active."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, access: str) -> None:
         super().__init__(
-            f"{what} needs an active organization and there is none. Wrap the code in `with tenant(organization):`, "
+            f"{access} needs an active organization and there is none. Wrap the code in `with tenant(organization):`, "
             "or in `with unscoped(reason=…):` where it must see every organization's rows. In a request, add the "
             "InOrganization permission to the view. To delete a user or an organization, call "
             "dovetail_tenancy.services.delete_user or delete_organization. To run a management command over all "
@@ -45,7 +45,7 @@ class TenantMismatch(SuspiciousOperation):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One organization, or with a ``reason`` all of them."""
+    """One organization, or all of them if ``reason`` is set."""
 
     organization_id: Any = None
     reason: str | None = None
@@ -56,10 +56,10 @@ class Scope:
 
 
 class _Frame:
-    """An entry of the context's stack: linked to the one below, so that leaving needs no state of its own.
+    """An entry of the context's stack of scopes, linked to the entry below.
 
-    A plain stack or a stored previous value on the context manager would be shared by all threads that run one
-    decorated function, and a ``ContextVar`` token cannot be reset from another context.
+    The link makes leaving a scope stateless. A list, or a previous value stored on the context manager, would be shared
+    by all threads that run one decorated function, and a ``ContextVar`` token cannot be reset from another context.
     """
 
     __slots__ = ("below", "open", "organization_id_before", "owner", "resolve", "scope")
@@ -77,12 +77,12 @@ _top: ContextVar[_Frame | None] = ContextVar("dovetail_tenancy", default=None)
 
 
 def current_scope() -> Scope | None:
-    """The scope in force, or None. An open slot with a resolver is filled by this, once."""
+    """Return the active scope, or None. Fills an open slot by its resolver, once."""
     frame = _top.get()
     if frame is None:
         return None
     if frame.scope is None and frame.resolve is not None:
-        # Taken off first: the resolver runs queries of its own, and a failed one is not asked for every row.
+        # Removed first: the resolver runs queries itself, and a resolver that fails must not run again for every row.
         resolve, frame.resolve = frame.resolve, None
         if (organization_id := resolve()) is not None:
             _fill(frame, organization_id)
@@ -90,53 +90,54 @@ def current_scope() -> Scope | None:
 
 
 def active_scope() -> Scope | None:
-    """The scope in force without asking a resolver: an open slot that is not filled yet is none."""
+    """Return the active scope without calling a resolver: None for an open slot that is not filled yet."""
     frame = _top.get()
     return frame.scope if frame else None
 
 
-def require_scope(what: str) -> Scope:
+def require_scope(access: str) -> Scope:
+    """Return the active scope. Without one it raises ``TenantRequired``, or logs in report mode.
+
+    ``access`` names the access in the message, such as ``"An update on shop.Order"``.
+    """
     scope = current_scope()
     if scope is None:
-        if not reporting():
-            raise TenantRequired(what)
-        scope = _reported(what)
+        if not in_report_mode():
+            raise TenantRequired(access)
+        scope = _report(access)
     return scope
 
 
-def reporting() -> bool:
-    """Whether ``TENANCY_ENFORCEMENT`` is ``"report"``: unscoped access is logged and not refused."""
-    # Not at the top: conf declares TENANCY_ROLES with a validator of a module that needs this one.
-    from dovetail_tenancy.conf import conf
-
+def in_report_mode() -> bool:
+    """Return whether ``TENANCY_ENFORCEMENT`` is ``"report"``: unscoped access is logged and not refused."""
     return conf.ENFORCEMENT == "report"
 
 
-def _reported(what: str) -> Scope:
-    place = _place()
-    logger.warning("no organization: %s at %s", what, place, extra={"what": what, "place": place})
+def _report(access: str) -> Scope:
+    place = _calling_line()
+    logger.warning("no organization: %s at %s", access, place, extra={"what": access, "place": place})
     return Scope(reason="report")
 
 
-def _place() -> str:
-    """``file:line`` of the innermost frame that is neither Django's nor this package's."""
+def _calling_line() -> str:
+    """Return ``file:line`` of the innermost frame that is neither a library's nor this package's."""
     frame = inspect.currentframe()
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in _NOT_THE_PLACE:
+        if module.partition(".")[0] not in _SKIPPED_PACKAGES:
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return "unknown"
 
 
 def current_tenant_id() -> Any:
-    """The active organization's primary key, or None where there is none or all are visible."""
+    """Return the active organization's primary key, or None if there is none or all rows are visible."""
     scope = current_scope()
     return scope.organization_id if scope else None
 
 
 def require_tenant() -> Any:
-    """The active organization's primary key. Raises ``TenantRequired`` where there is no single one."""
+    """Return the active organization's primary key. Raises ``TenantRequired`` if there is no single one."""
     organization_id = current_tenant_id()
     if organization_id is None:
         raise TenantRequired("This")
@@ -144,7 +145,7 @@ def require_tenant() -> Any:
 
 
 class _Activation:
-    """Usable as ``with``, ``async with`` and decorator, nested, and by many threads at once."""
+    """A context manager, sync and async, and a decorator. It may be nested and shared between threads."""
 
     def __init__(self, scope: Callable[[], Scope]) -> None:
         self._scope = scope
@@ -192,7 +193,7 @@ def tenant(organization: Any) -> _Activation:
     """Make one organization's rows visible, and no others.
 
     ``organization`` is an instance of the organization model or its primary key. Works as ``with``, ``async with``
-    and decorator; on leaving, what was active before is active again.
+    and decorator; on exit the previous scope is active again.
     """
     return _Activation(lambda: Scope(organization_id=organization_key(organization)))
 
@@ -206,12 +207,12 @@ def unscoped(*, reason: str) -> _Activation:
 
 
 def within(scope: Scope) -> _Activation:
-    """Make ``scope`` the one in force again, for what was bound to it."""
+    """Make ``scope`` active, for a queryset that is bound to it."""
     return _Activation(lambda: scope)
 
 
-def steps_within(scope: Scope, rows: Iterator[R]) -> Iterator[R]:
-    """An iterator each of whose steps runs in ``scope``, and what its consumer does in between does not."""
+def iterate_within(scope: Scope, rows: Iterator[R]) -> Iterator[R]:
+    """Iterate over ``rows`` so that each step runs in ``scope`` and the consumer's code between the steps does not."""
     while True:
         with within(scope):
             try:
@@ -221,7 +222,8 @@ def steps_within(scope: Scope, rows: Iterator[R]) -> Iterator[R]:
         yield row
 
 
-async def asteps_within(scope: Scope, rows: AsyncIterator[R]) -> AsyncIterator[R]:
+async def aiterate_within(scope: Scope, rows: AsyncIterator[R]) -> AsyncIterator[R]:
+    """Iterate as ``iterate_within`` does, asynchronously."""
     while True:
         with within(scope):
             try:
@@ -236,26 +238,10 @@ def _everything(reason: str) -> Scope:
     return Scope(reason=reason)
 
 
-def organization_key(organization: Any) -> Any:
-    """The primary key of an organization or of what may be one, in its Python type. Raises ``ValueError``."""
-    from django.apps import apps
-
-    model = apps.get_model(named_model("TENANCY_ORGANIZATION_MODEL"))
-    value = organization.pk if isinstance(organization, model) else organization
-    try:
-        # Only a key of its own type equals a row's: "1" is not 1, and a row of organization 1 would be "foreign".
-        key = None if value is None else parse_key(model, value)
-    except ValueError as error:
-        raise ValueError(f"{organization!r} is neither a {model._meta.label} nor a key of one.") from error
-    if key is None:
-        raise ValueError(f"{organization!r} names no {model._meta.label}: is it saved?")
-    return key
-
-
 class Slot:
-    """An empty place for a request's organization: nothing is visible until it is filled.
+    """An empty scope for a request's organization: no rows are visible until it is filled.
 
-    ``resolve`` may find the organization when it is first needed, and returns its key or None.
+    ``resolve``, if any, is called when the organization is first needed and returns its key or None.
     """
 
     def __init__(self, resolve: Callable[[], Any] | None = None) -> None:
@@ -268,7 +254,7 @@ class Slot:
             self.frame.open = True
             self.frame.resolve = self.resolve
         else:
-            # Entered again, for a part of the response that is produced later: with what it was filled with.
+            # Entered again for a later part of a streaming response: keeps the organization that filled it.
             before = self.frame
             self.frame = _push(self, before.scope)
             self.frame.resolve = before.resolve
@@ -284,7 +270,7 @@ class Slot:
 
 
 def fill_slot(organization: Any) -> None:
-    """Fill the slot that the middleware opened. Raises ``ImproperlyConfigured`` where there is none."""
+    """Fill the slot that the middleware opened. Raises ``ImproperlyConfigured`` if there is none."""
     frame = _top.get()
     if frame is None or not frame.open:
         raise ImproperlyConfigured(
@@ -313,7 +299,7 @@ def _pop(owner: object) -> None:
     frame = _top.get()
     while frame is not None and frame.owner is not owner:
         frame = frame.below
-    # Not found: left in another context than it was entered in, whose own scope is none of our business.
+    # None: it was left in another context than it was entered in, and that context's scope must stay.
     if frame is not None:
         _top.set(frame.below)
         context.set_organization_id(frame.organization_id_before)

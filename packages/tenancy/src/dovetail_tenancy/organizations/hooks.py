@@ -1,4 +1,4 @@
-"""What a project may refuse: ``TENANCY_BEFORE_*`` and ``TENANCY_MAX_*``, asked before anything is written."""
+"""The hooks of a project: ``TENANCY_BEFORE_*`` and ``TENANCY_MAX_*``, evaluated before anything is written."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import LimitReached
 
 
-def ask(hook_name: str, /, **about: Any) -> None:
-    """Call the hook that ``TENANCY_<hook_name>`` names, if any. What it raises refuses the change."""
-    hook: Callable[..., Any] | None = getattr(conf, hook_name)
+def call_hook(name: str, /, **arguments: Any) -> None:
+    """Call the function that ``TENANCY_<name>`` names, if any. An exception from it refuses the change."""
+    hook: Callable[..., Any] | None = getattr(conf, name)
     if hook is not None:
-        hook(**about)
+        hook(**arguments)
 
 
-def require_room(name: str, count: Callable[[], int], **about: Any) -> None:
-    """Raise ``LimitReached`` where there are as many already as ``TENANCY_<name>`` allows; ``count`` is a query."""
+def require_below_limit(name: str, count: Callable[[], int], **arguments: Any) -> None:
+    """Raise ``LimitReached`` if ``count()`` has reached the limit that ``TENANCY_<name>`` sets.
+
+    ``count`` runs a query, so it is called only if there is a limit. A limit that is a function gets ``arguments``.
+    """
     limit: int | Callable[..., int | None] | None = getattr(conf, name)
-    allowed = limit(**about) if callable(limit) else limit
+    allowed = limit(**arguments) if callable(limit) else limit
     if allowed is not None and count() >= allowed:
         raise LimitReached(name.removeprefix("MAX_").replace("_", " ").lower(), allowed)
 
 
-def limited(name: str) -> bool:
+def has_limit(name: str) -> bool:
+    """Return whether ``TENANCY_<name>`` sets a limit."""
     return getattr(conf, name) is not None

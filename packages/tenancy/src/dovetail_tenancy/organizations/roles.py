@@ -1,95 +1,37 @@
-"""Roles and what they permit. Roles are rows' values, not choices: ``TENANCY_ROLES`` may change without a migration."""
+"""The roles that ``TENANCY_ROLES`` declares, and the permissions they grant.
+
+A role is a value in a row and not a choice of the column, so ``TENANCY_ROLES`` may change without a migration.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from django.contrib.auth import get_user_model
-
-from dovetail_tenancy import get_membership_model
-from dovetail_tenancy.isolation.scope import organization_key
-
-OWNER: Final = "owner"
-
-#: What the package's own endpoints and services ask for. A project adds its own: ``"invoices.approve"``.
-PERMISSIONS: Final = (
-    "organization.view",
-    "organization.update",
-    "organization.delete",
-    "organization.transfer",
-    "members.view",
-    "members.invite",
-    "members.change_role",
-    "members.remove",
-    "billing.manage",
-)
-
-DEFAULT_ROLES: Final[Mapping[str, Sequence[str]]] = {
-    OWNER: PERMISSIONS,
-    "admin": (
-        "organization.view",
-        "organization.update",
-        "members.view",
-        "members.invite",
-        "members.change_role",
-        "members.remove",
-    ),
-    "member": ("organization.view", "members.view"),
-    "billing": ("organization.view", "members.view", "billing.manage"),
-}
-
-_PERMISSION = re.compile(r"[a-z_]+\.[a-z_]+")
-# The column of AbstractMembership.role.
-_LONGEST_ROLE = 50
-
-
-def validate_roles(value: object) -> None:
-    """Raises ``ValueError("must be …")`` for what ``TENANCY_ROLES`` does not take."""
-    if not isinstance(value, Mapping) or next(iter(value), None) != OWNER:
-        raise ValueError(
-            f"must be a dict from roles to their permissions, highest role first, and begin with {OWNER!r}"
-        )
-    for role, permissions in value.items():
-        if not isinstance(role, str) or not 0 < len(role) <= _LONGEST_ROLE:
-            raise ValueError(f"must be a dict whose keys are roles of 1 to {_LONGEST_ROLE} characters, not {role!r}")
-        if isinstance(permissions, str) or not isinstance(permissions, Sequence | frozenset | set):
-            raise ValueError(f"must be a dict whose values are lists of permissions; {role!r} has {permissions!r}")
-        for permission in permissions:
-            if not isinstance(permission, str) or not _PERMISSION.fullmatch(permission):
-                raise ValueError(f"must be a dict of permissions like 'members.invite'; {role!r} has {permission!r}")
+from dovetail_tenancy.conf import conf
+from dovetail_tenancy.exceptions import RoleNotAllowed
+from dovetail_tenancy.isolation.organization_model import organization_key
+from dovetail_tenancy.organizations.project_models import get_membership_model, is_person
+from dovetail_tenancy.organizations.role_table import OWNER
 
 
 def declared_roles() -> Mapping[str, Sequence[str]]:
-    # Not at the top: conf declares TENANCY_ROLES with the default and the validator of this module.
-    from dovetail_tenancy.conf import conf
-
     return conf.ROLES
 
 
 def rank(role: str) -> int:
-    """0 for the highest role, growing downwards; a role that is declared no more ranks below all others."""
+    """Return 0 for the highest role, and more for lower ones. An undeclared role ranks below all others."""
     order = list(declared_roles())
     return order.index(role) if role in order else len(order)
 
 
 def role_permits(role: str | None, permission: str) -> bool:
-    """Whether a role grants a permission. ``owner`` grants every one, also those that are named nowhere."""
+    """Return whether a role grants a permission. ``owner`` grants all of them, undeclared ones too."""
     return role == OWNER or (role is not None and permission in declared_roles().get(role, ()))
 
 
-def is_person(user: Any) -> bool:
-    """Whether this is a row of the user model who may sign in.
-
-    A machine's principal never is: its key could equal some person's.
-    """
-    account: Any = user if isinstance(user, get_user_model()) else None
-    return account is not None and account.pk is not None and bool(getattr(account, "is_active", True))
-
-
 def role_of(user: Any, organization: Any, *, using: str | None = None) -> str | None:
-    """The user's role in the organization (an instance or its key) by one query, or None. Never cached."""
+    """Return the user's role in the organization (an instance or a key), or None. One query, never cached."""
     if not is_person(user):
         return None
     memberships = get_membership_model()._base_manager.using(using).filter(user=user.pk)
@@ -99,5 +41,24 @@ def role_of(user: Any, organization: Any, *, using: str | None = None) -> str | 
 
 
 def has_permission(user: Any, organization: Any, permission: str) -> bool:
-    """Whether the user's role in the organization grants ``permission``: one query, none for who cannot sign in."""
+    """Return whether the user's role in the organization grants ``permission``, such as ``"members.invite"``.
+
+    One query, never cached; no query for a user who cannot sign in.
+    """
     return role_permits(role_of(user, organization), permission)
+
+
+def authorize(actor: Any, organization_id: Any, permission: str, *affected_roles: str, using: str) -> None:
+    """Raise ``RoleNotAllowed`` unless the actor's role has the permission and no affected role ranks above it.
+
+    Call it under the organization's lock: an actor who was demoted since the request began has lost the permission.
+    The actor ``None`` is the system (an admin site, a command, a migration) and is always allowed.
+    """
+    if actor is None:
+        return
+    actor_role = role_of(actor, organization_id, using=using)
+    if actor_role is None or not role_permits(actor_role, permission):
+        raise RoleNotAllowed(f"This needs a role with {permission!r}; yours is {actor_role or 'none'}.")
+    for role in affected_roles:
+        if rank(role) < rank(actor_role):
+            raise RoleNotAllowed(f"The role {role!r} is above yours, {actor_role!r}. Ask somebody who has it.")

@@ -11,7 +11,7 @@ from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Error, Info
 from django.db import connections, router
 
-from dovetail_tenancy.isolation.database_scope import in_database
+from dovetail_tenancy.isolation.database_scope import override_database_scope
 from dovetail_tenancy.isolation.scope import Scope
 from dovetail_tenancy.isolation.tenant_model import TenantModel
 from dovetail_tenancy.row_security import policies
@@ -61,7 +61,7 @@ def check_database(alias: str) -> list[CheckMessage]:
     if connection.vendor != "postgresql":
         return []
     # By the role that connects, whatever is active in the process that checks.
-    with in_database(Scope()), connection.cursor() as cursor:
+    with override_database_scope(Scope()), connection.cursor() as cursor:
         tables = list(_tables(alias, cursor))
         cursor.execute(policies.ROLE, {"role": policies.bypass_role()})
         role = Role(*cursor.fetchone())

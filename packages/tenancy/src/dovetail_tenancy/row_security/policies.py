@@ -11,7 +11,7 @@ from django.db import models
 
 from dovetail_core.fields import named_model
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.isolation.database_scope import in_database
+from dovetail_tenancy.isolation.database_scope import override_database_scope
 from dovetail_tenancy.isolation.scope import Scope
 
 SETTING = "tenancy.organization"
@@ -93,14 +93,14 @@ def prepare(connection: Any) -> None:
     Before the first table of a migration is created: default privileges reach later ones only.
     """
     # As the role that the migration runs under, never as the bypass role, which owns nothing.
-    with in_database(Scope()), connection.cursor() as cursor:
+    with override_database_scope(Scope()), connection.cursor() as cursor:
         cursor.execute(_PREPARE.format(rows=_ROWS, role=_literal(bypass_role())))
 
 
 def exists(connection: Any) -> bool:
     """Whether the bypass role does."""
     # As the own role: to ask for a role by becoming it is an error where there is none.
-    with in_database(Scope()), connection.cursor() as cursor:
+    with override_database_scope(Scope()), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [bypass_role()])
         return cursor.fetchone() is not None
 

@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from dovetail_tenancy import get_organization_model
-from dovetail_tenancy.isolation.database_scope import scope_in_database
+from dovetail_tenancy.isolation.database_scope import current_database_scope
+from dovetail_tenancy.isolation.organization_model import get_organization_model
 from dovetail_tenancy.row_security import policies
 
 MODES = ("session", "transaction")
@@ -95,7 +95,7 @@ class Session:
         return nullcontext()
 
     def _wanted(self, connection: Any, reads_rows: bool) -> Shown:
-        scope = scope_in_database()
+        scope = current_database_scope()
         if scope is None:
             return _NOTHING
         if scope.reason is not None:

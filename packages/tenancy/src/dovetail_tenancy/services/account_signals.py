@@ -1,6 +1,7 @@
-"""Keeps an owner who can sign in although an account ends past the services: the one use of signals for a rule.
+"""Signal receivers that keep an owner in every organization when an account ends outside the services.
 
-The user model is not ours, and ``user.delete()``, a queryset's, the admin's and a cascade know nothing of services.
+This is the only use of signals for a rule. The user model is not ours, and ``user.delete()``, a queryset's
+``delete()``, the admin site and cascades do not call the services.
 """
 
 from __future__ import annotations
@@ -11,35 +12,35 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.signals import pre_delete, pre_save
 
-from dovetail_tenancy import get_organization_model
-from dovetail_tenancy.services.accounts import end_memberships, guard_deactivation
-from dovetail_tenancy.services.locks import field, user_model
+from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.organizations.project_models import concrete_field, user_model
+from dovetail_tenancy.services.accounts import end_memberships, write_inactive
 
 
-def install() -> None:
+def connect_receivers() -> None:
     model = user_model()
     pre_delete.connect(before_deletion, sender=model, dispatch_uid="dovetail_tenancy.guard")
-    if field(model, "is_active"):
+    if concrete_field(model, "is_active"):
         pre_save.connect(before_save, sender=model, dispatch_uid="dovetail_tenancy.guard")
 
 
 def before_deletion(instance: Model, using: str, origin: Any = None, **kwargs: Any) -> None:
     with transaction.atomic(using=using):
-        end_memberships(instance, going=_organizations(origin), using=using)
+        end_memberships(instance, except_in=_deleted_organization_keys(origin), using=using)
 
 
 def before_save(
     instance: Any, using: str, raw: bool = False, update_fields: frozenset[str] | None = None, **kwargs: Any
 ) -> None:
-    # raw: a fixture's rows come in any order, the users before their memberships.
+    # raw: the rows of a fixture come in any order, users before their memberships.
     if raw or instance.is_active or instance.pk is None:
         return
     if update_fields is None or "is_active" in update_fields:
-        guard_deactivation(instance, using=using)
+        write_inactive(instance, using=using)
 
 
-def _organizations(origin: Any) -> Any:
-    """Keys of the organizations whose own deletion takes the user along, as a company may take its employees."""
+def _deleted_organization_keys(origin: Any) -> Any:
+    """Return the keys of the organizations whose deletion cascades to the user, as a company's to its employees."""
     model = get_organization_model()
     if isinstance(origin, model):
         return {origin.pk}

@@ -1,4 +1,4 @@
-"""Accounts that go or can sign in no more, and the organizations they owned."""
+"""Accounts that are created by an invitation, deactivated or deleted, and the organizations that they own."""
 
 from __future__ import annotations
 
@@ -8,43 +8,60 @@ from typing import Any, Literal
 
 from django.db import router, transaction
 
-from dovetail_tenancy import events, get_membership_model
+from dovetail_tenancy import events
 from dovetail_tenancy.exceptions import LastOwner
-from dovetail_tenancy.organizations.roles import OWNER, declared_roles
-from dovetail_tenancy.services.locks import (
-    active_members,
-    database,
-    lock_organizations_of,
-    memberships_of,
-    settle_owners,
+from dovetail_tenancy.organizations.memberships import active_members, memberships_of
+from dovetail_tenancy.organizations.project_models import (
+    database_of,
+    email_field_name,
+    get_membership_model,
     user_model,
 )
-from dovetail_tenancy.services.members import remove_locked
+from dovetail_tenancy.organizations.role_table import OWNER
+from dovetail_tenancy.organizations.roles import declared_roles
+from dovetail_tenancy.services.locks import lock_organizations_of
+from dovetail_tenancy.services.members import ensure_owner, remove_locked
 from dovetail_tenancy.services.organizations import delete_locked
+
+
+def create_user(*, email: str, invitation: Any) -> Any:
+    """Create and return an account for an invited address; the default of ``TENANCY_INVITATION_CREATE_USER``.
+
+    The address is also its user name, and it has no usable password. Raises ``ValidationError`` if the user model
+    needs more than that.
+    """
+    model: Any = user_model()
+    user = model(**{name: email for name in {model.USERNAME_FIELD, email_field_name()} if name})
+    user.set_unusable_password()
+    user.full_clean()
+    user.save()
+    return user
 
 
 def delete_user(user: Any, *, on_owned: Literal["refuse", "transfer", "delete"] = "refuse", actor: Any = None) -> None:
     """Delete the user and end every membership.
 
-    ``on_owned`` says what becomes of organizations that would have no owner left who can sign in: ``"refuse"`` raises
+    ``on_owned`` decides about organizations that would have no owner left who can sign in: ``"refuse"`` raises
     ``LastOwner``, which names them; ``"transfer"`` makes the longest-standing of the highest-ranking active members
-    an owner, and raises ``LastOwner`` where there is none; ``"delete"`` deletes those organizations.
+    an owner, and raises ``LastOwner`` if there is none; ``"delete"`` deletes those organizations.
     """
     if on_owned not in ("refuse", "transfer", "delete"):
         raise ValueError(f"on_owned is {on_owned!r}; it takes 'refuse', 'transfer' or 'delete'.")
     using = router.db_for_write(get_membership_model())
     with transaction.atomic(using=using):
         organizations = lock_organizations_of(user, using=using)
-        memberships = [(organizations[found.organization_id], found) for found in memberships_of(user, using=using)]
-        alone = [organization for organization, found in memberships if _owns_alone(organization, found, using=using)]
+        memberships = [(organizations[row.organization_id], row) for row in memberships_of(user, using=using)]
+        ownerless = [
+            organization for organization, row in memberships if _is_sole_owner(organization, row, using=using)
+        ]
         if on_owned == "transfer":
-            alone = [
-                organization for organization in alone if not _promote_heir(organization, user, actor, using=using)
+            ownerless = [
+                organization for organization in ownerless if not _promote_heir(organization, user, actor, using=using)
             ]
-        if alone and on_owned != "delete":
-            raise LastOwner(alone)
+        if ownerless and on_owned != "delete":
+            raise LastOwner(ownerless)
         for organization, membership in memberships:
-            if organization in alone:
+            if organization in ownerless:
                 delete_locked(organization, actor=actor, using=using)
             else:
                 remove_locked(organization, membership, actor=actor, using=using)
@@ -52,20 +69,20 @@ def delete_user(user: Any, *, on_owned: Literal["refuse", "transfer", "delete"] 
 
 
 def deactivate_user(user: Any) -> None:
-    """Set the user inactive. Raises ``LastOwner`` where an organization would have no owner left who can sign in.
+    """Set the user inactive. Raises ``LastOwner`` if an organization would have no owner left who can sign in.
 
-    Saving the user with ``is_active = False`` does the same. ``QuerySet.update(is_active=False)`` sends no signal
-    that could be guarded: call this for each user instead.
+    Saving the user with ``is_active = False`` does the same. ``QuerySet.update(is_active=False)`` sends no signal, so
+    this rule cannot apply to it: call this function for each user instead.
     """
-    guard_deactivation(user, using=database(user))
+    write_inactive(user, using=database_of(user))
     user.is_active = False
 
 
-def guard_deactivation(user: Any, *, using: str) -> None:
-    """Write the user inactive in the database, unless that leaves an organization without an owner (``LastOwner``).
+def write_inactive(user: Any, *, using: str) -> None:
+    """Write ``is_active = False`` to the user's row. Raises ``LastOwner``, and then writes nothing.
 
-    Written here although the caller may be about to save: outside a transaction the locks end with this function,
-    and two owners whose saves follow their checks would both pass.
+    It writes even if the caller is about to save the user: outside a transaction the locks end with this function, and
+    two owners who are saved after their checks would both pass.
     """
     rows = user_model()._base_manager.using(using).filter(pk=user.pk, is_active=True)
     if not rows.exists():
@@ -73,38 +90,39 @@ def guard_deactivation(user: Any, *, using: str) -> None:
     with transaction.atomic(using=using):
         organizations = lock_organizations_of(user, using=using)
         rows.update(is_active=False)
-        _settle_all(organizations, memberships_of(user, using=using), using=using)
+        _ensure_owners(organizations, memberships_of(user, using=using), using=using)
 
 
-def end_memberships(user: Any, *, going: Any = (), using: str) -> None:
+def end_memberships(user: Any, *, except_in: Any = (), using: str) -> None:
     """End the memberships of a user who is being deleted. Raises ``LastOwner``.
 
-    ``going`` are the keys of organizations that are being deleted with the user. Within a transaction only.
+    ``except_in`` holds the keys of organizations that are deleted together with the user. Call it in a transaction.
     """
     organizations = lock_organizations_of(user, using=using)
-    ending = [found for found in memberships_of(user, using=using) if found.organization_id not in going]
-    ended = [copy.copy(found) for found in ending]
-    for membership in ending:
+    memberships = [row for row in memberships_of(user, using=using) if row.organization_id not in except_in]
+    # Deletion removes the key from an instance, and the events need it.
+    ended = [copy.copy(row) for row in memberships]
+    for membership in memberships:
         membership.delete(using=using)
-    _settle_all(organizations, ended, using=using)
+    _ensure_owners(organizations, ended, using=using)
     for membership in ended:
         events.emit_member(events.MEMBER_REMOVED, membership, actor=None, using=using)
 
 
-def _settle_all(organizations: Mapping[Any, Any], memberships: Sequence[Any], *, using: str) -> None:
-    """What must hold in the organizations where these memberships were owners', or ``LastOwner`` that names all."""
-    alone: list[Any] = []
+def _ensure_owners(organizations: Mapping[Any, Any], memberships: Sequence[Any], *, using: str) -> None:
+    """Call ``ensure_owner`` where these were owners' memberships; raise one ``LastOwner`` that names all failures."""
+    ownerless: list[Any] = []
     for membership in memberships:
         if membership.role == OWNER:
             try:
-                settle_owners(organizations[membership.organization_id], using=using)
+                ensure_owner(organizations[membership.organization_id], using=using)
             except LastOwner as error:
-                alone += error.organizations
-    if alone:
-        raise LastOwner(alone)
+                ownerless += error.organizations
+    if ownerless:
+        raise LastOwner(ownerless)
 
 
-def _owns_alone(organization: Any, membership: Any, *, using: str) -> bool:
+def _is_sole_owner(organization: Any, membership: Any, *, using: str) -> bool:
     others = active_members(organization.pk, OWNER, using=using).exclude(pk=membership.pk)
     return membership.role == OWNER and not others.exists()
 

@@ -1,6 +1,6 @@
-"""Invitations: by e-mail, for one address, into one organization, in one role.
+"""Invitations: an e-mail invites one address into one organization with one role.
 
-The token is in the e-mail and nowhere else; the row keeps its keyed hash. Who follows it has proven the address.
+The token is in the e-mail and nowhere else; the row holds a keyed hash of it. Following the link proves the address.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
-from dovetail_tenancy import events, get_membership_model, mail
+from dovetail_tenancy import events, mail
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import (
     AccountExists,
@@ -31,57 +31,65 @@ from dovetail_tenancy.exceptions import (
     WrongAccount,
 )
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.organizations import hooks
-from dovetail_tenancy.services.locks import authorize, database, email_field, lock_organization, lock_row, user_model
+from dovetail_tenancy.organizations.hooks import call_hook, require_below_limit
+from dovetail_tenancy.organizations.project_models import (
+    database_of,
+    email_field_name,
+    get_membership_model,
+    user_model,
+)
+from dovetail_tenancy.organizations.roles import authorize
+from dovetail_tenancy.services.locks import lock_organization, lock_row
 from dovetail_tenancy.services.members import join, require_role
 
 _PURPOSE = "dovetail_tenancy.invitation"
+_DELETED_INVITER = object()
 
 
 def invite(*, organization: Any, email: str, role: str, actor: Any = None, language: str | None = None) -> Invitation:
-    """Invite the address, and send it the link after the transaction.
+    """Invite the address and return the invitation. The link is sent after the transaction commits.
 
-    ``language`` is the e-mail's (default: the active one). Raises ``InvalidAddress``, ``UnknownRole``,
+    ``language`` is the language of the e-mail (default: the active one). Raises ``InvalidAddress``, ``UnknownRole``,
     ``RoleNotAllowed``, ``AlreadyMember``, ``AlreadyInvited``, ``LimitReached``, ``Gone``, and
-    ``ImproperlyConfigured`` where ``TENANCY_INVITATION_ACCEPT_URL`` is not set.
+    ``ImproperlyConfigured`` if ``TENANCY_INVITATION_ACCEPT_URL`` is not set.
     """
-    address = normalized(email)
+    address = normalize_address(email)
     require_role(role)
     mail.require_accept_url()
-    using = database(organization)
+    using = database_of(organization)
     with transaction.atomic(using=using):
         locked = lock_organization(organization.pk, using=using)
         authorize(actor, locked.pk, "members.invite", role, using=using)
-        hooks.ask("BEFORE_INVITE", organization=locked, email=address, role=role, actor=actor)
+        call_hook("BEFORE_INVITE", organization=locked, email=address, role=role, actor=actor)
         invitation = Invitation(organization=locked, email=address, role=role)
-        _require_open(invitation, using=using)
-        _send_anew(invitation, actor, language, using=using)
+        _require_not_invited(invitation, using=using)
+        _send_with_new_token(invitation, actor, language, using=using)
         events.emit_invitation(events.INVITATION_CREATED, invitation, actor=actor, using=using)
     return invitation
 
 
 def resend_invitation(*, invitation: Any, actor: Any = None, language: str | None = None) -> Invitation:
-    """Send a pending or expired invitation again, with a new token and term; the link sent before is dead.
+    """Send a pending or expired invitation again, with a new token and expiry; the earlier link stops working.
 
-    ``actor`` vouches for it from now on. Raises what ``invite`` raises, and ``InvitationClosed``.
+    ``actor`` becomes the inviter. Raises what ``invite`` raises, and ``InvitationClosed``.
     """
     mail.require_accept_url()
-    using = database(invitation)
+    using = database_of(invitation)
     with transaction.atomic(using=using):
         lock_organization(invitation.organization_id, using=using)
         current: Invitation = lock_row(Invitation, invitation.pk, using=using)
         require_role(current.role)
         authorize(actor, current.organization_id, "members.invite", current.role, using=using)
         _require_unanswered(current)
-        _require_open(current, using=using)
-        _send_anew(current, actor, language, using=using)
+        _require_not_invited(current, using=using)
+        _send_with_new_token(current, actor, language, using=using)
         events.emit_invitation(events.INVITATION_RESENT, current, actor=actor, using=using)
     return current
 
 
 def revoke_invitation(*, invitation: Any, actor: Any = None) -> None:
-    """Make the link worthless. Raises ``RoleNotAllowed``, ``Gone``, and ``InvitationClosed`` for an answered one."""
-    using = database(invitation)
+    """Invalidate the link. Raises ``RoleNotAllowed``, ``Gone``, and ``InvitationClosed`` for an answered invitation."""
+    using = database_of(invitation)
     with transaction.atomic(using=using):
         lock_organization(invitation.organization_id, using=using)
         current: Invitation = lock_row(Invitation, invitation.pk, using=using)
@@ -94,9 +102,9 @@ def revoke_invitation(*, invitation: Any, actor: Any = None) -> None:
 
 @sensitive_variables("token")
 def decline_invitation(*, token: str) -> None:
-    """Answer no. Raises ``InvalidInvitation`` for a token that is unknown, expired, used or revoked."""
+    """Decline the invitation. Raises ``InvalidInvitation`` for an unknown, expired, used or revoked token."""
     invitation = _pending(token)
-    using = database(invitation)
+    using = database_of(invitation)
     with transaction.atomic(using=using):
         _answer(invitation, "declined_at", using=using)
         events.emit_invitation(events.INVITATION_DECLINED, invitation, actor=None, using=using)
@@ -104,39 +112,40 @@ def decline_invitation(*, token: str) -> None:
 
 @sensitive_variables("token")
 def accept_invitation(*, token: str, user: Any) -> Any:
-    """Make the user, whose address was invited, a member; the membership. One who is one already keeps their role.
+    """Make the user, whose address was invited, a member and return the membership. A member keeps their role.
 
-    Raises ``InvalidInvitation`` also where the inviter could not grant the role any more, ``WrongAccount`` for a user
-    with another address, and ``LimitReached``.
+    Raises ``InvalidInvitation``, also if the inviter can no longer grant the role; ``WrongAccount`` for a user with
+    another address; and ``LimitReached``.
     """
     invitation = _pending(token)
     if address_of(user) != invitation.email:
         raise WrongAccount
-    using = database(invitation)
+    using = database_of(invitation)
     with transaction.atomic(using=using):
-        _take(invitation, using=using)
+        _accept(invitation, using=using)
         return _join(invitation, user, using=using)
 
 
 @sensitive_variables("token", "tokens")
 def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[Any, dict[str, str]]:
-    """Create the account for the invited address and accept: the membership, and what signs the account in.
+    """Create the account for the invited address and accept; return the membership and the tokens.
 
-    By ``TENANCY_INVITATION_CREATE_USER`` and ``TENANCY_TOKEN_ISSUER``. Raises ``AccountExists`` where the address has
-    an account: an invitation signs nobody in past their password. Else what ``accept_invitation`` raises.
+    ``TENANCY_INVITATION_CREATE_USER`` creates the account, ``TENANCY_TOKEN_ISSUER`` the tokens. Raises
+    ``AccountExists`` if the address has an account, because an invitation must not bypass its password; otherwise what
+    ``accept_invitation`` raises.
     """
     invitation = _pending(token)
-    if _accounts(invitation.email).exists():
+    if _accounts_with(invitation.email).exists():
         raise AccountExists
-    using = database(invitation)
+    using = database_of(invitation)
     with transaction.atomic(using=using):
-        # Before the account: of two that follow one link, one is told that it was used, and no account is left over.
-        _take(invitation, using=using)
+        # Before the account is created: the second of two requests with one link fails here and leaves no account.
+        _accept(invitation, using=using)
         try:
             with transaction.atomic(using=using):
                 user = conf.INVITATION_CREATE_USER(email=invitation.email, invitation=invitation)
         except IntegrityError:
-            if _accounts(invitation.email).exists():
+            if _accounts_with(invitation.email).exists():
                 raise AccountExists from None
             raise
         membership = _join(invitation, user, using=using)
@@ -145,18 +154,21 @@ def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[A
 
 
 def purge_invitations(*, batch_size: int = 1000) -> int:
-    """Delete invitations whose term ended ``TENANCY_INVITATION_RETENTION_DAYS`` ago; how many. Each batch commits."""
+    """Delete invitations that expired ``TENANCY_INVITATION_RETENTION_DAYS`` ago; return the number of rows.
+
+    Each batch is committed.
+    """
     before = timezone.now() - timedelta(days=conf.INVITATION_RETENTION_DAYS)
-    purged = 0
-    over = _rows().filter(expires_at__lt=before).order_by("expires_at")
-    while keys := list(over.values_list("pk", flat=True)[:batch_size]):
-        # The condition again: one of them may have been sent anew since.
-        purged += over.filter(pk__in=keys).order_by().delete()[0]
-    return purged
+    deleted = 0
+    expired = _rows().filter(expires_at__lt=before).order_by("expires_at")
+    while keys := list(expired.values_list("pk", flat=True)[:batch_size]):
+        # The condition again: an invitation may have been resent since.
+        deleted += expired.filter(pk__in=keys).order_by().delete()[0]
+    return deleted
 
 
-def normalized(email: str) -> str:
-    """The address as it is stored and compared: lower case, without spaces around. Raises ``InvalidAddress``."""
+def normalize_address(email: str) -> str:
+    """Return the address as it is stored and compared: lower case and stripped. Raises ``InvalidAddress``."""
     address = str(email).strip().lower()
     try:
         validate_email(address)
@@ -168,38 +180,38 @@ def normalized(email: str) -> str:
 
 
 def address_of(user: Any) -> str | None:
-    """The normalized address of an account, or None where the user model has none."""
-    name = email_field()
+    """Return the normalized address of an account, or None if it has none."""
+    name = email_field_name()
     return str(getattr(user, name)).strip().lower() if name and getattr(user, name) else None
 
 
 def _rows() -> Any:
-    # The database that is written, also to read: a replica that lags would call a new token unknown.
+    # Read from the primary database: a lagging replica would not know a new token.
     return Invitation._base_manager.using(router.db_for_write(Invitation))
 
 
-def _accounts(address: str) -> Any:
-    name = email_field()
+def _accounts_with(address: str) -> Any:
+    name = email_field_name()
     accounts = user_model()._base_manager.all()
     return accounts.filter(**{f"{name}__iexact": address}) if name else accounts.none()
 
 
 @sensitive_variables("token")
 def _pending(token: str) -> Invitation:
-    """By one query, whether the token is unknown or not."""
-    # A JSON string may hold lone surrogates, which have no UTF-8.
-    written = token.encode("ascii", "backslashreplace").decode()
-    hashes = list(keyed_hashes(_PURPOSE, written))
-    found: Invitation | None = (
+    """Return the pending invitation of the token, by one query. Raises ``InvalidInvitation``."""
+    # A JSON string may hold lone surrogates, which UTF-8 cannot encode.
+    encoded = token.encode("ascii", "backslashreplace").decode()
+    hashes = list(keyed_hashes(_PURPOSE, encoded))
+    invitation: Invitation | None = (
         _rows().filter(token_hash__in=hashes).select_related("organization", "invited_by").first()
     )
-    if found is None or found.status != "pending":
+    if invitation is None or invitation.status != "pending":
         raise InvalidInvitation
-    return found
+    return invitation
 
 
-def _answer(invitation: Invitation, how: str, *, using: str) -> None:
-    """The one statement that uses the token up."""
+def _answer(invitation: Invitation, column: str, *, using: str) -> None:
+    """Write the answer by one conditional ``UPDATE``, so that a token works once. Raises ``InvalidInvitation``."""
     now = timezone.now()
     unanswered = (
         _rows()
@@ -213,32 +225,29 @@ def _answer(invitation: Invitation, how: str, *, using: str) -> None:
             expires_at__gt=now,
         )
     )
-    if not unanswered.update(**{how: now, "pending_key": None}):
+    if not unanswered.update(**{column: now, "pending_key": None}):
         raise InvalidInvitation
-    setattr(invitation, how, now)
+    setattr(invitation, column, now)
     invitation.pending_key = None
 
 
-def _take(invitation: Invitation, *, using: str) -> None:
-    """Accept under the organization's lock, if who vouches for the invitation still may."""
+def _accept(invitation: Invitation, *, using: str) -> None:
+    """Mark the invitation accepted, under the organization's lock, if its inviter can still grant the role."""
     lock_organization(invitation.organization_id, using=using)
     _answer(invitation, "accepted_at", using=using)
     try:
         require_role(invitation.role)
         if invitation.bounded:
-            # Without a person any more nobody vouches; None would stand for the system.
-            inviter = invitation.invited_by or _NOBODY
+            # The inviter may have been deleted. None would stand for the system, which may grant any role.
+            inviter = invitation.invited_by or _DELETED_INVITER
             authorize(inviter, invitation.organization_id, "members.invite", invitation.role, using=using)
     except (RoleNotAllowed, UnknownRole):
         raise InvalidInvitation from None
 
 
-_NOBODY = object()
-
-
 def _join(invitation: Invitation, user: Any, *, using: str) -> Any:
     organization = invitation.organization
-    hooks.ask("BEFORE_ACCEPT_INVITATION", invitation=invitation, user=user)
+    call_hook("BEFORE_ACCEPT_INVITATION", invitation=invitation, user=user)
     membership = get_membership_model()._base_manager.using(using).filter(
         organization=organization.pk, user=user.pk
     ).first() or join(organization, user, invitation.role, actor=user, using=using)
@@ -251,21 +260,21 @@ def _require_unanswered(invitation: Invitation) -> None:
         raise InvitationClosed(invitation.status)
 
 
-def _require_open(invitation: Invitation, *, using: str) -> None:
-    """Nobody of this address is in or invited, and there is room for one more invitation. Under the lock only."""
+def _require_not_invited(invitation: Invitation, *, using: str) -> None:
+    """Raise ``AlreadyMember``, ``AlreadyInvited`` or ``LimitReached``. The organization must be locked."""
     organization_id = invitation.organization_id
-    if name := email_field():
+    if name := email_field_name():
         members = get_membership_model()._base_manager.using(using).filter(organization=organization_id)
         if members.filter(**{f"user__{name}__iexact": invitation.email}).exists():
             raise AlreadyMember
     others = _rows().using(using).filter(organization=organization_id).exclude(pk=invitation.pk)
     same = others.filter(pending_key=pending_key(invitation))
-    # An expired one holds its key until another takes its place.
+    # An expired invitation holds its key until another one replaces it.
     same.filter(expires_at__lte=timezone.now()).update(pending_key=None)
     if same.exists():
         raise AlreadyInvited
     pending = others.filter(pending_key__isnull=False, expires_at__gt=timezone.now())
-    hooks.require_room("MAX_PENDING_INVITATIONS", pending.count, organization=invitation.organization)
+    require_below_limit("MAX_PENDING_INVITATIONS", pending.count, organization=invitation.organization)
 
 
 def pending_key(invitation: Invitation) -> str:
@@ -273,7 +282,7 @@ def pending_key(invitation: Invitation) -> str:
 
 
 @sensitive_variables("token")
-def _send_anew(invitation: Invitation, actor: Any, language: str | None, *, using: str) -> None:
+def _send_with_new_token(invitation: Invitation, actor: Any, language: str | None, *, using: str) -> None:
     token = random_token()
     invitation.token_hash = keyed_hash(_PURPOSE, token)
     invitation.expires_at = timezone.now() + timedelta(days=conf.INVITATION_EXPIRY_DAYS)

@@ -10,44 +10,45 @@ from django.db import IntegrityError, router, transaction
 from django.db.models import Model
 from django.utils.text import slugify
 
-from dovetail_tenancy import events, get_membership_model, get_organization_model
+from dovetail_tenancy import events
 from dovetail_tenancy.exceptions import OwnerCannotSignIn, SlugTaken
-from dovetail_tenancy.organizations import hooks
-from dovetail_tenancy.organizations.roles import OWNER, is_person
-from dovetail_tenancy.services.locks import (
-    authorize,
-    database,
-    field,
-    has_owner,
-    lock_organization,
-    lock_user,
-    save_fields,
+from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.organizations.hooks import call_hook, has_limit, require_below_limit
+from dovetail_tenancy.organizations.project_models import (
+    concrete_field,
+    database_of,
+    get_membership_model,
+    has_owner_field,
+    is_person,
 )
+from dovetail_tenancy.organizations.role_table import OWNER
+from dovetail_tenancy.organizations.roles import authorize
+from dovetail_tenancy.services.locks import lock_organization, lock_user
 
-# No look-alikes, no vowels: a random suffix must not spell a word.
+# No look-alikes and no vowels: a random suffix must not spell a word.
 _SUFFIX_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 _SLUG_ATTEMPTS = 8
 
 
 def create_organization(*, name: str, owner: Any, slug: str | None = None, **fields: Any) -> Any:
-    """Create an organization together with its owner's membership.
+    """Create an organization and its owner's membership; return the organization.
 
-    Without ``slug`` one is made from the name, with a random suffix where it is taken. ``fields`` are further fields
-    of a project's own organization model. Raises ``SlugTaken``, ``OwnerCannotSignIn``, ``LimitReached``.
+    Without ``slug`` it is made from the name, with a random suffix if it is taken. ``fields`` are further fields of a
+    project's own organization model. Raises ``SlugTaken``, ``OwnerCannotSignIn``, ``LimitReached``.
     """
     if not is_person(owner):
         raise OwnerCannotSignIn
     model = get_organization_model()
     using = router.db_for_write(model)
-    if has_owner(model):
+    if has_owner_field(model):
         fields["owner"] = owner
     with transaction.atomic(using=using):
-        hooks.ask("BEFORE_CREATE_ORGANIZATION", name=name, owner=owner)
-        if hooks.limited("MAX_ORGANIZATIONS"):
-            # Two that are created at the same moment would both find room for one.
+        call_hook("BEFORE_CREATE_ORGANIZATION", name=name, owner=owner)
+        if has_limit("MAX_ORGANIZATIONS"):
+            # Without the lock, two that are created at the same moment would both stay below the limit.
             lock_user(owner, using=using)
             owned = get_membership_model()._base_manager.using(using).filter(user=owner.pk, role=OWNER)
-            hooks.require_room("MAX_ORGANIZATIONS", owned.count, user=owner)
+            require_below_limit("MAX_ORGANIZATIONS", owned.count, user=owner)
         organization = _insert(model(name=name, **fields), slug, using=using)
         membership = get_membership_model()(organization=organization, user=owner, role=OWNER)
         membership.save(using=using, force_insert=True)
@@ -57,13 +58,13 @@ def create_organization(*, name: str, owner: Any, slug: str | None = None, **fie
 
 
 def update_organization(*, organization: Any, actor: Any = None, **changes: Any) -> Any:
-    """Write the given fields, and no others, to the organization. Raises ``SlugTaken``.
+    """Write the named fields, and no others, to the organization and return it. Raises ``SlugTaken``.
 
-    The owner is not one of them: who owns an organization is a matter of roles.
+    The owner is not one of them: roles decide who owns an organization.
     """
-    if has_owner(get_organization_model()) and changes.keys() & {"owner", "owner_id"}:
+    if has_owner_field(get_organization_model()) and changes.keys() & {"owner", "owner_id"}:
         raise TypeError("update_organization() does not take the owner. Make the user an owner with change_role().")
-    using = database(organization)
+    using = database_of(organization)
     with transaction.atomic(using=using):
         if actor is not None:
             authorize(actor, organization.pk, "organization.update", using=using)
@@ -73,7 +74,7 @@ def update_organization(*, organization: Any, actor: Any = None, **changes: Any)
             setattr(organization, name, value)
         try:
             with transaction.atomic(using=using):
-                save_fields(organization, list(changes), using=using)
+                save_organization_fields(organization, list(changes), using=using)
         except IntegrityError:
             _refuse_taken_slug(organization, changes.get("slug"), using=using)
             raise
@@ -85,50 +86,56 @@ def update_organization(*, organization: Any, actor: Any = None, **changes: Any)
 
 def delete_organization(*, organization: Any, actor: Any = None) -> None:
     """Delete the organization, its memberships, and all rows that belong to it."""
-    using = database(organization)
+    using = database_of(organization)
     with transaction.atomic(using=using):
         locked = lock_organization(organization.pk, using=using)
         authorize(actor, locked.pk, "organization.delete", using=using)
-        hooks.ask("BEFORE_DELETE_ORGANIZATION", organization=locked, actor=actor)
+        call_hook("BEFORE_DELETE_ORGANIZATION", organization=locked, actor=actor)
         delete_locked(locked, actor=actor, using=using)
 
 
 def delete_locked(organization: Any, *, actor: Any, using: str) -> None:
-    # Deleting takes the key off the instance, and the event must still say which one it was.
+    """Delete the organization. It must be locked."""
+    # Deletion removes the key from the instance, and the event needs it.
     deleted = copy.copy(organization)
     organization.delete(using=using)
     events.emit_organization(events.ORGANIZATION_DELETED, deleted, actor=actor, using=using)
 
 
+def save_organization_fields(organization: Any, names: list[str], *, using: str) -> None:
+    """Save these fields and ``updated_at``, which ``auto_now`` writes only if ``update_fields`` names it."""
+    has_timestamp = concrete_field(organization.__class__, "updated_at")
+    organization.save(update_fields=[*names, "updated_at"] if has_timestamp else names, using=using)
+
+
 def _insert(organization: Any, slug: str | None, *, using: str) -> Any:
-    model = type(organization)
-    slug_field = field(model, "slug")
+    slug_field = concrete_field(type(organization), "slug")
     if slug_field is None:
         organization.save(using=using, force_insert=True)
         return organization
-    attempts = [slug] if slug else _slugs(str(organization.name), slug_field.max_length or 50)
-    for attempt in attempts:
-        organization.slug = attempt
+    candidates = [slug] if slug else _slugs(str(organization.name), slug_field.max_length or 50)
+    for candidate in candidates:
+        organization.slug = candidate
         try:
-            # A savepoint: on PostgreSQL a failed statement spoils the transaction around it.
+            # A savepoint, because on PostgreSQL a failed statement aborts the transaction around it.
             with transaction.atomic(using=using):
                 organization.save(using=using, force_insert=True)
         except IntegrityError:
-            # Asked after the insert: asked before it, two organizations of one name both find it free.
+            # Checked after the insert: before it, two organizations of one name would both find the slug free.
             if slug:
                 _refuse_taken_slug(organization, slug, using=using)
-            if attempt == attempts[-1]:
+            if candidate == candidates[-1]:
                 raise
         else:
             break
     return organization
 
 
-def _slugs(name: str, longest: int) -> list[str]:
-    room = longest - 7
-    base = slugify(name)[:room].strip("-_") or "organization"
+def _slugs(name: str, max_length: int) -> list[str]:
+    base_length = max_length - 7
+    base = slugify(name)[:base_length].strip("-_") or "organization"
     suffixes = ("".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(6)) for _ in range(_SLUG_ATTEMPTS))
-    return [base, *(f"{base[:room]}-{suffix}" for suffix in suffixes)]
+    return [base, *(f"{base[:base_length]}-{suffix}" for suffix in suffixes)]
 
 
 def _refuse_taken_slug(organization: Model, slug: str | None, *, using: str) -> None:

@@ -7,7 +7,7 @@ from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.urls import NoReverseMatch, reverse
 from django.utils.safestring import mark_safe
 
-from dovetail_tenancy.organizations.admin_choice import choice_of
+from dovetail_tenancy.organizations.admin_choice import get_choice
 
 register = template.Library()
 
@@ -16,7 +16,7 @@ register = template.Library()
 def organization_bar(context: Any) -> dict[str, Any]:
     """Which organization is active in the admin site, and the way to another. For any of its pages."""
     request = context.request
-    return {"choice": choice_of(request), "url": _url(context.get("opts"), request)}
+    return {"choice": get_choice(request), "url": _url(context.get("opts"), request)}
 
 
 def _url(options: Any, request: Any) -> str | None:

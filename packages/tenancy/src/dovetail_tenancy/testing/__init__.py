@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dovetail_tenancy.testing.isolation import assert_isolated
-from dovetail_tenancy.testing.report import Report
+from dovetail_tenancy.testing.run import Report
 from dovetail_tenancy.testing.samples import CannotMake, make_rows
 
 if TYPE_CHECKING:

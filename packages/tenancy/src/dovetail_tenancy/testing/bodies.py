@@ -12,7 +12,7 @@ from django.db import models
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from dovetail_tenancy import get_organization_model
+from dovetail_tenancy.isolation.organization_model import get_organization_model
 from dovetail_tenancy.testing.routes import Route
 from dovetail_tenancy.testing.rows import Rows
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dovetail_tenancy import services, tenant
-from dovetail_tenancy.services.locks import user_model
+from dovetail_tenancy import services
+from dovetail_tenancy.isolation.scope import tenant
+from dovetail_tenancy.organizations.project_models import user_model
 
 
 @pytest.fixture

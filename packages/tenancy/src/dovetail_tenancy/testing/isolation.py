@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dovetail_tenancy.testing.calls import undone
-from dovetail_tenancy.testing.report import Report
 from dovetail_tenancy.testing.routes import routes
-from dovetail_tenancy.testing.run import Run
+from dovetail_tenancy.testing.run import Report, Run
 from dovetail_tenancy.testing.samples import make_rows
 
 

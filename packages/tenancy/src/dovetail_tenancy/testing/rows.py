@@ -11,9 +11,10 @@ from typing import Any
 from django.apps import apps
 from django.db import models
 
-from dovetail_tenancy import get_organization_model, unscoped
+from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.isolation.scope import unscoped
 from dovetail_tenancy.isolation.tenant_model import TenantModel
-from dovetail_tenancy.services.locks import database
+from dovetail_tenancy.organizations.project_models import database_of
 
 #: Shorter texts are in any answer by chance.
 SHORTEST = 5
@@ -36,7 +37,7 @@ def owned_models() -> dict[type[models.Model], str]:
 
 def rows_of(organization: Any) -> Rows:
     """All rows of an organization by model and key, with every column, and the organization's own."""
-    using = database(organization)
+    using = database_of(organization)
     with unscoped(reason="assert_isolated: a look at the rows"):
         found: Rows = {
             model: _by_key(model._base_manager.using(using).filter(**{name: organization.pk}))

@@ -6,21 +6,50 @@ import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import models
 from django.test import RequestFactory
 
-from dovetail_tenancy import tenant
-from dovetail_tenancy.services.locks import database
+from dovetail_tenancy.isolation.scope import tenant
+from dovetail_tenancy.organizations.project_models import database_of
 from dovetail_tenancy.testing.bodies import body_for, guessed, into_theirs, mixed, plain, serializer_of
 from dovetail_tenancy.testing.calls import REFUSED, Answer, Writes, call, signed_in, undone
-from dovetail_tenancy.testing.report import Report
 from dovetail_tenancy.testing.routes import Route
 from dovetail_tenancy.testing.rows import Rows, crossings, is_tenant_model, marks, rows_of, seen
 
 _MOST_PATHS, _ENOUGH_PLACES = 2000, 3
+
+
+@dataclass
+class Report:
+    """What was called and what came of it."""
+
+    driven: set[str] = field(default_factory=set)
+    leaks: list[str] = field(default_factory=list)
+    undriven: dict[str, str] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+
+    def leak(self, endpoint: str, what: str) -> None:
+        line = f"{endpoint}: {what}"
+        if line not in self.leaks:
+            self.leaks.append(line)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.driven)} endpoints were driven."]
+        if self.leaks:
+            lines += ["", "Leaks:", *(f"  {leak}" for leak in self.leaks)]
+        if self.undriven:
+            lines += ["", "Could not be driven, so nothing is known of them:"]
+            lines += [f"  {endpoint}: {why}" for endpoint, why in self.undriven.items()]
+            lines.append(
+                "  Give bodies={'POST documents/': lambda organization: {…}} for what only you can know, or name the "
+                "endpoint in skip={'POST documents/': 'why it needs no test'}."
+            )
+        if self.stale:
+            lines += ["", f"In skip= or bodies=, and no endpoint: {', '.join(map(repr, self.stale))}"]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -52,7 +81,7 @@ class Run:
     def __init__(self, *, mine: Any, theirs: Any, user: Any, bodies: Any, skip: Any, client: Any) -> None:
         self.mine, self.theirs, self.user = mine, theirs, user
         self.bodies, self.skip, self.client = bodies, skip, client
-        self.using = database(mine)
+        self.using = database_of(mine)
         self.report = Report()
         self._named: set[str] = set()
         self._broken: dict[str, Answer] = {}

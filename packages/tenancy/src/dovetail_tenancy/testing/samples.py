@@ -11,9 +11,9 @@ from typing import Any
 from django.apps import apps
 from django.db import Error, models, transaction
 
-from dovetail_tenancy import get_membership_model, tenant
+from dovetail_tenancy.isolation.scope import tenant
 from dovetail_tenancy.isolation.tenant_model import TenantModel
-from dovetail_tenancy.services.locks import database, user_model
+from dovetail_tenancy.organizations.project_models import database_of, get_membership_model, user_model
 
 _number = count(10_001)
 _MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
@@ -29,7 +29,7 @@ def make_rows(organization: Any) -> None:
     made = {} if member is None else {user_model(): member.user}  # type: ignore[attr-defined]  # every membership's
     with tenant(organization):
         for model in _targets_first(each for each in apps.get_models() if issubclass(each, TenantModel)):
-            _make(model, made, database(organization))
+            _make(model, made, database_of(organization))
 
 
 def _targets_first(found: Iterable[type[models.Model]]) -> list[type[models.Model]]:

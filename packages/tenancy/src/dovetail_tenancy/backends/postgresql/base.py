@@ -1,8 +1,13 @@
-"""``ENGINE = "dovetail_tenancy.backends.postgresql"``: Django's own, which tells the server what may be shown."""
+"""Django's PostgreSQL backend, which also tells the server which rows it may show.
+
+``ENGINE = "dovetail_tenancy.backends.postgresql"``
+"""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -10,23 +15,63 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base, schema
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
+from dovetail_tenancy.isolation.database_scope import override_database_scope
 from dovetail_tenancy.isolation.scope import Scope
 
 if not is_psycopg3:
     raise ImproperlyConfigured("dovetail_tenancy.backends.postgresql needs psycopg 3: pip install 'psycopg[binary]'.")
 
-from dovetail_tenancy.backends.postgresql.cursors import synchronised
-from dovetail_tenancy.isolation.database_scope import in_database
 from dovetail_tenancy.row_security import policies
 from dovetail_tenancy.row_security.session import OPTION, Session
 
 
+class SynchronizedCursor:
+    """A mixin of psycopg's cursors that applies the active scope to the server session before each statement."""
+
+    # The class of an existing cursor can only be replaced by one with the same memory layout.
+    __slots__ = ()
+    connection: Any
+
+    def _statement(self, query: Any) -> Any:
+        # None while a connection pool configures a new connection.
+        session = getattr(self.connection, "row_security", None)
+        return session.statement(self.connection, query) if session else nullcontext()
+
+    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._statement(query):
+            return super().execute(query, *args, **kwargs)  # type: ignore[misc]  # psycopg's
+
+    def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._statement(query):
+            return super().executemany(query, *args, **kwargs)  # type: ignore[misc]  # psycopg's
+
+    def stream(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with self._statement(query):
+            yield from super().stream(query, *args, **kwargs)  # type: ignore[misc]  # psycopg's
+
+    @contextmanager
+    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with (
+            self._statement(statement),
+            super().copy(statement, *args, **kwargs) as copy,  # type: ignore[misc]  # psycopg's
+        ):
+            yield copy
+
+
+@cache
+def synchronized(cursor_class: Any) -> Any:
+    """Return a subclass of psycopg's cursor class with the mixin, or the class itself if it has it."""
+    if issubclass(cursor_class, SynchronizedCursor):
+        return cursor_class
+    return type(cursor_class.__name__, (SynchronizedCursor, cursor_class), {"__slots__": ()})
+
+
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
-    """Migrations see every row: what a data migration reads and writes belongs to all organizations."""
+    """A schema editor with access to every row: a data migration handles the rows of all organizations."""
 
     def __enter__(self) -> Any:
         with ExitStack() as rows:
-            rows.enter_context(in_database(Scope(reason="migration")))
+            rows.enter_context(override_database_scope(Scope(reason="migration")))
             editor = super().__enter__()
             self._rows = rows.pop_all()
         return editor
@@ -50,25 +95,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
         params.pop(OPTION, None)
-        # The driver's cursors and not Django's execute wrappers: COPY, callproc and stream go past those.
-        params["cursor_factory"] = synchronised(params["cursor_factory"])
+        # The driver's cursors and not Django's execute wrappers, which COPY, callproc and stream bypass.
+        params["cursor_factory"] = synchronized(params["cursor_factory"])
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         connection = super().get_new_connection(conn_params)
-        # A pool's connection has shown another thread's organization.
+        # A pooled connection may still show another thread's organization.
         self.row_security.forget()
         connection.row_security = self.row_security
         return connection
 
     def create_cursor(self, name: str | None = None) -> Any:
         if name and self.row_security.mode == "transaction" and self.connection.autocommit:
-            # It outlives its transaction, and with that the pooler's server session: another client may have a cursor
-            # of the same name in the one that the next FETCH meets.
+            # A server-side cursor outlives its transaction, and with it the pooler's server session. In the session
+            # that receives the next FETCH, another client may have a cursor of the same name.
             name = None
         cursor: Any = super().create_cursor(name)
         kind: Any = type(cursor)
-        cursor.__class__ = synchronised(kind)
+        cursor.__class__ = synchronized(kind)
         return cursor
 
     def prepare_database(self) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management import CommandError, CommandParser, get_commands, handle_default_options, load_command_class
 from django.core.management.base import BaseCommand
 
-from dovetail_tenancy import get_organization_model, tenant
-from dovetail_tenancy.isolation.scope import organization_key
-from dovetail_tenancy.services.locks import field
+from dovetail_tenancy.isolation.organization_model import get_organization_model, organization_key
+from dovetail_tenancy.isolation.scope import tenant
+from dovetail_tenancy.organizations.project_models import concrete_field
 
 _NAMES = ("slug", "name")
 _SHOWN = 10
@@ -48,7 +48,7 @@ def _command(name: str) -> BaseCommand:
 def _organization(named: str) -> Any:
     model = get_organization_model()
     organizations = model._default_manager.order_by("pk")
-    names = [name for name in _NAMES if field(model, name)]
+    names = [name for name in _NAMES if concrete_field(model, name)]
     lookups: list[dict[str, Any]] = [{name: named.replace("\0", "")} for name in names]
     with contextlib.suppress(ValueError):  # no key: a slug, then, or a name
         lookups.insert(0, {"pk": organization_key(named)})
