@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 
 from dovetail_core import context
 from dovetail_tenancy import TenantRequired, current_tenant_id, get_membership_model, tenant
-from dovetail_tenancy.contrib.channels import NO_MEMBER, TenantASGIMiddleware
+from dovetail_tenancy.contrib.channels import NOT_A_MEMBER, TenantASGIMiddleware
 from tests import asynchronous
 from tests.tenancy.documents.factories import make_document
 from tests.tenancy.documents.models import Document
@@ -28,7 +28,7 @@ from tests.tenancy.sockets import Socket
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ACCEPTED = {"type": "websocket.accept", "subprotocol": None}
-REFUSED = {"type": "websocket.close", "code": NO_MEMBER}
+REFUSED = {"type": "websocket.close", "code": NOT_A_MEMBER}
 AFTERWARDS: list[Any] = []
 
 

@@ -1,6 +1,6 @@
-"""Abstract models for projects that bring their own organization or membership.
+"""Abstract models for projects with their own organization or membership model.
 
-Importable although ``dovetail_tenancy`` is not in ``INSTALLED_APPS``.
+They can be imported even if ``dovetail_tenancy`` is not in ``INSTALLED_APPS``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dovetail_tenancy.organizations.owner_field import OwnerForeignKey
 class AbstractOrganization(models.Model):
     """An organization: the tenant that owns rows.
 
-    It has no relation into this package. If it had, replacing the organization or the membership alone would be a
-    circular dependency between migrations.
+    It has no relation to another model of this package. With one, replacing only the organization or only the
+    membership would be a circular dependency between migrations.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -37,10 +37,10 @@ class AbstractOrganization(models.Model):
 
 
 class AbstractMembership(models.Model):
-    """That a user belongs to an organization, and in which role (a key of ``TENANCY_ROLES``)."""
+    """A user's membership of an organization, with a role (a key of ``TENANCY_ROLES``)."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    # No reverse names: a project's own user or Company may have any attribute we could choose.
+    # No reverse names: a project's user or organization model may already have an attribute of that name.
     user = SettingForeignKey(
         setting="AUTH_USER_MODEL",
         inherited=True,

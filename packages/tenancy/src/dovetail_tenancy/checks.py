@@ -1,3 +1,5 @@
+"""System checks of the settings and of the tenant models."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -40,22 +42,22 @@ def check_invitations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 def _serves_invitations() -> bool:
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
-    # Not by resolving a path, of which a project may have changed any part.
-    waiting: list[Any] = [get_resolver()]
-    while waiting:
-        resolver = waiting.pop()
+    # Resolving a path would not do: a project may have changed any part of it.
+    pending: list[Any] = [get_resolver()]
+    while pending:
+        resolver = pending.pop()
         if resolver.app_name == "dovetail_tenancy":
             return True
-        waiting += [each for each in resolver.url_patterns if isinstance(each, URLResolver)]
+        pending += [pattern for pattern in resolver.url_patterns if isinstance(pattern, URLResolver)]
     return False
 
 
 def check_models(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    found = list(_membership())
+    messages = list(_membership())
     for model in apps.get_models():
         if issubclass(model, TenantModel):
-            found += [*_managers(model), *_foreign_keys(model), *_uniqueness(model), *_index(model)]
-    return found
+            messages += [*_managers(model), *_foreign_keys(model), *_uniqueness(model), *_index(model)]
+    return messages
 
 
 def _membership() -> Iterator[CheckMessage]:
@@ -72,7 +74,7 @@ def _membership() -> Iterator[CheckMessage]:
 
 def _managers(model: type[models.Model]) -> Iterator[CheckMessage]:
     for name, manager in (("default", model._default_manager), ("base", model._base_manager)):
-        # One made by from_queryset() may be ours, and the querysets that it makes not.
+        # TenantManager.from_queryset() may have been called with a queryset class of another kind.
         if not isinstance(manager, TenantManager) or not issubclass(manager._queryset_class, TenantQuerySet):
             yield Error(
                 f"The {name} manager of the tenant model {model._meta.label} shows every organization's rows.",
@@ -111,7 +113,7 @@ def _foreign_keys(model: type[models.Model]) -> Iterator[CheckMessage]:
 
 
 def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
-    groups: list[Sequence[str]] = [(field.name,) for field in model._meta.local_fields if _unique_everywhere(field)]
+    groups: list[Sequence[str]] = [(field.name,) for field in model._meta.local_fields if _is_globally_unique(field)]
     groups += [tuple(group) for group in model._meta.unique_together]
     groups += [
         constraint.fields
@@ -129,11 +131,11 @@ def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
             )
 
 
-def _unique_everywhere(field: Any) -> bool:
-    # What is unique for a row of one organization is so within it. A model that is not there is a name, for now.
+def _is_globally_unique(field: Any) -> bool:
+    # A key to a tenant model's row is unique within its organization. A model that is not installed is a string here.
     target = field.related_model
-    within = isinstance(target, type) and organization_column(target) is not None
-    return field.unique and not field.primary_key and not within
+    owned = isinstance(target, type) and organization_column(target) is not None
+    return field.unique and not field.primary_key and not owned
 
 
 def _index(model: type[models.Model]) -> Iterator[CheckMessage]:

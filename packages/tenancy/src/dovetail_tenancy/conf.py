@@ -1,3 +1,5 @@
+"""The settings of this package."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +51,7 @@ def _role(value: object) -> None:
 
 
 def _before(change: str, arguments: str) -> ImportSetting[Any]:
-    return ImportSetting(None, f"Called before {change}, with `{arguments}`; what it raises refuses.", _hook)
+    return ImportSetting(None, f"Called before {change}, with `{arguments}`; an exception refuses the change.", _hook)
 
 
 class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenancy"):
@@ -60,50 +62,52 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
     )
     MEMBERSHIP_MODEL = Setting(
         "dovetail_tenancy.Membership",
-        "The model with `user`, `organization` and `role` that says who belongs where.",
+        "The model of memberships, with `user`, `organization` and `role`.",
         model_label,
     )
     ROLES: Setting[Mapping[str, Sequence[str]]] = Setting(
         DEFAULT_ROLES,
-        "Permissions of each role, highest role first; `owner` must be there and has every permission.",
+        "The permissions of each role, highest role first. `owner` is required and has every permission.",
         validate_roles,
     )
     INVITATION_ACCEPT_URL = Setting(
         "",
         "The page of your frontend that accepts invitations, with `{token}` in it: "
-        "`https://app.example.com/invitations#token={token}`. Needed to invite.",
+        "`https://app.example.com/invitations#token={token}`. Required to send invitations.",
         _accept_url,
     )
     INVITATION_EXPIRY_DAYS = Setting(7, "Days until an invitation expires.", positive_integer)
     INVITATION_RETENTION_DAYS = Setting(
-        30, "Days after its term until `purge_invitations` deletes an invitation.", positive_integer
+        30, "Days after its expiry until `purge_invitations` deletes an invitation.", positive_integer
     )
     INVITATION_SENDER: ImportSetting[Any] = ImportSetting(
         "dovetail_tenancy.mail.send_invitation",
-        "What sends an invitation after commit: `(invitation, link=…, language=…)`.",
+        "Sends an invitation after commit, called with `(invitation, link=…, language=…)`.",
         _callable,
     )
     INVITATION_SIGNUP = Setting(
-        False, "Whether who is invited and has no account gets one by accepting. Needs `TENANCY_TOKEN_ISSUER`.", boolean
+        False,
+        "Whether accepting an invitation creates an account for an address without one. Needs `TENANCY_TOKEN_ISSUER`.",
+        boolean,
     )
     INVITATION_CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_tenancy.services.accounts.create_user",
-        "What creates that account: `(email=…, invitation=…)`, returns it saved.",
+        "Creates that account and returns it saved, called with `(email=…, invitation=…)`.",
         _callable,
     )
     TOKEN_ISSUER: ImportSetting[Any] = ImportSetting(
         None,
-        "What signs it in: `(user, request=…, amr=…)`, returns `{'access': …, 'refresh': …}`.",
+        "Signs that account in: called with `(user, request=…, amr=…)`, returns `{'access': …, 'refresh': …}`.",
         _hook,
     )
     MAX_MEMBERS: ImportSetting[Any] = ImportSetting(
-        None, "Members of one organization at most; a function gets `organization=`.", _limit
+        None, "The most members of one organization; a function gets `organization=`.", _limit
     )
     MAX_ORGANIZATIONS: ImportSetting[Any] = ImportSetting(
-        None, "Organizations that one person owns and may create at most; a function gets `user=`.", _limit
+        None, "The most organizations that one person may own when creating another; a function gets `user=`.", _limit
     )
     MAX_PENDING_INVITATIONS: ImportSetting[Any] = ImportSetting(
-        None, "Pending invitations of one organization at most; a function gets `organization=`.", _limit
+        None, "The most pending invitations of one organization; a function gets `organization=`.", _limit
     )
     BEFORE_CREATE_ORGANIZATION = _before("an organization is created", "name, owner")
     BEFORE_DELETE_ORGANIZATION = _before("an organization is deleted", "organization, actor")
@@ -117,13 +121,13 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
     )
     ENFORCEMENT = Setting(
         "raise",
-        "What code gets that touches tenant rows with no organization active: `'raise'` an error; `'report'`, while a "
-        "living project is being adapted, every row, and a warning in the log with the place.",
+        "What happens when code accesses tenant rows without an active organization: `'raise'` an error, or `'report'` "
+        "to log a warning with the line of code and return every row, while an existing project is being adapted.",
         one_of("raise", "report"),
     )
     BYPASS_ROLE = Setting(
         "tenancy_bypass",
-        "PostgreSQL row security: the role that sees every organization's rows, which `unscoped` takes on.",
+        "PostgreSQL row-level security: the role that sees every organization's rows; `unscoped` switches to it.",
         _role,
     )
     UNSCOPED_COMMANDS = Setting(

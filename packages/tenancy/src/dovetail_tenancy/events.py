@@ -4,20 +4,20 @@
 name                                target        data
 ==================================  ============  ===============================================================
 organization.created                organization
-organization.updated                organization  ``fields``: names of the fields that were written
-organization.deleted                organization  as it was; its row is gone, ``organization_id`` is its key
-organization.ownership_transferred  organization  ``user_id`` of the owner it was handed to
+organization.updated                organization  ``fields``: the names of the written fields
+organization.deleted                organization  a copy of the deleted row; ``organization_id`` is its key
+organization.ownership_transferred  organization  ``user_id`` of the new owner
 member.added                        membership    ``user_id``, ``role``
 member.role_changed                 membership    ``user_id``, ``role``, ``previous_role``
-member.removed                      membership    as it was; ``user_id``, ``role``; actor: who leaves is the same
+member.removed                      membership    a copy of the deleted row; ``user_id``, ``role``
 invitation.created                  invitation    ``role``
 invitation.resent                   invitation    ``role``
-invitation.accepted                 invitation    ``role``, ``user_id``; the address is proven to be that user's
+invitation.accepted                 invitation    ``role``, ``user_id``; this user owns the address
 invitation.declined                 invitation    ``role``
 invitation.revoked                  invitation    ``role``
 ==================================  ============  ===============================================================
 
-Deleting an organization removes its members without an event for each.
+When a member leaves, the actor is the member. Deleting an organization emits no event for its members.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def emit_member(name: str, membership: Any, *, actor: Any, using: str, **data: A
 
 
 def emit_invitation(name: str, invitation: Any, *, actor: Any, using: str, **data: Any) -> None:
-    # Without the address: events are logged, and an address is personal data of somebody who has no account here.
+    # Without the address: events are logged, and the address is personal data of someone who may have no account.
     events.emit(
         name,
         actor=actor,

@@ -1,4 +1,4 @@
-"""What the services refuse. ``str(error)`` may be shown to people; ``error.code`` is stable."""
+"""The exceptions of the services. ``str(error)`` may be shown to users; ``error.code`` is stable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 
 class TenancyError(Exception):
-    """A rule of organizations and memberships forbids the change."""
+    """A rule about organizations and memberships forbids the change."""
 
     code: ClassVar[str] = "invalid"
 
@@ -27,7 +27,7 @@ class LastOwner(TenancyError):
 
 
 class RoleNotAllowed(TenancyError):
-    """The acting member's role does not reach that far."""
+    """The role of the acting member does not permit the change."""
 
     code = "role_not_allowed"
 
@@ -48,7 +48,7 @@ class SlugTaken(TenancyError):
 
 
 class Gone(TenancyError):
-    """What was to be changed does not exist any more."""
+    """The row that should be changed no longer exists."""
 
     code = "not_found"
 
@@ -64,7 +64,7 @@ class UnknownRole(TenancyError):
 
 
 class OwnerCannotSignIn(TenancyError):
-    """An organization is not created for, nor handed over to, somebody whose account is inactive."""
+    """An organization cannot be created for or transferred to a user whose account is inactive."""
 
     code = "owner_inactive"
 
@@ -87,7 +87,7 @@ class AlreadyInvited(TenancyError):
 
 
 class InvitationClosed(TenancyError):
-    """Only an unanswered invitation is resent or revoked."""
+    """The invitation was answered or revoked, so it cannot be resent or revoked."""
 
     code = "invitation_closed"
 
@@ -96,7 +96,7 @@ class InvitationClosed(TenancyError):
 
 
 class InvalidInvitation(TenancyError):
-    """The token is unknown, expired, used or revoked, or nobody vouches for it any more: nobody can tell which."""
+    """The token is unknown, expired, used or revoked, or its inviter lost the right. The caller cannot tell which."""
 
     code = "invalid_or_expired"
 
@@ -114,7 +114,7 @@ class WrongAccount(TenancyError):
 
 
 class AccountExists(TenancyError):
-    """An invitation makes an account, but signs nobody in to one that exists."""
+    """The address has an account already, and an invitation never signs in to an existing account."""
 
     code = "account_exists"
 
@@ -131,6 +131,6 @@ class LimitReached(TenancyError):
 
 
 class Vetoed(TenancyError):
-    """For a project's ``TENANCY_BEFORE_*`` hooks: refuses the change, with a text for people."""
+    """Raised by a project's ``TENANCY_BEFORE_*`` hook to refuse the change, with a text for users."""
 
     code = "vetoed"

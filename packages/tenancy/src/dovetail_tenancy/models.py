@@ -43,7 +43,7 @@ class Membership(AbstractMembership):
 
 
 class Invitation(models.Model):
-    """That an address may join an organization in a role. No ``TenantModel``: a token is looked up outside of any."""
+    """An invitation of an address to an organization. Not a ``TenantModel``: tokens are looked up without a scope."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = SettingForeignKey(
@@ -62,7 +62,7 @@ class Invitation(models.Model):
         blank=True,
         related_name="+",
     )
-    # Not to be told from invited_by: an inviter who was deleted is null as well, and is not the system.
+    # invited_by cannot tell: it is null for the system and for an inviter who was deleted.
     bounded = models.BooleanField(
         _("bounded by the inviter"),
         default=True,
@@ -70,7 +70,7 @@ class Invitation(models.Model):
         help_text=_("Whether it is worth no more than the inviter's own role, asked on acceptance."),
     )
     token_hash = models.CharField(_("token hash"), max_length=64, unique=True, editable=False)
-    # One pending invitation for an address: MariaDB has no conditional unique constraint, but nulls are never equal.
+    # Allows one pending invitation per address. MariaDB has no conditional unique constraint, but nulls never collide.
     pending_key = models.CharField(_("pending key"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires at"), db_index=True)
@@ -87,7 +87,7 @@ class Invitation(models.Model):
 
     @property
     def status(self) -> str:
-        """``accepted``, ``declined``, ``revoked``, ``expired`` or ``pending``."""
+        """Return ``accepted``, ``declined``, ``revoked``, ``expired`` or ``pending``."""
         for status in ("accepted", "declined", "revoked"):
             if getattr(self, f"{status}_at"):
                 return status

@@ -1,4 +1,4 @@
-"""Invitations: of an organization, for its members; and by their token, for who was invited."""
+"""Views of invitations: of an organization for its members, and by token for the invited person."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from dovetail_tenancy.organizations.project_models import is_person
 
 
 class InvitationViewSet(OrganizationView):
-    """Invitations into one organization, answered and expired ones too."""
+    """The invitations of one organization, including answered and expired ones."""
 
     serializer_class = InvitationSerializer
     queryset = Invitation._default_manager.none()
@@ -80,13 +80,13 @@ class InvitationViewSet(OrganizationView):
 
 
 class InvitationTokenView(GenericAPIView[Any]):
-    """For whoever has the token: it is in the e-mail and in no path, which servers log."""
+    """A view for the holder of a token, which is in the body: servers log paths."""
 
     permission_classes = [AllowAny]
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, InvalidInvitation):
-            # As it is, past the project's own shape of errors: one body for unknown, expired, used and revoked.
+            # Independent of the project's error format: one body for unknown, expired, used and revoked tokens.
             return Response({"error": exc.code}, status=status.HTTP_400_BAD_REQUEST)
         if isinstance(exc, AccountExists):
             exc = NotAuthenticated(str(exc), code=exc.code)
@@ -101,7 +101,7 @@ class InvitationTokenView(GenericAPIView[Any]):
 
 
 class AcceptInvitationView(InvitationTokenView):
-    """200 with the membership, and with ``access`` and ``refresh`` for an account that this has made."""
+    """Answers 200 with the membership, and with ``access`` and ``refresh`` if it created the account."""
 
     serializer_class = AcceptanceSerializer
     contract = {"throttle": "invitation", "codes": (WrongAccount.code, AccountExists.code, LimitReached.code)}
@@ -122,7 +122,7 @@ class AcceptInvitationView(InvitationTokenView):
 
 
 class DeclineInvitationView(InvitationTokenView):
-    """204; nobody needs an account to say no."""
+    """Answers 204. Declining needs no account."""
 
     serializer_class = TokenSerializer
     contract = {"throttle": "invitation"}

@@ -1,3 +1,5 @@
+"""Permission classes of Django REST framework."""
+
 from __future__ import annotations
 
 from typing import Any, Self
@@ -22,13 +24,13 @@ class OrganizationRequired(APIException):
 
 
 class InOrganization(BasePermission):
-    """The request runs for one organization that the caller belongs to, and sees its rows only.
+    """Runs the request for one organization that the caller belongs to, so that only its rows are visible.
 
-    The organization comes from the credential, else from ``X-Organization-ID``, else it is the caller's only one.
-    400 ``organization_required`` where that leaves none or several; 404 for one the caller is not a member of;
-    403 ``organization_mismatch`` where the header contradicts the credential; 401 for nobody.
+    The organization comes from the credential, else from ``X-Organization-ID``, else from the caller's only membership.
+    400 ``organization_required`` if there is none or several; 404 if the caller is not a member of it; 403
+    ``organization_mismatch`` if the header contradicts the credential; 401 if the caller is not authenticated.
 
-    Afterwards ``request.membership`` is the caller's membership (absent for a machine's credential). One query.
+    Sets ``request.membership`` to the caller's membership, except for a machine's credential. One query.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -47,22 +49,23 @@ class InOrganization(BasePermission):
 
 
 class HasOrganizationPermission(OperationHolderMixin, BasePermission):
-    """The caller may do ``permission`` in the organization that the request is for.
+    """Requires ``permission`` in the organization that the request is for.
 
     ``permission_classes = [InOrganization, HasOrganizationPermission("invoices.approve")]``. A person needs a role
-    that grants it. A credential that names an organization needs the scope of the same name (``invoices:approve`` or
-    ``invoices:*``); a person who uses such a credential needs both. 403 ``permission_denied`` otherwise, and 404 for
-    who is not in the organization at all. No query after ``InOrganization``.
+    that grants the permission. A credential that names an organization needs the scope of the same name
+    (``invoices:approve`` or ``invoices:*``); a person who uses such a credential needs both. Otherwise 403
+    ``permission_denied``, and 404 for a caller outside the organization. No query after ``InOrganization``.
 
-    A view whose path names the organization leaves ``InOrganization`` out and answers
-    ``get_organization_role(request)``: the caller's role, None for a machine; it raises ``Http404`` for an outsider.
+    A view whose path names the organization omits ``InOrganization`` and implements
+    ``get_organization_role(request)``. It returns the caller's role, or None for a machine, and raises ``Http404`` for
+    an outsider.
     """
 
     def __init__(self, permission: str) -> None:
         self.permission = permission
 
     def __call__(self) -> Self:
-        # DRF instantiates what permission_classes lists.
+        # DRF calls the items of permission_classes.
         return self
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -76,7 +79,7 @@ class HasOrganizationPermission(OperationHolderMixin, BasePermission):
 
 
 def organization_credential(request: Request) -> Credential | None:
-    """The request's credential if it names an organization itself, as an API key does."""
+    """Return the request's credential if it names an organization, as an API key does, else None."""
     credential = request.auth
     return credential if isinstance(credential, Credential) and credential.organization_id is not None else None
 
@@ -96,7 +99,7 @@ def _role(request: Request, view: APIView) -> str | None:
 
 
 def _in_scope(credential: Credential, permission: str) -> bool:
-    # Which organization it belongs to is no secret to a credential that names it.
+    # Every credential may view the organization that it belongs to.
     if permission == "organization.view":
         return True
     resource, action = permission.split(".")

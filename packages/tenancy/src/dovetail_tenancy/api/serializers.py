@@ -1,4 +1,4 @@
-"""Representations. The organization and the user may be any model: each shows those of the fields that it has."""
+"""Serializers. The organization and the user may be any model; the fields that a model lacks are left out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ User = user_model()
 INVITATION_STATUSES = ("pending", "accepted", "declined", "revoked", "expired")
 
 
-def _existing(model: Any, *names: str) -> list[str]:
+def _existing_fields(model: Any, *names: str) -> list[str]:
     return [name for name in names if concrete_field(model, name)]
 
 
@@ -43,7 +43,7 @@ class ModelSerializer(serializers.ModelSerializer[Any]):
 
 
 class OrganizationSerializer(ModelSerializer):
-    """``role`` is the caller's own; null for a machine."""
+    """An organization. ``role`` is the caller's role; null for a machine."""
 
     role = serializers.CharField(source="membership_role", read_only=True, allow_null=True)
 
@@ -51,9 +51,9 @@ class OrganizationSerializer(ModelSerializer):
         model = Organization
         fields = [
             "id",
-            *_existing(Organization, "name", "slug", "owner"),
+            *_existing_fields(Organization, "name", "slug", "owner"),
             "role",
-            *_existing(Organization, "created_at", "updated_at"),
+            *_existing_fields(Organization, "created_at", "updated_at"),
         ]
         read_only_fields = ["owner", "created_at", "updated_at"]
         extra_kwargs = {"id": {"source": "pk", "read_only": True}, "slug": {"required": False}}
@@ -62,19 +62,19 @@ class OrganizationSerializer(ModelSerializer):
 class MemberUserSerializer(serializers.ModelSerializer[Any]):
     class Meta:
         model = User
-        fields = ["id", *_existing(User, "email", "first_name", "last_name")]
+        fields = ["id", *_existing_fields(User, "email", "first_name", "last_name")]
         read_only_fields = fields
         extra_kwargs = {"id": {"source": "pk", "read_only": True}}
 
 
 class MemberSerializer(ModelSerializer):
-    """A membership, seen from its organization."""
+    """A membership as a member of the organization sees it."""
 
     user = MemberUserSerializer(read_only=True)
 
     class Meta:
         model = Membership
-        fields = ["id", "user", "role", *_existing(Membership, "created_at")]
+        fields = ["id", "user", "role", *_existing_fields(Membership, "created_at")]
         read_only_fields = ["created_at"]
         extra_kwargs = {"id": {"source": "pk", "read_only": True}}
 
@@ -83,9 +83,9 @@ class MemberSerializer(ModelSerializer):
 
 
 class MemberKeyField(serializers.CharField):
-    """A membership of the organization in the context, named by its ``id``.
+    """The ``id`` of a membership of the organization in the context.
 
-    That is a number where the project's keys are: one sends back what one was given.
+    It may be a number: a client sends back the value that the API returned.
     """
 
     default_error_messages = {"does_not_exist": _("No member of this organization has this id.")}
@@ -94,12 +94,12 @@ class MemberKeyField(serializers.CharField):
         key = super().to_internal_value(data)
         members = Membership._default_manager.filter(organization=self.context["organization"].pk)
         try:
-            found = members.select_related("user").filter(pk=parse_key(Membership, key)).first()
+            membership = members.select_related("user").filter(pk=parse_key(Membership, key)).first()
         except ValueError:
-            found = None
-        if found is None:
+            membership = None
+        if membership is None:
             self.fail("does_not_exist")
-        return found
+        return membership
 
 
 class TransferSerializer(OrganizationSerializer):
@@ -112,7 +112,7 @@ class TransferSerializer(OrganizationSerializer):
 
 
 class NothingSerializer(serializers.Serializer[Any]):
-    """Neither asked for nor answered."""
+    """An empty body, in the request and in the response."""
 
 
 class InvitationSerializer(ModelSerializer):
@@ -133,7 +133,7 @@ class InvitationSerializer(ModelSerializer):
 class InvitedToSerializer(serializers.ModelSerializer[Any]):
     class Meta:
         model = Organization
-        fields = ["id", *_existing(Organization, "name", "slug")]
+        fields = ["id", *_existing_fields(Organization, "name", "slug")]
         read_only_fields = fields
         extra_kwargs = {"id": {"source": "pk", "read_only": True}}
 
@@ -143,7 +143,7 @@ class TokenSerializer(serializers.Serializer[Any]):
 
 
 class AcceptanceSerializer(MemberSerializer):
-    """The membership, seen by who joined; with tokens where the account is new."""
+    """The membership as the new member sees it, with tokens if the account is new."""
 
     token = TextField(write_only=True, max_length=200)
     organization = InvitedToSerializer(read_only=True)

@@ -1,4 +1,4 @@
-"""Organizations and their members. The path names the organization, so these views need no ``InOrganization``."""
+"""Views of organizations and their members. Their path names the organization, which replaces ``InOrganization``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _STATUS = {
 
 
 class Refused(APIException):
-    """A service's refusal as an answer, with the refusal's own code."""
+    """The HTTP response to a service's refusal, with the same code."""
 
     def __init__(self, error: TenancyError) -> None:
         self.status_code = _STATUS.get(type(error), status.HTTP_400_BAD_REQUEST)
@@ -71,9 +71,9 @@ class Refused(APIException):
 
 
 def visible_organizations(request: Request) -> QuerySet[Any]:
-    """Organizations the caller belongs to, each with the caller's ``membership_role``, in one query.
+    """Return the caller's organizations, annotated with the caller's ``membership_role``, in one query.
 
-    A credential that names an organization shows that one only, and to a machine without a role.
+    A credential that names an organization limits them to that one. A machine has no role.
     """
     organizations: QuerySet[Any] = get_organization_model()._default_manager.all()
     credential = organization_credential(request)
@@ -81,16 +81,16 @@ def visible_organizations(request: Request) -> QuerySet[Any]:
         organizations = organizations.filter(pk=credential.organization_id)
     role: Any = Value(None, output_field=CharField(null=True))
     if is_person(request.user):
-        mine = get_membership_model()._default_manager.filter(user=request.user.pk)
-        organizations = organizations.filter(pk__in=mine.values("organization"))
-        role = Subquery(mine.filter(organization=OuterRef("pk")).values("role")[:1])
+        memberships = get_membership_model()._default_manager.filter(user=request.user.pk)
+        organizations = organizations.filter(pk__in=memberships.values("organization"))
+        role = Subquery(memberships.filter(organization=OuterRef("pk")).values("role")[:1])
     elif credential is None:
         organizations = organizations.none()
     return cast("QuerySet[Any]", organizations.annotate(membership_role=role))
 
 
 def row_or_404(rows: QuerySet[Any], key: str) -> Any:
-    """The row whose primary key is written as ``key``; 404 also for what can be no key of it at all."""
+    """Return the row with this primary key. Raises ``Http404`` if there is none or ``key`` cannot be a key."""
     try:
         row = rows.filter(pk=parse_key(rows.model, key)).first()
     except ValueError:
@@ -102,11 +102,11 @@ def row_or_404(rows: QuerySet[Any], key: str) -> Any:
 
 class OrganizationView(GenericViewSet[Any]):
     permissions: ClassVar[dict[str | None, str]]
-    #: Actions that every member may do, whatever the role permits.
+    #: Actions that every member may perform, whatever their role permits.
     open_to_members: ClassVar[frozenset[str]] = frozenset()
 
     @property
-    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
+    def pagination_class(self) -> Any:  # type: ignore[override]  # read on each access, like every setting
         return conf.PAGINATION_CLASS
 
     @cached_property
@@ -190,7 +190,7 @@ class OrganizationViewSet(OrganizationView):
     def partial_update(self, request: Request, organization_id: str) -> Response:
         serializer = self.get_serializer(self.organization, data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
-        # A machine has no role to be bounded by; its scope was checked.
+        # A machine has no role; its scope was checked.
         actor = request.user if is_person(request.user) else None
         services.update_organization(organization=self.organization, actor=actor, **serializer.validated_data)
         return Response(serializer.data)
@@ -204,12 +204,12 @@ class OrganizationViewSet(OrganizationView):
         serializer.is_valid(raise_exception=True)
         heir = serializer.validated_data["member"].user
         services.transfer_ownership(organization=self.organization, to=heir, actor=request.user)
-        # Anew: the contact and the caller's own role have changed.
+        # Queried again, because the contact and the caller's role have changed.
         organization = row_or_404(visible_organizations(request), organization_id)
         return Response(self.get_serializer(organization).data)
 
     def leave(self, request: Request, organization_id: str) -> Response:
-        # No permission of a role is needed to go; but it is for the person, not for a key that acts in their name.
+        # No role's permission is needed to leave, but a person must do it, not a key that acts for the person.
         if not is_person(request.user) or organization_credential(request) is not None:
             raise PermissionDenied("Only a signed-in person leaves an organization.")
         services.leave_organization(organization=self.organization, user=request.user)
@@ -250,12 +250,12 @@ class MemberViewSet(OrganizationView):
 
 
 def _required_fields(model: type[Model]) -> set[str]:
-    """What a new organization needs that `create_organization` does not set by itself."""
-    given = {"slug", "owner"} if has_owner_field(model) else {"slug"}
+    """Return the names of the fields that a new organization needs and `create_organization` does not set."""
+    provided = {"slug", "owner"} if has_owner_field(model) else {"slug"}
     return {
         column.name
         for column in model._meta.concrete_fields
-        if not (column.primary_key or column.null or column.has_default() or column.blank or column.name in given)
+        if not (column.primary_key or column.null or column.has_default() or column.blank or column.name in provided)
         and not getattr(column, "auto_now", False)
         and not getattr(column, "auto_now_add", False)
         and not getattr(column, "generated", False)

@@ -1,8 +1,8 @@
 """Celery tasks that run for the organization they were enqueued for.
 
-``app = Celery("project", task_cls="dovetail_tenancy.contrib.celery:TenantTask")`` covers every task, the shared ones
-too. The message carries the organization's key and nothing else: who can write to the broker can already run any task,
-but an "all organizations" in a header would reach past what the task itself was written to see.
+``app = Celery("project", task_cls="dovetail_tenancy.contrib.celery:TenantTask")`` covers every task, including shared
+ones. The message carries the organization's key and nothing else. An attacker who can write to the broker can already
+run any task, but a header for "all organizations" would show a task more rows than it was written for.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ HEADER = "dovetail_organization"
 
 
 class TenantTask(Task):  # type: ignore[type-arg]  # not generic at run time
-    """Runs with the organization that was active when it was enqueued, and with none where there was none.
+    """Runs with the organization that was active when the task was enqueued, or with none if none was active.
 
-    That holds for retries, for every part of a canvas, and for tasks that run eagerly inside a request, whose own
-    organization is active again afterwards. ``unscoped`` is never inherited: a task that must see every organization
-    says so itself. Called directly (``task()``) it is a plain function in the caller's organization.
+    This holds for retries, for every part of a canvas, and for tasks that run eagerly in a request, whose organization
+    is active again afterwards. ``unscoped`` is never inherited: a task that needs every organization's rows uses it
+    itself. Called directly (``task()``) the task is a plain function in the caller's scope.
     """
 
     abstract = True
@@ -35,25 +35,25 @@ class TenantTask(Task):  # type: ignore[type-arg]  # not generic at run time
             return super().__call__(*args, **kwargs)
         request._dovetail_entered = True
         with organization_scope((request.headers or {}).get(HEADER)):
-            # Not super(): outside of a worker it would push a request without id, and retry() would lose its own.
+            # Not super(): outside a worker it pushes a request without an id, and retry() would lose the task's id.
             return self.run(*args, **kwargs)
 
     def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]  # passed on
-        # What runs at once is never published.
+        # An eager task is never published, so the signal below does not reach it.
         options["headers"] = _with_organization(options.get("headers"), dump_current_organization())
         return super().apply(args, kwargs, **options)
 
 
 @before_task_publish.connect(dispatch_uid="dovetail_tenancy.contrib.celery")
 def carry_organization(body: Any = None, headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
-    """Put the organization into a message and into whatever the message will have published when it is done.
+    """Put the organization into a message and into the signatures that its worker publishes afterwards.
 
-    At the last moment, where ``send_task("name")`` and every canvas come by. A chord's body or a chain's next task
-    is published by some worker, after the task's own organization was left.
+    Every way to enqueue, ``send_task("name")`` and canvases too, sends this signal. A chord's body and a chain's next
+    task are published by a worker, when the task's organization is no longer active.
     """
     if headers is None or not isinstance(body, tuple):  # message protocol 1 has no headers to carry it in
         return
-    # A retry has it already: it stays with its task, whatever the task had entered when it gave up.
+    # A retry already has the header and keeps it, whatever was active when the task failed.
     organization = headers.setdefault(HEADER, dump_current_organization())
     embedded: dict[str, Any] = body[2]
     for name in ("callbacks", "errbacks", "chain", "chord"):
@@ -62,9 +62,13 @@ def carry_organization(body: Any = None, headers: dict[str, Any] | None = None, 
 
 
 def _bound(signatures: Any, organization: str) -> Any:
-    """A copy of a signature or several: the original may be a module's constant, used again by another request."""
+    """Return copies of the signatures with the organization. The originals may be constants that other requests use."""
     if not isinstance(signatures, Mapping):
-        return [_bound(each, organization) for each in signatures] if isinstance(signatures, Iterable) else signatures
+        return (
+            [_bound(signature, organization) for signature in signatures]
+            if isinstance(signatures, Iterable)
+            else signatures
+        )
     options = dict(signatures.get("options") or {})
     for name in ("link", "link_error", "chord"):
         if options.get(name):
@@ -84,5 +88,5 @@ def _with_organization(headers: Mapping[str, Any] | None, organization: str) -> 
 
 @shared_task(name="dovetail_tenancy.purge_invitations")
 def purge_invitations() -> int:
-    """The command of the same name, for a schedule; how many were deleted."""
+    """Run the command of the same name on a schedule; return the number of deleted rows."""
     return services.purge_invitations()

@@ -1,4 +1,4 @@
-"""WebSockets that belong to one organization from the handshake until they close."""
+"""An ASGI middleware for WebSockets that belong to one organization from the handshake until they close."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from dovetail_tenancy.organizations.resolution import (
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-NO_MEMBER = 4403
-"""The code that a socket is closed with when its person is no member any more."""
+NOT_A_MEMBER = 4403
+"""The close code of a socket whose user is no longer a member."""
 
 
 class TenantASGIMiddleware:
-    """Stands inside of ``AuthMiddlewareStack``: ``AuthMiddlewareStack(TenantASGIMiddleware(URLRouter(…)))``.
+    """Activates an organization for a socket: ``AuthMiddlewareStack(TenantASGIMiddleware(URLRouter(…)))``.
 
-    The organization is named by ``?organization=<key>`` (browsers send no headers with a socket) or by
-    ``X-Organization-ID``, else by the credential at ``scope["auth"]``, else it is the person's only one. It is active
-    in consumers, sync and async, and its key is ``scope["organization_id"]``, None where there is none: such a socket
-    may be for something that belongs to no organization. Named and not the person's own: the handshake is refused.
+    The organization comes from ``?organization=<key>`` (browsers cannot set headers of a socket) or
+    ``X-Organization-ID``, else from the credential at ``scope["auth"]``, else from the user's only membership. It is
+    active in sync and async consumers, and ``scope["organization_id"]`` is its key. Without an organization the key is
+    None, for sockets that belong to none. If the user is not a member of the named one, the handshake is refused.
 
-    A socket outlives what its person may do. Every ``verify_seconds`` at most, when something passes over it, the
-    membership is asked for again by one query, and a socket without closes with code 4403. 0 asks every time.
+    A socket can outlive the membership. When a message passes, and at most every ``verify_seconds``, one query checks
+    the membership again; if it has ended, the socket closes with code 4403. 0 checks at every message.
     """
 
     def __init__(self, app: Any, *, verify_seconds: float = 60) -> None:
@@ -53,25 +53,25 @@ class TenantASGIMiddleware:
             organization_id = await database_sync_to_async(_organization_of)(handshake)
         except (OrganizationMismatch, OrganizationNotFound):
             await receive()
-            await send({"type": "websocket.close", "code": NO_MEMBER})
+            await send({"type": "websocket.close", "code": NOT_A_MEMBER})
             return
         if organization_id is not None and is_person(handshake.user):
-            passing = _Passing(handshake.user, organization_id, receive, send, self.verify_seconds)
-            receive, send = passing.receive, passing.send
+            verified = _VerifiedSocket(handshake.user, organization_id, receive, send, self.verify_seconds)
+            receive, send = verified.receive, verified.send
         with organization_scope(organization_id):
             await self.app({**scope, "organization_id": organization_id}, receive, send)
 
 
 class _Handshake:
-    """As much of a request as finding its organization takes."""
+    """The attributes of a request that resolving the organization needs."""
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self.user: Any = scope.get("user") or AnonymousUser()
         self.auth: Any = scope.get("auth")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-        named = query.get("organization", [headers.get(HEADER.lower())])[-1]
-        self.headers = {} if named is None else {HEADER: named}
+        requested = query.get("organization", [headers.get(HEADER.lower())])[-1]
+        self.headers = {} if requested is None else {HEADER: requested}
         self.membership: Any = None
 
 
@@ -84,29 +84,29 @@ def _organization_of(handshake: _Handshake) -> Any:
         return None
 
 
-class _Passing:
-    """What passes over a socket, as long as the membership lasts."""
+class _VerifiedSocket:
+    """Passes the messages of a socket for as long as the membership lasts."""
 
     def __init__(self, user: Any, organization_id: Any, receive: Receive, send: Send, seconds: float) -> None:
-        self._still_member = database_sync_to_async(lambda: is_active_member(user, organization_id))
+        self._is_member = database_sync_to_async(lambda: is_active_member(user, organization_id))
         self._receive, self._send = receive, send
-        self._seconds, self._asked = seconds, time.monotonic()
+        self._seconds, self._checked_at = seconds, time.monotonic()
         self._closed = False
 
     async def receive(self) -> dict[str, Any]:
         message = await self._receive()
-        if message["type"] == "websocket.receive" and not await self._lasts():
-            return {"type": "websocket.disconnect", "code": NO_MEMBER}
+        if message["type"] == "websocket.receive" and not await self._is_still_member():
+            return {"type": "websocket.disconnect", "code": NOT_A_MEMBER}
         return message
 
     async def send(self, message: dict[str, Any]) -> None:
-        if message["type"] != "websocket.send" or await self._lasts():
+        if message["type"] != "websocket.send" or await self._is_still_member():
             await self._send(message)
 
-    async def _lasts(self) -> bool:
-        if not self._closed and time.monotonic() - self._asked >= self._seconds:
-            self._asked = time.monotonic()
-            if not await self._still_member():
+    async def _is_still_member(self) -> bool:
+        if not self._closed and time.monotonic() - self._checked_at >= self._seconds:
+            self._checked_at = time.monotonic()
+            if not await self._is_member():
                 self._closed = True
-                await self._send({"type": "websocket.close", "code": NO_MEMBER})
+                await self._send({"type": "websocket.close", "code": NOT_A_MEMBER})
         return not self._closed

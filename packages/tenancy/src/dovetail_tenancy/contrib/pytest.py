@@ -1,4 +1,4 @@
-"""Loaded by pytest where the package is installed."""
+"""A pytest plugin, loaded by its entry point wherever the package is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: Any) -> Generator[None, Any, Any]:
-    """Let pytest-django create the test database: it serializes every model's (no) rows through the base manager."""
+    """Let pytest-django create the test database, which reads every model's rows through its base manager."""
     if fixturedef.argname != "django_db_setup":
         return (yield)
     from dovetail_tenancy.isolation.scope import unscoped

@@ -1,4 +1,4 @@
-"""How drf-spectacular describes answers without a body, whose status no serializer can tell."""
+"""drf-spectacular extensions that describe responses without a body, whose status no serializer tells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Django's own tasks (6.0 and later) that run for the organization they were enqueued for, on any backend."""
+"""Tasks of Django 6.0 and later that run for the organization they were enqueued for, on any backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 from dovetail_tenancy.isolation.background import dump_current_organization, organization_scope
 
 ARGUMENT = "dovetail_organization"
-"""The keyword argument that the key travels in, the one place that every backend stores. The function never sees it."""
+"""The keyword argument that carries the key: every backend stores arguments. The function does not receive it."""
 
 
 class _Enqueued:
@@ -35,7 +35,7 @@ class _Enqueued:
 
 
 class TenantTask(_Enqueued, Task):  # type: ignore[type-arg]  # not generic at run time
-    """What ``tenant_task`` makes: enqueued outside of any organization it runs with none, whatever the worker is at."""
+    """The task that ``tenant_task`` creates. Enqueued without an organization, it runs without one in any worker."""
 
     __slots__ = ()
 
@@ -47,8 +47,8 @@ def tenant_task(function: None = None, **options: Any) -> Callable[[Callable[...
 def tenant_task(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """``django.tasks.task`` for a function that reads or writes an organization's rows; takes the same options.
 
-    ``unscoped`` is never inherited: a task that must see every organization says so itself. Called directly
-    (``task.call()``) it is a plain function in the caller's organization.
+    ``unscoped`` is never inherited: a task that needs every organization's rows uses it itself. Called directly
+    (``task.call()``) the task is a plain function in the caller's scope.
     """
     if function is None:
         return lambda decorated: _make(decorated, options)
@@ -56,7 +56,7 @@ def tenant_task(function: Callable[..., Any] | None = None, **options: Any) -> A
 
 
 def _make(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    plain = task(**options)(_in_its_organization(function))
+    plain = task(**options)(_in_enqueued_organization(function))
     values = {field.name: getattr(plain, field.name) for field in fields(plain)}
     kind: Any = type(plain)
     return _class_for(kind)(**values)
@@ -64,11 +64,11 @@ def _make(function: Callable[..., Any], options: dict[str, Any]) -> Any:
 
 @functools.cache
 def _class_for(task_class: Any) -> Any:
-    # A backend may bring a class of its own.
+    # A backend may have its own task class.
     return TenantTask if task_class is Task else type("TenantTask", (_Enqueued, task_class), {"__slots__": ()})
 
 
-def _in_its_organization(function: Callable[..., Any]) -> Callable[..., Any]:
+def _in_enqueued_organization(function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)

@@ -1,4 +1,4 @@
-"""Migration operations for projects whose tables are full of rows."""
+"""Migration operations for tables with existing rows, and for row-level security."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Migration operations for projects whose tables are full of rows."""
+"""The migration operation that adds the organization to a table with existing rows."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ NAME = "organization"
 
 
 class AddOrganization(Operation):
-    """Give the rows of a model their organization: a nullable column, filled in batches, then ``NOT NULL``.
+    """Adds the organization to a model with rows: a nullable column, filled in batches, then ``NOT NULL``.
 
-    ``source`` says which organization a row belongs to: a path of foreign keys that ends at one (``"company"``,
-    ``"order__company"``), or a function of the row (as in a data migration) that returns a key. Rows without one stop
-    the migration with their number. The state afterwards is that of a ``TenantModel``, so ``makemigrations`` finds
-    nothing to do. Reversed, it drops the column.
+    ``source`` tells the organization of a row: a path of foreign keys that ends at it (``"company"``,
+    ``"order__company"``), or a function of the historical row that returns a key. Rows without an organization stop the
+    migration with their number. The resulting state is that of a ``TenantModel``, so ``makemigrations`` detects no
+    changes. Reversing it drops the column.
 
-    In a migration with ``atomic = False`` every batch commits by itself, locks are short, and one that was interrupted
-    goes on where it stopped when it is run again. The migration depends on
+    In a migration with ``atomic = False`` each batch is committed, so locks are short, and an interrupted migration
+    continues where it stopped. The migration depends on
     ``dovetail_core.fields.dependency("TENANCY_ORGANIZATION_MODEL")``.
     """
 
@@ -60,11 +60,11 @@ class AddOrganization(Operation):
         nullable_state.add_field(app_label, self.model_name_lower, NAME, _column(null=True), preserve_default=True)
         model = nullable_state.apps.get_model(app_label, self.model_name)
         column = model._meta.get_field(NAME)
-        if not self._is_there(schema_editor.connection, model, column):
+        if not self._column_exists(schema_editor.connection, model, column):
             schema_editor.add_field(before, column)
             _run_deferred(schema_editor)
         self._fill(model, schema_editor.connection.alias)
-        # PostgreSQL does not alter a table whose foreign keys are still to be checked.
+        # PostgreSQL cannot alter a table with pending foreign key checks.
         schema_editor.connection.check_constraints()
         strict = to_state.apps.get_model(app_label, self.model_name)
         schema_editor.alter_field(model, column, strict._meta.get_field(NAME))
@@ -82,10 +82,10 @@ class AddOrganization(Operation):
             return {}
         return {"base_manager_name": "objects"} if "base_manager_name" in own else {}
 
-    def _is_there(self, connection: Any, model: Any, column: Any) -> bool:
+    def _column_exists(self, connection: Any, model: Any, column: Any) -> bool:
         with connection.cursor() as cursor:
             described = connection.introspection.get_table_description(cursor, model._meta.db_table)
-        return column.column in {each.name for each in described}
+        return column.column in {description.name for description in described}
 
     def _fill(self, model: Any, using: str) -> None:
         rows = model._base_manager.using(using).order_by("pk")
@@ -118,12 +118,12 @@ class AddOrganization(Operation):
         keys = list(empty[: self.batch_size])
         while keys:
             yield keys
-            # By key, not by what is still empty: rows without an organization would come again for ever.
+            # By key, not by emptiness: rows that stay without an organization would be selected again forever.
             keys = list(empty.filter(pk__gt=keys[-1])[: self.batch_size])
 
 
 def _column(*, null: bool) -> Any:
-    """The plain foreign key that ``makemigrations`` writes for an ``OrganizationForeignKey``."""
+    """Return the plain foreign key that ``makemigrations`` writes for an ``OrganizationForeignKey``."""
     field = OrganizationForeignKey()
     field.name = NAME
     _, _, args, kwargs = field.deconstruct()
@@ -131,17 +131,17 @@ def _column(*, null: bool) -> Any:
 
 
 def _path(model: Any, source: str, using: str) -> Any:
-    """The organization's key at the end of the path, as what an UPDATE sets."""
+    """Return the expression of the organization's key at the end of the path, for an UPDATE."""
     first, _, rest = source.partition("__")
     if not rest:
         return F(f"{first}_id")
     related = model._meta.get_field(first).related_model
-    # A subquery on the related table, not on the updated one, which MariaDB refuses.
+    # A subquery on the related table: MariaDB refuses one on the updated table.
     return Subquery(related._base_manager.using(using).filter(pk=OuterRef(first)).values(rest)[:1])
 
 
 def _run_deferred(schema_editor: Any) -> None:
-    # The foreign key's constraint and index now: they would stay behind where filling is interrupted.
+    # Create the foreign key's constraint and index now, or they would be missing if filling is interrupted.
     for statement in schema_editor.deferred_sql:
         schema_editor.execute(statement, None)
     schema_editor.deferred_sql.clear()

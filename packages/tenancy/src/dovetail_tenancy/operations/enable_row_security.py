@@ -1,3 +1,5 @@
+"""The migration operation that turns row-level security on."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,13 +11,13 @@ from dovetail_tenancy.row_security import policies
 
 
 class EnableRowSecurity(Operation):
-    """Have PostgreSQL itself show and accept the active organization's rows only. Does nothing on other databases.
+    """Makes PostgreSQL show and accept the active organization's rows only. Does nothing on other databases.
 
-    ``field`` leads to the organization, or to a row of a table that has row security already (the through table of a
-    many-to-many relation: ``EnableRowSecurity("Folder_tags", field="folder")``). Reversed, the table is open again.
+    ``field`` is the foreign key to the organization, or to a row of a table with row security (the through table of a
+    many-to-many relation: ``EnableRowSecurity("Folder_tags", field="folder")``). Reversing it turns row security off.
 
-    The project connects with ``ENGINE = "dovetail_tenancy.backends.postgresql"``: any other never says which
-    organization is active, and sees nothing.
+    The project must connect with ``ENGINE = "dovetail_tenancy.backends.postgresql"``. Any other engine does not send
+    the active organization and sees no rows.
     """
 
     reduces_to_sql = True

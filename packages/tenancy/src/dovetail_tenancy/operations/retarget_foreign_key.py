@@ -1,4 +1,4 @@
-"""Pointing a foreign key that is full of keys at another model."""
+"""The migration operation that points a foreign key with existing rows at another model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.db import models, transaction
 from django.db.migrations.operations.base import Operation
 
-#: A key on its way is told from one that has not left yet: the old keys 1, 2 may become 2, 1.
+#: Marks a rewritten key, because new keys may equal old ones: the old keys 1, 2 may become 2, 1.
 _MOVED = ">"
 _LONGEST_KEY = 255
 
@@ -16,21 +16,21 @@ Keys = Callable[[Any], Mapping[Any, Any]] | str | None
 
 
 class RetargetForeignKey(Operation):
-    """Give a foreign key that follows a setting the target that the setting names now, with its rows kept.
+    """Points a foreign key that follows a setting at the model that the setting names now, and keeps its rows.
 
-    For ``TENANCY_ORGANIZATION_MODEL``, ``API_KEYS_ORGANIZATION_MODEL`` and their like, whose columns still refer to
-    the model that the setting named before. ``model`` and ``field`` name the column
-    (``"dovetail_tenancy.Membership", "organization"``), ``was`` the model it referred to. ``keys`` says which row of
-    the new model stands for which of the old: the name of the new model's field that holds the old key, or a function
-    of the historical apps that returns ``{old key: new key}``; without it the keys are the same.
+    Use it for settings such as ``TENANCY_ORGANIZATION_MODEL`` and ``API_KEYS_ORGANIZATION_MODEL`` whose columns still
+    refer to the earlier model. ``model`` and ``field`` name the column (``"dovetail_tenancy.Membership",
+    "organization"``), ``was`` names the earlier model. ``keys`` maps the rows of the earlier model to those of the new
+    one: the name of the new model's field that holds the old key, or a function of the historical apps that returns
+    ``{old key: new key}``. Without it the keys are the same.
 
-    A key that has none stops the migration with the number of its rows, and nothing was written. Reversed, it puts
-    the old keys back. Where the column points at the new model already (a new database) it does nothing. The migration
-    depends on the one that created the column and on the one that created the new model.
+    A key without a counterpart stops the migration with the number of such keys, and nothing is written. Reversing it
+    restores the old keys. It does nothing if the column already points at the new model, as in a new database. The
+    migration depends on the one that created the column and on the one that created the new model.
     """
 
     reduces_to_sql = False
-    # In the migration's own transaction where tables can be changed in one; MariaDB refuses to within any.
+    # PostgreSQL and SQLite run it in the migration's transaction; MariaDB cannot alter tables in a transaction.
     atomic = False
 
     def __init__(self, model: str, field: str, *, was: str, keys: Keys = None) -> None:
@@ -49,7 +49,7 @@ class RetargetForeignKey(Operation):
         return (self.model.lower(), self.field) == (field.model._meta.label_lower, field.name)
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Nothing: the migration that made the column reads the setting, so the state is of the new target already."""
+        """Change nothing: the migration that created the column reads the setting, so the state has the new target."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         now = from_state.apps.get_model(self.model)
@@ -62,19 +62,21 @@ class RetargetForeignKey(Operation):
         now = from_state.apps.get_model(self.model)
         old = from_state.apps.get_model(self.was)
         target = now._meta.get_field(self.field).remote_field.model
-        # A new database never had the old table.
+        # A new database does not have the old table.
         if old._meta.db_table in schema_editor.connection.introspection.table_names() and self._applies(
             schema_editor.connection, now, old
         ):
-            self._move(schema_editor, now, (target, old), lambda: _turned(self._mapping(from_state.apps, now, target)))
+            self._move(
+                schema_editor, now, (target, old), lambda: _inverted(self._mapping(from_state.apps, now, target))
+            )
 
     def _applies(self, connection: Any, model: Any, target: Any) -> bool:
         if not self.allow_migrate_model(connection.alias, model):
             return False
         with connection.cursor() as cursor:
             column = model._meta.get_field(self.field).column
-            found = referenced_table(connection, cursor, model._meta.db_table, column)
-        return found != str(target._meta.db_table)
+            actual = referenced_table(connection, cursor, model._meta.db_table, column)
+        return actual != str(target._meta.db_table)
 
     def _mapping(self, apps: Any, model: Any, target: Any) -> Mapping[Any, Any] | None:
         if self.keys is None or callable(self.keys):
@@ -83,9 +85,9 @@ class RetargetForeignKey(Operation):
         return dict(rows)
 
     def _move(self, editor: Any, model: Any, ends: tuple[Any, Any], mapping: Callable[[], Any]) -> None:
-        """Through text, because no database turns a UUID into an integer, and keys can change places in it."""
+        """Convert the column to text and back: no database casts a UUID to an integer, and keys may change places."""
         field = model._meta.get_field(self.field)
-        source, target = (_towards(field, end) for end in ends)
+        source, target = (_foreign_key_to(field, end) for end in ends)
         text = _as_text(field)
         connection = editor.connection
         with transaction.atomic(using=connection.alias):
@@ -98,15 +100,17 @@ class RetargetForeignKey(Operation):
         editor.alter_field(model, text, target)
 
     def _refuse_orphans(self, connection: Any, model: Any, source: Any, target: Any, mapping: Any) -> None:
-        found = self._distinct(connection, model, source)
+        existing = self._distinct(connection, model, source)
         if mapping is None:
             known = target.remote_field.model._base_manager.using(connection.alias)
             mapping = {key: key for key in known.values_list("pk", flat=True)}
-        lost = [key for key in found if _same(source, key) not in {_same(source, each) for each in mapping}]
-        if lost:
+        mapped = {_as_key_text(source, key) for key in mapping}
+        missing = [key for key in existing if _as_key_text(source, key) not in mapped]
+        if missing:
             raise ValueError(
-                f"{len(lost)} keys of {self.model}.{self.field} have no {target.remote_field.model._meta.label}: "
-                f"{', '.join(map(str, lost[:5]))}, … Give them one (keys=…) or delete their rows, then migrate again."
+                f"{len(missing)} keys of {self.model}.{self.field} have no {target.remote_field.model._meta.label}: "
+                f"{', '.join(map(str, missing[:5]))}, … "
+                "Give them one (keys=…) or delete their rows, then migrate again."
             )
 
     def _distinct(self, connection: Any, model: Any, source: Any) -> list[Any]:
@@ -120,9 +124,9 @@ class RetargetForeignKey(Operation):
         if mapping is None:
             return
         connection = editor.connection
-        table, name = (connection.ops.quote_name(each) for each in (model._meta.db_table, column))
+        table, name = map(connection.ops.quote_name, (model._meta.db_table, column))
         with connection.cursor() as cursor:
-            # Written as each database writes the column itself: with hyphens, or 32 digits on SQLite.
+            # In the format of the database's column: a UUID has hyphens, or 32 digits on SQLite.
             moves = [(_MOVED + _text(target, new, connection), _text(source, old, connection)) for old, new in
                      mapping.items()]  # fmt: skip
             cursor.executemany(f"UPDATE {table} SET {name} = %s WHERE {name} = %s", moves)  # noqa: S608  # names
@@ -131,29 +135,29 @@ class RetargetForeignKey(Operation):
 
 
 def referenced_table(connection: Any, cursor: Any, table: str, column: str) -> str | None:
-    """The table that a column's foreign key points at in the database, or None where it has none."""
-    found = connection.introspection.get_relations(cursor, table).get(column)
-    # Django 6.1 adds what the database does on deletion.
-    return None if found is None else str(found[1])
+    """Return the table that a column's foreign key points at in the database, or None if it has none."""
+    relation = connection.introspection.get_relations(cursor, table).get(column)
+    # Django 6.1 adds a third item, the database's on_delete.
+    return None if relation is None else str(relation[1])
 
 
-def _towards(field: Any, model: Any) -> Any:
+def _foreign_key_to(field: Any, model: Any) -> Any:
     _, _, args, kwargs = field.deconstruct()
     kwargs = {**kwargs, "to": model, "db_column": field.column}
-    return _bound(models.ForeignKey(*args, **kwargs), field)
+    return _replacing(models.ForeignKey(*args, **kwargs), field)
 
 
 def _as_text(field: Any) -> Any:
-    return _bound(
+    return _replacing(
         models.CharField(max_length=_LONGEST_KEY, null=field.null, db_index=field.db_index, db_column=field.column),
         field,
     )
 
 
-def _bound(made: Any, field: Any) -> Any:
-    made.set_attributes_from_name(field.name)
-    made.model = field.model
-    return made
+def _replacing(new: Any, field: Any) -> Any:
+    new.set_attributes_from_name(field.name)
+    new.model = field.model
+    return new
 
 
 def _text(field: Any, key: Any, connection: Any) -> str:
@@ -161,9 +165,9 @@ def _text(field: Any, key: Any, connection: Any) -> str:
     return str(target.get_db_prep_value(target.to_python(key), connection))
 
 
-def _same(field: Any, key: Any) -> str:
+def _as_key_text(field: Any, key: Any) -> str:
     return str(field.target_field.to_python(key))
 
 
-def _turned(mapping: Mapping[Any, Any] | None) -> Mapping[Any, Any] | None:
+def _inverted(mapping: Mapping[Any, Any] | None) -> Mapping[Any, Any] | None:
     return None if mapping is None else {new: old for old, new in mapping.items()}

@@ -1,5 +1,5 @@
-"""PostgreSQL's row-level security as a second lock: what the ORM's conditions miss, the database does not show.
+"""PostgreSQL's row-level security, a second barrier: the database hides rows that the ORM's conditions missed.
 
-``policies`` is all SQL that a table gets, ``session`` what a connection says before each statement, ``operation`` the
-migration's part and ``checks`` what can be wrong with it.
+``policies`` holds all SQL, ``session`` applies the scope to a server session before each statement, and ``checks``
+finds misconfiguration. The database backend and the migration operation use them.
 """

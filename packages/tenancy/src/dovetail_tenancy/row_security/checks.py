@@ -1,4 +1,4 @@
-"""What ``manage.py check --database`` says of row security. Only PostgreSQL is asked, and only the catalogue."""
+"""The checks of row-level security for ``manage.py check --database``. They read PostgreSQL's catalog only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENGINE = "dovetail_tenancy.backends.postgresql"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A tenant model's table as the catalogue has it."""
+    """The state of a tenant model's table in the catalog."""
 
     model: Any
     enabled: bool
@@ -48,29 +48,29 @@ class Role:
 def check_databases(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Registered for ``check --database``, which names the ``databases``."""
-    # Which runs them first, under the role that owns the tables and may see every row: they are for the service's.
+    """Check the databases that ``check --database`` names."""
+    # migrate runs the checks as the role that owns the tables and may see every row. They are for the service's role.
     if sys.argv[1:2] == ["migrate"]:
         return []
     return [message for alias in databases or () for message in check_database(alias)]
 
 
 def check_database(alias: str) -> list[CheckMessage]:
-    """What is wrong with the row security of one database; nothing where it is no PostgreSQL or has no tenant model."""
+    """Return the messages of one database; none if it is not PostgreSQL or has no tenant model."""
     connection = connections[alias]
     if connection.vendor != "postgresql":
         return []
-    # By the role that connects, whatever is active in the process that checks.
+    # As the role that connects, whatever scope is active in this process.
     with override_database_scope(Scope()), connection.cursor() as cursor:
         tables = list(_tables(alias, cursor))
         cursor.execute(policies.ROLE, {"role": policies.bypass_role()})
         role = Role(*cursor.fetchone())
         cursor.execute("SELECT pg_backend_pid()")
         pooled = cursor.fetchone()[0] != connection.connection.info.backend_pid
-    found = list(_off(alias, tables))
+    messages = list(_off(alias, tables))
     if any(not table.untouched for table in tables):
-        found += [*_engine(connection, pooled), *_role(alias, role), *_bypass(alias, role), *_incomplete(tables)]
-    return found
+        messages += [*_engine(connection, pooled), *_role(alias, role), *_bypass(alias, role), *_incomplete(tables)]
+    return messages
 
 
 def _tables(alias: str, cursor: Any) -> Iterator[Table]:
@@ -79,7 +79,7 @@ def _tables(alias: str, cursor: Any) -> Iterator[Table]:
         if issubclass(model, TenantModel) and router.allow_migrate_model(alias, model) and not model._meta.proxy:
             table = policies.quoted(model._meta.db_table)
             cursor.execute(policies.TABLE, {"table": table, "role": policies.bypass_role(), **names})
-            # Not migrated yet: no row, nothing to say.
+            # No row: the table is not migrated yet.
             if row := cursor.fetchone():
                 yield Table(model, *row)
 
@@ -100,7 +100,7 @@ def _role(alias: str, role: Role) -> Iterator[CheckMessage]:
         "has BYPASSRLS": role.bypasses,
         f"has the rights of {policies.bypass_role()!r} without becoming it": role.inherits,
     }
-    # A superuser has the rights of every role: one reason is enough.
+    # One reason is enough; a superuser has the rights of every role as well.
     for reason in [reason for reason, holds in reasons.items() if holds][:1]:
         yield Error(
             f"PostgreSQL shows every organization's rows to {role.name!r}, the role that database {alias!r} is "

@@ -1,4 +1,4 @@
-"""All SQL of row-level security: the policies of a table, the bypass role, and the questions to the catalogue."""
+"""All SQL of row-level security: the policies of a table, the bypass role, and queries of the catalog."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SETTING = "tenancy.organization"
 ORGANIZATION_POLICY = "tenancy_organization"
 BYPASS_POLICY = "tenancy_bypass"
 
-# A sub-select: PostgreSQL evaluates it once a statement and can look its value up in an index. The bypass has a policy
-# and a role of its own: an OR in this one is no condition of an index (measured: a hundred times slower).
+# A sub-select, which PostgreSQL evaluates once per statement and can look up in an index. The bypass is a policy of its
+# own for a role of its own, because an OR in this policy would prevent the index (measured: a hundred times slower).
 _CURRENT = "(SELECT nullif(current_setting('{setting}', true), '')::{type})"
 _ROWS = "SELECT, INSERT, UPDATE, DELETE"
 
-# Whether the session's role must change to see every row. No row: there is no bypass role, and no policy names it.
+# Whether the session's role must change to see every row. No row if there is no bypass role; then no policy names it.
 MUST_SWITCH = """
     SELECT NOT (own.rolsuper OR own.rolbypassrls OR pg_has_role(own.oid, bypass.oid, 'USAGE'))
     FROM pg_roles own, pg_roles bypass WHERE own.rolname = current_user AND bypass.rolname = %s
 """
 
-# For the checks: a table, whether its rows are secured, by which policies and for which role the bypass is.
+# For the checks: whether row security is on for a table, which policies it has, and for which role the bypass is.
 TABLE = """
     SELECT c.relrowsecurity, c.relforcerowsecurity,
         EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(organization)s),
@@ -38,7 +38,7 @@ TABLE = """
         coalesce((SELECT has_table_privilege(r.oid, c.oid, 'SELECT') FROM pg_roles r WHERE r.rolname = %(role)s), false)
     FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
 """
-# The session's role: why it is shown every row, and whether it may become the bypass role, which must exist.
+# For the checks: why the session's role sees every row, and whether it may become the bypass role.
 ROLE = """
     SELECT current_user, own.rolsuper, own.rolbypassrls,
         coalesce(pg_has_role(own.oid, bypass.oid, 'USAGE'), false),
@@ -46,7 +46,7 @@ ROLE = """
     FROM pg_roles own LEFT JOIN pg_roles bypass ON bypass.rolname = %(role)s WHERE own.rolname = current_user
 """
 
-# What the bypass role needs of the tables that the migrating role owns, present and future, in this database.
+# The privileges of the bypass role on the migrating role's tables in this database, existing and future ones.
 _PREPARE = """
 DO $$
 DECLARE
@@ -88,27 +88,28 @@ def bypass_role() -> str:
 
 
 def prepare(connection: Any) -> None:
-    """Give the bypass role its privileges, and create it where it is missing and the own role may.
+    """Grant the bypass role its privileges, and create it if it is missing and the current role may do so.
 
-    Before the first table of a migration is created: default privileges reach later ones only.
+    Call it before a migration creates its first table: default privileges apply to later tables only.
     """
-    # As the role that the migration runs under, never as the bypass role, which owns nothing.
+    # As the role that runs the migration, never as the bypass role, which owns nothing.
     with override_database_scope(Scope()), connection.cursor() as cursor:
         cursor.execute(_PREPARE.format(rows=_ROWS, role=_literal(bypass_role())))
 
 
 def exists(connection: Any) -> bool:
-    """Whether the bypass role does."""
-    # As the own role: to ask for a role by becoming it is an error where there is none.
+    """Return whether the bypass role exists."""
+    # As the session's role: switching to a role that does not exist is an error.
     with override_database_scope(Scope()), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [bypass_role()])
         return cursor.fetchone() is not None
 
 
 def enable(model: type[models.Model], field: str, connection: Any) -> Iterator[str]:
+    """Yield the statements that turn row security on for the model's table."""
     table = connection.ops.quote_name(model._meta.db_table)
     role = quoted(bypass_role())
-    # FORCE: else the owner of a table, whom most projects connect as, is shown everything.
+    # FORCE, because without it the owner of a table sees every row, and most projects connect as the owner.
     yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
     yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
     condition = _condition(model, field, connection)
@@ -118,6 +119,7 @@ def enable(model: type[models.Model], field: str, connection: Any) -> Iterator[s
 
 
 def disable(model: type[models.Model], connection: Any) -> Iterator[str]:
+    """Yield the statements that turn row security off."""
     table = connection.ops.quote_name(model._meta.db_table)
     yield f"DROP POLICY IF EXISTS {BYPASS_POLICY} ON {table}"
     yield f"DROP POLICY IF EXISTS {ORGANIZATION_POLICY} ON {table}"
@@ -131,7 +133,7 @@ def _condition(model: type[models.Model], name: str, connection: Any) -> str:
     column = quote(field.column)
     if field.remote_field.model._meta.label_lower == named_model("TENANCY_ORGANIZATION_MODEL").lower():
         return f"{column} = {_CURRENT.format(setting=SETTING, type=_type(field, connection))}"
-    # A row that belongs to a row that belongs to an organization: as visible as that, by its own table's policy.
+    # A row that belongs to another table's row is visible if that row is, by the policy of that table.
     target = field.target_field
     table = quote(target.model._meta.db_table)
     return f"{column} IN (SELECT {quote(target.column)} FROM {table})"  # noqa: S608  # quoted names of models
@@ -143,7 +145,7 @@ def _foreign_key(model: type[models.Model], name: str) -> Any:
     except FieldDoesNotExist:
         field = None
     if field is not None and field not in model._meta.local_fields:
-        # Multi-table inheritance: the organization stands in the parent's table.
+        # Multi-table inheritance: the parent's table has the organization.
         field = model._meta.get_ancestor_link(field.model)
     if field is None or (not field.many_to_one and not field.one_to_one):
         raise ValueError(
@@ -154,13 +156,13 @@ def _foreign_key(model: type[models.Model], name: str) -> Any:
 
 
 def _type(field: Any, connection: Any) -> str:
-    """The column's type without a length: a cast to ``varchar(3)`` would cut a longer key down to another's."""
+    """Return the column's type without a length: a cast to ``varchar(3)`` could truncate a key to another key."""
     name = re.sub(r"\(.*\)", "", field.db_type(connection)).strip()
     return "bpchar" if name in ("char", "character") else name
 
 
 def quoted(name: str) -> str:
-    """As an identifier. Django's own quoting trusts a name with quotes in it."""
+    """Return the name as an SQL identifier. Django's own quoting does not escape quotes in a name."""
     return '"' + name.replace('"', '""') + '"'
 
 

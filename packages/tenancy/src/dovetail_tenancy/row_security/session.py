@@ -1,3 +1,5 @@
+"""The synchronization of PostgreSQL server sessions with the active scope."""
+
 from __future__ import annotations
 
 import re
@@ -18,10 +20,10 @@ from dovetail_tenancy.row_security import policies
 MODES = ("session", "transaction")
 OPTION = "tenancy_mode"
 
-# Possessive: a statement that begins with many comments would be tried in every way of reading them.
+# Possessive, because backtracking over a statement with many leading comments would take exponential time.
 _BEFORE = r"(?>\s|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*+"
 # Statements that read or write rows. All others (DDL, VACUUM, SET, …) need the privileges of the session's own role and
-# may refuse to run in a transaction; what is not recognised is shown too little, never too much.
+# may refuse to run in a transaction. An unrecognized statement sees too few rows, never too many.
 _ROWS = re.compile(
     _BEFORE + r"(?:select|insert|update|delete|merge|with|values|table|copy|call|do|explain|declare|execute|lock)\b",
     re.IGNORECASE | re.DOTALL,
@@ -31,7 +33,7 @@ _SAVEPOINT = re.compile(_BEFORE + r"(?:savepoint|release)\b", re.IGNORECASE | re
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a server session shows: one organization's rows, with ``bypass`` all, with neither none."""
+    """The rows that a server session shows: one organization's, with ``bypass`` all, else none."""
 
     organization_id: Any = None
     bypass: bool = False
@@ -41,12 +43,12 @@ _NOTHING, _EVERYTHING = Shown(), Shown(bypass=True)
 
 
 class Session:
-    """Keeps what one connection's server session shows equal to the context, before each statement.
+    """Applies the active scope to the server session of one connection before each statement.
 
-    The setting is made where it differs from what was made last: one round trip for any number of statements of one
-    organization. In a transaction it is made for the transaction. In ``transaction`` mode (for poolers that give each
-    transaction another server session) and to bypass, which is a role and exists in transactions only, a statement in
-    autocommit gets a transaction of its own.
+    It sends the setting only if it differs from the last one: one round trip for any number of statements of one
+    organization. In a transaction the setting is local to it. A statement in autocommit gets a transaction of its own
+    in ``transaction`` mode (for poolers that give each transaction another server session), and for the bypass, which
+    is a role that is only set within transactions.
     """
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -61,13 +63,13 @@ class Session:
         self._must_switch: bool | None = None
 
     def forget(self) -> None:
-        """The next statement makes the setting whatever it was, and asks for the bypass role again."""
+        """Make the next statement send the setting in any case, and query the bypass role again."""
         self.shown = None
         self._must_switch = None
 
     @contextmanager
     def statement(self, connection: Any, query: Any) -> Iterator[None]:
-        """Around one statement, on the driver's connection."""
+        """Wrap one statement on the driver's connection."""
         text = _text(query, connection)
         reads_rows = _ROWS.match(text) is not None
         try:
@@ -75,20 +77,20 @@ class Session:
                 yield
         finally:
             if not reads_rows and not _SAVEPOINT.match(text):
-                # ROLLBACK TO SAVEPOINT takes a setting back, SET ROLE, RESET ALL and DISCARD ALL overwrite it.
+                # ROLLBACK TO SAVEPOINT reverts the setting; SET ROLE, RESET ALL and DISCARD ALL overwrite it.
                 self.shown = None
 
     def _around(self, connection: Any, reads_rows: bool) -> AbstractContextManager[None]:
-        """Make the setting for one statement, in its transaction or in one that is opened for it."""
+        """Send the setting for one statement, in its transaction or in a new one."""
         status = connection.pgconn.transaction_status
         if status == TransactionStatus.INERROR:
-            # Nothing but a rollback is accepted.
+            # The server accepts nothing but a rollback.
             return nullcontext()
         wanted = self._wanted(connection, reads_rows)
         if not connection.autocommit or status != TransactionStatus.IDLE:
             self._make(connection, wanted, "LOCAL")
         elif wanted.bypass or (self.mode == "transaction" and reads_rows):
-            # Without an organization as well: the pooler's session may have one from a program in the other mode.
+            # Even without an organization: another program's session mode may have left one in the pooler's session.
             return self._transaction(connection, wanted)
         elif self.mode == "session":
             self._make(connection, wanted, "SESSION")
@@ -106,8 +108,8 @@ class Session:
 
     def _switches(self, connection: Any) -> bool:
         if self._must_switch is None:
-            found = psycopg.Cursor(connection).execute(policies.MUST_SWITCH, [policies.bypass_role()]).fetchone()
-            self._must_switch = found is not None and found[0]
+            row = psycopg.Cursor(connection).execute(policies.MUST_SWITCH, [policies.bypass_role()]).fetchone()
+            self._must_switch = row is not None and row[0]
         return self._must_switch
 
     def _make(self, connection: Any, wanted: Shown, extent: Literal["LOCAL", "SESSION"]) -> None:
@@ -117,8 +119,8 @@ class Session:
 
     @contextmanager
     def _transaction(self, connection: Any, wanted: Shown) -> Iterator[None]:
-        # Of its own, not psycopg's transaction(): BEGIN and the setting are one round trip. What the session shows
-        # outside of it is as before.
+        # Not psycopg's transaction(): here BEGIN and the setting are one round trip. The session's setting outside the
+        # transaction does not change.
         try:
             self._send(connection, sql.SQL("BEGIN"), *self._settings(wanted, "LOCAL"))
             yield
@@ -129,8 +131,8 @@ class Session:
         self._send(connection, sql.SQL("COMMIT"))
 
     def _settings(self, wanted: Shown, extent: Literal["LOCAL", "SESSION"]) -> Iterator[sql.Composable]:
-        # SET and not set_config(): a SELECT would be the transaction's first query, and end the time in which it may
-        # choose its isolation level.
+        # SET and not set_config(): a SELECT would be the transaction's first query, after which the isolation level can
+        # no longer be set.
         key = "" if wanted.organization_id is None else _key(wanted.organization_id)
         yield sql.SQL(f"SET {extent} {policies.SETTING} TO {{}}").format(sql.Literal(key))
         if extent == "LOCAL":
@@ -142,7 +144,7 @@ class Session:
             )
 
     def _send(self, connection: Any, *statements: sql.Composable) -> None:
-        # Without parameters psycopg sends any number of statements at once.
+        # Without parameters psycopg sends several statements at once.
         psycopg.Cursor(connection).execute(sql.SQL("; ").join(statements))
 
 

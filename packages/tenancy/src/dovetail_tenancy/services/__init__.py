@@ -1,8 +1,8 @@
-"""Every rule that writes organizations, memberships and invitations.
+"""The functions that write organizations, memberships and invitations.
 
-Each function is atomic on the database that the organization lives on. ``actor`` is the user whose own role bounds the
-change and who stands in the event; without one the system acts, unbounded. What is forbidden raises a
-``dovetail_tenancy.exceptions.TenancyError`` and changes nothing.
+Each function is one transaction on the organization's database. ``actor`` is the user whose role limits the change and
+whom the event names; without an actor the system acts, without limits. A forbidden change raises a
+``dovetail_tenancy.exceptions.TenancyError`` and writes nothing.
 """
 
 from __future__ import annotations

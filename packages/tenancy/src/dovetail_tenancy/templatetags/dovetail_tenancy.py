@@ -14,7 +14,7 @@ register = template.Library()
 
 @register.inclusion_tag("dovetail_tenancy/admin/bar.html", takes_context=True)
 def organization_bar(context: Any) -> dict[str, Any]:
-    """Which organization is active in the admin site, and the way to another. For any of its pages."""
+    """Show the organization that is active in the admin site, and a link to choose another. For any page."""
     request = context.request
     return {"choice": get_choice(request), "url": _url(context.get("opts"), request)}
 
@@ -27,5 +27,5 @@ def _url(options: Any, request: Any) -> str | None:
             else None
         )
     except (AttributeError, NoReverseMatch):
-        # A page of another kind than TenantAdmin's.
+        # Not a page of a TenantAdmin.
         return None

@@ -1,6 +1,6 @@
-"""For the tests of projects that use this package: import the fixtures into your ``conftest.py``.
+"""Fixtures and assertions for the tests of projects: import the fixtures into your ``conftest.py``.
 
-``assert_isolated`` needs no pytest: it works in Django's own ``TestCase`` as well.
+``assert_isolated`` does not need pytest and works in Django's ``TestCase`` as well.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bodies that a serializer takes, and where in them a row of another organization could be named."""
+"""Request bodies for a serializer, and variants that contain a key of another organization's row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KINDS: list[tuple[type[serializers.Field[Any, Any, Any, Any]], Any]] = [
 
 
 def serializer_of(route: Route, method: str, request: Any, arguments: dict[str, Any]) -> Any:
-    """The serializer that the endpoint would read this request with, or None where it has none."""
+    """Return the serializer that the endpoint uses for the request, or None if it has none."""
     view_class = route.view_class
     if not hasattr(view_class, "get_serializer"):
         return None
@@ -42,13 +42,13 @@ def serializer_of(route: Route, method: str, request: Any, arguments: dict[str, 
     view.request.user = request.user
     try:
         serializer = view.get_serializer()
-    except Exception:  # noqa: BLE001  # a view may need what only a whole request has; its body is then given by hand
+    except Exception:  # noqa: BLE001  # the view may need a real request; bodies= then supplies the body
         return None
     return serializer if isinstance(serializer, serializers.BaseSerializer) else None
 
 
 def body_for(serializer: Any, rows: Rows) -> dict[str, Any]:
-    """The fields that must be there, and all that name a row, with the organization's own rows."""
+    """Return a body with the required fields, and with the organization's rows in all fields that refer to a row."""
     body: dict[str, Any] = {}
     for name, field in getattr(serializer, "fields", {}).items():
         if field.read_only or isinstance(field, serializers.HiddenField):
@@ -81,7 +81,7 @@ def _value(field: Any, rows: Rows) -> Any:
 
 
 def _text(field: Any) -> str:
-    # The same each time: what differs between two organizations' bodies is what names their rows.
+    # Constant, so that the bodies of two organizations differ only in the keys of their rows.
     text = "isolated-body-by-assert-isolated"
     if isinstance(field, serializers.EmailField):
         return f"{text}@example.com"
@@ -93,7 +93,7 @@ def _text(field: Any) -> str:
 
 
 def _named(name: str, field: Any, rows: Rows) -> Any:
-    """A row of these that the field could name, as it is written in a body; None for a field that names none."""
+    """Return the value of a field that refers to one of the rows; None for a field that refers to no row."""
     if isinstance(field, serializers.ManyRelatedField):
         one = _named(name, field.child_relation, rows)
         return None if one is None else [one]
@@ -101,7 +101,7 @@ def _named(name: str, field: Any, rows: Rows) -> Any:
         relation: Any = field
         return _first(rows, getattr(relation.queryset, "model", None), getattr(relation, "slug_field", "pk"))
     if isinstance(field, serializers.UUIDField | serializers.IntegerField | serializers.CharField):
-        # A key that is no relation to the serializer: who writes it, verifies it or does not.
+        # Possibly a key that the serializer does not declare as a relation, so that the view must verify it.
         return _first(rows, _model_named(name, rows), "pk")
     return None
 
@@ -112,8 +112,8 @@ def _model_named(name: str, rows: Rows) -> type[models.Model] | None:
 
 
 def _first(rows: Rows, model: type[models.Model] | None, attribute: str) -> Any:
-    found = next(iter(rows.get(model, {}).values()), None) if model else None
-    return None if found is None else plain(found.get(attribute))
+    row = next(iter(rows.get(model, {}).values()), None) if model else None
+    return None if row is None else plain(row.get(attribute))
 
 
 def plain(value: Any) -> Any:
@@ -121,7 +121,7 @@ def plain(value: Any) -> Any:
 
 
 def mixed(ours: Any, theirs: Any) -> Iterator[tuple[str, Any]]:
-    """Our body once for each place where theirs differs, with what theirs has there."""
+    """Yield our body with one value of theirs, for each place in which the two bodies differ."""
     for path, value in _leaves(theirs):
         if _at(ours, path) != value:
             yield ".".join(map(str, path)), _replaced(ours, path, value)
@@ -153,12 +153,12 @@ def _replaced(body: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def into_theirs(body: dict[str, Any], organization: Any) -> dict[str, Any]:
-    """The body with the other organization as the row's owner, whether or not anybody asked for one."""
+    """Return the body with the other organization as the owner, even if the serializer has no such field."""
     name = get_organization_model()._meta.model_name or "organization"
     return {**body, **dict.fromkeys(("organization", "organization_id", name, f"{name}_id"), plain(organization.pk))}
 
 
 def guessed(rows: Rows) -> dict[str, Any]:
-    """For a view that says nothing of its body: a row of each model, by the names that such a field would have."""
+    """Return a body for a view without a serializer: a key of each model, by the usual names of its field."""
     keys = {model._meta.model_name: next(iter(by_key)) for model, by_key in rows.items() if by_key}
     return {f"{name}{end}": plain(key) for name, key in keys.items() for end in ("", "_id")}

@@ -1,4 +1,4 @@
-"""Requests of one signed-in person, each undone when it was answered."""
+"""Requests of one signed-in user, each rolled back after its response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.apps import apps
 from django.db import connections, transaction
 from rest_framework.test import APIClient
 
-#: What it means where a row is not the caller's, or an endpoint is not there at all.
+#: The statuses of a response for a row that is not the caller's, or for an endpoint that does not exist.
 REFUSED = frozenset({401, 403, 404, 405, 410})
 _READING = frozenset({"SELECT", "SAVEPOINT", "RELEASE", "ROLLBACK"})
 
@@ -25,7 +25,7 @@ class Answer:
     body: str
 
     @property
-    def good(self) -> bool:
+    def succeeded(self) -> bool:
         return self.status < 400
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ def undone(using: str) -> Iterator[None]:
 
 
 class Writes:
-    """Whether anything but reading was done on a database in between."""
+    """Records whether a statement other than a read ran on the database."""
 
     def __init__(self, using: str) -> None:
         self.any = False
@@ -59,7 +59,7 @@ class Writes:
 
 
 def signed_in(user: Any) -> APIClient:
-    """By a session and as REST framework's user, so that it needs to know no scheme of tokens."""
+    """Return a client with a session and a forced REST framework user, which works with any token scheme."""
     client = APIClient(raise_request_exception=False)
     if apps.is_installed("django.contrib.sessions"):
         client.force_login(user)
@@ -68,16 +68,16 @@ def signed_in(user: Any) -> APIClient:
 
 
 def call(client: Any, method: str, path: str, body: Any = None, *, form: bool = False) -> Answer:
-    """One request; what it did to the database is the caller's to undo, what it did to the cookies is undone here."""
+    """Send one request and restore the client's cookies. The caller rolls the database back."""
     cookies = copy.copy(client.cookies)
     user = getattr(client.handler, "_force_user", None)
     if user is not None:
-        # A copy: an endpoint that deletes the account leaves the instance without a key, and it is everybody's.
+        # A copy, because an endpoint that deletes the account removes the key from the instance, which is shared.
         client.force_authenticate(copy.copy(user))
     try:
-        response = _sent(client, method, path, body, form=form)
+        response = _send(client, method, path, body, form=form)
         if response.status_code == 415 and not form:
-            response = _sent(client, method, path, body, form=True)
+            response = _send(client, method, path, body, form=True)
         return Answer(response.status_code, _text(response))
     finally:
         client.cookies = cookies
@@ -85,7 +85,7 @@ def call(client: Any, method: str, path: str, body: Any = None, *, form: bool = 
             client.force_authenticate(user)
 
 
-def _sent(client: Any, method: str, path: str, body: Any, *, form: bool) -> Any:
+def _send(client: Any, method: str, path: str, body: Any, *, form: bool) -> Any:
     if body is None:
         return getattr(client, method)(path)
     if form and isinstance(body, dict):
@@ -100,10 +100,10 @@ def _text(response: Any) -> str:
     if not response.streaming:
         return str(response.content.decode(errors="replace"))
     content = response.streaming_content
-    # Not asyncio.run: Django's synchronous code must go on in this thread, which has the transaction.
-    parts = async_to_sync(_gathered)(content) if response.is_async else content
+    # Not asyncio.run: Django's synchronous code must stay in this thread, which has the transaction.
+    parts = async_to_sync(_collect)(content) if response.is_async else content
     return b"".join(parts).decode(errors="replace")
 
 
-async def _gathered(content: Any) -> list[bytes]:
+async def _collect(content: Any) -> list[bytes]:
     return [part async for part in content]

@@ -15,7 +15,7 @@ from dovetail_tenancy.organizations.project_models import user_model
 
 @pytest.fixture
 def organization(db: None) -> Any:
-    """An organization with an owner who can sign in. Override it where your model needs more than a name."""
+    """An organization with an owner who can sign in. Override it if your model needs more than a name."""
     model: Any = user_model()
     fields = {model.USERNAME_FIELD: "owner@example.com"}
     owner = model._default_manager.create(**fields)
@@ -24,7 +24,7 @@ def organization(db: None) -> Any:
 
 @pytest.fixture
 def as_tenant() -> Iterator[Callable[[Any], Any]]:
-    """``as_tenant(organization)`` makes it the active organization until the test ends, or the next call."""
+    """``as_tenant(organization)`` activates the organization until the test ends or the next call."""
     with ExitStack() as active:
 
         def activate(organization: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``assert_isolated``: whether any endpoint of a project shows or changes another organization's rows."""
+"""``assert_isolated``, which tests that no endpoint shows or changes another organization's rows."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ def assert_isolated(
     skip: Mapping[str, str] | None = None,
     client: Any = None,
 ) -> Report:
-    """Call every endpoint of ``urlconf`` (the project's own by default) and fail for each that is not isolated.
+    """Call every endpoint of ``urlconf`` (by default the project's) and fail for each that is not isolated.
 
     ``user`` is a member of the organization ``mine`` and of no other; ``theirs`` is another organization. ``make``
-    makes an organization's rows and is called for both, ``theirs`` last; without it one row of each tenant model is
-    made. In every model the texts of the two must differ, because by them a row is known in an answer.
+    creates an organization's rows and is called for both, ``theirs`` last. Without it one row of each tenant model is
+    created. The texts of the two organizations' rows must differ, because they identify a row in a response.
 
-    An endpoint leaks if its answer changes, or tells a text or key of theirs, once they have rows; if it takes a key
-    of theirs in its path where it refuses one that does not exist; if it changes, adds or removes a row of theirs; or
-    if by what a body names a row of ours comes to refer to one of theirs. Everything is rolled back.
+    An endpoint leaks if its response changes, or contains a text or key of theirs, once they have rows; if it accepts a
+    key of theirs in its path but refuses a key that does not exist; if it changes, adds or removes a row of theirs; or
+    if a key in a body makes a row of ours refer to one of theirs. Everything is rolled back.
 
-    What could not be driven with the caller's own rows proves nothing, and fails too until ``bodies`` gives a body
-    that is accepted (by endpoint: ``"POST documents/"``, a function of the organization) or ``skip`` says why it needs
-    none (by endpoint, by path, or by the beginning of paths: ``"admin/*"``). An entry that fits nothing fails as well.
+    An endpoint that no request with the caller's own rows could use proves nothing and fails too, until ``bodies``
+    contains an accepted body (by endpoint such as ``"POST documents/"``, a function of the organization) or ``skip``
+    gives a reason (by endpoint, path, or prefix of paths such as ``"admin/*"``). An entry that matches nothing fails as
+    well.
 
-    Returns what was driven. Raises ``AssertionError`` with everything that was found.
+    Returns a report of the tested endpoints. Raises ``AssertionError`` with all failures.
     """
     run = Run(mine=mine, theirs=theirs, user=user, bodies=bodies or {}, skip=skip or {}, client=client)
     with undone(run.using):

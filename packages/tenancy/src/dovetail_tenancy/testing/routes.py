@@ -1,4 +1,4 @@
-"""Every endpoint of a URLconf, with the methods it answers."""
+"""The endpoints of a URLconf, with their methods."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _ENDS = ("\\Z", "\\z", "$")
 @dataclass(frozen=True)
 class Route:
     text: str
-    """As the project wrote it: ``documents/<uuid:pk>/``."""
+    """The path as the project writes it: ``documents/<uuid:pk>/``."""
     template: str
-    """With ``%(pk)s`` for its arguments."""
+    """The path with ``%(pk)s`` for its arguments."""
     arguments: tuple[str, ...]
     callback: Callable[..., Any]
     urlconf: str | None
@@ -41,21 +41,21 @@ class Route:
 
     @property
     def declares_methods(self) -> bool:
-        """A plain function does not: whether it takes a method is seen by calling it."""
+        """A plain function does not declare its methods; only a call shows which it accepts."""
         return self.view_class is not None
 
     def path(self, values: dict[str, Any]) -> str | None:
-        """The path with these values, or None where it would not come to this endpoint."""
+        """Return the path with these values, or None if it would resolve to another endpoint."""
         path = "/" + self.template % values
         try:
-            found = resolve(path, self.urlconf)
+            match = resolve(path, self.urlconf)
         except (Resolver404, ValueError):
             return None
-        return path if found.func is self.callback and found.kwargs.keys() >= set(self.arguments) else None
+        return path if match.func is self.callback and match.kwargs.keys() >= set(self.arguments) else None
 
 
 def routes(urlconf: Any = None) -> Iterator[Route]:
-    """All of them, in order; of one that also takes a ``format`` suffix, the one without."""
+    """Yield the routes in order, without the variants that take a ``format`` suffix."""
     name = urlconf if urlconf is None or isinstance(urlconf, str) else urlconf.__name__
     for text, regex, pattern in _walk(get_resolver(name), "", ""):
         template, arguments = normalize(regex)[0]
@@ -64,13 +64,13 @@ def routes(urlconf: Any = None) -> Iterator[Route]:
 
 
 def _walk(resolver: URLResolver, text: str, regex: str) -> Iterator[tuple[str, str, URLPattern]]:
-    for each in resolver.url_patterns:
-        here = regex + _open_ended(each.pattern.regex.pattern)
-        written = text + str(each.pattern)
-        if isinstance(each, URLResolver):
-            yield from _walk(each, written, here)
+    for pattern in resolver.url_patterns:
+        full_regex = regex + _open_ended(pattern.pattern.regex.pattern)
+        full_text = text + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _walk(pattern, full_text, full_regex)
         else:
-            yield written, here, each
+            yield full_text, full_regex, pattern
 
 
 def _open_ended(regex: str) -> str:

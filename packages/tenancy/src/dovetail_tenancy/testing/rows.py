@@ -1,4 +1,4 @@
-"""The rows of an organization, and what tells them from another's."""
+"""The rows of an organization, and the texts that identify them."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from dovetail_tenancy.isolation.scope import unscoped
 from dovetail_tenancy.isolation.tenant_model import TenantModel
 from dovetail_tenancy.organizations.project_models import database_of
 
-#: Shorter texts are in any answer by chance.
+#: Shorter texts appear in responses by chance.
 SHORTEST = 5
 Rows = dict[type[models.Model], dict[Any, dict[str, Any]]]
 
 
 def owned_models() -> dict[type[models.Model], str]:
-    """The models whose rows belong to an organization, each with the foreign key that says to which.
+    """Return the models whose rows belong to an organization, with the name of the foreign key to it.
 
-    Tenant models, and others that point at it: memberships, and a living project's tables before their adoption.
+    Tenant models and other models that point at it: memberships, and tables that are not tenant models yet.
     """
-    found: dict[type[models.Model], str] = {}
+    owned: dict[type[models.Model], str] = {}
     for model in apps.get_models():
         fields = [field for field in model._meta.concrete_fields if isinstance(field, models.ForeignKey)]
         names = [field.name for field in fields if field.related_model is get_organization_model()]
         if names and not model._meta.proxy:
-            found[model] = "organization" if "organization" in names else names[0]
-    return found
+            owned[model] = "organization" if "organization" in names else names[0]
+    return owned
 
 
 def rows_of(organization: Any) -> Rows:
-    """All rows of an organization by model and key, with every column, and the organization's own."""
+    """Return all rows of an organization by model and key, with every column, and the organization's own row."""
     using = database_of(organization)
     with unscoped(reason="assert_isolated: a look at the rows"):
-        found: Rows = {
+        rows: Rows = {
             model: _by_key(model._base_manager.using(using).filter(**{name: organization.pk}))
             for model, name in owned_models().items()
         }
         own = type(organization)
-        found[own] = _by_key(own._base_manager.using(using).filter(pk=organization.pk))
-    return found
+        rows[own] = _by_key(own._base_manager.using(using).filter(pk=organization.pk))
+    return rows
 
 
 def _by_key(queryset: Any) -> dict[Any, dict[str, Any]]:
@@ -57,15 +57,15 @@ def _columns(model: type[models.Model]) -> list[str]:
 
 
 def marks(rows: Rows, *, keys: bool = True) -> dict[str, str]:
-    """Texts that give a row away where they appear, each with the row and the column that it is from."""
-    found: dict[str, str] = {}
+    """Return the texts that reveal a row in a response, with the row and column of each."""
+    texts: dict[str, str] = {}
     for model, by_key in rows.items():
         for key, row in by_key.items():
             for field in model._meta.concrete_fields:
                 text = _mark(field, row[field.attname])
                 if text is not None and (keys or not isinstance(row[field.attname], uuid.UUID)):
-                    found[text] = f"{model._meta.label} {key} ({field.name})"
-    return found
+                    texts[text] = f"{model._meta.label} {key} ({field.name})"
+    return texts
 
 
 def _mark(field: Any, value: Any) -> str | None:
@@ -81,7 +81,7 @@ def seen(text: str, body: str) -> bool:
 
 
 def crossings(mine: Rows, theirs: Rows, using: str) -> Iterator[str]:
-    """Rows of the one organization that refer to rows of the other."""
+    """Describe the rows of one organization that refer to rows of the other."""
     with unscoped(reason="assert_isolated: a look at the references"):
         for model, by_key in mine.items():
             for field in (*model._meta.concrete_fields, *model._meta.local_many_to_many):
@@ -94,13 +94,13 @@ def crossings(mine: Rows, theirs: Rows, using: str) -> Iterator[str]:
 
 
 def _refers(model: type[models.Model], field: Any, sources: list[Any], targets: list[Any], using: str) -> bool:
-    # By keys: a join between tenant models leaves out just the rows that are looked for.
+    # By keys, because a join between tenant models omits exactly these rows.
     if field.many_to_many:
         through = field.remote_field.through
         ends = {f"{field.m2m_field_name()}__in": sources, f"{field.m2m_reverse_field_name()}__in": targets}
         return bool(through._base_manager.using(using).filter(**ends).exists())
-    found = model._base_manager.using(using).filter(pk__in=sources, **{f"{field.name}__in": targets})
-    return found.exists()
+    rows = model._base_manager.using(using).filter(pk__in=sources, **{f"{field.name}__in": targets})
+    return rows.exists()
 
 
 def is_tenant_model(model: type[models.Model]) -> bool:

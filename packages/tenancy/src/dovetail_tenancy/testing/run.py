@@ -1,4 +1,4 @@
-"""One walk over the endpoints: as our organization's member, before and after another one has rows."""
+"""The calls of all endpoints as a member of our organization, before and after another one has rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_PATHS, _ENOUGH_PLACES = 2000, 3
 
 @dataclass
 class Report:
-    """What was called and what came of it."""
+    """The result of ``assert_isolated``."""
 
     driven: set[str] = field(default_factory=set)
     leaks: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Place:
-    """The values of a route's arguments, each from a column of a model: a path that answers for rows of ours."""
+    """The values of a route's arguments, from columns of models, for a path to rows of ours."""
 
     values: Mapping[str, Any]
     sources: Mapping[str, tuple[type[models.Model], str]]
@@ -118,7 +118,7 @@ class Run:
         for place in itertools.islice(self._possible(route), _MOST_PATHS):
             if any(self._answers_for_ours(Endpoint(route, method), place) for method in route.methods):
                 found.append(place)
-                # A number is the key of a row of several models: which of them the path means is not told by one.
+                # A number may be a key of several models; one place does not tell which model the path means.
                 if len(found) == _ENOUGH_PLACES or not any(isinstance(key, int) for key in place.values.values()):
                     break
         return found
@@ -145,7 +145,7 @@ class Run:
         return answer.status not in REFUSED and answer.status < 500
 
     def _reads(self, endpoints: list[Endpoint], places: Mapping[Route, list[Place]]) -> dict[Any, tuple[Answer, bool]]:
-        """Each answer to GET, and whether it is the same when asked twice."""
+        """Return the answer to each GET, and whether a repeated request gets the same one."""
         found = {}
         for endpoint in (each for each in endpoints if each.method == "get"):
             for number, place in enumerate(places[endpoint.route]):
@@ -205,7 +205,7 @@ class Run:
             what = f"with {', '.join(names)} of theirs in its path"
             answer = self._judged(endpoint, what, values, body)
             nobodys = {**place.values, **{name: _nobodys(value) for name, value in theirs.items()}}
-            if answer.good and not self._call(endpoint, nobodys, body).good:
+            if answer.succeeded and not self._call(endpoint, nobodys, body).succeeded:
                 self.report.leak(str(endpoint), f"{what} answers {answer.status}, and refuses a key of nobody's")
 
     def _theirs(self, model: type[models.Model], column: str) -> Any:
@@ -222,12 +222,12 @@ class Run:
             return call(self.client, endpoint.method, path, body, form=endpoint.form)
 
     def _judged(self, endpoint: Endpoint, what: str, values: Mapping[str, Any], body: Any) -> Answer:
-        """The answer to a request that names a row of theirs, with what it did noted."""
+        """Send a request with a key of theirs and report what it changed and shows."""
         path = endpoint.route.path(dict(values)) or "/"
         with undone(self.using):
             with Writes(self.using) as writes:
                 answer = call(self.client, endpoint.method, path, body, form=endpoint.form)
-            # Most requests are refused, and to read every row after each is three quarters of the whole walk.
+            # Most requests are refused; reading all rows after each took three quarters of the time.
             for change in self._changes() if writes.any else ():
                 self.report.leak(str(endpoint), f"{what} {change}")
         self._tell_marks(str(endpoint), f"{what} shows", answer, f"{path} {json.dumps(body, default=str)}")
@@ -261,7 +261,7 @@ class Run:
             return guessed(rows) if serializer is None else body_for(serializer, rows)
 
     def _note(self, endpoint: Endpoint, answer: Answer, sent: str) -> None:
-        if answer.good:
+        if answer.succeeded:
             self.report.driven.add(str(endpoint))
             self.report.undriven.pop(str(endpoint), None)
         elif answer.status != 405 or endpoint.route.declares_methods:
@@ -285,7 +285,7 @@ def _unlikely(route: Route, argument: str, model: type[models.Model]) -> int:
 
 
 def _naming(model: type[models.Model]) -> list[str]:
-    """The columns by which a path may name a row."""
+    """Return the columns that a path may use to identify a row."""
     unique = [field.attname for field in model._meta.concrete_fields if field.unique and not field.primary_key]
     slugs = [field.attname for field in model._meta.concrete_fields if isinstance(field, models.SlugField)]
     listed = [name for constraint in model._meta.constraints for name in getattr(constraint, "fields", ())]

@@ -1,4 +1,4 @@
-"""Rows for models that nobody has described: one of each tenant model, of values that are nobody else's."""
+"""Sample rows: one of each tenant model, with unique values."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 
 
 class CannotMake(Exception):
-    """A model needs more than its fields tell."""
+    """A row cannot be created from the model's fields alone."""
 
 
 def make_rows(organization: Any) -> None:
-    """One row of each tenant model for the organization, by one of its members. Raises ``CannotMake``."""
+    """Create one row of each tenant model for the organization. Raises ``CannotMake``."""
     member = get_membership_model()._base_manager.filter(organization=organization.pk).first()
-    made = {} if member is None else {user_model(): member.user}  # type: ignore[attr-defined]  # every membership's
+    rows = {} if member is None else {user_model(): member.user}  # type: ignore[attr-defined]  # every membership's
     with tenant(organization):
-        for model in _targets_first(each for each in apps.get_models() if issubclass(each, TenantModel)):
-            _make(model, made, database_of(organization))
+        for model in _targets_first(model for model in apps.get_models() if issubclass(model, TenantModel)):
+            _make(model, rows, database_of(organization))
 
 
-def _targets_first(found: Iterable[type[models.Model]]) -> list[type[models.Model]]:
-    waiting, ordered = list(found), list[type[models.Model]]()
+def _targets_first(unordered: Iterable[type[models.Model]]) -> list[type[models.Model]]:
+    waiting, ordered = list(unordered), list[type[models.Model]]()
     while waiting:
         ready = [model for model in waiting if not (_needs(model) & set(waiting) - {model})]
-        # Of models that need one another in a circle, each is tried: one may allow null.
+        # Models that require each other are all tried; one of the foreign keys may allow null.
         ordered += ready or waiting
         waiting = [model for model in waiting if ready and model not in ready]
     return ordered
@@ -62,12 +62,12 @@ def _make(model: type[models.Model], made: dict[type[models.Model], models.Model
 def _wanted(field: Any) -> bool:
     if field.name == "organization" or getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return False
-    # A child of another model brings its parent's row with it.
+    # Creating a child row creates its parent's row.
     if getattr(field.remote_field, "parent_link", False):
         return False
     if field.primary_key:
         return not (field.has_default() or isinstance(field, models.AutoField))
-    # Texts also where they may be empty: by them a row is known again.
+    # Optional texts as well, because they identify the row.
     return not (field.null or field.has_default()) or (isinstance(field, models.CharField) and not field.choices)
 
 

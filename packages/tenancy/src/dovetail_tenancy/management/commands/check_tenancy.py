@@ -20,13 +20,13 @@ FROM pg_class c WHERE c.relname = ANY(%s) AND pg_table_is_visible(c.oid)
 
 class Command(BaseCommand):
     help = "Report which tables are tenant tables, and what of their isolation is missing."
-    requires_system_checks = ()  # it runs those that it reports
+    requires_system_checks = ()  # it runs the checks that it reports
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--database", default=DEFAULT_DB_ALIAS, choices=list(connections), help="the database")
 
     def handle(self, *args: Any, database: str, **options: Any) -> None:
-        models = [each for each in apps.get_models() if _is_tenants(each, database)]
+        models = [model for model in apps.get_models() if _is_tenant_model(model, database)]
         messages = _messages(database)
         security = _row_security(database, [model._meta.db_table for model in models])
         for model in models:
@@ -47,14 +47,14 @@ class Command(BaseCommand):
             raise CommandError(f"{errors} errors in the isolation of tenants.")
 
 
-def _is_tenants(model: type[Model], database: str) -> bool:
+def _is_tenant_model(model: type[Model], database: str) -> bool:
     return issubclass(model, TenantModel) and not model._meta.proxy and router.allow_migrate_model(database, model)
 
 
 def _messages(database: str) -> list[CheckMessage]:
-    """This package's, of models and of the database; whoever registers a check joins."""
-    found = [*run_checks(tags=[Tags.models]), *run_checks(tags=[Tags.database], databases=[database])]
-    return [message for message in found if str(message.id).startswith("dovetail_tenancy.")]
+    """Return this package's messages about models and the database."""
+    messages = [*run_checks(tags=[Tags.models]), *run_checks(tags=[Tags.database], databases=[database])]
+    return [message for message in messages if str(message.id).startswith("dovetail_tenancy.")]
 
 
 def _is_about(message: CheckMessage, model: type[Model]) -> bool:

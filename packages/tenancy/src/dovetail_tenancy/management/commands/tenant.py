@@ -17,7 +17,7 @@ _SHOWN = 10
 
 class Command(BaseCommand):
     help = "Run any management command for one organization: manage.py tenant acme shell"
-    requires_system_checks = ()  # those of the command that it runs
+    requires_system_checks = ()  # the command that it runs has its own
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("organization", help="its slug, its id, or its name where one alone has it")
@@ -25,19 +25,19 @@ class Command(BaseCommand):
         parser.add_argument("arguments", nargs=argparse.REMAINDER, help="whatever the command takes")
 
     def handle(self, *args: Any, organization: str, command: str, arguments: list[str], **options: Any) -> Any:
-        found = _organization(organization)
-        runs = _command(command)
-        if isinstance(runs, Command):
+        instance = _find_organization(organization)
+        inner = _load_command(command)
+        if isinstance(inner, Command):
             raise CommandError("A command runs for one organization: this one is named twice.")
-        runs.stdout, runs.stderr = self.stdout, self.stderr
-        # As run_from_argv() does, which would close the connections and end the process.
-        parsed = vars(runs.create_parser("manage.py", command).parse_args(arguments))
+        inner.stdout, inner.stderr = self.stdout, self.stderr
+        # Like run_from_argv(), which would also close the connections and end the process.
+        parsed = vars(inner.create_parser("manage.py", command).parse_args(arguments))
         handle_default_options(argparse.Namespace(**parsed))
-        with tenant(found):
-            return runs.execute(*parsed.pop("args", ()), **parsed)
+        with tenant(instance):
+            return inner.execute(*parsed.pop("args", ()), **parsed)
 
 
-def _command(name: str) -> BaseCommand:
+def _load_command(name: str) -> BaseCommand:
     try:
         app = get_commands()[name]
     except KeyError:
@@ -45,18 +45,18 @@ def _command(name: str) -> BaseCommand:
     return app if isinstance(app, BaseCommand) else load_command_class(app, name)
 
 
-def _organization(named: str) -> Any:
+def _find_organization(named: str) -> Any:
     model = get_organization_model()
     organizations = model._default_manager.order_by("pk")
     names = [name for name in _NAMES if concrete_field(model, name)]
     lookups: list[dict[str, Any]] = [{name: named.replace("\0", "")} for name in names]
-    with contextlib.suppress(ValueError):  # no key: a slug, then, or a name
+    with contextlib.suppress(ValueError):  # not a key, but a slug or a name
         lookups.insert(0, {"pk": organization_key(named)})
     for lookup in lookups:
-        found = list(organizations.filter(**lookup)[:2])
-        if len(found) == 1:
-            return found[0]
-    shown = [_described(each, names) for each in organizations[:_SHOWN]]
+        matches = list(organizations.filter(**lookup)[:2])
+        if len(matches) == 1:
+            return matches[0]
+    shown = [_describe(organization, names) for organization in organizations[:_SHOWN]]
     more = organizations.count() - len(shown)
     raise CommandError(
         f"No {model._meta.verbose_name}, or more than one, is named {named!r}. Name it by its "
@@ -64,5 +64,5 @@ def _organization(named: str) -> Any:
     )
 
 
-def _described(organization: Any, names: list[str]) -> str:
+def _describe(organization: Any, names: list[str]) -> str:
     return " ".join([*dict.fromkeys(str(getattr(organization, name)) for name in names), f"({organization.pk})"])
