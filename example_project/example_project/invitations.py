@@ -8,7 +8,7 @@ from dovetail_tenancy.services import accounts
 
 
 def create_user(*, email: str, invitation: Any) -> Any:
-    """The account of somebody who followed an invitation, and so has proven the address."""
+    """Create the account of an invited person, whose e-mail address is verified by the link."""
     user = accounts.create_user(email=email, invitation=invitation)
     user.email_verified_at = timezone.now()
     user.save(update_fields=["email_verified_at"])
