@@ -35,7 +35,7 @@ def organization_scope(key: Any) -> AbstractContextManager[Any]:
 def unscope_command() -> None:
     """Make all rows visible to the rest of this process if it runs one of ``TENANCY_UNSCOPED_COMMANDS``.
 
-    This applies to the command line only. Code that calls ``call_command("dumpdata")`` runs for somebody, and opts in
+    This applies to the command line only. Code that calls ``call_command("dumpdata")`` may run for a user, and opts in
     by ``with unscoped(reason=…)``.
     """
     program, *arguments = sys.argv or [""]

@@ -75,7 +75,7 @@ class AddOrganization(Operation):
             schema_editor.remove_field(model, model._meta.get_field(NAME))
 
     def _options(self, app_label: str) -> dict[str, str]:
-        # What makemigrations finds on the model: one with a Meta of its own inherits the manager without the option.
+        # As makemigrations detects it: a model with its own Meta inherits the manager but not the option.
         try:
             own = apps.get_model(app_label, self.model_name)._meta.original_attrs
         except LookupError:  # the model went with a later migration

@@ -196,7 +196,7 @@ def _accounts_with(address: str) -> Any:
     return accounts.filter(**{f"{name}__iexact": address}) if name else accounts.none()
 
 
-@sensitive_variables("token")
+@sensitive_variables("token", "encoded")
 def _pending(token: str) -> Invitation:
     """Return the pending invitation of the token, by one query. Raises ``InvalidInvitation``."""
     # A JSON string may hold lone surrogates, which UTF-8 cannot encode.

@@ -26,7 +26,7 @@ def lock_organization(organization_id: Any, *, using: str) -> Any:
 
 
 def lock_user(user: Any, *, using: str) -> Any:
-    """Lock the user's row until the transaction ends; nobody can add a membership of the user meanwhile."""
+    """Lock the user's row until the transaction ends; no membership of the user can be added meanwhile."""
     return lock_row(user_model(), user.pk, no_key=False, using=using)
 
 

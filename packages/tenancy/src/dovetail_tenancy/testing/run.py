@@ -86,12 +86,12 @@ class Run:
         self._named: set[str] = set()
         self._broken: dict[str, Answer] = {}
 
-    def all(self, found: list[Route], make: Callable[[Any], Any]) -> Report:
+    def all(self, routes: list[Route], make: Callable[[Any], Any]) -> Report:
         self.client = self.client or signed_in(self.user)
         make(self.mine)
         self.own_rows = rows_of(self.mine)
-        endpoints = [each for each in _endpoints(found) if not self._skipped(each)]
-        places = {route: self._places(route) for route in dict.fromkeys(each.route for each in endpoints)}
+        endpoints = [endpoint for endpoint in _endpoints(routes) if not self._skipped(endpoint)]
+        places = {route: self._places(route) for route in dict.fromkeys(endpoint.route for endpoint in endpoints)}
         before = self._reads(endpoints, places)
         make(self.theirs)
         self._look_at_theirs()
@@ -114,18 +114,18 @@ class Run:
     def _places(self, route: Route) -> list[Place]:
         if not route.arguments:
             return [Place({}, {})]
-        found: list[Place] = []
+        places: list[Place] = []
         for place in itertools.islice(self._possible(route), _MOST_PATHS):
             if any(self._answers_for_ours(Endpoint(route, method), place) for method in route.methods):
-                found.append(place)
+                places.append(place)
                 # A number may be a key of several models; one place does not tell which model the path means.
-                if len(found) == _ENOUGH_PLACES or not any(isinstance(key, int) for key in place.values.values()):
+                if len(places) == _ENOUGH_PLACES or not any(isinstance(key, int) for key in place.values.values()):
                     break
-        return found
+        return places
 
     def _possible(self, route: Route) -> Iterator[Place]:
         columns = [(model, name) for model, by_key in self.own_rows.items() if by_key for name in _naming(model)]
-        likely = [sorted(columns, key=lambda each: _unlikely(route, name, each[0])) for name in route.arguments]
+        likely = [sorted(columns, key=lambda column: _unlikely(route, name, column[0])) for name in route.arguments]
         for sources in itertools.product(*likely):
             rows = [list(self.own_rows[model].values())[:2] for model, _ in sources]
             for chosen in itertools.product(*rows):
@@ -146,12 +146,12 @@ class Run:
 
     def _reads(self, endpoints: list[Endpoint], places: Mapping[Route, list[Place]]) -> dict[Any, tuple[Answer, bool]]:
         """Return the answer to each GET, and whether a repeated request gets the same one."""
-        found = {}
-        for endpoint in (each for each in endpoints if each.method == "get"):
+        answers = {}
+        for endpoint in (endpoint for endpoint in endpoints if endpoint.method == "get"):
             for number, place in enumerate(places[endpoint.route]):
                 first, second = (self._call(endpoint, place.values) for _ in range(2))
-                found[endpoint, number] = first, first == second
-        return found
+                answers[endpoint, number] = first, first == second
+        return answers
 
     # --- once they have rows
 
@@ -159,9 +159,9 @@ class Run:
         self.their_rows = rows_of(self.theirs)
         ours = marks(self.own_rows)
         self.marks = {text: row for text, row in marks(self.their_rows).items() if text not in ours}
-        told = " ".join(self.marks[text] for text in marks(self.their_rows, keys=False) if text in self.marks)
+        marked_rows = " ".join(self.marks[text] for text in marks(self.their_rows, keys=False) if text in self.marks)
         for model, by_key in self.their_rows.items():
-            if is_tenant_model(model) and by_key and _has_texts(model) and f"{model._meta.label} " not in told:
+            if is_tenant_model(model) and by_key and _has_texts(model) and f"{model._meta.label} " not in marked_rows:
                 self.report.undriven[model._meta.label] = "make= gives both organizations rows with the same texts"
 
     def _compare(self, before: dict[Any, tuple[Answer, bool]], after: dict[Any, tuple[Answer, bool]]) -> None:
@@ -185,7 +185,7 @@ class Run:
             self._strangers(endpoint, place)
 
     def _write(self, endpoint: Endpoint, place: Place) -> None:
-        ours, theirs = (self._body(endpoint, place, each) for each in (self.mine, self.theirs))
+        ours, theirs = (self._body(endpoint, place, organization) for organization in (self.mine, self.theirs))
         self._note(endpoint, self._call(endpoint, place.values, ours), json.dumps(ours, default=str))
         variants = list(mixed(ours, theirs))
         if isinstance(ours, dict):
@@ -249,10 +249,11 @@ class Run:
         return [row for text, row in self.marks.items() if seen(text, answer.body) and not seen(text, sent)]
 
     def _body(self, endpoint: Endpoint, place: Place, organization: Any) -> Any:
-        given = next((self.bodies[name] for name in (str(endpoint), endpoint.route.text) if name in self.bodies), None)
-        if given is not None:
-            self._named |= {str(endpoint), endpoint.route.text}
-            return given(organization)
+        names = (str(endpoint), endpoint.route.text)
+        body = next((self.bodies[name] for name in names if name in self.bodies), None)
+        if body is not None:
+            self._named |= set(names)
+            return body(organization)
         rows = self.own_rows if organization == self.mine else self.their_rows
         request = RequestFactory().generic(endpoint.method.upper(), "/")
         request.user = self.user
@@ -272,8 +273,8 @@ class Run:
             self.report.undriven.setdefault(str(endpoint), why)
 
 
-def _endpoints(found: list[Route]) -> list[Endpoint]:
-    return [Endpoint(route, method) for route in found for method in route.methods]
+def _endpoints(routes: list[Route]) -> list[Endpoint]:
+    return [Endpoint(route, method) for route in routes for method in route.methods]
 
 
 def _unlikely(route: Route, argument: str, model: type[models.Model]) -> int:

@@ -74,8 +74,8 @@ def _wanted(field: Any) -> bool:
 def _value(field: Any, made: dict[type[models.Model], models.Model], using: str) -> Any:
     if field.is_relation:
         target = field.related_model
-        found = made.get(target) or target._base_manager.using(using).first()
-        return found or (None if field.null else _make(target, made, using))
+        row = made.get(target) or target._base_manager.using(using).first()
+        return row or (None if field.null else _make(target, made, using))
     if field.choices:
         return next(key for key, _ in field.flatchoices if key not in (None, ""))
     number = next(_number)
