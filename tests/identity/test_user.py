@@ -8,6 +8,7 @@ import uuid
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import authenticate
+from django.contrib.auth import models as auth_models
 from django.contrib.auth.models import Permission
 from django.core import mail, serializers
 from django.core.exceptions import ValidationError
@@ -27,9 +28,30 @@ def test_a_user_has_a_version_7_uuid_and_no_username() -> None:
     assert isinstance(user.pk, uuid.UUID)
     assert user.pk.version == 7
     assert User.USERNAME_FIELD == User.EMAIL_FIELD == "email"
-    assert not hasattr(user, "username")
+    assert user.username is None
+    assert "username" not in {field.name for field in User._meta.get_fields()}
     assert (user.is_active, user.is_staff, user.is_superuser) == (True, False, False)
     assert user.email_verified_at is None
+
+
+def test_a_user_is_one_of_djangos_users() -> None:
+    assert issubclass(User, auth_models.AbstractUser)
+    assert isinstance(User.objects, auth_models.UserManager)
+    assert User.REQUIRED_FIELDS == []
+    inherited = ("first_name", "last_name", "is_staff", "is_active", "date_joined", "last_login", "groups")
+    theirs, ours = auth_models.AbstractUser._meta, User._meta
+    for name in inherited:
+        assert type(ours.get_field(name)) is type(theirs.get_field(name)), name
+    for name in ("get_full_name", "get_short_name", "email_user", "clean"):
+        assert getattr(User, name) is getattr(auth_models.AbstractUser, name), name
+
+
+@pytest.mark.django_db
+def test_the_manager_takes_djangos_keywords() -> None:
+    user = User.objects.create_user(email="Ada@Example.com", password=PASSWORD, first_name="Ada", is_staff=True)
+    assert (user.email, user.first_name, user.is_staff) == ("ada@example.com", "Ada", True)
+    assert user.check_password(PASSWORD)
+    assert User.objects.normalize_email(" Ada@Example.com") == "ada@example.com"
 
 
 @pytest.mark.django_db
