@@ -66,6 +66,16 @@ def test_staff_search_change_and_set_a_password(staff: Client) -> None:
     assert user.check_password("another-strong-one")
 
 
+def test_staff_change_a_language_and_a_time_zone(staff: Client) -> None:
+    user = make_user()
+    change = f"{URL}{user.pk}/change/"
+    answer = staff.post(change, _form(user, language="tlh", time_zone="Berlin"))
+    assert set(answer.context["adminform"].form.errors) == {"language", "time_zone"}
+    assert staff.post(change, _form(user, language="de", time_zone="Europe/Berlin")).status_code == 302
+    user.refresh_from_db()
+    assert (user.language, user.time_zone) == ("de", "Europe/Berlin")
+
+
 def test_a_password_that_staff_set_ends_the_sessions_of_its_account(staff: Client) -> None:
     user, other = make_user(email="ada@example.com"), make_user(email="bo@example.com")
     for each in (user, other):

@@ -47,6 +47,8 @@ def test_a_person_sees_the_own_account_in_one_query(
         "last_name": "",
         "avatar_url": "",
         "phone_number": "",
+        "language": "",
+        "time_zone": "",
         "email_verified_at": _time(user.email_verified_at),
         "date_joined": _time(user.date_joined),
     }
@@ -121,6 +123,8 @@ def test_people_change_what_is_theirs_to_change(client: APIClient) -> None:
         "last_name": "Lovelace",
         "avatar_url": "https://example.com/ada.png",
         "phone_number": "+44 20 7946 0000",
+        "language": "de",
+        "time_zone": "Europe/Berlin",
     }
     answer = client.patch(URL, changes)
     assert answer.status_code == 200
@@ -164,6 +168,10 @@ def test_and_nothing_else(client: APIClient) -> None:
         {"avatar_url": 7},
         {"phone_number": "1" * 33},
         {"phone_number": f"\n{'1' * 32}"},
+        {"language": "x" * 36},
+        {"language": "de " * 12},
+        {"time_zone": "../../etc/passwd"},
+        {"time_zone": "europe/berlin"},
         [],
         "text",
     ],
@@ -174,13 +182,38 @@ def test_what_a_field_cannot_hold_is_400(client: APIClient, body: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
-@pytest.mark.parametrize("field", ["first_name", "last_name", "avatar_url", "phone_number"])
+@pytest.mark.parametrize("field", ["first_name", "last_name", "avatar_url", "phone_number", "language", "time_zone"])
 def test_what_is_no_text_is_refused_and_its_field_named(client: APIClient, field: str, value: Any) -> None:
     sign_in(client, make_user())
     before = User.objects.values().get()
     answer = client.patch(URL, {field: value})
     assert (answer.status_code, set(answer.json())) == (400, {field})
     assert User.objects.values().get() == before
+
+
+@override_settings(LANGUAGES=[("en", "English"), ("de-at", "Austrian German")])
+@pytest.mark.parametrize("language", ["de", "de-AT", "xx"])
+def test_an_unavailable_language_is_400_and_names_the_available_ones(client: APIClient, language: str) -> None:
+    sign_in(client, make_user(language="en"))
+    answer = client.patch(URL, {"language": language})
+    assert answer.status_code == 400
+    assert answer.json() == {"language": [f"“{language}” is not available. Choose one of: en, de-at."]}
+    assert User.objects.get().language == "en"
+
+
+def test_an_unknown_time_zone_is_400_and_names_where_zones_are_listed(client: APIClient) -> None:
+    sign_in(client, make_user(time_zone="Asia/Tokyo"))
+    answer = client.patch(URL, {"time_zone": "Berlin"})
+    assert answer.status_code == 400
+    (message,) = answer.json()["time_zone"]
+    assert message == "“Berlin” is not a time zone. Use a name from the IANA time zone database, such as Europe/Berlin."
+    assert User.objects.get().time_zone == "Asia/Tokyo"
+
+
+def test_a_language_and_a_time_zone_can_be_cleared(client: APIClient) -> None:
+    sign_in(client, make_user(language="de", time_zone="Asia/Tokyo"))
+    assert client.patch(URL, {"language": "", "time_zone": ""}).status_code == 200
+    assert User.objects.values_list("language", "time_zone").get() == ("", "")
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[" * 100_000, b'{"first_name": "\\ud800"}'])

@@ -62,6 +62,10 @@ def test_the_account_is_described_as_it_is(schema: dict[str, Any]) -> None:
         "last_name",
         "avatar_url",
         "phone_number",
+        "language",
+        "time_zone",
     }
+    assert user["properties"]["language"]["maxLength"] == 35
+    assert "IANA" in user["properties"]["time_zone"]["description"]
     assert {"jwtAuth": []} in me["get"]["security"]
     assert schema["components"]["securitySchemes"]["jwtAuth"]["scheme"] == "bearer"

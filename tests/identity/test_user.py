@@ -190,6 +190,17 @@ def test_fixtures_with_natural_keys_survive_a_round_trip() -> None:
     assert User.objects.get().first_name == "Ada"
 
 
+def test_validation_accepts_known_languages_and_time_zones() -> None:
+    for values in ({}, {"language": "de", "time_zone": "America/Argentina/Buenos_Aires"}):
+        User(email="ada@example.com", password="x", **values).clean_fields()
+
+
+def test_validation_refuses_unknown_languages_and_time_zones() -> None:
+    with pytest.raises(ValidationError) as refused:
+        User(email="ada@example.com", password="x", language="tlh", time_zone="Mars/Olympus").clean_fields()
+    assert set(refused.value.message_dict) == {"language", "time_zone"}
+
+
 def test_names_and_mail() -> None:
     user = User(email="ada@example.com", first_name="Ada", last_name="Lovelace")
     assert (str(user), user.get_full_name(), user.get_short_name()) == ("ada@example.com", "Ada Lovelace", "Ada")

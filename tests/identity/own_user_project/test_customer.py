@@ -6,7 +6,9 @@ import pytest
 from django.core.checks import run_checks
 from django.db import connection
 from django.test import Client
+from rest_framework.test import APIClient
 
+from dovetail_identity.testing import sign_in
 from tests.identity.own_user_project.users import PASSWORD
 from tests.identity.own_users.models import Customer
 
@@ -18,6 +20,13 @@ def test_the_databases_refusal_of_mixed_case_is_inherited_under_a_name_of_its_ow
         constraints = connection.introspection.get_constraints(cursor, Customer._meta.db_table)
     assert constraints["own_users_customer_email_lower"]["check"]
     assert run_checks() == []
+
+
+def test_an_extended_user_has_a_language_and_a_time_zone(client: APIClient, user: Any) -> None:
+    sign_in(client, user)
+    changes = {"language": "de", "time_zone": "Europe/Berlin"}
+    assert client.patch("/api/v1/me/", changes).json().items() >= changes.items()
+    assert client.patch("/api/v1/me/", {"time_zone": "Berlin"}).status_code == 400
 
 
 def test_our_administration_serves_an_extended_user(user: Any) -> None:

@@ -63,10 +63,11 @@ class Subscriber(AbstractBaseUser):
 
 
 class Clerk(AbstractBaseUser):
-    """Signs in by a staff number."""
+    """Signs in by a staff number, and has a language that is a row of another table."""
 
     id = models.BigAutoField(primary_key=True)
     number = models.IntegerField(unique=True)
+    language = models.ForeignKey("contenttypes.ContentType", models.SET_NULL, null=True, related_name="+")
     is_active = models.BooleanField(default=True)
 
     objects = Manager()

@@ -67,7 +67,10 @@ class UserAdmin(_UserAdmin):
     readonly_fields = ("last_login", "date_joined", "email_verified_at")
     fieldsets = (
         (None, {"fields": ("email", "password")}),
-        (_("Personal info"), {"fields": ("first_name", "last_name", "avatar_url", "phone_number")}),
+        (
+            _("Personal info"),
+            {"fields": ("first_name", "last_name", "avatar_url", "phone_number", "language", "time_zone")},
+        ),
         (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         (_("Important dates"), {"fields": ("last_login", "date_joined", "email_verified_at")}),
     )

@@ -11,7 +11,7 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.fields import uuid7
-from dovetail_identity.fields import NormalizedEmailField, normalize_email
+from dovetail_identity.fields import NormalizedEmailField, normalize_email, validate_language, validate_time_zone
 
 
 class UserManager(auth_models.UserManager["AbstractUser"]):
@@ -98,6 +98,21 @@ class AbstractUser(auth_models.AbstractUser):
     )
     avatar_url = models.URLField(_("avatar"), max_length=2000, blank=True, help_text=_("Address of a picture."))
     phone_number = models.CharField(_("phone number"), max_length=32, blank=True)
+    # 35 characters hold every language tag in use (RFC 5646, 4.4.1).
+    language = models.CharField(
+        _("language"),
+        max_length=35,
+        blank=True,
+        validators=[validate_language],
+        help_text=_("A language code such as de. Empty if none is chosen."),
+    )
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        blank=True,
+        validators=[validate_time_zone],
+        help_text=_("A name from the IANA time zone database, such as Europe/Berlin. Empty if none is chosen."),
+    )
     email_verified_at = models.DateTimeField(
         _("email verified"),
         null=True,

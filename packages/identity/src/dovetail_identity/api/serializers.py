@@ -99,21 +99,23 @@ class VerifyEmailSerializer(serializers.Serializer[Any]):
         return {**super().get_fields(), "user": UserSerializer(read_only=True)}
 
 
+# What a person may change, and the order in which /me shows it.
+_EDITABLE = ("first_name", "last_name", "avatar_url", "phone_number", "language", "time_zone")
+
+
 def _sources() -> dict[str, str]:
-    """The keys of a user in JSON and the model's names for them; a key that it has no field for is left out."""
-    has = {field.name for field in User._meta.concrete_fields}
-    named = {"id": "pk", "email": getattr(User, "EMAIL_FIELD", "email")} | {
-        name: name
-        for name in ("first_name", "last_name", "avatar_url", "phone_number", "email_verified_at", "date_joined")
-    }
-    return {key: source for key, source in named.items() if source in has | {"pk"}}
+    """Map the keys of a user in JSON to the fields of the model. A key without a field is left out."""
+    # No relations: a model of another project may have a table of languages.
+    columns = {field.name for field in User._meta.concrete_fields if not field.is_relation}
+    sources = {"id": "pk", "email": getattr(User, "EMAIL_FIELD", "email")}
+    sources |= {name: name for name in (*_EDITABLE, "email_verified_at", "date_joined")}
+    return {key: source for key, source in sources.items() if source in columns | {"pk"}}
 
 
 def _options(key: str, source: str) -> dict[str, Any]:
     options: dict[str, Any] = {} if key == source else {"source": source}
-    own = {"first_name", "last_name", "avatar_url", "phone_number"}
-    # Whatever people sign in by is not changed in passing: a phone number is one in some projects.
-    if key not in own or source in (User.USERNAME_FIELD, getattr(User, "EMAIL_FIELD", "email")):
+    # The name that people sign in by stays: in some projects it is the phone number.
+    if key not in _EDITABLE or source in (User.USERNAME_FIELD, getattr(User, "EMAIL_FIELD", "email")):
         options["read_only"] = True
     return options
 
