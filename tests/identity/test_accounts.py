@@ -20,9 +20,9 @@ from rest_framework_simplejwt.tokens import AccessToken
 
 from dovetail_core.events import Event
 from dovetail_identity import mail, services
+from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.models import Registration, Session, User
 from dovetail_identity.testing import mailed_token, sign_in
-from dovetail_identity.tokens import InvalidOrExpired
 from tests.identity.factories import PASSWORD, make_user
 from tests.identity.hashers import CountingHasher
 
@@ -235,7 +235,7 @@ def test_of_two_resets_at_once_one_counts() -> None:
     token = mail.reset_token(user)
     late = User.objects.get()
     services.reset_password(token=token, password=NEW)
-    stale = patch("dovetail_identity.passwords.user_of_reset_token", return_value=late)
+    stale = patch("dovetail_identity.registration.passwords.user_of_reset_token", return_value=late)
     with stale, pytest.raises(InvalidOrExpired):
         services.reset_password(token=token, password="yet another password")
     user.refresh_from_db()

@@ -9,8 +9,8 @@ from rest_framework.test import APIClient
 
 from dovetail_identity import services
 from dovetail_identity.models import Registration, User
+from dovetail_identity.registration.link_tokens import registration_token, reset_token
 from dovetail_identity.testing import sign_in
-from dovetail_identity.tokens import registration_token, reset_token
 from tests.identity.factories import PASSWORD, make_user
 
 pytestmark = pytest.mark.django_db

@@ -15,7 +15,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 from dovetail_core.events import Event
 from dovetail_identity import services
 from dovetail_identity.models import Session, User
-from dovetail_identity.sessions import TOLERANCE
+from dovetail_identity.sessions.rotation import TOLERANCE
 from dovetail_identity.testing import sign_in
 from tests.identity.factories import make_user
 

@@ -204,7 +204,7 @@ def test_a_name_that_several_rows_have_is_treated_as_unknown_and_logged(
     assert answer.status_code == 401
     assert answer.json() == {"detail": "No active account found with the given credentials"}
     assert hashes.calls == 1
-    assert "several rows of dovetail_identity.User have the email that was given" in caplog.text
+    assert "several rows of dovetail_identity.User have the same email" in caplog.text
     assert "ada@example.com" not in caplog.text
 
 

@@ -19,7 +19,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from dovetail_core.events import Event, domain_event
 from dovetail_identity.api.authentication import JWTAuthentication
-from dovetail_identity.tokens import reset_token
+from dovetail_identity.registration.link_tokens import reset_token
 from tests.identity.hashers import CountingHasher
 from tests.identity.own_user_project.users import PASSWORD, credentials, make_user
 

@@ -22,7 +22,7 @@ def test_an_address_of_several_accounts_is_treated_as_unknown_and_logged(
         answer = client.post("/api/auth/jwt/token/", {"email": "ada@example.com", "password": PASSWORD})
     assert answer.status_code == 401
     assert hashes.calls == 1
-    assert "several rows of own_users.Reader have the email that was given" in caplog.text
+    assert "several rows of own_users.Reader have the same email" in caplog.text
     assert "ada@example.com" not in caplog.text.casefold()
 
 

@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 
 from dovetail_identity import services
 from dovetail_identity.models import Session, User
-from dovetail_identity.sessions import Ended, alias_of
+from dovetail_identity.sessions.revocation import RevocationReason
+from dovetail_identity.sessions.users import alias_of
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Session]
@@ -36,29 +37,29 @@ class UserCreationForm(_CreationForm):
 class UserChangeForm(_ChangeForm):
     class Meta:
         model = User
-        # The administration names the fields; "__all__" would make Django 5.2 warn about the URL before it can.
+        # UserAdmin names the fields; "__all__" would make Django 5.2 warn about the URL field first.
         fields = ("email",)
 
 
 class PasswordForm(_PasswordForm):
     def save(self, commit: bool = True) -> Any:
-        # Who knew the old password may be signed in with it.
+        # Somebody who knew the old password may be signed in.
         with transaction.atomic(using=alias_of(self.user)):
             user = super().save(commit)
             if commit:
-                services.revoke_all_sessions(user, reason=Ended.PASSWORD_CHANGED)
+                services.revoke_all_sessions(user, reason=RevocationReason.PASSWORD_CHANGED)
         return user
 
 
-# Django leaves a model out that AUTH_USER_MODEL swaps, so this does nothing in a project with its own users.
+# Django does not register a swapped model, so this does nothing in a project with its own users.
 @admin.register(User)
 class UserAdmin(_UserAdmin):
-    """For our user; a project that extends ``AbstractUser`` registers its model with it, or with a subclass."""
+    """Administration of ``User``. Register a model that inherits from ``AbstractUser`` with it or with a subclass."""
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = PasswordForm
-    # https is what later versions of Django assume where a scheme is missing, and the present one warns about.
+    # Later versions of Django assume https for a missing scheme, and 5.2 warns until it is chosen.
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     list_display = ("email", "first_name", "last_name", "is_active", "is_staff", "date_joined")
     list_filter = ("is_staff", "is_superuser", "is_active", "groups")
@@ -79,12 +80,12 @@ class UserAdmin(_UserAdmin):
 
 @admin.register(Session)
 class SessionAdmin(_ModelAdmin):
-    """Where people are signed in. Nothing can be changed; an action ends sessions."""
+    """Sessions, read-only, with an action that ends them."""
 
     list_display = ("user", "device", "address", "created_at", "last_used_at", "revoked_at", "revoked_reason")
     list_filter = ("revoked_reason",)
     list_select_related = ("user",)
-    # Keys are made in the order of time, and have an index.
+    # Keys are in the order of time, and indexed.
     ordering = ("-pk",)
     actions = ("revoke",)
 
@@ -98,7 +99,7 @@ class SessionAdmin(_ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
-        # Staff who delete an account are asked for each session; the list has its own action, which is an event.
+        # Deleting an account needs this permission for its sessions. The list has its own action, which emits an event.
         return obj is not None and super().has_delete_permission(request, obj)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

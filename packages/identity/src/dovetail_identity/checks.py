@@ -13,7 +13,7 @@ from rest_framework_simplejwt import settings as simplejwt
 
 from dovetail_identity.conf import conf
 from dovetail_identity.fields import NormalizedEmailField
-from dovetail_identity.registration import create_user, missing_fields
+from dovetail_identity.registration.account_creation import create_user, missing_fields
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -57,7 +57,7 @@ def check_registration(**_: Any) -> Iterator[CheckMessage]:
         )
 
 
-# Of deployment only: projects that use the package for tokens alone have no such page.
+# Deployment only: projects that use the package for tokens alone have no such page.
 def check_password_reset(**_: Any) -> Iterator[CheckMessage]:
     if not conf.PASSWORD_RESET_URL:
         yield Warning(
@@ -67,14 +67,14 @@ def check_password_reset(**_: Any) -> Iterator[CheckMessage]:
         )
 
 
-# Of deployment only: harmless, and projects that also serve simplejwt's own views mean them for those.
+# Deployment only: these are harmless, and projects may serve simplejwt's own views as well.
 def check_rotation(**_: Any) -> Iterator[CheckMessage]:
     names = ("ROTATE_REFRESH_TOKENS", "BLACKLIST_AFTER_ROTATION")
-    given = [name for name in names if getattr(simplejwt.api_settings, name)]
-    if given:
+    active = [name for name in names if getattr(simplejwt.api_settings, name)]
+    if active:
         yield Info(
-            f"SIMPLE_JWT[{given[0]!r}] does not change how refresh tokens follow one another here: sessions do.",
-            hint=f"Leave {' and '.join(given)} out, unless you serve simplejwt's own views as well.",
+            f"SIMPLE_JWT[{active[0]!r}] does not change how refresh tokens follow one another here: sessions do.",
+            hint=f"Leave {' and '.join(active)} out, unless you serve simplejwt's own views as well.",
             id="dovetail_identity.I002",
         )
 
@@ -91,7 +91,7 @@ def check_sign_in_email(**_: Any) -> Iterator[CheckMessage]:
         )
 
 
-# Of deployment only: Django's own user model is such a one, and its projects would read this at every command.
+# Deployment only: this is true of Django's own user model, and its projects would see it at every command.
 def check_other_email(**_: Any) -> Iterator[CheckMessage]:
     field = _ambiguous_email()
     if field is not None and field.name != get_user_model().USERNAME_FIELD:
@@ -130,7 +130,7 @@ def _unique_hint(field: models.Field[Any, Any]) -> str:
 
 
 def _unique_in_any_case(field: models.Field[Any, Any]) -> bool:
-    # A unique column with a collation of its own is taken to have it for this reason.
+    # A unique column with a collation is assumed to have it for this reason.
     if field.unique and (isinstance(field, NormalizedEmailField) or getattr(field, "db_collation", None)):
         return True
     return any(

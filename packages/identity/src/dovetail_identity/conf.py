@@ -22,7 +22,7 @@ def _absolute_url(value: object) -> None:
 class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_identity"):
     DELETE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.services.delete_user",
-        "What `DELETE /me` calls with the user. An exception that has a `code` refuses, as 409.",
+        "What `DELETE /me` calls with the user. An exception with a `code` refuses the deletion, as 409.",
         _callable,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
@@ -30,24 +30,22 @@ class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_iden
     )
     PASSWORD_RESET_URL = Setting(
         "",
-        "The page that a mail about a forgotten password links to, with `?token=`.",
+        "The page that a password reset mail links to, with `?token=`.",
         _absolute_url,
     )
-    EMAIL_VERIFICATION_URL = Setting(
-        "", "The page that a mail about a registration links to, with `?token=`.", _absolute_url
-    )
-    REGISTRATION = Setting(False, "Whether anybody may register. If not, `register/` is 403.", boolean)
-    REGISTRATION_EXPIRY_HOURS = Setting(24, "Hours until a registration that nobody proved is void.", positive_integer)
+    EMAIL_VERIFICATION_URL = Setting("", "The page that a registration mail links to, with `?token=`.", _absolute_url)
+    REGISTRATION = Setting(False, "Whether people may register. If not, `register/` answers 403.", boolean)
+    REGISTRATION_EXPIRY_HOURS = Setting(24, "Hours until an unverified registration expires.", positive_integer)
     CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.registration.create_user",
-        "Makes the account of a proved registration: called with `email`, `password` (a hash), `first_name`, "
-        "`last_name`; returns the saved user.",
+        "Creates the account of a verified registration. Called with `email`, `password` (a hash), `first_name` and "
+        "`last_name`, it returns the saved user.",
         _callable,
     )
     MAIL_DISPATCH: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.mail.in_background",
-        "Sends a mail, after commit: `in_background` by a thread, `dovetail_identity.contrib.celery.dispatch` by a "
-        "worker, `dovetail_identity.mail.deliver` at once, which tells by its time who has an account.",
+        "Sends a mail after commit: `in_background` by a thread, `dovetail_identity.contrib.celery.dispatch` by a "
+        "worker, `dovetail_identity.mail.deliver` at once, whose response time reveals who has an account.",
         _callable,
     )
 

@@ -3,23 +3,23 @@
 =====================  ======  =======================================================================================
 name                   target  data
 =====================  ======  =======================================================================================
-user.signed_in         user    ``session_id``; ``amr``: how the person proved who they are (RFC 8176), ``["pwd"]``;
+user.signed_in         user    ``session_id``; ``amr``: how the person signed in (RFC 8176), such as ``["pwd"]``;
                                ``network``: the client's IPv4 address or IPv6 /64, or None
-user.new_device        user    ``session_id``; ``device``: "Firefox on Windows"; ``network``. Of an account that has
-                               sessions, and none on such a device
-session.revoked        user    ``session_ids``: those that are over now; ``reason``: signed_out, revoked (by the person
-                               or an administrator), reused (a refresh token that had been superseded came back),
-                               password_changed, password_reset, or what your own code gave
-user.sign_in_failed    None    ``amr``; ``network``; ``identifier_hash``: 64 hex digits, the same for each try on
+user.new_device        user    ``session_id``; ``device``: "Firefox on Windows"; ``network``. The account has other
+                               sessions, all of them on other devices
+session.revoked        user    ``session_ids``: the sessions that ended; ``reason``: signed_out, revoked (by the person
+                               or an administrator), reused (a superseded refresh token came back),
+                               password_changed, password_reset, or a reason of your own code
+user.sign_in_failed    None    ``amr``; ``network``; ``identifier_hash``: 64 hex digits, the same for every attempt on
                                one name
-user.password_changed  user    ``by``: change (with the present one) or reset (by an e-mailed link)
-user.registered        user    nothing; the address was proved, and the account made
+user.password_changed  user    ``by``: change (with the current one) or reset (by a mailed link)
+user.registered        user    empty; the address is verified and the account created
 user.updated           user    ``fields``: names of the fields that were written
-user.deleted           user    ``user_id``; the row is gone, ``target`` still has its primary key
+user.deleted           user    ``user_id``; the row is deleted, ``target`` still has its primary key
 =====================  ======  =======================================================================================
 
-A failed sign-in has no target: finding one would tell, by the time it takes, that the account exists. What was typed is
-only there as a keyed hash, because people type passwords into the wrong field.
+A failed sign-in has no target: the time of a lookup would reveal that the account exists. The typed name is only
+there as a keyed hash, because people type passwords into the wrong field.
 """
 
 from __future__ import annotations

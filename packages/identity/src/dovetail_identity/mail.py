@@ -21,7 +21,7 @@ from django.utils import translation
 from dovetail_identity.accounts import address_of
 from dovetail_identity.conf import conf
 from dovetail_identity.models import Registration
-from dovetail_identity.tokens import registration_token, reset_token
+from dovetail_identity.registration.link_tokens import registration_token, reset_token
 
 logger = logging.getLogger("dovetail.identity")
 

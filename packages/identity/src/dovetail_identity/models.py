@@ -15,10 +15,10 @@ class User(AbstractUser):
 
 
 class Session(models.Model):
-    """One sign-in on one device: the refresh tokens that follow one another, and the access tokens made from them.
+    """One sign-in on one device, with its sequence of refresh tokens and the access tokens made from them.
 
-    ``generation`` is that of the newest refresh token which has been used (0: none yet), ``rotated_at`` when it first
-    was. Its successor is derived from these, so that nothing here signs anybody in.
+    ``generation`` is that of the newest used refresh token (0: none yet), and ``rotated_at`` the time of its first use.
+    The successor is derived from these, so no row holds a token.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
@@ -47,7 +47,7 @@ class Session(models.Model):
 
 
 class Registration(models.Model):
-    """Somebody asked for an account with this address, and has not proved yet that it is theirs."""
+    """A request for an account whose address is not verified yet."""
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(_("email address"), db_index=True)

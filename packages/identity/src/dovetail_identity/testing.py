@@ -1,4 +1,4 @@
-"""For the tests of projects that use this package."""
+"""Helpers for the tests of projects that use this package."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from dovetail_identity.services import Tokens, issue_tokens
 
 
 def sign_in(client: APIClient, user: Any) -> Tokens:
-    """Make every further request of ``client`` one of ``user``, by an access token. Returns the pair."""
+    """Authenticate every further request of ``client`` as ``user``, by an access token. Returns the pair."""
     tokens = issue_tokens(user, request=None)
     client.credentials(**{api_settings.AUTH_HEADER_NAME: f"{api_settings.AUTH_HEADER_TYPES[0]} {tokens['access']}"})
     return tokens
 
 
 def mailed_token(index: int = -1) -> str:
-    """The token of the link in a mail of Django's test outbox, the last one by default. Raises ``AssertionError``.
+    """Return the token of the link in a mail of Django's test outbox, by default the last. Raises ``AssertionError``.
 
     Mail leaves after commit: run the request in a transactional test or inside ``captureOnCommitCallbacks``, with
     ``IDENTITY_MAIL_DISPATCH = "dovetail_identity.mail.deliver"``.
     """
     if not mail.outbox:
         raise AssertionError("No mail was sent.")
-    found = re.search(r"[?&]token=(\S+)", str(mail.outbox[index].body))
-    if found is None:
+    link = re.search(r"[?&]token=(\S+)", str(mail.outbox[index].body))
+    if link is None:
         raise AssertionError("The mail has no link with a token.")
-    return unquote(found[1])
+    return unquote(link[1])

@@ -1,4 +1,4 @@
-"""Registering and passwords. No answer tells whether an address has an account."""
+"""Registration and passwords. No answer reveals whether an address has an account."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dovetail_identity.conf import conf
 
 
 class RegisterView(SignInEndpoint):
-    """Ask for an account. A mail proves the address, or tells its owner that there is one already."""
+    """Ask for an account. A mail verifies the address, or tells its owner that it has an account already."""
 
     serializer_class = RegisterSerializer
     success = status.HTTP_202_ACCEPTED
@@ -40,7 +40,7 @@ class RegisterView(SignInEndpoint):
 
 
 class VerifyEmailView(SignInEndpoint):
-    """Prove the address by a mailed token: the account is made and signed in."""
+    """Verify the address by a mailed token. The account is created and signed in."""
 
     serializer_class = VerifyEmailSerializer
 
@@ -50,7 +50,7 @@ class VerifyEmailView(SignInEndpoint):
 
 
 class ChangePasswordView(AccountEndpoint):
-    """Change the own password; every other session ends."""
+    """Change the own password. Every other session ends."""
 
     permission_classes = (IsPerson,)
     serializer_class = ChangePasswordSerializer
@@ -61,7 +61,7 @@ class ChangePasswordView(AccountEndpoint):
         services.change_password(user, **data, keep=current_session(request))
         session = getattr(request._request, "session", {})
         if SESSION_KEY in session:
-            # Django would sign out this very session, whose proof is the password's hash.
+            # Django would sign out this session too: it holds a hash of the password.
             update_session_auth_hash(request._request, user)
 
 
@@ -77,7 +77,7 @@ class RequestResetView(SignInEndpoint):
 
 
 class ConfirmResetView(SignInEndpoint):
-    """Set a new password by a mailed token; every session ends."""
+    """Set a new password by a mailed token. Every session ends."""
 
     serializer_class = ConfirmResetSerializer
     success = status.HTTP_204_NO_CONTENT

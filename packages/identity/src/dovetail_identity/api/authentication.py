@@ -9,22 +9,22 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from dovetail_identity.sessions import account_of
+from dovetail_identity.sessions.users import user_and_session_state
 
 
 class JWTAuthentication(authentication.JWTAuthentication):
-    """``Authorization: Bearer <access>``, in one query, which asks for the user and whether the session goes on.
+    """``Authorization: Bearer <access>``, in one query for the user and the state of the session.
 
-    401 for any token whose user is gone or inactive, or whose session is over: signing out holds from the next request
-    on, in every process.
+    Answers 401 if the user is deleted or inactive, or if the session has ended. So sign-out takes effect with the next
+    request, in every process.
     """
 
     def get_user(self, validated_token: Token) -> Any:
         try:
-            user = account_of(validated_token)
+            user = user_and_session_state(validated_token)
         except TokenError as error:
             raise InvalidToken(error.args[0]) from error
-        # simplejwt's refusals, which clients may know by their codes.
+        # The errors of simplejwt, because clients may test their codes.
         if user is None:
             raise AuthenticationFailed(str(_("User not found")), code="user_not_found")
         if api_settings.CHECK_USER_IS_ACTIVE and not user.is_active:

@@ -8,7 +8,7 @@ from rest_framework.views import APIView
 
 
 class IsPerson(IsAuthenticated):
-    """Signed in as a row of the user model: an API key or a stateless token is no person with an account."""
+    """Allows users who are rows of the user model. An API key or a stateless token has no account."""
 
     message = _("This endpoint is for people. Sign in with an account of your own.")
 

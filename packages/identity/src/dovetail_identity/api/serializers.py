@@ -10,29 +10,38 @@ from rest_framework_simplejwt.exceptions import TokenError
 
 from dovetail_identity.api.fields import EmailField, TextField, URLField
 from dovetail_identity.models import Session
-from dovetail_identity.sessions import session_of
+from dovetail_identity.sessions.tokens import session_id_of
 
 User = get_user_model()
 
-# Long enough for what anybody has; a bound, because hashing and comparing cost the server and not the sender.
+# Longer than any real value, and bounded, because hashing and comparing cost the server and not the sender.
 _LONGEST_USERNAME = max(getattr(User._meta.get_field(User.USERNAME_FIELD), "max_length", None) or 0, 254)
 _LONGEST_PASSWORD = 4096
 _LONGEST_TOKEN = 16384
 
 
+class _Password(TextField):
+    """Spaces at the ends of a password are part of it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            write_only=True,
+            max_length=_LONGEST_PASSWORD,
+            trim_whitespace=False,
+            style={"input_type": "password"},
+        )
+
+
 class TokenObtainSerializer(serializers.Serializer[Any]):
     """``{<USERNAME_FIELD>, "password"}`` to ``{"access", "refresh"}``."""
 
-    # Spaces at its ends are part of a password.
-    password = TextField(
-        write_only=True, max_length=_LONGEST_PASSWORD, trim_whitespace=False, style={"input_type": "password"}
-    )
+    password = _Password()
     access = serializers.CharField(read_only=True)
     refresh = serializers.CharField(read_only=True)
 
     def get_fields(self) -> dict[str, Any]:
         column = User._meta.get_field(User.USERNAME_FIELD)
-        # Where people sign in by a number, JSON has it as one.
+        # In JSON, a number to sign in by is a number.
         kind = TextField if isinstance(column, models.CharField | models.TextField) else serializers.CharField
         name = kind(write_only=True, max_length=_LONGEST_USERNAME)
         return {User.USERNAME_FIELD: name, **super().get_fields()}
@@ -51,28 +60,13 @@ class TokenVerifySerializer(serializers.Serializer[Any]):
     token = TextField(write_only=True, max_length=_LONGEST_TOKEN)
 
 
-class _Password(TextField):
-    """Spaces at its ends are part of it."""
-
-    def __init__(self, **options: Any) -> None:
-        style = {"input_type": "password"}
-        options = {
-            "write_only": True,
-            "max_length": _LONGEST_PASSWORD,
-            "trim_whitespace": False,
-            "style": style,
-            **options,
-        }
-        super().__init__(**options)
-
-
 class ChangePasswordSerializer(serializers.Serializer[Any]):
     current_password = _Password()
     new_password = _Password()
 
 
 class RequestResetSerializer(serializers.Serializer[Any]):
-    # No EmailField: what is no address is unknown, like any other.
+    # No EmailField: text that is no address is an unknown address.
     email = TextField(write_only=True, max_length=_LONGEST_USERNAME)
 
 
@@ -121,7 +115,7 @@ def _options(key: str, source: str) -> dict[str, Any]:
 
 
 class UserSerializer(serializers.ModelSerializer[Any]):
-    """A person as ``/me`` and the answers of sign-in show them, for any user model."""
+    """A user as ``/me`` and the sign-in endpoints show it, for any user model."""
 
     serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
         models.CharField: TextField,
@@ -137,7 +131,7 @@ class UserSerializer(serializers.ModelSerializer[Any]):
 
 
 class SessionSerializer(serializers.ModelSerializer[Any]):
-    current = serializers.SerializerMethodField(help_text="Whether this very request belongs to it.")
+    current = serializers.SerializerMethodField(help_text="Whether this request belongs to it.")
 
     class Meta:
         model = Session
@@ -149,8 +143,8 @@ class SessionSerializer(serializers.ModelSerializer[Any]):
 
 
 def current_session(request: Any) -> UUID | None:
-    """The session whose access token ``request`` came with; None for Django's sessions and other credentials."""
+    """The session of the request's access token. None for Django's sessions and other credentials."""
     try:
-        return session_of(request.auth)
+        return session_id_of(request.auth)
     except TokenError:
         return None

@@ -1,4 +1,4 @@
-"""Where a person is signed in."""
+"""The sessions of the person who is signed in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dovetail_identity.api.permissions import IsPerson
 from dovetail_identity.api.serializers import SessionSerializer, current_session
 from dovetail_identity.conf import conf
 from dovetail_identity.models import Session
-from dovetail_identity.sessions import live_sessions
+from dovetail_identity.sessions.users import live_sessions
 
 
 class SessionEndpoint(GenericAPIView[Any]):
@@ -26,7 +26,7 @@ class SessionEndpoint(GenericAPIView[Any]):
     lookup_url_kwarg = "session_id"
 
     @property
-    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
+    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as all settings are
         return conf.PAGINATION_CLASS
 
     def get_queryset(self) -> Any:
@@ -36,10 +36,10 @@ class SessionEndpoint(GenericAPIView[Any]):
 
 
 class SessionListView(SessionEndpoint, ListAPIView[Any]):
-    """The sessions of the person who is signed in, the newest first."""
+    """The sessions of the person who is signed in, newest first."""
 
     def delete(self, request: Request, **_: Any) -> Response:
-        """End all sessions but the one that this request belongs to."""
+        """End all sessions except that of this request."""
         services.revoke_all_sessions(request.user, keep=current_session(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 

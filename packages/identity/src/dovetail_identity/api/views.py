@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPES
 from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 
-from dovetail_identity import services, sessions
+from dovetail_identity import services
 from dovetail_identity.api.permissions import IsPerson
 from dovetail_identity.api.serializers import (
     TokenLogoutSerializer,
@@ -27,26 +27,26 @@ from dovetail_identity.api.serializers import (
     UserSerializer,
 )
 from dovetail_identity.conf import conf
-from dovetail_identity.tokens import InvalidOrExpired
+from dovetail_identity.exceptions import InvalidOrExpired
 
 
 def payload(request: Request) -> Any:
     try:
         return request.data
-    except RecursionError as error:  # a few kilobytes of "[", which the JSON parser lets through
+    except RecursionError as error:  # a few kilobytes of "[" exceed the recursion limit in the JSON parser
         raise ParseError(_("The request body is nested too deeply.")) from error
 
 
 class AccountEndpoint(GenericAPIView[Any]):
-    """Takes a body, asks a service, answers what it says."""
+    """Validates a body, calls a service and answers with its result."""
 
-    # No replay: the answers are secrets, and a refused attempt that was counted must stay counted.
+    # No replay: the answers are secrets, and a counted attempt must stay counted.
     contract: ClassVar[Mapping[str, Any]] = {"throttle": "sign_in", "idempotency": "off"}
     success: ClassVar[int] = status.HTTP_200_OK
 
     def handle_exception(self, exc: Exception) -> Response:
-        # What was written about a refused attempt must stay. Under ATOMIC_REQUESTS DRF's handler takes it back.
-        marks = {each: transaction.get_rollback(each) for each in connections if connections[each].in_atomic_block}
+        # The records of a refused attempt must stay. Under ATOMIC_REQUESTS, DRF's handler would roll them back.
+        marks = {alias: transaction.get_rollback(alias) for alias in connections if connections[alias].in_atomic_block}
         response = super().handle_exception(exc)
         for alias, mark in marks.items():
             transaction.set_rollback(mark, alias)
@@ -60,7 +60,7 @@ class AccountEndpoint(GenericAPIView[Any]):
         except TokenError as error:
             raise InvalidToken(error.args[0]) from error
         except InvalidOrExpired:
-            # Not raised: this body is the same whatever the project's exception handler makes of errors.
+            # Not raised, so that the project's exception handler does not change this body.
             return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST)
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
@@ -71,7 +71,7 @@ class AccountEndpoint(GenericAPIView[Any]):
 
 
 class SignInEndpoint(AccountEndpoint):
-    """Open to everybody, whatever the project's default authentication and permissions are."""
+    """Open to everybody, whatever the project's default authentication and permissions."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -97,7 +97,7 @@ class TokenObtainView(SignInEndpoint):
 
 
 class TokenRefreshView(SignInEndpoint):
-    """Exchange a refresh token for a new access token and the refresh token that follows."""
+    """Exchange a refresh token for a new access token and the next refresh token."""
 
     serializer_class = TokenRefreshSerializer
 
@@ -106,7 +106,7 @@ class TokenRefreshView(SignInEndpoint):
 
 
 class TokenVerifyView(SignInEndpoint):
-    """Ask whether a token would be accepted."""
+    """Ask whether the API accepts a token."""
 
     serializer_class = TokenVerifySerializer
 
@@ -122,7 +122,7 @@ class SignOutView(SignInEndpoint):
     success = status.HTTP_204_NO_CONTENT
 
     def answer(self, data: Mapping[str, Any], request: Request) -> None:
-        sessions.sign_out(data["refresh"])
+        services.sign_out(data["refresh"])
 
 
 class DeletionRefused(APIException):
@@ -153,7 +153,7 @@ class MeView(GenericAPIView[Any]):
         except (ProtectedError, RestrictedError) as error:
             raise DeletionRefused from error
         except Exception as error:
-            # How other packages' services and receivers refuse, whose exceptions cannot be named here.
+            # Other packages' services and receivers refuse with exceptions that cannot be imported here.
             if isinstance(code := getattr(error, "code", None), str):
                 raise DeletionRefused(str(error), code) from error
             raise

@@ -14,7 +14,7 @@ from dovetail_identity.models import Registration
 
 @shared_task(name="dovetail_identity.purge_sessions", ignore_result=True)
 def purge_sessions() -> int:
-    """Delete the sessions and registrations that have expired, and tell how many. Once a day is enough."""
+    """Delete expired sessions and registrations, and return how many. Once a day is enough."""
     return services.purge_sessions() + services.purge_registrations()
 
 
@@ -27,5 +27,5 @@ def send_mail(kind: str, key: str, language: str | None) -> None:
 
 
 def dispatch(mail: Mail) -> None:
-    """``IDENTITY_MAIL_DISPATCH``: a worker makes the link, so that the broker holds a key and no secret."""
+    """``IDENTITY_MAIL_DISPATCH``: a worker makes the link, so the broker holds a key and no secret."""
     send_mail.delay(mail.kind, str(mail.target.pk), mail.language)

@@ -1,4 +1,4 @@
-"""How drf-spectacular describes our authentication (as simplejwt's, which it extends) and our answers."""
+"""Extensions of drf-spectacular for our authentication, which extends simplejwt's, and for our answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class JWTScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]  # registers 
     target_class = "dovetail_identity.api.authentication.JWTAuthentication"
 
 
-_NOTHING = {"type": "object", "description": "Nothing is told.", "additionalProperties": False}
+_EMPTY = {"type": "object", "description": "An empty object.", "additionalProperties": False}
 
 
 class AccountEndpointViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
-    """Answers without tokens, whose status the serializer cannot tell."""
+    """Answers whose status does not follow from the serializer."""
 
     target_class = "dovetail_identity.api.views.AccountEndpoint"
     match_subclasses = True
@@ -27,17 +27,17 @@ class AccountEndpointViews(OpenApiViewExtension):  # type: ignore[no-untyped-cal
         if self.target.success == status.HTTP_200_OK:
             return self.target
 
-        told = None if self.target.success == status.HTTP_204_NO_CONTENT else _NOTHING
+        body = None if self.target.success == status.HTTP_204_NO_CONTENT else _EMPTY
 
         class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
-            @extend_schema(responses={self.target.success: told})
+            @extend_schema(responses={self.target.success: body})
             def post(self, request: Any, **kwargs: Any) -> Any: ...
 
         return Described
 
 
 class SessionListViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
-    """The two deletions would have one operation's name."""
+    """Without an ``operation_id``, both deletions would get the same one."""
 
     target_class = "dovetail_identity.api.session_views.SessionListView"
 

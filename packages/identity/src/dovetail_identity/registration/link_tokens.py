@@ -1,4 +1,4 @@
-"""Tokens of e-mailed links. Derived from rows and ``SECRET_KEY`` (or its fallbacks), so that none is at rest."""
+"""Tokens of mailed links. They are derived from rows and ``SECRET_KEY`` (or its fallbacks), so none is stored."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from django.db import router
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 
+from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.models import Registration
 
 
-class InvalidOrExpired(Exception):
-    """The token is malformed, forged, used, superseded or too old; which, nobody is told."""
-
-
 class _ResetTokens(PasswordResetTokenGenerator):
-    # Django's own views do not take ours, nor ours theirs.
+    # Django's own views do not accept our tokens, and we do not accept theirs.
     key_salt = "dovetail_identity.password_reset"
 
 
 _reset_tokens = _ResetTokens()
-_REGISTRATION = "dovetail_identity.registration"
+_REGISTRATION_SALT = "dovetail_identity.registration"
 
 
 def reset_token(user: Any) -> str:
-    """Good for ``PASSWORD_RESET_TIMEOUT`` seconds, until the password or the address changes or a sign-in is noted."""
+    """A token that is valid for ``PASSWORD_RESET_TIMEOUT`` seconds.
+
+    It ends when the password, the address or ``last_login`` changes.
+    """
     return f"{urlsafe_base64_encode(force_bytes(str(user.pk)))}.{_reset_tokens.make_token(user)}"
 
 
 def user_of_reset_token(token: str) -> Any:
-    """Raises ``InvalidOrExpired``."""
+    """The user that a reset token was made for. Raises ``InvalidOrExpired``."""
     key, _, proof = token.partition(".")
     model: Any = get_user_model()
     try:
@@ -49,12 +49,12 @@ def user_of_reset_token(token: str) -> Any:
 
 
 def registration_token(registration: Registration) -> str:
-    return Signer(salt=_REGISTRATION).sign(registration.pk.hex)
+    return Signer(salt=_REGISTRATION_SALT).sign(registration.pk.hex)
 
 
 def registration_of_token(token: str) -> UUID:
-    """Raises ``InvalidOrExpired``."""
+    """The key of the registration that a token was made for. Raises ``InvalidOrExpired``."""
     try:
-        return UUID(Signer(salt=_REGISTRATION).unsign(token))
+        return UUID(Signer(salt=_REGISTRATION_SALT).unsign(token))
     except (BadSignature, ValueError):
         raise InvalidOrExpired from None

@@ -1,4 +1,4 @@
-"""Changing a password, and setting a new one by an e-mailed link."""
+"""Passwords: change with the current one, and reset by a mailed link."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from dovetail_core.events import emit
 from dovetail_identity import events, mail
 from dovetail_identity.accounts import account_with
 from dovetail_identity.conf import conf
-from dovetail_identity.sessions import Ended, alias_of, has_field, revoke_all_sessions
-from dovetail_identity.tokens import InvalidOrExpired, user_of_reset_token
+from dovetail_identity.exceptions import InvalidOrExpired
+from dovetail_identity.registration.link_tokens import user_of_reset_token
+from dovetail_identity.sessions.revocation import RevocationReason, revoke_all_sessions
+from dovetail_identity.sessions.users import alias_of, has_field
 
 logger = logging.getLogger("dovetail.identity")
 
 
 @sensitive_variables("current_password", "new_password")
 def change_password(user: Any, *, current_password: str, new_password: str, keep: UUID | None = None) -> None:
-    """Set another password and end every session but ``keep``. Emits ``user.password_changed``.
+    """Set a new password and end every session except ``keep``. Emits ``user.password_changed``.
 
-    Raises ``ValidationError`` by ``current_password`` where that is not it, and by ``new_password`` where that is weak.
+    Raises ``ValidationError`` with the key ``current_password`` if that is wrong, and ``new_password`` if that is weak.
     """
     if not user.check_password(current_password):
         raise ValidationError({"current_password": [_("This is not your current password.")]})
     _validate(new_password, user, "new_password")
     using = alias_of(user)
     with transaction.atomic(using=using):
-        if not _write(user, new_password, using):
+        if not _store(user, new_password, using):
             raise ValidationError({"current_password": [_("This is not your current password.")]})
         emit(events.USER_PASSWORD_CHANGED, actor=user, target=user, data={"by": "change"}, using=using)
-        revoke_all_sessions(user, reason=Ended.PASSWORD_CHANGED, keep=keep)
+        revoke_all_sessions(user, reason=RevocationReason.PASSWORD_CHANGED, keep=keep)
 
 
 def request_password_reset(address: str) -> None:
-    """Mail a link to the account that has this address; where none or several have it, nothing happens.
+    """Mail a link to the account that has this address. If no account or several have it, nothing happens.
 
-    One query and no more work either way. Accounts without a usable password get none, as in Django: their passwords
-    may be another system's.
+    Both take one query. Accounts without a usable password get no mail, as in Django: another system may hold their
+    passwords.
     """
     user = account_with(address)
     if not conf.PASSWORD_RESET_URL:
@@ -57,27 +59,27 @@ def request_password_reset(address: str) -> None:
 
 @sensitive_variables("token", "password")
 def reset_password(*, token: str, password: str) -> None:
-    """Set a password by the token of a mail, once, and end every session. Emits ``user.password_changed``.
+    """Set a password by a mailed token, once, and end every session. Emits ``user.password_changed``.
 
-    Raises ``InvalidOrExpired``, and ``ValidationError`` by ``password`` where that is weak.
+    Raises ``InvalidOrExpired``, and ``ValidationError`` with the key ``password`` for a weak password.
     """
     user = user_of_reset_token(token)
     if not api_settings.USER_AUTHENTICATION_RULE(user):
         raise InvalidOrExpired
     _validate(password, user, "password")
-    # Who follows a mailed link has proved that the address is theirs.
-    unproved = has_field(user, "email_verified_at") and user.email_verified_at is None
-    proved = {"email_verified_at": timezone.now()} if unproved else {}
+    # The person followed a mailed link, so the address is theirs.
+    unverified = has_field(user, "email_verified_at") and user.email_verified_at is None
+    verified = {"email_verified_at": timezone.now()} if unverified else {}
     using = alias_of(user)
     with transaction.atomic(using=using):
-        if not _write(user, password, using, **proved):
+        if not _store(user, password, using, **verified):
             raise InvalidOrExpired
         emit(events.USER_PASSWORD_CHANGED, actor=user, target=user, data={"by": "reset"}, using=using)
-        revoke_all_sessions(user, reason=Ended.PASSWORD_RESET)
+        revoke_all_sessions(user, reason=RevocationReason.PASSWORD_RESET)
 
 
-def _write(user: Any, password: str, using: str, **values: Any) -> bool:
-    """One statement, which fails where the password is not any more what this request has seen."""
+def _store(user: Any, password: str, using: str, **values: Any) -> bool:
+    """Store a password in one statement. Return False if the password is no longer the one that this request read."""
     stamps = [field for field in user._meta.concrete_fields if getattr(field, "auto_now", False)]
     values |= {field.attname: field.pre_save(user, False) for field in stamps}
     hashed = make_password(password)
@@ -85,7 +87,7 @@ def _write(user: Any, password: str, using: str, **values: Any) -> bool:
     if not rows.update(password=hashed, **values):
         return False
     user.password = hashed
-    # Validators that keep a history are told, as AbstractBaseUser.save tells them.
+    # For validators that keep a history. AbstractBaseUser.save, which is not called here, notifies them.
     password_changed(password, user)
     return True
 

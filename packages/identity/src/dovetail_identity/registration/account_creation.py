@@ -1,0 +1,35 @@
+"""The account of a verified registration, for any user model that an address, a password and names are enough for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import models
+from django.utils import timezone
+
+from dovetail_identity.accounts import email_field
+from dovetail_identity.sessions.users import alias_of, has_field
+
+
+def create_user(*, email: str, password: str, first_name: str, last_name: str) -> Any:
+    """Create and return a user. ``password`` is a hash, and the address has been verified."""
+    model = get_user_model()
+    values: dict[str, Any] = {email_field().name: email, "password": password}
+    values |= {"first_name": first_name, "last_name": last_name, "email_verified_at": timezone.now()}
+    user = model(**{name: value for name, value in values.items() if has_field(model, name)})
+    user.save(force_insert=True, using=alias_of(user))
+    return user
+
+
+def missing_fields() -> list[str]:
+    """Names of the fields that the user model requires and :func:`create_user` has no value for."""
+    email = email_field()
+    provided = {"password", "first_name", "last_name"} | ({email.name} if email else set())
+    model = get_user_model()
+    required = {model.USERNAME_FIELD, *model.REQUIRED_FIELDS}
+    for field in model._meta.concrete_fields:
+        optional = field.null or field.has_default() or field.blank or isinstance(field, models.AutoField)
+        if not optional and not getattr(field, "auto_now", False) and not getattr(field, "auto_now_add", False):
+            required.add(field.name)
+    return sorted(required - provided) + ([] if email else [getattr(model, "EMAIL_FIELD", "email")])

@@ -1,0 +1,68 @@
+"""The end of sessions: sign-out, revocation and deletion."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from django.db import router, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from dovetail_core.events import emit
+from dovetail_identity import events
+from dovetail_identity.models import Session
+from dovetail_identity.sessions.tokens import RefreshToken, parse
+from dovetail_identity.sessions.users import alias_of, sessions_of
+
+
+class RevocationReason(StrEnum):
+    """Why a session ended."""
+
+    SIGNED_OUT = "signed_out"
+    REVOKED = "revoked"
+    REUSED = "reused"
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a reason, no password
+    PASSWORD_RESET = "password_reset"  # noqa: S105
+
+
+def revoke_session(session: Session, *, reason: str = RevocationReason.REVOKED) -> bool:
+    """End one session and its access tokens. Return False if it had ended. Emits ``session.revoked``."""
+    return bool(_revoke(session.user, Q(pk=session.pk), reason))
+
+
+def revoke_all_sessions(user: Any, *, reason: str = RevocationReason.REVOKED, keep: UUID | None = None) -> int:
+    """End every session of ``user`` except ``keep``, and return how many. Emits ``session.revoked`` if any ended."""
+    return _revoke(user, ~Q(pk=keep) if keep else Q(), reason)
+
+
+def sign_out(refresh: str) -> None:
+    """End the session of this refresh token, superseded or not. Raises ``TokenError`` for any other token."""
+    session_id, _generation = parse(RefreshToken, refresh).position
+    session = Session._base_manager.select_related("user").filter(pk=session_id, revoked_at=None).first()
+    if session is not None:
+        revoke_session(session, reason=RevocationReason.SIGNED_OUT)
+
+
+def purge_sessions(*, batch: int = 1000) -> int:
+    """Delete expired sessions, ``batch`` rows at a time, and return how many."""
+    using = router.db_for_write(Session)
+    expired = Session._base_manager.using(using).filter(expires_at__lte=timezone.now()).order_by("expires_at")
+    deleted = 0
+    while keys := list(expired.values_list("pk", flat=True)[:batch]):
+        deleted += Session._base_manager.using(using).filter(pk__in=keys).delete()[0]
+    return deleted
+
+
+def _revoke(user: Any, which: Q, reason: str) -> int:
+    using = alias_of(user)
+    with transaction.atomic(using=using):
+        # Written before read: SQLite refuses a transaction that read first and was overtaken by another's write.
+        now = timezone.now()
+        ended: int = sessions_of(user).filter(which, revoked_at=None).update(revoked_at=now, revoked_reason=reason)
+        if ended:
+            keys = sessions_of(user).filter(which, revoked_at=now).values_list("pk", flat=True)
+            data = {"session_ids": [str(key) for key in keys], "reason": str(reason)}
+            emit(events.SESSION_REVOKED, target=user, data=data, using=using)
+    return ended

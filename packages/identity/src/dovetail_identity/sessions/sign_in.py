@@ -1,0 +1,116 @@
+"""Sign-in: by a password, or after any other proof."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import update_last_login
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_variables
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
+
+from dovetail_core.events import emit
+from dovetail_core.secrets import keyed_hash
+from dovetail_identity import events
+from dovetail_identity.models import Session
+from dovetail_identity.sessions.clients import address_of, device_label, network_of
+from dovetail_identity.sessions.tokens import RefreshToken, Tokens, first_refresh_token
+from dovetail_identity.sessions.users import alias_of, has_field, sessions_of
+
+logger = logging.getLogger("dovetail.identity")
+
+
+@sensitive_variables("password")
+def sign_in(*, username: str, password: str, request: HttpRequest) -> Tokens | None:
+    """Return a token pair for the account with this ``USERNAME_FIELD`` and password, or None.
+
+    None has one meaning for an unknown name, a wrong password, an inactive account and a name that several accounts
+    have. All of them take one query and one password hash. Emits ``user.signed_in`` or ``user.sign_in_failed``.
+    """
+    user = _authenticate(username, password, request)
+    if user is None or not api_settings.USER_AUTHENTICATION_RULE(user):
+        emit(
+            events.USER_SIGN_IN_FAILED,
+            data={
+                "amr": ["pwd"],
+                "identifier_hash": keyed_hash("dovetail_identity.sign_in", username.strip().casefold()),
+                "network": network_of(request),
+            },
+        )
+        return None
+    return issue_tokens(user, request=request)
+
+
+def issue_tokens(user: Any, *, request: HttpRequest | None, amr: Sequence[str] = ("pwd",)) -> Tokens:
+    """Sign ``user`` in: start a session and return its token pair, with lifetimes and claims from ``SIMPLE_JWT``.
+
+    ``amr`` says how the person proved their identity (RFC 8176: ``pwd``, ``otp``, …). It and ``auth_time`` (seconds
+    since 1970, OpenID Connect Core 2) are claims of both tokens. ``request`` is None outside a request. Raises
+    ``TokenError`` for an account that may not sign in. Emits ``user.signed_in``, and ``user.new_device`` if the
+    account has other sessions, all of them on other devices.
+    """
+    if not api_settings.USER_AUTHENTICATION_RULE(user):
+        raise TokenError(_("No active account found with the given credentials"))
+    using = alias_of(user)
+    token = first_refresh_token(user)
+    token["amr"] = list(amr)
+    token["auth_time"] = token["iat"]
+    now = timezone.now()
+    with transaction.atomic(using=using):
+        session = Session(
+            user=user,
+            device=device_label(request),
+            address=address_of(request),
+            created_at=now,
+            last_used_at=now,
+            rotated_at=now,
+            expires_at=now + RefreshToken.lifetime,
+        )
+        session.save(using=using, force_insert=True)
+        devices = set(sessions_of(user).exclude(pk=session.pk).values_list("device", flat=True).distinct())
+        token.set_position(session.pk, 1)
+        if api_settings.UPDATE_LAST_LOGIN and has_field(user, "last_login"):
+            update_last_login(None, user)  # type: ignore[arg-type]  # a signal receiver, called as simplejwt calls it
+        data = {"session_id": str(session.pk), "amr": list(amr), "network": network_of(request)}
+        emit(events.USER_SIGNED_IN, actor=user, target=user, data=data, using=using)
+        if devices and session.device not in devices:
+            data = {"session_id": str(session.pk), "device": session.device, "network": network_of(request)}
+            emit(events.USER_NEW_DEVICE, actor=user, target=user, data=data, using=using)
+    return {"access": str(token.access_token), "refresh": str(token)}
+
+
+@sensitive_variables("password")
+def _authenticate(username: str, password: str, request: HttpRequest) -> Any:
+    model = get_user_model()
+    # As Django's login form does: accounts are stored under the normalized name.
+    username = model.normalize_username(username)
+    if _fits_column(model, username):
+        try:
+            return authenticate(request, **{model.USERNAME_FIELD: username, "password": password})
+        except model.MultipleObjectsReturned:
+            logger.warning(
+                "Sign-in refused: several rows of %s have the same %s. Make it unique in any case.",
+                model._meta.label,
+                model.USERNAME_FIELD,
+            )
+    # As ModelBackend does for an unknown name, so that the answer takes no less time.
+    make_password(password)
+    return None
+
+
+def _fits_column(model: Any, username: str) -> bool:
+    """Whether the column can hold this name: text in a query for a number or a UUID raises an exception."""
+    try:
+        model._meta.get_field(model.USERNAME_FIELD).to_python(username)
+    except ValidationError:
+        return False
+    return True
