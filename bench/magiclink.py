@@ -75,9 +75,10 @@ from django.utils import timezone  # noqa: E402
 from rest_framework.authtoken.models import Token  # noqa: E402
 from rest_framework.test import APIRequestFactory  # noqa: E402
 
-from dovetail_magiclink import codes, get_magic_link_model  # noqa: E402
+from dovetail_magiclink import get_magic_link_model  # noqa: E402
 from dovetail_magiclink.accounts import address_key  # noqa: E402
 from dovetail_magiclink.api.views import RequestView, VerifyView  # noqa: E402
+from dovetail_magiclink.secrets import codes  # noqa: E402
 
 SIZES = (0, 10_000, 1_000_000)
 USERS, CALLS, PAIRS = 10_000, 200, 1500

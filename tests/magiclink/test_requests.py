@@ -19,7 +19,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from dovetail_core.events import Event
-from dovetail_magiclink import codes, get_magic_link_model, links, mail, services
+from dovetail_magiclink import get_magic_link_model, mail, services
+from dovetail_magiclink.secrets import codes, links
 from dovetail_magiclink.testing import mailed_code, mailed_key, mailed_link
 
 pytestmark = pytest.mark.django_db

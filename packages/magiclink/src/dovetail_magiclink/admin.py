@@ -16,15 +16,15 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-# Django leaves a model out that MAGIC_LINK_MODEL swaps: register yours with this class.
+# Django does not register a swapped model: register yours with this class.
 @admin.register(MagicLink)
 class MagicLinkAdmin(_ModelAdmin):
-    """Who asked for a mail. Nothing can be changed, and nothing here opens a door; an action ends links."""
+    """Requests for mails, read-only and without secrets, with an action that ends links."""
 
     fields = ("email", "network", "attempts", "prior_failures", "created_at", "expires_at", "used_at")
     list_display = ("email", "network", "attempts", "created_at", "expires_at", "used_at")
     search_fields = ("email",)
-    # Keys are made in the order of time, and have an index.
+    # Keys are in the order of time, and indexed.
     ordering = ("-pk",)
     actions = ("supersede",)
 
@@ -35,7 +35,7 @@ class MagicLinkAdmin(_ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # The limits of an address and its wrong guesses are read from its links.
+        # Links hold the requests and wrong guesses that the limits of an address count.
         return False
 
     def has_supersede_permission(self, request: HttpRequest) -> bool:

@@ -12,7 +12,7 @@ from dovetail_magiclink.conf import conf
 class MagicLinkConfig(AppConfig):
     name = "dovetail_magiclink"
     verbose_name = _("Magic links")
-    # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
+    # Every model names its key. This makes the app independent of the project's DEFAULT_AUTO_FIELD.
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
@@ -34,5 +34,5 @@ class MagicLinkConfig(AppConfig):
         checks.register(magiclink_checks.check_shared_cache, checks.Tags.caches, deploy=True)
         checks.register(magiclink_checks.check_limits, checks.Tags.security, deploy=True)
         if apps.is_installed("drf_spectacular"):
-            # It finds extensions only once they are imported.
+            # drf-spectacular finds extensions when they are imported.
             from dovetail_magiclink.contrib import spectacular  # noqa: F401

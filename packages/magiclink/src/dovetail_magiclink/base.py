@@ -1,4 +1,4 @@
-"""The link as an abstract model. Importable although ``dovetail_magiclink`` is not installed."""
+"""The link as an abstract model. It can be imported although ``dovetail_magiclink`` is not installed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dovetail_core.fields import uuid7
 
 
 class AbstractMagicLink(models.Model):
-    """That somebody asked for a mail that signs in whoever reads ``email``. Inherit from it to add fields.
+    """A request for a mail that signs in the owner of ``email``. Inherit from it to add fields.
 
-    It has no relation to a user: who an address belongs to is asked when it was proved, and not before.
+    It has no relation to a user: the owner of an address is looked up when the address is verified.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(_("email address"), max_length=254)
-    # Of the address, in hex: what a database takes for equal differs by its collation.
+    # SHA-256 of the address: databases differ in the texts that they consider equal.
     address_key = models.CharField(_("address key"), max_length=64, db_index=True, editable=False)
     # The same while the link can be used. Nulls are never equal, and MariaDB has no conditional unique constraint.
     pending_key = models.CharField(_("pending key"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
-    # HMAC of the code while it can be used, null before it is drawn and once it is superseded, and a receipt once it is
-    # used: an UPDATE returns no row, and one that reads first is refused by SQLite where another has written meanwhile.
+    # Null, then the HMAC of the code, then null if superseded or a receipt if used. The receipt finds the row again: an
+    # UPDATE returns no row, and SQLite refuses a transaction that read first after another one wrote.
     code_hash = models.CharField(_("code hash"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
     # SHA-256, without a key: the secret has 256 bits (OWASP ASVS 5.0 6.5.2 asks for 112).
     key_hash = models.CharField(_("key hash"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001

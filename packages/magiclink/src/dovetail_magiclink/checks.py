@@ -22,7 +22,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     return conf.check()
 
 
-# A warning, because a project's own tests need no such page. Sending a mail without one is a RuntimeError.
+# A warning, because a project's own tests need no such page. Without it, a request for a mail is a RuntimeError.
 def check_verify_url(**_: Any) -> Iterator[CheckMessage]:
     if conf.VERIFY_URL == "":
         yield Warning(
@@ -36,7 +36,7 @@ def check_expiry(**_: Any) -> Iterator[CheckMessage]:
     minutes: Any = conf.EXPIRY_MINUTES
     if isinstance(minutes, int) and minutes > _LONGEST_MINUTES:
         yield Warning(
-            f"MAGIC_LINK_EXPIRY_MINUTES is {minutes}: the longer codes live, the more are there to be guessed.",
+            f"MAGIC_LINK_EXPIRY_MINUTES is {minutes}: the longer codes live, the more codes a guess can hit.",
             hint=f"Set it to at most {_LONGEST_MINUTES}; OWASP ASVS 5.0 6.5.5 and NIST SP 800-63B-4 ask for 10.",
             id="dovetail_magiclink.W003",
         )
@@ -52,7 +52,7 @@ def check_cache(**_: Any) -> Iterator[CheckMessage]:
             id="dovetail_magiclink.E002",
         )
         return
-    # The inherited one reads, adds and writes: two guesses at once count as one. The dummy keeps nothing at all.
+    # BaseCache reads, adds and writes: two parallel guesses count as one. The dummy stores nothing.
     if isinstance(cache, DummyCache) or type(cache).incr is BaseCache.incr:
         yield Error(
             f"MAGIC_LINK_CACHE is {conf.CACHE!r}, a {type(cache).__name__}, whose increments are not atomic: parallel "

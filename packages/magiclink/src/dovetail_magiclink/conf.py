@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from dovetail_core.conf import AppSettings, ImportSetting, Setting, boolean, model_label, one_of, positive_integer
 
-#: How many in how many seconds; several must all be kept.
+#: Pairs of a number and the seconds in which it is allowed. Every pair applies.
 Limits = Sequence[tuple[int, int]]
 
 _BRAND = {"name": "", "color": "#1f2937", "logo_url": ""}
@@ -17,7 +17,7 @@ def is_web_address(value: object) -> bool:
     """Whether ``value`` is an absolute ``http://`` or ``https://`` address."""
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
-    except ValueError:  # "http://[": no address of any kind
+    except ValueError:  # "http://[" is no address
         return False
     return parts is not None and parts.scheme in {"http", "https"} and bool(parts.netloc)
 
@@ -73,7 +73,7 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
     VERIFY_URL = Setting(
         "",
         "The page that mails link to, with `?token=` and `&k=`. A bare origin gets the path `/magic-verify`. Needed to "
-        "send.",
+        "send mail.",
         _verify_url,
         hint="Set it to the absolute address of the page of your app that posts token and k to magic/verify/, such as "
         "'https://app.example.com/magic-verify'.",
@@ -83,60 +83,66 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
         False, "Whether `magic/request/` answers with the code, for development: only while `DEBUG` is on.", boolean
     )
     MODEL = Setting(
-        "dovetail_magiclink.MagicLink", "The model of links: ours, or a subclass of `AbstractMagicLink`.", model_label
+        "dovetail_magiclink.MagicLink",
+        "The model of links: ours, or a subclass of `AbstractMagicLink`.",
+        model_label,
     )
     TOKEN_ISSUER: ImportSetting[Any] = ImportSetting(
         None,
-        "What signs a user in: `(user, request=…, amr=…)`, returns a dict for the answer, or None to refuse. `None`: "
-        "simplejwt's pair where that is installed, else Django's session.",
+        "A function that signs a user in. Called with `(user, request=…, amr=…)`, it returns a dict for the answer, or "
+        "None to refuse. `None`: simplejwt's pair if that is installed, else Django's session.",
         _hook,
     )
     USER_SERIALIZER: ImportSetting[Any] = ImportSetting(
-        "dovetail_magiclink.api.serializers.UserSerializer", "What shows the user in the answer.", _callable
+        "dovetail_magiclink.api.serializers.UserSerializer", "The serializer of the user in the answer.", _callable
     )
-    SIGNUP = Setting(False, "Whether an address without an account gets one by proving it.", boolean)
+    SIGNUP = Setting(False, "Whether verifying an address without an account creates one.", boolean)
     CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_magiclink.accounts.create_user",
-        "What makes that account: `(email=…, request=…)`, returns it saved.",
+        "A function that creates that account. Called with `(email=…, request=…)`, it returns the saved user.",
         _callable,
     )
     MAIL_DISPATCH: ImportSetting[Any] = ImportSetting(
         "dovetail_magiclink.mail.in_background",
-        "Sends a mail, after commit: `in_background` by a thread, `dovetail_magiclink.contrib.celery.dispatch` by a "
-        "worker, `dovetail_magiclink.mail.deliver` at once, which tells by its time who has an account.",
+        "Sends a mail after commit: `in_background` by a thread, `dovetail_magiclink.contrib.celery.dispatch` by a "
+        "worker, `dovetail_magiclink.mail.deliver` at once, whose response time reveals who has an account.",
         _callable,
     )
-    BRAND: Setting[Mapping[str, str]] = Setting({}, f"Of the mail: {', '.join(f'`{key}`' for key in _BRAND)}.", _brand)
-    CACHE = Setting("default", "The alias of the cache that counts. Its increments must be atomic.")
+    BRAND: Setting[Mapping[str, str]] = Setting(
+        {}, f"Brand of the mail: {', '.join(f'`{key}`' for key in _BRAND)}.", _brand
+    )
+    CACHE = Setting("default", "The alias of the cache that holds the counters. Its increments must be atomic.")
     UNBOUND_CODES = Setting(
         "any",
-        "Where a code may come from without `k`, `request_id` or `email`: `'any'` network, the `'same_network'` (/24, "
-        "IPv6 /48) that asked for it, or nowhere (`'off'`).",
+        "Where a code is accepted from without `k`, `request_id` or `email`: `'any'` network, the `'same_network'` "
+        "(/24, IPv6 /48) that requested it, or nowhere (`'off'`).",
         one_of("any", "same_network", "off"),
     )
-    MAX_ATTEMPTS = Setting(5, "Guesses at one code, where it is known which one is meant.", positive_integer)
+    MAX_ATTEMPTS = Setting(5, "Guesses at one code, if the request names it.", positive_integer)
     MAX_FAILURES = Setting(
-        20, "Wrong guesses at one address's codes in a day without a sign-in between them.", positive_integer
+        20, "Wrong guesses at the codes of one address in a day, since its last sign-in.", positive_integer
     )
     RISK_BUDGET: Setting[Sequence[tuple[float, int]]] = Setting(
         ((2e-5, 900), (1e-4, _DAY)),
-        "Guesses at no code in particular: the chance that one hits, in how many seconds.",
+        "Guesses that name no code: the chance that one hits, in how many seconds.",
         _budget,
     )
     FAILURES_PER_NETWORK: Setting[Limits] = Setting(
-        ((10, 900), (50, _DAY)), "Such guesses of one network (IPv6: /64) that were wrong; links the same.", _limits
+        ((10, 900), (50, _DAY)),
+        "Wrong guesses of that kind by one network (IPv6: /64). Wrong links count apart.",
+        _limits,
     )
     REQUESTS_PER_ADDRESS: Setting[Limits] = Setting(
         ((1, 60), (5, 3600), (10, _DAY)), "Mails to one address, in any case.", _day_limits
     )
-    REQUESTS_PER_NETWORK: Setting[Limits] = Setting(((20, 3600),), "Mails that one network asks for.", _limits)
-    REQUESTS_PER_SITE: Setting[Limits] = Setting(((1000, 3600),), "Mails altogether.", _limits)
-    RETENTION_HOURS = Setting(24, "Hours after its term until `purge_magic_links` deletes a link.", _hours)
+    REQUESTS_PER_NETWORK: Setting[Limits] = Setting(((20, 3600),), "Mails that one network requests.", _limits)
+    REQUESTS_PER_SITE: Setting[Limits] = Setting(((1000, 3600),), "Mails in total.", _limits)
+    RETENTION_HOURS = Setting(24, "Hours after expiry until `purge_magic_links` deletes a link.", _hours)
 
 
 conf = MagicLinkSettings()
 
 
 def brand() -> dict[str, str]:
-    """``MAGIC_LINK_BRAND`` with what it leaves out."""
+    """``MAGIC_LINK_BRAND`` with defaults for missing keys."""
     return {**_BRAND, **conf.BRAND}

@@ -6,9 +6,9 @@ name                     target  data
 magic_link.requested     link    ``network``: the client's IPv4 address or IPv6 /64, or None. The same whether or not
                                  the address has an account
 magic_link.verified      user    ``request_id`` of the link; ``by``: link, bound_code or code (sent alone); ``network``;
-                                 ``created``: whether the account was made by it
-magic_link.under_attack  None    ``live_codes``; ``seconds`` of the window whose risk budget is spent. Once a window:
-                                 until it ends, a code that is sent alone is refused
+                                 ``created``: whether it created the account
+magic_link.under_attack  None    ``live_codes``; ``seconds`` of the window whose risk budget is spent. Once in a window:
+                                 codes that are sent alone are refused until it ends
 =======================  ======  =====================================================================================
 """
 

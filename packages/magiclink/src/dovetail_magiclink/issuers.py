@@ -1,4 +1,4 @@
-"""What turns a user into the answer of ``magic/verify/``."""
+"""Token issuers, which turn a user into the answer of ``magic/verify/``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIMPLEJWT = "dovetail_magiclink.contrib.simplejwt.issue_tokens"
 
 
 def token_issuer() -> Issuer:
-    """``MAGIC_LINK_TOKEN_ISSUER``; without one simplejwt's pair where it is installed, else Django's session."""
+    """``MAGIC_LINK_TOKEN_ISSUER``. By default simplejwt's pair if that is installed, else Django's session."""
     chosen: Issuer | None = conf.TOKEN_ISSUER
     if chosen is None and find_spec("rest_framework_simplejwt") is not None:
         chosen = import_string(_SIMPLEJWT)
@@ -29,9 +29,9 @@ def token_issuer() -> Issuer:
 
 
 def django_session(user: Any, *, request: HttpRequest, amr: Sequence[str]) -> Mapping[str, Any]:
-    """Sign ``user`` in to Django's session. The answer holds nothing of it: the cookie does.
+    """Sign ``user`` in to Django's session, by a cookie. The answer is empty.
 
-    Raises ``PermissionDenied`` for a page of another site.
+    Raises ``PermissionDenied`` for a request from a page of another site.
     """
     if _is_foreign(request):
         raise PermissionDenied
@@ -40,9 +40,10 @@ def django_session(user: Any, *, request: HttpRequest, amr: Sequence[str]) -> Ma
 
 
 def _is_foreign(request: HttpRequest) -> bool:
-    """A form of another site could sign its visitor in to the account of whoever wrote it, to see what they enter.
+    """Whether the request comes from a page of another site.
 
-    No CSRF token stands here, because clients without cookies have none. Browsers say where a request comes from.
+    A form there could sign its visitors in to the account of its author, who then reads what they enter. A CSRF token
+    does not help, because clients without cookies have none. Browsers send the origin of a request.
     """
     if request.headers.get("Sec-Fetch-Site") != "cross-site":
         return False

@@ -20,9 +20,9 @@ from django.utils import translation
 from django.views.decorators.debug import sensitive_variables
 
 from dovetail_magiclink.accounts import address_of, owner_of
-from dovetail_magiclink.codes import Secrets, draw
 from dovetail_magiclink.conf import brand, conf
-from dovetail_magiclink.links import link_of, verify_page
+from dovetail_magiclink.secrets.codes import Secrets, draw
+from dovetail_magiclink.secrets.links import link_of, verify_page
 
 logger = logging.getLogger("dovetail.magiclink")
 

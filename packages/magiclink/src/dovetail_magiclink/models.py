@@ -13,7 +13,7 @@ class MagicLink(AbstractMagicLink):
 
 
 class MagicSignIn(models.Model):
-    """When a user last signed in by mail. Links are deleted after a day, and ``last_login`` is any sign-in's."""
+    """The time of a user's last sign-in by mail. Links are deleted after a day, and any sign-in sets ``last_login``."""
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     user = SettingForeignKey(

@@ -1,4 +1,4 @@
-"""Every rule that writes. Works on any ``AUTH_USER_MODEL``."""
+"""Every rule that writes. Works with any ``AUTH_USER_MODEL``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from dovetail_magiclink import get_magic_link_model
 from dovetail_magiclink.conf import conf
-from dovetail_magiclink.limits import TooManyRequests
-from dovetail_magiclink.requests import MagicLinkRequest, request_magic_link, supersede
-from dovetail_magiclink.verification import SignIn, last_magic_sign_in, sign_in, verify
+from dovetail_magiclink.limits.requests import TooManyRequests
+from dovetail_magiclink.sign_in.requests import MagicLinkRequest, request_magic_link, supersede
+from dovetail_magiclink.sign_in.verification import SignIn, last_magic_sign_in, sign_in, verify
 
 __all__ = [
     "MagicLinkRequest",
@@ -27,14 +27,14 @@ __all__ = [
 
 
 def purge_magic_links(*, batch: int = 1000) -> int:
-    """Delete links a day after their term, ``batch`` rows at a time, and tell how many.
+    """Delete links ``MAGIC_LINK_RETENTION_HOURS`` after they expire, ``batch`` rows at a time, and return how many.
 
-    Not sooner: the limits of an address and its wrong guesses are read from them.
+    Not sooner: they hold the requests and wrong guesses that the limits of an address count.
     """
     model = get_magic_link_model()
     rows = model._base_manager.using(router.db_for_write(model))
-    over = rows.filter(expires_at__lte=timezone.now() - timedelta(hours=conf.RETENTION_HOURS)).order_by("expires_at")
+    expired = rows.filter(expires_at__lte=timezone.now() - timedelta(hours=conf.RETENTION_HOURS)).order_by("expires_at")
     deleted = 0
-    while keys := list(over.values_list("pk", flat=True)[:batch]):
+    while keys := list(expired.values_list("pk", flat=True)[:batch]):
         deleted += rows.filter(pk__in=keys).delete()[0]
     return deleted

@@ -1,4 +1,4 @@
-"""For the tests of projects that use this package."""
+"""Helpers for the tests of projects that use this package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.core import mail
 
-#: Settings for ``override_settings(**WITHOUT_LIMITS)``: mail at once, and as often as a test asks for it.
+#: Settings for ``override_settings(**WITHOUT_LIMITS)``: mail is sent at once, without limits.
 WITHOUT_LIMITS: Final[dict[str, Any]] = {
     "MAGIC_LINK_MAIL_DISPATCH": "dovetail_magiclink.mail.deliver",
     "MAGIC_LINK_REQUESTS_PER_ADDRESS": (),
@@ -20,26 +20,26 @@ WITHOUT_LIMITS: Final[dict[str, Any]] = {
 
 
 def mailed_link(index: int = -1) -> str:
-    """The link of a mail in Django's test outbox, the last one by default. Raises ``AssertionError``.
+    """The link of a mail in Django's test outbox, by default the last. Raises ``AssertionError``.
 
     Mail leaves after commit: run the request in a transactional test or inside ``captureOnCommitCallbacks``, with
     ``MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.mail.deliver"``.
     """
     if not mail.outbox:
         raise AssertionError("No mail was sent.")
-    found = re.search(r"https?://\S+[?&]token=\S+", str(mail.outbox[index].body))
-    if found is None:
+    link = re.search(r"https?://\S+[?&]token=\S+", str(mail.outbox[index].body))
+    if link is None:
         raise AssertionError("The mail has no link with a token.")
-    return found[0]
+    return link[0]
 
 
 def mailed_code(index: int = -1) -> str:
-    """The 8-digit code of a mail in the outbox, as :func:`mailed_link`."""
+    """The 8-digit code of a mail in the outbox. See :func:`mailed_link`."""
     return _parameters(mailed_link(index))["token"][0]
 
 
 def mailed_key(index: int = -1) -> str:
-    """The secret (``k``) of the link in a mail in the outbox, as :func:`mailed_link`."""
+    """The secret (``k``) of the link in a mail in the outbox. See :func:`mailed_link`."""
     return _parameters(mailed_link(index))["k"][0]
 
 

@@ -13,13 +13,13 @@ User = get_user_model()
 class RequestSerializer(serializers.Serializer[Any]):
     """``{"email"}`` to ``{"request_id"}``."""
 
-    # One address: a list in one string is how one person's mail goes to another as well (CVE-2022-35924).
+    # One address: a list in one string would send a person's mail to others as well (CVE-2022-35924).
     email = EmailField(write_only=True, max_length=254)
     request_id = serializers.UUIDField(read_only=True)
 
 
 class _Proof(TextField):
-    """Any text: what cannot be a proof is wrong like one that is not, and gets the same answer."""
+    """Any text. Text that cannot be a proof gets the same answer as a wrong proof."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(write_only=True, allow_blank=True, **options)
@@ -29,10 +29,10 @@ class _Proof(TextField):
 
 
 class VerifySerializer(serializers.Serializer[Any]):
-    """``{"token", "k"?, "request_id"?, "email"?}`` to the user, and what the token issuer gives.
+    """``{"token", "k"?, "request_id"?, "email"?}`` to the user and the answer of the token issuer.
 
-    ``token`` is the code, and may be left out beside ``k``. One at a time: a list would make one request of many
-    guesses (OWASP API2:2023).
+    ``token`` is the code, and optional beside ``k``. One at a time: a list would put many guesses into one request
+    (OWASP API2:2023).
     """
 
     token = _Proof(required=False)
@@ -47,15 +47,15 @@ class VerifySerializer(serializers.Serializer[Any]):
 
 
 def _sources() -> dict[str, str]:
-    """The keys of a user in JSON and the model's names for them; a key that it has no field for is left out."""
-    has = {field.name for field in User._meta.concrete_fields}
-    named = {"id": "pk", "email": getattr(User, "EMAIL_FIELD", "email")}
-    named |= {name: name for name in ("first_name", "last_name")}
-    return {key: source for key, source in named.items() if source in has | {"pk"}}
+    """Map the keys of a user in JSON to the fields of the model. A key without a field is left out."""
+    columns = {field.name for field in User._meta.concrete_fields}
+    sources = {"id": "pk", "email": getattr(User, "EMAIL_FIELD", "email")}
+    sources |= {name: name for name in ("first_name", "last_name")}
+    return {key: source for key, source in sources.items() if source in columns | {"pk"}}
 
 
 class UserSerializer(serializers.ModelSerializer[Any]):
-    """Who was signed in, for any user model."""
+    """The user who signed in, for any user model."""
 
     class Meta:
         model = User

@@ -1,4 +1,4 @@
-"""Sign-in, to be included at ``/api/auth/``. These paths end in a slash whatever ``DOVETAIL_TRAILING_SLASH`` says."""
+"""Sign-in, to be included at ``/api/auth/``. These paths end in a slash, whatever ``DOVETAIL_TRAILING_SLASH`` says."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from dovetail_magiclink import services
 from dovetail_magiclink.api.serializers import RequestSerializer, VerifySerializer
 from dovetail_magiclink.conf import conf
 
-# RFC 6749 5.1, for tokens; what says how an address was answered is no matter for a cache either.
+# RFC 6749 5.1 for tokens. Answers about an address belong in no cache either.
 _HEADERS = {"Cache-Control": "no-store"}
 
 
 class MagicEndpoint(GenericAPIView[Any]):
-    """Open to everybody, whatever the project's default authentication and permissions are."""
+    """Open to everybody, whatever the project's default authentication and permissions."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -32,16 +32,16 @@ class MagicEndpoint(GenericAPIView[Any]):
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         view = super().as_view(**initkwargs)
-        # Attempts are committed before they are compared, and what comes after has a transaction of its own. In that of
-        # ATOMIC_REQUESTS parallel guesses would wait for one another, and an error would take the counts back.
+        # Attempts are committed before they are compared, and the sign-in has a transaction of its own. Under
+        # ATOMIC_REQUESTS, parallel guesses would wait for one another, and an error would roll the counts back.
         view._non_atomic_requests = set(settings.DATABASES)  # type: ignore[attr-defined]  # as Django's decorator does
         return view
 
     def valid(self, request: Request) -> Any:
-        """The validated body. Raises ``ValidationError`` for one of another shape."""
+        """The validated body. Raises ``ValidationError`` for a body of another shape."""
         try:
             serializer = self.get_serializer(data=request.data)
-        except RecursionError as error:  # a few kilobytes of "[", which the JSON parser lets through
+        except RecursionError as error:  # a few kilobytes of "[" exceed the recursion limit in the JSON parser
             raise ParseError(_("The request body is nested too deeply.")) from error
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
@@ -55,12 +55,12 @@ class RequestView(MagicEndpoint):
     def post(self, request: Request, **_: Any) -> Response:
         email = self.valid(request)["email"]
         try:
-            asked = services.request_magic_link(email=email, request=request._request)
+            requested = services.request_magic_link(email=email, request=request._request)
         except services.TooManyRequests as error:
             raise Throttled(wait=math.ceil(error.wait)) from error
-        answer = {"request_id": str(asked.request_id)}
-        if asked.debug_token is not None:
-            answer["debug_token"] = asked.debug_token
+        answer = {"request_id": str(requested.request_id)}
+        if requested.debug_token is not None:
+            answer["debug_token"] = requested.debug_token
         return Response(answer, status.HTTP_202_ACCEPTED, headers=_HEADERS)
 
 
@@ -71,16 +71,16 @@ class VerifyView(MagicEndpoint):
 
     @sensitive_variables()
     def post(self, request: Request, **_: Any) -> Response:
-        given = self.valid(request)
+        data = self.valid(request)
         signed_in = services.sign_in(
-            token=given.get("token", ""),
-            key=given.get("k"),
-            request_id=given.get("request_id"),
-            email=given.get("email"),
+            token=data.get("token", ""),
+            key=data.get("k"),
+            request_id=data.get("request_id"),
+            email=data.get("email"),
             request=request._request,
         )
         if signed_in is None:
-            # Not raised: this body is the same whatever the project's exception handler makes of errors.
+            # Not raised, so that the project's exception handler does not change this body.
             return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST, headers=_HEADERS)
         user = conf.USER_SERIALIZER(signed_in.user, context=self.get_serializer_context()).data
         return Response({**signed_in.answer, "user": user}, headers=_HEADERS)

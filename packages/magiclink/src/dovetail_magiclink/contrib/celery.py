@@ -11,19 +11,19 @@ from dovetail_magiclink.mail import Mail, deliver
 
 @shared_task(name="dovetail_magiclink.purge_magic_links", ignore_result=True)
 def purge_magic_links() -> int:
-    """Delete the links whose term is a day ago, and tell how many. Once a day is enough."""
+    """Delete links that expired a day ago, and return how many. Once a day is enough."""
     return services.purge_magic_links()
 
 
 @shared_task(name="dovetail_magiclink.send_mail", ignore_result=True)
 def send_mail(key: str, language: str | None) -> None:
     model = get_magic_link_model()
-    # From the database that is written: a replica may not know of it yet.
+    # From the database that is written: a replica may not have it yet.
     link = model._base_manager.using(router.db_for_write(model)).filter(pk=key).first()
     if link is not None:
         deliver(Mail(link, language))
 
 
 def dispatch(mail: Mail) -> None:
-    """``MAGIC_LINK_MAIL_DISPATCH``: a worker draws the code, so that the broker holds an id and no secret."""
+    """``MAGIC_LINK_MAIL_DISPATCH``: a worker draws the code, so the broker holds an id and no secret."""
     send_mail.delay(str(mail.link.pk), mail.language)

@@ -11,7 +11,7 @@ from rest_framework_simplejwt.tokens import RefreshToken
 
 
 def issue_tokens(user: Any, *, request: HttpRequest | None, amr: Sequence[str]) -> Mapping[str, str] | None:
-    """``{"access", "refresh"}`` as ``SIMPLE_JWT`` has them; None for whom its ``USER_AUTHENTICATION_RULE`` refuses.
+    """``{"access", "refresh"}`` by ``SIMPLE_JWT``. None for users whom its ``USER_AUTHENTICATION_RULE`` refuses.
 
     ``amr`` (RFC 8176) and ``auth_time`` (OpenID Connect Core 2) are claims of both.
     """

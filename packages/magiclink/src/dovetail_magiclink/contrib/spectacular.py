@@ -1,4 +1,4 @@
-"""How drf-spectacular describes our answers: their status, and the token issuer's keys."""
+"""Extensions of drf-spectacular for our answers: their status, and the keys of the token issuer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VerifyViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as 
     target_class = "dovetail_magiclink.api.views.VerifyView"
 
     def view_replacement(self) -> Any:
-        # Of an issuer that is not ours the pair is what most give, and Django's session the one that gives none.
+        # Most issuers return a pair of tokens. Django's session returns none.
         pair = () if token_issuer() is django_session else ("access", "refresh")
         fields: dict[str, Any] = {name: serializers.CharField() for name in pair}
         answer = inline_serializer("MagicSignedIn", {**fields, "user": conf.USER_SERIALIZER()})

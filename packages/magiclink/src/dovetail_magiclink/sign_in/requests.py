@@ -1,4 +1,4 @@
-"""Asking for a mail that signs in."""
+"""The request for a mail that signs a person in."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from django.http import HttpRequest
 from django.utils import timezone, translation
 
 from dovetail_core.events import emit
-from dovetail_magiclink import events, get_magic_link_model, limits
+from dovetail_magiclink import events, get_magic_link_model
 from dovetail_magiclink.accounts import address_key, normalize
-from dovetail_magiclink.codes import draw
 from dovetail_magiclink.conf import conf
-from dovetail_magiclink.limits import TooManyRequests
-from dovetail_magiclink.links import verify_page
+from dovetail_magiclink.limits.counters import network_of, wide_network
+from dovetail_magiclink.limits.guesses import count_new_code
+from dovetail_magiclink.limits.requests import TooManyRequests, check_address, check_client
 from dovetail_magiclink.mail import Mail, schedule
-from dovetail_magiclink.networks import wide_network
+from dovetail_magiclink.secrets.codes import draw
+from dovetail_magiclink.secrets.links import verify_page
 
 _DAY = timedelta(days=1)
-# How MySQL and MariaDB end all but one of several transactions that insert the same key: here, for the same address.
+# The error by which MySQL and MariaDB end all but one of several transactions that insert the same key, here of an
+# address.
 _MYSQL_DEADLOCK = 1213
 
 
@@ -38,24 +40,23 @@ class MagicLinkRequest:
 
 
 def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkRequest:
-    """Mail a code and a link that sign in whoever reads ``email``. Emits ``magic_link.requested``.
+    """Mail a code and a link that sign in the owner of ``email``. Emits ``magic_link.requested``.
 
-    Nothing here depends on whether the address has an account; who it belongs to is asked after commit. What was mailed
-    to it before works no more. Raises ``RuntimeError`` without a page to link to, ``ValidationError`` for what is no
-    address, and ``TooManyRequests``; then nothing has changed.
+    Nothing here depends on whether the address has an account: the owner is looked up after commit. Earlier codes and
+    links of the address stop working. Raises ``RuntimeError`` without a page to link to, ``ValidationError`` for text
+    that is not an address, and ``TooManyRequests``. Then nothing has changed.
     """
     verify_page()
     address = normalize(email)
     validate_email(address)
-    limits.admit_request(request)
-    limits.note_request()
+    check_client(request)
+    count_new_code()
     model = get_magic_link_model()
     using = router.db_for_write(model)
     try:
         with transaction.atomic(using=using):
             link = _replace(model, address, request, using)
-            network = limits.network_of(request)
-            emit(events.MAGIC_LINK_REQUESTED, target=link, data={"network": network}, using=using)
+            emit(events.MAGIC_LINK_REQUESTED, target=link, data={"network": network_of(request)}, using=using)
             secrets = draw(link, using) if settings.DEBUG and conf.DEBUG_ECHO_TOKEN is True else None
             schedule(Mail(link, translation.get_language(), secrets), using=using)
     except OperationalError as error:
@@ -66,23 +67,23 @@ def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkR
 
 
 def supersede(links: Any) -> int:
-    """End pending links of a query, so that neither code nor link work, and tell how many."""
+    """End the pending links of a queryset, codes included, and return how many."""
     return int(links.exclude(pending_key=None).update(pending_key=None, code_hash=None, key_hash=None))
 
 
 def _replace(model: Any, address: str, request: HttpRequest | None, using: str) -> Any:
-    """The address's new pending link, in the place of the one before."""
+    """Replace the pending link of the address, and return the new one."""
     key, now = address_key(address), timezone.now()
     rows = model._base_manager.using(using)
     # Written before anything is read: SQLite refuses a transaction that read first and was overtaken. It also stops
-    # guesses at the former code, so that those which were counted are all there are.
+    # guesses at the former code, so the count that is read next is final.
     supersede(rows.filter(pending_key=key))
     earlier = list(
         rows.filter(address_key=key, created_at__gt=now - _DAY)
         .order_by("-created_at", "-pk")
         .values_list("created_at", "attempts", "used_at")
     )
-    limits.admit_address([created_at for created_at, _, _ in earlier], now)
+    check_address([created_at for created_at, _, _ in earlier], now)
     link = model(
         email=address,
         address_key=key,
@@ -96,13 +97,16 @@ def _replace(model: Any, address: str, request: HttpRequest | None, using: str) 
         with transaction.atomic(using=using):
             link.save(using=using, force_insert=True)
     except IntegrityError as error:
-        # Another request for the address was a moment earlier, and its mail is on its way.
+        # A parallel request for the address was first, and its mail is on its way.
         raise TooManyRequests(1) from error
     return link
 
 
 def _failures(earlier: Sequence[tuple[datetime, int, datetime | None]]) -> int:
-    """Guesses at the codes of an address since one was used: a new code must not begin at none (NIST 800-63B 3.2.2)."""
+    """Guesses at the codes of an address since its last sign-in.
+
+    A new code must not reset their count (NIST SP 800-63B, 3.2.2).
+    """
     failures = 0
     for _, attempts, used_at in earlier:
         if used_at is not None:

@@ -1,11 +1,10 @@
-"""Signing in by a code or the secret of a link."""
+"""The verification of a code or of the secret of a link."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,39 +19,22 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.events import emit
-from dovetail_magiclink import events, get_magic_link_model, limits
-from dovetail_magiclink.accounts import address_key, has_field, owner_of
-from dovetail_magiclink.codes import hash_of_key, hashes_of_code, read_code, read_key
+from dovetail_magiclink import events, get_magic_link_model
+from dovetail_magiclink.accounts import has_field, owner_of
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.issuers import token_issuer
-from dovetail_magiclink.limits import Reservation
+from dovetail_magiclink.limits.counters import Reservation, network_of, wide_network
+from dovetail_magiclink.limits.guesses import live_filter, reserve_code, reserve_link
 from dovetail_magiclink.models import MagicSignIn
-from dovetail_magiclink.networks import wide_network
-
-
-class By(StrEnum):
-    """What a person proved to read the mail by."""
-
-    LINK = "link"
-    BOUND_CODE = "bound_code"
-    CODE = "code"
+from dovetail_magiclink.sign_in.attempts import Attempt, Proof, parse_attempt
 
 
 @dataclass(frozen=True)
 class SignIn:
-    """``answer`` is what the token issuer returned."""
+    """The user who signed in, and the token issuer's answer."""
 
     user: Any
     answer: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """What was sent, as filters: ``which`` link is meant where that is said, and ``proof`` of having its mail."""
-
-    by: By
-    which: Mapping[str, Any]
-    proof: Mapping[str, Any] = field(repr=False)
 
 
 @sensitive_variables()
@@ -64,13 +46,13 @@ def verify(
     email: str | None = None,
     request: HttpRequest | None,
 ) -> Any | None:
-    """The user whom a mail was for, once; None for what is wrong, used, superseded, expired or locked.
+    """Return the user whom a mail was sent to, once. None if the proof is wrong, used, superseded, expired or locked.
 
-    ``token`` is the code, or the link's secret, which ``key`` is as well. ``request_id`` or ``email`` say which code is
-    meant. Emits ``magic_link.verified``; signs nobody in: :func:`sign_in` does. Attempts are counted in transactions of
-    their own: inside one of yours, do not roll it back after None.
+    ``token`` is the code, or the link's secret, which ``key`` is as well. ``request_id`` or ``email`` name the link
+    that a code belongs to. Emits ``magic_link.verified``. Unlike :func:`sign_in`, it signs nobody in. Attempts are
+    counted in transactions of their own: inside a transaction of yours, do not roll it back after None.
     """
-    signed_in = _use(_attempt(token, key, request_id, email), request, lambda user: {})
+    signed_in = _use(parse_attempt(token, key, request_id, email), request, lambda user: {})
     return None if signed_in is None else signed_in.user
 
 
@@ -83,37 +65,17 @@ def sign_in(
     email: str | None = None,
     request: HttpRequest | None,
 ) -> SignIn | None:
-    """As :func:`verify`, and what ``MAGIC_LINK_TOKEN_ISSUER`` answers. Where that raises, nothing was used."""
+    """Like :func:`verify`, with the answer of ``MAGIC_LINK_TOKEN_ISSUER``. If the issuer raises, nothing is used."""
     issue = token_issuer()
-    # RFC 8176 knows no mail; a code that is used once is "otp".
+    # RFC 8176 has no value for mail; a code that is used once is "otp".
     return _use(
-        _attempt(token, key, request_id, email), request, lambda user: issue(user, request=request, amr=("otp",))
+        parse_attempt(token, key, request_id, email), request, lambda user: issue(user, request=request, amr=("otp",))
     )
 
 
 def last_magic_sign_in(user: Any) -> datetime | None:
-    """When ``user`` last signed in by mail."""
+    """The time of the last sign-in of ``user`` by mail."""
     return MagicSignIn._base_manager.filter(user=user.pk).values_list("last_at", flat=True).first()
-
-
-@sensitive_variables()
-def _attempt(token: str, key: str | None, request_id: UUID | str | None, email: str | None) -> Attempt | None:
-    if key or read_key(token):
-        secret = read_key(key or token)
-        return Attempt(By.LINK, {}, {"key_hash": hash_of_key(secret)}) if secret else None
-    code = read_code(token)
-    if code is None:
-        return None
-    proof = {"code_hash__in": list(hashes_of_code(code))}
-    which: dict[str, Any] = {}
-    if email:
-        which["pending_key"] = address_key(email)
-    if request_id:
-        try:
-            which["pk"] = request_id if isinstance(request_id, UUID) else UUID(request_id)
-        except ValueError:
-            return None  # and not a code that was sent alone
-    return Attempt(By.BOUND_CODE if which else By.CODE, which, proof)
 
 
 @sensitive_variables()
@@ -124,7 +86,7 @@ def _use(
         return None
     model = get_magic_link_model()
     using = router.db_for_write(model)
-    live = model._base_manager.using(using).filter(**limits.is_live(timezone.now()))
+    live = model._base_manager.using(using).filter(**live_filter(timezone.now()))
     reservation = _reserve(attempt, live, request)
     if reservation is None:
         return None
@@ -132,19 +94,19 @@ def _use(
         link = _consume(attempt, live, request, using)
         if link is None:
             return None
-        signed_in = _open(link, attempt, request, issue, using)
+        signed_in = _sign_in_owner(link, attempt, request, issue, using)
     if signed_in is not None:
         reservation.refund()
     return signed_in
 
 
 def _reserve(attempt: Attempt, live: Any, request: HttpRequest | None) -> Reservation | None:
-    """Count the attempt before it is compared, and committed: parallel guesses would all see the count from before."""
-    if attempt.by == By.LINK:
-        return limits.reserve_link(request)
-    if attempt.by == By.CODE:
-        return None if conf.UNBOUND_CODES == "off" else limits.reserve_code(request)
-    counted = _unlocked(live.filter(**attempt.which)).update(attempts=F("attempts") + 1)
+    """Count and commit the attempt before it is compared. Otherwise parallel guesses would all see the same count."""
+    if attempt.by == Proof.LINK:
+        return reserve_link(request)
+    if attempt.by == Proof.CODE:
+        return None if conf.UNBOUND_CODES == "off" else reserve_code(request)
+    counted = _unlocked(live.filter(**attempt.target)).update(attempts=F("attempts") + 1)
     return Reservation() if counted else None
 
 
@@ -154,11 +116,11 @@ def _unlocked(links: Any) -> Any:
 
 
 def _consume(attempt: Attempt, live: Any, request: HttpRequest | None, using: str) -> Any:
-    """The link of this proof, if this is who used it: one conditional UPDATE, of which one of many succeeds."""
+    """Use the link of this proof and return it, by one conditional UPDATE. Of parallel requests, one gets it."""
     receipt = uuid4().hex
-    links = live.filter(**attempt.which, **attempt.proof)
-    if attempt.by == By.CODE:
-        # A code that was locked by guesses stays so without its request_id.
+    links = live.filter(**attempt.target, **attempt.secrets)
+    if attempt.by == Proof.CODE:
+        # A code that guesses locked stays locked without its request_id.
         links = _unlocked(links)
         if conf.UNBOUND_CODES == "same_network":
             links = links.filter(network=wide_network(request) or "")
@@ -166,27 +128,27 @@ def _consume(attempt: Attempt, live: Any, request: HttpRequest | None, using: st
         with transaction.atomic(using=using):
             used = links.update(used_at=timezone.now(), pending_key=None, code_hash=receipt)
     except IntegrityError:
-        return None  # two have the same code, under two peppers: neither can be told from the other
+        return None  # two links have the same code, under two peppers, and cannot be told apart
     return links.model._base_manager.using(using).get(code_hash=receipt) if used else None
 
 
-def _open(
+def _sign_in_owner(
     link: Any,
     attempt: Attempt,
     request: HttpRequest | None,
     issue: Callable[[Any], Mapping[str, Any] | None],
     using: str,
 ) -> SignIn | None:
-    """Sign in the one whom the address belongs to now. None where that is nobody: the code is used all the same."""
+    """Sign in the user who has the address now. Without such a user the code is used all the same."""
     owner = owner_of(link.email)
     created = owner.user is None and not owner.taken and conf.SIGNUP is True
-    user = _create(link, request) if created else owner.user
+    user = _create_user(link, request) if created else owner.user
     if user is None:
         return None
     data = {
         "request_id": str(link.pk),
         "by": str(attempt.by),
-        "network": limits.network_of(request),
+        "network": network_of(request),
         "created": created,
     }
     emit(events.MAGIC_LINK_VERIFIED, actor=user, target=user, data=data, using=using)
@@ -195,21 +157,21 @@ def _open(
     if answer is None:
         transaction.set_rollback(True, using)
         return None
-    _note(user, noted=getattr(user, "last_login", None) != before)
+    _record_sign_in(user, login_recorded=getattr(user, "last_login", None) != before)
     return SignIn(user, answer)
 
 
-def _create(link: Any, request: HttpRequest | None) -> Any:
+def _create_user(link: Any, request: HttpRequest | None) -> Any:
     try:
         with transaction.atomic(using=router.db_for_write(get_user_model())):
             return conf.CREATE_USER(email=link.email, request=request)
     except (IntegrityError, ValidationError):
-        return None  # somebody else has the name, or the model takes no such one
+        return None  # another user has the name, or the model does not accept it
 
 
-def _note(user: Any, *, noted: bool) -> None:
-    """When this was: ``last_login``, unless the issuer wrote it, and the row of our own."""
-    if not noted and has_field(user, "last_login"):
+def _record_sign_in(user: Any, *, login_recorded: bool) -> None:
+    """Write the time to ``last_login``, unless the issuer did, and to ``MagicSignIn``."""
+    if not login_recorded and has_field(user, "last_login"):
         update_last_login(None, user)  # type: ignore[arg-type]  # a signal receiver, called as Django calls it
     using = router.db_for_write(MagicSignIn)
     named = connections[using].features.supports_update_conflicts_with_target

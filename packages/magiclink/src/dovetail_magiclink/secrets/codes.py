@@ -1,4 +1,4 @@
-"""Codes and link secrets: how they are drawn, kept and read."""
+"""Codes and the keys of links: drawing, hashing and parsing."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ DIGITS: Final = 8
 SPACE: Final = 10**DIGITS
 
 _PURPOSE = "dovetail_magiclink.code"
-# [0-9] and not \d: full-width and other digits are none that were sent.
+# [0-9] and not \d, which matches full-width and other digits as well.
 _CODE = re.compile(rf"[0-9]{{{DIGITS}}}")
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
-# Of 10 000 live codes, eight draws all meet one of them once in 10^32.
+# With 10 000 live codes, eight draws in a row collide with a chance of 10^-32.
 _DRAWS = 8
 
 
 @dataclass(frozen=True)
 class Secrets:
-    """What a mail carries and the database does not."""
+    """The secrets of a mail, which the database does not hold."""
 
     code: str = field(repr=False)
     key: str = field(repr=False)
 
 
 def draw(link: Any, using: str) -> Secrets | None:
-    """Give a pending link its code and its key. None where it has them already, or is not pending any more."""
+    """Give a pending link its code and key. None if it has them already or is no longer pending."""
     pending = type(link)._base_manager.using(using).filter(pk=link.pk, code_hash=None, expires_at__gt=timezone.now())
     pending = pending.exclude(pending_key=None)
     for _ in range(_DRAWS):
@@ -44,18 +44,18 @@ def draw(link: Any, using: str) -> Secrets | None:
             with transaction.atomic(using=using):
                 stored = pending.update(code_hash=hash_of_code(drawn.code), key_hash=hash_of_key(drawn.key))
         except IntegrityError:
-            continue  # another link has this code: with 10 000 live ones, any two are equal in 39 of 100 cases
+            continue  # another link has this code; with 10 000 live codes, two are equal in 39 of 100 cases
         return drawn if stored else None
-    raise RuntimeError(f"{_DRAWS} codes that were drawn one after another are all taken: the generator is broken.")
+    raise RuntimeError(f"{_DRAWS} codes in a row are all in use: the random number generator is broken.")
 
 
 def hash_of_code(code: str) -> str:
-    """Keyed: of all 8-digit codes a plain hash is a table of 3 GB, or 15 seconds on one core."""
+    """A keyed hash. All plain hashes of 8-digit codes fit into a table of 3 GB, or take 15 seconds on one core."""
     return keyed_hash(_PURPOSE, code)
 
 
 def hashes_of_code(code: str) -> Iterator[str]:
-    """Under every pepper that is still accepted."""
+    """The hashes of a code under every accepted pepper."""
     return keyed_hashes(_PURPOSE, code)
 
 
@@ -63,11 +63,11 @@ def hash_of_key(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def read_code(text: str) -> str | None:
-    """The code in what a person typed, perhaps in groups; None where it is none."""
+def parse_code(text: str) -> str | None:
+    """The code that a person typed, perhaps in groups. None if the text is not a code."""
     code = text.replace(" ", "").replace("-", "") if len(text) < 64 else ""
     return code if _CODE.fullmatch(code) else None
 
 
-def read_key(text: str) -> str | None:
+def parse_key(text: str) -> str | None:
     return text if _KEY.fullmatch(text) else None
