@@ -12,7 +12,7 @@ import dovetail_notify
 from dovetail_notify import NotificationType, Rendered, get_notification_model
 from dovetail_notify.api.pagination import Cursor, CursorPagination
 from dovetail_notify.api.views import NotificationViewSet
-from dovetail_notify.inbox import unread_of
+from dovetail_notify.inbox.reading import unread_of
 from dovetail_notify.models import Delivery
 
 Notification: Any = get_notification_model()

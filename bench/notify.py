@@ -61,7 +61,7 @@ def configure(db: str, name: str) -> None:
         ],
         USE_TZ=True,
         ROOT_URLCONF="dovetail_notify.api.urls",
-        NOTIFY_RUNNER="dovetail_notify.runner.wait",
+        NOTIFY_RUNNER="dovetail_notify.outbox.runner.wait",
         DJANGO_NOTIFICATIONS_CONFIG={"USE_JSONFIELD": True},
         REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"]},
         SILENCED_SYSTEM_CHECKS=["models.W042", "fields.W900"],

@@ -76,7 +76,7 @@ def set_up() -> None:
             "tests.notify.orders",
         ],
         CHANNEL_LAYERS={"default": {"BACKEND": f"channels_redis.{backend}", "CONFIG": config}},
-        NOTIFY_RUNNER="dovetail_notify.runner.wait",
+        NOTIFY_RUNNER="dovetail_notify.outbox.runner.wait",
         # In the burst no look at the database may find before its time what is written and not told of yet.
         NOTIFY_SOCKET_SWEEP_SECONDS=int(os.environ.get("BENCH_SWEEP", "5")),
         USE_TZ=True,
@@ -252,8 +252,8 @@ class Run:
         from django.utils import timezone
 
         from dovetail_core.secrets import keyed_hash
-        from dovetail_notify import tickets
         from dovetail_notify.models import Ticket
+        from dovetail_notify.realtime import tickets
 
         # As issue_ticket() makes them, by one statement.
         until = timezone.now() + timedelta(hours=1)
@@ -278,13 +278,14 @@ class Run:
         """Everybody is notified. The label of it, and what is then to be sent: a hint, or the stock consumer's text."""
         from django.contrib.auth import get_user_model
 
-        from dovetail_notify import get_notification_model, notify, realtime
-        from dovetail_notify.frames import notification_frame
+        from dovetail_notify import get_notification_model, notify
+        from dovetail_notify.realtime import messages
+        from dovetail_notify.realtime.frames import notification_frame
         from tests.notify.orders.notifications import OrderShipped
 
         label = str(time.monotonic_ns())
         hints: list[Any] = []
-        realtime.publish = hints.extend  # type: ignore[assignment]
+        messages.publish = hints.extend  # type: ignore[assignment]
         everybody = get_user_model()._default_manager.filter(pk__lte=self.users[-1].pk)
         notify(OrderShipped(number=label), to=everybody)
         if self.variant == "ours":

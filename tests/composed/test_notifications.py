@@ -17,7 +17,7 @@ from dovetail_apikeys.contrib.celery import announce_expiring_keys
 from dovetail_core.events import emit
 from dovetail_identity.services import issue_tokens
 from dovetail_notify.contrib.celery import deliver as deliver_by_a_worker
-from dovetail_notify.delivery import deliver
+from dovetail_notify.outbox.worker import deliver
 from dovetail_notify.testing import sent_notifications
 from dovetail_notify.types import registry
 from dovetail_tenancy import tenant

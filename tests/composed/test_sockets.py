@@ -10,8 +10,8 @@ from django.test import Client
 from django.urls import re_path
 
 from dovetail_apikeys.services import create_api_key, revoke_api_key
-from dovetail_notify.handshake import admit_all
-from dovetail_notify.protocol import Refused
+from dovetail_notify.realtime.protocol import Refused
+from dovetail_notify.realtime.socket_authentication import admit_all
 from example_project import routing
 from example_project.asgi import application
 from tests.composed import factories

@@ -10,7 +10,7 @@ import pytest
 from django.db.models.sql.compiler import SQLCompiler
 from rest_framework.test import APIClient
 
-from dovetail_notify.transports.calls import callers
+from dovetail_notify.transports.http.calls import clients
 from dovetail_notify.types import registry
 from tests.features import json_support_is_known  # noqa: F401
 from tests.notify.factories import make_user
@@ -52,7 +52,7 @@ def service(pem: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
     with https_service(pem) as service:
         settings.NOTIFY_INSIDE_ORIGINS = [service.origin]
         yield service
-        callers.close()
+        clients.close()
     registry.remove(Alarm)
 
 

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.x509.oid import NameOID
 
 from dovetail_notify import NotificationType, Rendered
-from dovetail_notify.transports.vapid import b64decode, b64encode
+from dovetail_notify.transports.push.vapid import b64decode, b64encode
 from dovetail_notify.types import registry
 
 

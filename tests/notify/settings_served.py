@@ -30,5 +30,5 @@ CHANNEL_LAYERS = {
         },
     }[os.environ["SERVED_LAYER"]]
 }
-NOTIFY_RUNNER = "dovetail_notify.runner.wait"
+NOTIFY_RUNNER = "dovetail_notify.outbox.runner.wait"
 NOTIFY_SOCKET_SWEEP_SECONDS = int(os.environ.get("SERVED_SWEEP", "3600"))

@@ -7,8 +7,8 @@ from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 
+from dovetail_notify.realtime.tickets import issue_ticket
 from dovetail_notify.testing import NotificationSocket
-from dovetail_notify.tickets import issue_ticket
 from tests import asynchronous  # noqa: F401  # closes what requests open in their threads
 
 

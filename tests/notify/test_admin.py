@@ -9,8 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
-from dovetail_notify.delivery import deliver
 from dovetail_notify.models import Delivery, Device, Preference
+from dovetail_notify.outbox.worker import deliver
 from dovetail_notify.services import register_device, set_preference
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Tip
@@ -45,7 +45,7 @@ def test_every_page_opens(staff, user):
     assert staff.get(f"{ADMIN}/notification/?q={user.username}").status_code == 200
 
 
-def test_devices_show_whether_they_are_gone_and_why(staff, user):
+def test_device_list_shows_retirement_and_reason(staff, user):
     register_device(user=user, kind="fcm", token="here", name="Phone of today")
     gone = register_device(user=user, kind="web", token="https://push.example.com/secret", name="Browser of old")
     Device.objects.filter(pk=gone.pk).update(retired_at=timezone.now(), retired_reason="status 410")
@@ -57,7 +57,7 @@ def test_devices_show_whether_they_are_gone_and_why(staff, user):
     assert b"status 410" in staff.get(f"{ADMIN}/device/{gone.pk}/change/").content
 
 
-def test_a_list_costs_the_same_however_long_it_is(staff, django_assert_max_num_queries):
+def test_list_query_count_does_not_grow_with_rows(staff, django_assert_max_num_queries):
     notify(OrderShipped(number="1"), to=make_users(60))
     for model in ("notification", "delivery"):
         with django_assert_max_num_queries(7):
@@ -74,7 +74,7 @@ def test_every_type_is_previewed_on_every_channel(staff):
     assert get_notification_model()._default_manager.count() == Delivery.objects.count() == 0
 
 
-def test_a_type_that_does_not_render_says_why(staff, monkeypatch):
+def test_broken_render_shows_its_error(staff, monkeypatch):
     def broken(self: Any) -> None:
         raise ZeroDivisionError("<oops>")
 
@@ -83,7 +83,7 @@ def test_a_type_that_does_not_render_says_why(staff, monkeypatch):
     assert b"ZeroDivisionError: &lt;oops&gt;" in page.content
 
 
-def test_dead_ones_are_sent_again(staff, user):
+def test_dead_deliveries_can_be_resent(staff, user):
     notify(OrderShipped(number="1"), to=user)
     Delivery.objects.update(state="dead", next_at=None)
     key = Delivery.objects.get().pk
@@ -91,7 +91,7 @@ def test_dead_ones_are_sent_again(staff, user):
     assert deliver().sent == 1
 
 
-def test_staff_without_the_permission_see_and_do_nothing(user):
+def test_staff_without_permission_see_and_change_nothing(user):
     viewer = make_user(is_staff=True)
     client = Client()
     client.force_login(viewer)
@@ -105,13 +105,13 @@ def test_staff_without_the_permission_see_and_do_nothing(user):
     assert Delivery.objects.get().state == "dead"
 
 
-def test_a_preference_is_ranked_when_staff_write_it(staff, user):
+def test_saving_a_preference_sets_its_specificity(staff, user):
     data = {"user": user.pk, "type": "orders.shipped", "channel": "email", "mode": "off", "organization_key": ""}
     assert staff.post(f"{ADMIN}/preference/add/", data).status_code == 302
     assert Preference.objects.get().specificity == 2
 
 
-def test_deleting_a_notification_takes_its_deliveries(staff, user):
+def test_deleting_a_notification_deletes_its_deliveries(staff, user):
     notify(OrderShipped(number="1"), to=user)
     key = get_notification_model()._default_manager.get().pk
     assert staff.post(f"{ADMIN}/notification/{key}/delete/", {"post": "yes"}).status_code in {302, 403}

@@ -1,4 +1,4 @@
-"""Apple's push service, by one of HTTP/2 on the loopback interface that checks tokens and headers."""
+"""APNs, tested with a local HTTP/2 server that checks tokens and headers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.checks import check_transports
-from dovetail_notify.delivery import deliver
 from dovetail_notify.models import Delivery, Device
+from dovetail_notify.outbox.worker import deliver
 from dovetail_notify.services import register_device
-from dovetail_notify.transports.apns import ProviderTokens
-from dovetail_notify.transports.calls import callers
+from dovetail_notify.transports.http.calls import clients
+from dovetail_notify.transports.push.apns import ProviderTokens
 from dovetail_notify.types import registry
 from tests.notify.factories import make_user
 from tests.notify.push_services import Alarm, Reply, Request, Service, http2_service
@@ -51,7 +51,7 @@ def apple(pem: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator
         settings.NOTIFY_APNS_URL = service.origin
         service.answer = lambda request: Reply(200, headers={"apns_id": request.headers["apns-id"]})
         yield service
-        callers.close()
+        clients.close()
     registry.remove(Alarm)
 
 
@@ -75,7 +75,7 @@ def refused(status: int, reason: str, **more: Any) -> Reply:
     return Reply.of(status, {"reason": reason, **more}, **{"Retry_After": "600"} if status >= 429 else {})
 
 
-def test_a_phone_gets_it_with_what_apple_asks_for(user, apple):
+def test_request_has_the_headers_that_apple_requires(user, apple):
     device = phone(user)
     notify(Alarm(place="Hall"), to=user)
     assert deliver().sent == 1
@@ -103,7 +103,7 @@ def test_a_phone_gets_it_with_what_apple_asks_for(user, apple):
     assert device.token not in repr(device)
 
 
-def test_the_id_is_the_same_at_every_attempt_and_anothers_for_another_phone(user, apple):
+def test_apns_id_is_stable_per_delivery_and_device(user, apple):
     phone(user, "a1")
     phone(user, "b2")
     apple.answer = lambda request: refused(503, "ServiceUnavailable")
@@ -116,7 +116,7 @@ def test_the_id_is_the_same_at_every_attempt_and_anothers_for_another_phone(user
     assert len({request.headers["apns-id"] for request in apple.requests}) == 2
 
 
-def test_many_phones_share_few_connections_and_one_token(apple, settings):
+def test_many_devices_share_few_connections_and_one_token(apple, settings):
     settings.NOTIFY_PUSH_CONCURRENCY = 4
     users = [make_user() for _ in range(40)]
     for number, user in enumerate(users):
@@ -128,7 +128,7 @@ def test_many_phones_share_few_connections_and_one_token(apple, settings):
     assert len({request.headers["authorization"] for request in apple.requests}) == 1
 
 
-def test_calls_at_one_time_share_no_connection_and_the_next_one_opens_none(apple, settings):
+def test_parallel_calls_use_separate_connections_that_later_calls_reuse(apple, settings):
     # httpcore's connection of HTTP/2 has no lock: of 40 calls at a time 15 went out twice, in one batch of twenty.
     settings.NOTIFY_PUSH_CONCURRENCY = 4
     users = [make_user() for _ in range(4)]
@@ -150,7 +150,7 @@ def test_calls_at_one_time_share_no_connection_and_the_next_one_opens_none(apple
     assert (len(apple.requests), apple.connections) == (5, 4)
 
 
-def test_a_connection_that_apple_has_closed_is_opened_again(user, apple):
+def test_closed_connection_is_reopened(user, apple):
     phone(user)
     apple.goes_away = True
     notify(Alarm(place="Hall"), to=user)
@@ -160,7 +160,7 @@ def test_a_connection_that_apple_has_closed_is_opened_again(user, apple):
     assert (len(apple.requests), apple.connections) == (2, 2)
 
 
-def test_a_text_that_is_too_long_is_cut(user, apple):
+def test_long_text_is_shortened(user, apple):
     phone(user)
     notify(Alarm(place="Hall", detail="ü" * 9000), to=user)
     assert deliver().sent == 1
@@ -170,7 +170,7 @@ def test_a_text_that_is_too_long_is_cut(user, apple):
 @pytest.mark.parametrize(
     "reply", [refused(410, "Unregistered"), refused(410, "ExpiredToken"), refused(400, "BadDeviceToken")]
 )
-def test_a_phone_that_is_gone_is_retired(user, apple, reply):
+def test_gone_device_is_retired(user, apple, reply):
     device = phone(user)
     apple.answer = lambda request: reply
     notify(Alarm(place="Hall"), to=user)
@@ -181,7 +181,7 @@ def test_a_phone_that_is_gone_is_retired(user, apple, reply):
 
 
 @pytest.mark.parametrize(("seconds", "retired"), [(-60, False), (60, True)])
-def test_a_phone_that_has_registered_since_is_not_gone(user, apple, seconds, retired):
+def test_device_registered_since_is_not_retired(user, apple, seconds, retired):
     device = phone(user)
     at = round((device.registered_at + timedelta(seconds=seconds)).timestamp() * 1000)
     apple.answer = lambda request: refused(410, "Unregistered", timestamp=at)
@@ -206,7 +206,7 @@ def test_a_phone_that_has_registered_since_is_not_gone(user, apple, seconds, ret
         (refused(400, "BadTopic"), "dead"),
     ],
 )
-def test_whatever_else_is_answered_retires_nothing(user, apple, reply, state):
+def test_other_responses_retire_no_device(user, apple, reply, state):
     device = phone(user)
     apple.answer = lambda request: reply
     notify(Alarm(place="Hall"), to=user)
@@ -219,7 +219,7 @@ def test_whatever_else_is_answered_retires_nothing(user, apple, reply, state):
     assert device.retired_at is None
 
 
-def test_a_token_that_apple_calls_expired_is_renewed_once(user, apple, monkeypatch):
+def test_expired_provider_token_is_renewed_once(user, apple, monkeypatch):
     phone(user)
     expired: set[str] = set()
 
@@ -239,18 +239,18 @@ def test_a_token_that_apple_calls_expired_is_renewed_once(user, apple, monkeypat
     assert {request.headers["authorization"] for request in apple.requests} == expired
 
 
-def test_a_token_is_of_use_for_forty_minutes(monkeypatch):
+def test_provider_token_is_used_for_forty_minutes(monkeypatch):
     tokens = ProviderTokens(KEY, "ABC123DEFG", "DEF123GHIJ")
     now = time.monotonic()
     made = []
     for minutes in (0, 20, 39, 41, 60, 82):
         clock = SimpleNamespace(monotonic=lambda m=minutes: now + m * 60, time=lambda m=minutes: 10**9 + m * 60)
-        monkeypatch.setattr("dovetail_notify.transports.apns.time", clock)
+        monkeypatch.setattr("dovetail_notify.transports.push.apns.time", clock)
         made.append(tokens.get())
     assert [made.index(each) for each in made] == [0, 0, 0, 3, 3, 5]
 
 
-def test_what_is_no_token_is_not_put_into_a_path(user, apple):
+def test_invalid_device_token_never_reaches_a_path(user, apple):
     device = phone(user, "../../3/admin")
     notify(Alarm(place="Hall"), to=user)
     assert deliver().suppressed == 1
@@ -259,7 +259,7 @@ def test_what_is_no_token_is_not_put_into_a_path(user, apple):
     assert device.retired_reason == "no token of APNs"
 
 
-def test_no_key_and_no_token_is_in_a_log(user, apple, caplog):
+def test_logs_contain_no_key_and_no_token(user, apple, caplog):
     caplog.set_level("DEBUG")
     phone(user, "abcdef0123")
     apple.answer = lambda request: refused(500, "InternalServerError")
@@ -273,7 +273,7 @@ def test_no_key_and_no_token_is_in_a_log(user, apple, caplog):
 # --- Settings ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_key_may_be_a_file(apple, settings, tmp_path):
+def test_key_can_be_a_file(apple, settings, tmp_path):
     path = tmp_path / "AuthKey.p8"
     path.write_text(PEM)
     for given in (PEM, str(path), path):
@@ -295,7 +295,7 @@ def test_the_key_may_be_a_file(apple, settings, tmp_path):
         ("TOPIC", "com example"),
     ],
 )
-def test_a_setting_that_is_wrong_is_an_error(apple, settings, name, value):
+def test_invalid_setting_is_an_error(apple, settings, name, value):
     setattr(settings, f"NOTIFY_APNS_{name}", value)
     (message,) = check_transports()
     assert message.id == "dovetail_notify.E014"

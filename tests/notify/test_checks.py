@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.checks import run_checks
 
 from dovetail_notify import NotificationType, Rendered, checks
-from dovetail_notify.transports import push_checks
-from dovetail_notify.transports.vapid import generate
+from dovetail_notify.transports import base as transports_base
+from dovetail_notify.transports.push.vapid import generate
 from dovetail_notify.types import registry
 
 
@@ -20,7 +20,7 @@ def found(**options: Any) -> set[str]:
     return {str(message.id) for message in run_checks(**options) if str(message.id).startswith("dovetail_notify")}
 
 
-def test_a_project_as_it_should_be_has_nothing_to_say():
+def test_valid_project_has_no_messages():
     assert found(include_deployment_checks=True) == set()
 
 
@@ -48,7 +48,7 @@ def test_a_project_as_it_should_be_has_nothing_to_say():
         ("NOTIFY_INSIDE_ORIGINS", ["https://push.internal/x"]),
     ],
 )
-def test_a_setting_that_is_not_allowed_is_an_error(settings, name, value):
+def test_invalid_setting_is_an_error(settings, name, value):
     setattr(settings, name, value)
     assert list(checks.check_transports()) == list(checks.check_runner()) == []
     (message,) = [each for each in checks.check_settings() if each.id == "dovetail_notify.E001"]
@@ -56,12 +56,12 @@ def test_a_setting_that_is_not_allowed_is_an_error(settings, name, value):
     assert message.hint
 
 
-def test_a_misspelt_setting_is_a_warning(settings):
+def test_misspelt_setting_is_a_warning(settings):
     settings.NOTIFY_TRANSPORT = {}
     assert "dovetail_notify.W001" in found()
 
 
-def test_an_inbox_that_the_database_does_not_number_is_an_error(settings, monkeypatch):
+def test_notification_model_without_auto_key_is_an_error(settings, monkeypatch):
     from django.contrib.auth.models import Group
 
     monkeypatch.setattr(checks, "get_notification_model", lambda: Group)
@@ -69,7 +69,7 @@ def test_an_inbox_that_the_database_does_not_number_is_an_error(settings, monkey
     assert message.id == "dovetail_notify.E002"
 
 
-def test_a_transport_that_is_not_there_is_an_error(settings):
+def test_missing_transport_is_an_error(settings):
     settings.NOTIFY_TRANSPORTS = {"email": "nowhere.Transport"}
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E003"
@@ -91,7 +91,7 @@ def types() -> Any:
         registry.remove(cls)
 
 
-def test_two_types_of_one_key_are_an_error(types):
+def test_duplicate_type_key_is_an_error(types):
     first = types("First", "tests.same")
     types("Second", "tests.same")
     (message,) = checks.check_types()
@@ -99,13 +99,13 @@ def test_two_types_of_one_key_are_an_error(types):
     assert registry.get("tests.same") is first
 
 
-def test_an_example_that_does_not_render_is_an_error(types):
+def test_example_that_does_not_render_is_an_error(types):
     types("Lacking", "tests.lacking", __annotations__={"number": "int"})
     types("Odd", "tests.odd", render=lambda self: "text")
     assert [message.id for message in checks.check_types()] == ["dovetail_notify.E005"] * 2
 
 
-def test_channels_that_are_not_there_are_told(types):
+def test_unknown_channels_of_a_type_are_reported(types):
     types("Required", "tests.required", required={"email"})
     types("Faxed", "tests.faxed", channels={"in_app": True, "fax": True})
     assert sorted(str(message.id) for message in checks.check_types()) == [
@@ -114,7 +114,7 @@ def test_channels_that_are_not_there_are_told(types):
     ]
 
 
-def test_mail_without_a_way_to_stop_it_is_told_in_deployment(settings):
+def test_mail_without_unsubscribe_url_is_a_deployment_warning(settings):
     settings.NOTIFY_UNSUBSCRIBE_URL = ""
     assert "dovetail_notify.W003" in found(include_deployment_checks=True)
     assert found() == set()
@@ -131,31 +131,32 @@ def web_push(settings: Any) -> Any:
     return settings
 
 
-def test_push_as_it_should_be_has_nothing_to_say(web_push):
+def test_valid_push_settings_have_no_messages(web_push):
     assert list(checks.check_transports()) == []
 
 
-def test_push_without_what_it_needs_names_the_extra(web_push, monkeypatch):
-    monkeypatch.setattr(push_checks, "find_spec", lambda name: None if name == "httpcore" else object())
+def test_push_without_its_dependencies_names_the_extra(web_push, monkeypatch):
+    monkeypatch.setattr(transports_base, "find_spec", lambda name: None if name == "httpcore" else object())
     (message,) = checks.check_transports()
     assert (message.id, message.hint) == ("dovetail_notify.E010", "pip install dovetail-notify[push]")
     assert "httpcore" in message.msg
 
 
-def test_push_modules_are_imported_without_what_they_need():
+def test_push_modules_import_without_their_dependencies():
     code = """
 import sys
 for name in ("cryptography", "httpcore", "h2", "jwt"):
     sys.modules[name] = None
 import django
 django.setup()
-from dovetail_notify.transports import push, push_checks, vapid, web_push
+from dovetail_notify.transports import http, push, webhook
+from dovetail_notify.transports.push import apns, fcm, vapid, web_push
 from dovetail_notify import testing
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env={**os.environ, "PYTHONPATH": "."})
 
 
-def test_push_that_has_no_service_is_an_error(settings):
+def test_push_without_a_configured_service_is_an_error(settings):
     settings.NOTIFY_TRANSPORTS = {"push": PUSH}
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E011"
@@ -164,14 +165,14 @@ def test_push_that_has_no_service_is_an_error(settings):
 @pytest.mark.parametrize(
     "key", ["x", "A" * 44, "-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----", "=secret", 5]
 )
-def test_a_vapid_key_that_is_none_is_an_error_that_does_not_show_it(web_push, key):
+def test_invalid_vapid_key_is_an_error_without_the_key(web_push, key):
     web_push.NOTIFY_VAPID_PRIVATE_KEY = key
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E012"
     assert len(str(key)) < 3 or str(key) not in message.msg + str(message.hint)
 
 
-def test_a_vapid_key_may_be_pem(web_push):
+def test_vapid_key_can_be_pem(web_push):
     key = ec.generate_private_key(ec.SECP256R1())
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     web_push.NOTIFY_VAPID_PRIVATE_KEY = key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
@@ -182,26 +183,26 @@ def test_a_vapid_key_may_be_pem(web_push):
 
 
 @pytest.mark.parametrize("subject", ["", "ops@example.com", "mailto:ops", "http://example.com", 5])
-def test_a_vapid_subject_that_is_no_address_is_an_error(web_push, subject):
+def test_invalid_vapid_subject_is_an_error(web_push, subject):
     web_push.NOTIFY_VAPID_SUBJECT = subject
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E012"
 
 
-def test_webhooks_that_nothing_says_the_way_are_an_error(settings):
+def test_webhooks_without_an_endpoint_hook_are_an_error(settings):
     settings.NOTIFY_TRANSPORTS = {"webhook": "dovetail_notify.transports.webhook.WebhookTransport"}
     (message,) = checks.check_transports()
     assert message.id == "dovetail_notify.E015"
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, organization_key: None
     assert list(checks.check_transports()) == []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(push_checks, "find_spec", lambda name: None)
+        patch.setattr(transports_base, "find_spec", lambda name: None)
         assert [message.id for message in checks.check_transports()] == ["dovetail_notify.E010"]
     settings.NOTIFY_WEBHOOK_ENDPOINT = "nowhere.endpoint"
     assert list(checks.check_transports()) == []
 
 
-def test_requests_that_would_wait_for_push_are_told_in_deployment(web_push):
+def test_immediate_runner_with_push_is_a_deployment_warning(web_push):
     assert "dovetail_notify.W006" in found(include_deployment_checks=True)
-    web_push.NOTIFY_RUNNER = "dovetail_notify.runner.wait"
+    web_push.NOTIFY_RUNNER = "dovetail_notify.outbox.runner.wait"
     assert "dovetail_notify.W006" not in found(include_deployment_checks=True)

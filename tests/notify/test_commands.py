@@ -34,20 +34,20 @@ def said(command: str, *arguments: str) -> str:
     return out.getvalue().strip()
 
 
-def test_what_is_due_is_sent(user):
+def test_notify_deliver_sends_due_deliveries(user):
     notify(OrderShipped(number="1"), to=user)
     assert said("notify_deliver") == "1 sent, 0 put off, 0 given up"
     assert said("notify_deliver") == "0 sent, 0 put off, 0 given up"
     assert len(mail.outbox) == 1
 
 
-def test_what_is_old_is_deleted(user):
+def test_purge_deletes_old_notifications(user):
     notify(Quiet(), to=user)
     get_notification_model()._default_manager.update(created_at=timezone.now() - timedelta(days=366))
     assert said("purge_notifications") == "1 notifications were deleted."
 
 
-def test_the_loop_ends_when_it_is_told_to(tmp_path):
+def test_loop_ends_on_signal(tmp_path):
     database = f"sqlite:///{tmp_path / 'db.sqlite3'}"
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.notify.settings", "DATABASE_URL": database}
     command = [sys.executable, "-m", "django"]
@@ -67,7 +67,7 @@ def test_the_loop_ends_when_it_is_told_to(tmp_path):
         assert loop.wait(timeout=20) == 0
 
 
-def test_the_testing_kit(user, settings):
+def test_testing_helpers(user, settings):
     settings.NOTIFY_TRANSPORTS = {"email": "dovetail_notify.testing.FakeTransport"}
     FakeTransport.sent.clear()
     other = make_user()
@@ -80,7 +80,7 @@ def test_the_testing_kit(user, settings):
 
 
 @pytest.mark.parametrize("lane", ["celery", "tasks"])
-def test_the_runners_send(user, settings, monkeypatch, lane):
+def test_runners_send(user, settings, monkeypatch, lane):
     if lane == "celery":
         pytest.importorskip("celery")
         from dovetail_notify.contrib import celery as runner
@@ -98,7 +98,7 @@ def test_the_runners_send(user, settings, monkeypatch, lane):
 
 
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
-def test_a_broker_that_refuses_is_asked_at_most_twice_and_without_a_pause(monkeypatch, scheme):
+def test_refusing_broker_is_tried_at_most_twice_without_pause(monkeypatch, scheme):
     celery = pytest.importorskip("celery")
     if scheme == "redis":
         pytest.importorskip("redis")

@@ -1,4 +1,4 @@
-"""The outbox: claimed, sent, recorded."""
+"""The outbox: claiming, sending and recording deliveries."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
 from dovetail_notify import get_notification_model, notify
-from dovetail_notify.delivery import deliver, resend
-from dovetail_notify.digests import send_digests
 from dovetail_notify.models import Delivery
-from dovetail_notify.realtime import Hinting
+from dovetail_notify.outbox.digests import send_digests
+from dovetail_notify.outbox.runner import CircuitBreaker
+from dovetail_notify.outbox.worker import deliver, resend
+from dovetail_notify.realtime.tickets import issue_ticket
 from dovetail_notify.services import purge_notifications, remove_notification, set_preference, update_notification
-from dovetail_notify.tickets import issue_ticket
 from dovetail_notify.transports import Outcome, Transport
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Quiet, SignedIn, Tip
@@ -63,7 +63,7 @@ def due(**fields: Any) -> None:
 # --- The mail ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_mail_says_it_and_can_be_stopped_by_one_click(user):
+def test_mail_has_the_text_and_one_click_unsubscribe(user):
     notify(SHIPPED, to=user)
     assert deliver().sent == 1
     (message,) = mail.outbox
@@ -81,7 +81,7 @@ def test_a_mail_says_it_and_can_be_stopped_by_one_click(user):
     assert deliver().total == 0
 
 
-def test_required_mail_has_no_way_to_stop_it(user):
+def test_required_mail_has_no_unsubscribe_header(user):
     notify(SignedIn(device="<b>Firefox</b>"), to=user)
     deliver()
     assert "List-Unsubscribe" not in mail.outbox[0].extra_headers
@@ -89,7 +89,7 @@ def test_required_mail_has_no_way_to_stop_it(user):
     assert "&lt;b&gt;Firefox&lt;/b&gt;" in str(html)
 
 
-def test_who_has_no_address_needs_none(user):
+def test_user_without_address_is_suppressed(user):
     user.email = ""
     user.save()
     notify(SHIPPED, to=user)
@@ -97,7 +97,7 @@ def test_who_has_no_address_needs_none(user):
     assert Delivery.objects.get().error == "no address"
 
 
-def test_an_account_that_was_deactivated_meanwhile_gets_nothing(user, script):
+def test_deactivated_user_gets_nothing(user, script):
     other = make_user()
     notify(SHIPPED, to=[user, other])
     user.is_active = False
@@ -107,7 +107,7 @@ def test_an_account_that_was_deactivated_meanwhile_gets_nothing(user, script):
     assert [row.notification.recipient for row in Scripted.seen[0]] == [other]
 
 
-def test_a_refused_address_stops_no_other(user, monkeypatch):
+def test_refused_address_does_not_stop_others(user, monkeypatch):
     from django.core.mail.backends.locmem import EmailBackend
 
     send = EmailBackend.send_messages
@@ -125,7 +125,7 @@ def test_a_refused_address_stops_no_other(user, monkeypatch):
     assert Delivery.objects.get(state="dead").error == "SMTPRecipientsRefused 550"
 
 
-def test_a_claim_of_many_opens_one_connection(monkeypatch):
+def test_claim_opens_one_mail_connection(monkeypatch):
     from django.core.mail.backends.locmem import EmailBackend
 
     opened: list[int] = []
@@ -139,7 +139,7 @@ def test_a_claim_of_many_opens_one_connection(monkeypatch):
 # --- Claim and record -------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_tried_again_later_and_later_and_then_given_up(user, script, settings, caplog):
+def test_failure_is_retried_with_backoff_then_given_up(user, script, settings, caplog):
     settings.NOTIFY_BACKOFF_SECONDS = [60, 300, 900]
     script[:] = [RuntimeError("to ada@example.com"), Outcome.retry("busy", after=700), Outcome.retry("x", after=1)]
     notify(SHIPPED, to=user)
@@ -158,7 +158,7 @@ def test_a_failure_is_tried_again_later_and_later_and_then_given_up(user, script
     assert {delivery.key for call in Scripted.seen for delivery in call} == {row.key}
 
 
-def test_a_dead_one_can_be_sent_again(user, script):
+def test_dead_delivery_can_be_resent(user, script):
     script[:] = [Outcome.dead("no"), Outcome.sent()]
     notify(SHIPPED, to=user)
     assert deliver().dead == 1
@@ -167,14 +167,14 @@ def test_a_dead_one_can_be_sent_again(user, script):
     assert resend(Delivery.objects.filter(state="pending")) == 0
 
 
-def test_a_worker_that_died_between_sending_and_recording_is_followed_when_its_lease_ends(user, script, monkeypatch):
+def test_expired_lease_is_taken_over_by_another_worker(user, script, monkeypatch):
     notify(SHIPPED, to=user)
 
     def dies(*args: Any, **kwargs: Any) -> None:
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("dovetail_notify.delivery.record", dies)
+        patch.setattr("dovetail_notify.outbox.worker.record", dies)
         with pytest.raises(SystemExit):
             deliver()
     assert deliver().total == 0
@@ -185,7 +185,7 @@ def test_a_worker_that_died_between_sending_and_recording_is_followed_when_its_l
     assert Delivery.objects.get().attempts == 2
 
 
-def test_one_that_lost_its_lease_does_not_record(user, script, monkeypatch):
+def test_worker_with_lost_lease_does_not_record(user, script, monkeypatch):
     notify(SHIPPED, to=user)
 
     class Slow(Scripted):
@@ -199,7 +199,7 @@ def test_one_that_lost_its_lease_does_not_record(user, script, monkeypatch):
     assert Delivery.objects.get().state == "pending"
 
 
-def test_inside_a_transaction_nothing_is_claimed(transactional_db, script):
+def test_deliver_inside_a_transaction_raises(transactional_db, script):
     notify(SHIPPED, to=make_user())
     Delivery.objects.update(state="pending", next_at=timezone.now(), attempts=0)
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
@@ -207,7 +207,7 @@ def test_inside_a_transaction_nothing_is_claimed(transactional_db, script):
     assert Delivery.objects.get().attempts == 0
 
 
-def test_statements_of_a_claim_do_not_grow_with_its_size(user, script):
+def test_claim_query_count_does_not_grow_with_size(user, script):
     counts = []
     for number in (2, 90):
         notify(SHIPPED, to=make_users(number))
@@ -217,13 +217,13 @@ def test_statements_of_a_claim_do_not_grow_with_its_size(user, script):
     assert counts == [5, 5]
 
 
-def test_a_channel_that_is_no_more_is_given_up(user, script, settings):
+def test_delivery_of_removed_channel_is_given_up(user, script, settings):
     notify(SHIPPED, to=user)
     settings.NOTIFY_TRANSPORTS = {"push": Scripted}
     assert deliver().dead == 1
 
 
-def test_what_lost_its_notification_by_sql_is_given_up_and_holds_up_nobody(user, script, settings, caplog):
+def test_delivery_without_notification_is_given_up_and_blocks_nothing(user, script, settings, caplog):
     settings.NOTIFY_CLAIM_SIZE = 2
     for _ in range(3):
         notify(SHIPPED, to=user)
@@ -238,14 +238,14 @@ def test_what_lost_its_notification_by_sql_is_given_up_and_holds_up_nobody(user,
     assert deliver().total == 0
 
 
-def test_the_database_holds_no_delivery_to_its_notification(db):
+def test_delivery_has_no_foreign_key_in_the_database(db):
     with connection.cursor() as cursor:
         found = connection.introspection.get_constraints(cursor, Delivery._meta.db_table)
     # It would lock each row of the inbox when a fan-out is committed.
     assert not [name for name, each in found.items() if each["foreign_key"]]
 
 
-def test_nothing_of_it_is_left_where_django_deletes_an_account(user):
+def test_deleting_a_user_deletes_deliveries(user):
     notify(SHIPPED, to=[user, make_user()])
     user.delete()
     assert Notification.objects.count() == Delivery.objects.count() == 1
@@ -258,7 +258,7 @@ def test_nothing_of_it_is_left_where_django_deletes_an_account(user):
         ("en", ("No more mail like this", "2 notifications")),
     ],
 )
-def test_mail_is_in_the_language_of_who_sends_it_whatever_the_projects(user, settings, language, said):
+def test_mail_frame_uses_the_language_of_the_sending_process(user, settings, language, said):
     settings.LANGUAGE_CODE = "de"
     stop, digest = said
     with translation.override(language):
@@ -278,7 +278,7 @@ def test_mail_is_in_the_language_of_who_sends_it_whatever_the_projects(user, set
 # --- After commit -----------------------------------------------------------------------------------------------------
 
 
-def test_one_transaction_tells_the_runner_once(user, settings, django_capture_on_commit_callbacks):
+def test_runner_is_called_once_per_transaction(user, settings, django_capture_on_commit_callbacks):
     told: list[str] = []
     settings.NOTIFY_RUNNER = told.append
     with django_capture_on_commit_callbacks(execute=True):
@@ -288,9 +288,9 @@ def test_one_transaction_tells_the_runner_once(user, settings, django_capture_on
     assert told == ["default"]
 
 
-def test_what_was_rolled_back_is_not_said_with_what_is_committed_next(user, transactional_db, monkeypatch):
+def test_rolled_back_rows_are_not_announced_with_next_commit(user, transactional_db, monkeypatch):
     said: list[Any] = []
-    monkeypatch.setattr("dovetail_notify.hints.realtime.publish", said.extend)
+    monkeypatch.setattr("dovetail_notify.send.after_commit.messages.publish", said.extend)
     for _ in range(3):
         with transaction.atomic():
             notify(OrderShipped(number="A-0"), to=user)
@@ -309,7 +309,7 @@ def test_what_was_rolled_back_is_not_said_with_what_is_committed_next(user, tran
     assert connection._dovetail_notify == []
 
 
-def test_what_a_savepoint_took_back_takes_no_hint_with_it(settings, transactional_db):
+def test_rolled_back_savepoint_keeps_the_other_announcement(settings, transactional_db):
     told: list[str] = []
     settings.NOTIFY_RUNNER = told.append
     user = make_user()
@@ -321,8 +321,8 @@ def test_what_a_savepoint_took_back_takes_no_hint_with_it(settings, transactiona
     assert told == ["default"]
 
 
-def test_a_runner_that_fails_fails_nothing_and_is_let_be_for_a_while(settings, transactional_db, caplog, monkeypatch):
-    monkeypatch.setattr("dovetail_notify.hints._runner", Hinting())
+def test_failing_runner_fails_nothing_and_is_paused(settings, transactional_db, caplog, monkeypatch):
+    monkeypatch.setattr("dovetail_notify.outbox.runner._circuit_breaker", CircuitBreaker())
     asked: list[str] = []
 
     def broker_is_down(using: str) -> None:
@@ -343,10 +343,10 @@ def test_a_runner_that_fails_fails_nothing_and_is_let_be_for_a_while(settings, t
     assert deliver().sent == 2
 
 
-def test_while_one_asks_whether_a_service_is_back_nobody_else_does(monkeypatch):
+def test_circuit_breaker_lets_one_caller_retry(monkeypatch):
     now = 0.0
-    monkeypatch.setattr("dovetail_notify.realtime.time.monotonic", lambda: now)
-    hinting = Hinting()
+    monkeypatch.setattr("dovetail_notify.outbox.runner.time.monotonic", lambda: now)
+    hinting = CircuitBreaker()
     asked: list[str] = []
 
     def away(who: str) -> None:
@@ -367,7 +367,7 @@ def test_while_one_asks_whether_a_service_is_back_nobody_else_does(monkeypatch):
     assert asked[3:] == ["third", "fourth"]
 
 
-def test_by_default_it_leaves_at_once_after_commit(transactional_db):
+def test_default_runner_sends_after_commit(transactional_db):
     with transaction.atomic():
         notify(SHIPPED, to=make_user())
         assert mail.outbox == []
@@ -377,7 +377,7 @@ def test_by_default_it_leaves_at_once_after_commit(transactional_db):
 # --- Digests ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_hourly_digest_is_one_mail_of_what_is_unread(user):
+def test_hourly_digest_is_one_mail_of_unread_notifications(user):
     set_preference(user=user, channel="email", mode="hourly")
     for number in ("1", "1", "2", "3"):
         notify(OrderShipped(number=number), to=user)
@@ -395,7 +395,7 @@ def test_an_hourly_digest_is_one_mail_of_what_is_unread(user):
     assert send_digests().total == 0
 
 
-def test_a_digest_of_what_was_all_read_is_not_sent(user):
+def test_digest_of_read_notifications_is_not_sent(user):
     set_preference(user=user, channel="email", mode="hourly")
     notify(SHIPPED, to=user)
     update_notification(notification=Notification.objects.get(), read=True)
@@ -404,7 +404,7 @@ def test_a_digest_of_what_was_all_read_is_not_sent(user):
     assert mail.outbox == []
 
 
-def test_a_digest_without_the_inbox_is_sent(user):
+def test_digest_without_inbox_channel_is_sent(user):
     set_preference(user=user, channel="email", mode="hourly")
     set_preference(user=user, channel="in_app", mode="off")
     notify(SHIPPED, to=user)
@@ -412,7 +412,7 @@ def test_a_digest_without_the_inbox_is_sent(user):
     assert send_digests().sent == 1
 
 
-def test_a_daily_digest_leaves_in_the_morning_of_its_reader(user, settings):
+def test_daily_digest_is_sent_in_the_users_morning(user, settings):
     from zoneinfo import ZoneInfo
 
     settings.NOTIFY_TIME_ZONE = lambda user: ZoneInfo("Asia/Tokyo")
@@ -427,7 +427,7 @@ def test_a_daily_digest_leaves_in_the_morning_of_its_reader(user, settings):
     assert send_digests().sent == 1
 
 
-def test_a_digest_that_fails_is_tried_again(user, script):
+def test_failed_digest_is_retried(user, script):
     script[:] = [RuntimeError(), Outcome.sent()]
     set_preference(user=user, channel="email", mode="hourly")
     notify(SHIPPED, to=user)
@@ -438,8 +438,8 @@ def test_a_digest_that_fails_is_tried_again(user, script):
     assert send_digests().sent == 1
 
 
-def test_a_zone_that_is_none_is_the_projects(user):
-    from dovetail_notify.digests import time_zone_of
+def test_invalid_time_zone_falls_back_to_the_projects(user):
+    from dovetail_notify.outbox.digests import time_zone_of
 
     user.timezone = "Nowhere/At_All"
     assert time_zone_of(user) == timezone.get_default_timezone()
@@ -450,7 +450,7 @@ def test_a_zone_that_is_none_is_the_projects(user):
 # --- Pruning ----------------------------------------------------------------------------------------------------------
 
 
-def test_pruning_takes_what_is_old_in_small_bites(user):
+def test_purge_deletes_old_notifications_in_batches(user):
     now = timezone.now()
     for age, read, cls in (
         (100, True, Quiet()),
@@ -476,7 +476,7 @@ def test_pruning_takes_what_is_old_in_small_bites(user):
     assert purge_notifications() == 0
 
 
-def test_pruning_takes_what_lost_its_notification_by_sql(user):
+def test_purge_deletes_deliveries_without_notification(user):
     notify(SHIPPED, to=make_users(3))
     assert deliver().sent == 3
     first, second, third = Notification.objects.order_by("pk").values_list("pk", flat=True)
@@ -485,7 +485,7 @@ def test_pruning_takes_what_lost_its_notification_by_sql(user):
     assert set(Delivery.objects.values_list("notification", flat=True)) == {first, third}
 
 
-def test_pruning_and_who_deletes_one_lock_in_one_order(user):
+def test_purge_and_delete_lock_in_the_same_order(user):
     notify(SHIPPED, to=[user, make_user()])
     Notification.objects.update(created_at=timezone.now() - timedelta(days=400))
 

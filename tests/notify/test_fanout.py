@@ -1,4 +1,4 @@
-"""What ``notify`` writes, for whom, and by how many statements."""
+"""The rows that ``notify()`` writes, their recipients, and the number of statements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, F, OuterRef, QuerySet
 from django.test.utils import CaptureQueriesContext
 
 from dovetail_notify import get_notification_model, notify
-from dovetail_notify.audience import ForeignRecipient
+from dovetail_notify.exceptions import ForeignRecipient
 from dovetail_notify.models import Delivery, Preference
 from dovetail_notify.services import set_organization_preference, set_preference
 from tests.notify.factories import make_user, make_users
@@ -42,7 +42,7 @@ def table(model: Any) -> str:
     return connection.ops.quote_name(model._meta.db_table)
 
 
-def test_one_user_gets_a_row_that_says_everything(user):
+def test_one_recipient_gets_a_complete_row(user):
     actor = make_user()
     sent = notify(SHIPPED, to=user, organization=7, actor=actor)
     row = Notification.objects.get()
@@ -87,7 +87,7 @@ def test_ten_thousand_recipients_take_at_most_four_statements(kind):
     assert Delivery.objects.count() == 9_999
 
 
-def test_the_number_of_statements_is_the_same_for_one(user):
+def test_one_recipient_takes_as_many_statements(user):
     with CaptureQueriesContext(connection) as queries:
         notify(SHIPPED, to=user)
     assert len(writes(queries)) == 3
@@ -100,7 +100,7 @@ def test_inactive_users_are_left_out(user):
     assert recipients() == {user.pk}
 
 
-def test_a_recipient_named_twice_is_told_once(user):
+def test_recipient_named_twice_gets_one_row(user):
     assert notify(SHIPPED, to=[user, user, user.pk, str(user.pk)]).created == 1
 
 
@@ -127,7 +127,7 @@ def test_a_recipient_named_twice_is_told_once(user):
         *("subquery", "excluded", "alias", "grouped", "or", "locked"),
     ],
 )
-def test_any_queryset_of_users_will_do(shape):
+def test_any_queryset_of_users_is_accepted(shape):
     users = make_users(2)
     for group in (Group.objects.create(name="a"), Group.objects.create(name="b")):
         group.user_set.set(users)
@@ -135,7 +135,7 @@ def test_any_queryset_of_users_will_do(shape):
     assert recipients() == {user.pk for user in users}
 
 
-def test_a_plain_queryset_is_read_once(user):
+def test_queryset_that_is_a_condition_is_read_once(user):
     users = get_user_model().objects.filter(username__gt="").order_by("username").only("email")
     with CaptureQueriesContext(connection) as queries:
         notify(SHIPPED, to=users)
@@ -143,7 +143,7 @@ def test_a_plain_queryset_is_read_once(user):
     assert [query.count(f"FROM {table(get_user_model())}") for query in writes(queries)] == [0, 1, 0]
 
 
-def test_a_manager_of_the_projects_own_chooses_no_more_than_it_was_asked(user):
+def test_custom_queryset_methods_are_not_called(user):
     class Careful(QuerySet):  # type: ignore[type-arg]
         def filter(self, *args: Any, **kwargs: Any) -> Any:
             raise AssertionError("Only the project itself calls this.")
@@ -151,7 +151,7 @@ def test_a_manager_of_the_projects_own_chooses_no_more_than_it_was_asked(user):
     assert notify(SHIPPED, to=Careful(get_user_model())).created == 1
 
 
-def test_nobody_is_no_error():
+def test_no_recipients_is_no_error():
     assert notify(SHIPPED, to=[]).created == 0
     assert notify(SHIPPED, to=get_user_model().objects.none()).created == 0
     assert notify(SHIPPED, to=[123456]).skipped == 1
@@ -159,12 +159,12 @@ def test_nobody_is_no_error():
 
 
 @pytest.mark.parametrize("wrong", [None, "ada", object(), [None], [True], [3.5], ["x\0"], 2**80])
-def test_what_is_no_user_is_refused_with_what_is_allowed(wrong):
+def test_invalid_recipient_is_refused_with_the_allowed_types(wrong):
     with pytest.raises(TypeError, match=r"to= takes users \(auth.User\) or their keys"):
         notify(SHIPPED, to=wrong)
 
 
-def test_other_rows_than_users_are_refused(user):
+def test_queryset_of_another_model_is_refused(user):
     with pytest.raises(TypeError, match=r"got one of auth\.Group"):
         notify(SHIPPED, to=Group.objects.all())
     with pytest.raises(TypeError, match=r"auth\.User"):
@@ -174,7 +174,7 @@ def test_other_rows_than_users_are_refused(user):
     assert Notification.objects.count() == 0
 
 
-def test_rolled_back_nothing_was_said(user, django_capture_on_commit_callbacks):
+def test_rollback_sends_nothing(user, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks() as callbacks, transaction.atomic():
         notify(SHIPPED, to=user)
         transaction.set_rollback(True)
@@ -185,7 +185,7 @@ def test_rolled_back_nothing_was_said(user, django_capture_on_commit_callbacks):
 # --- Once only --------------------------------------------------------------------------------------------------------
 
 
-def test_an_equal_dedupe_key_is_told_once_a_person(user):
+def test_dedupe_key_allows_one_row_per_recipient(user):
     other = make_user()
     assert notify(SHIPPED, to=user, dedupe="order:1").created == 1
     again = notify(OrderShipped(number="A-2"), to=[user, other], dedupe="order:1")
@@ -197,7 +197,7 @@ def test_an_equal_dedupe_key_is_told_once_a_person(user):
 
 
 @pytest.mark.parametrize("wrong", ["", "x" * 151, "a\0b", "\ud800", 5])
-def test_a_wrong_dedupe_key_is_refused(user, wrong):
+def test_invalid_dedupe_key_is_refused(user, wrong):
     with pytest.raises(ValueError, match="1 to 150 characters"):
         notify(SHIPPED, to=user, dedupe=wrong)
 
@@ -205,7 +205,7 @@ def test_a_wrong_dedupe_key_is_refused(user, wrong):
 # --- Preferences ------------------------------------------------------------------------------------------------------
 
 
-def test_a_channel_is_on_by_the_types_default_or_off(user):
+def test_channel_follows_the_types_default(user):
     notify(Tip(), to=user)
     assert mailed() == set()
     set_preference(user=user, channel="email", mode="on", type_key="orders.tip")
@@ -232,7 +232,7 @@ def test_the_most_specific_preference_wins(user):
     assert Delivery.objects.count() == 2
 
 
-def test_an_organizations_default_holds_for_who_chose_nothing(user):
+def test_organization_default_applies_without_a_preference(user):
     chooser = make_user()
     set_preference(user=chooser, channel="email", mode="on")
     set_organization_preference(organization_key="acme", channel="email", mode="off")
@@ -243,7 +243,7 @@ def test_an_organizations_default_holds_for_who_chose_nothing(user):
     assert mailed() == {chooser.pk, user.pk}
 
 
-def test_required_beats_off(user):
+def test_required_channel_overrides_off(user):
     set_preference(user=user, channel="email", mode="off")
     set_organization_preference(organization_key="acme", channel="email", mode="off")
     notify(SignedIn(device="Firefox"), to=user, organization="acme")
@@ -252,7 +252,7 @@ def test_required_beats_off(user):
         set_preference(user=user, channel="email", mode="off", type_key="security.signed_in")
 
 
-def test_without_in_app_the_other_channels_still_tell(user):
+def test_other_channels_deliver_without_the_inbox(user):
     set_preference(user=user, channel="in_app", mode="off", type_key="orders.shipped")
     notify(SHIPPED, to=user)
     row = Notification.objects.get()
@@ -261,14 +261,14 @@ def test_without_in_app_the_other_channels_still_tell(user):
     assert mailed() == {user.pk}
 
 
-def test_who_wants_nothing_of_it_has_no_row(user):
+def test_user_with_all_channels_off_has_no_row(user):
     for channel in ("in_app", "email"):
         set_preference(user=user, channel=channel, mode="off", type_key="orders.shipped")
     assert notify(SHIPPED, to=user).skipped == 1
     assert Notification.objects.count() == 0
 
 
-def test_digests_wait(user):
+def test_digest_deliveries_are_held(user):
     daily, hourly = make_user(), make_user()
     set_preference(user=daily, channel="email", mode="daily")
     set_preference(user=hourly, channel="email", mode="hourly")
@@ -283,7 +283,7 @@ def test_digests_wait(user):
     assert due > Notification.objects.first().created_at
 
 
-def test_an_organizations_digest_is_a_default_too(user):
+def test_organization_default_can_be_a_digest(user):
     at_once = make_user()
     set_organization_preference(organization_key="acme", channel="email", mode="daily")
     set_preference(user=at_once, channel="email", mode="on")
@@ -297,7 +297,7 @@ def test_an_organizations_digest_is_a_default_too(user):
 
 
 @pytest.mark.parametrize("default", ["on", "off", "hourly", "daily"])
-def test_a_mode_is_written_alike_whatever_the_default_is(user, default):
+def test_mode_is_stored_independently_of_the_default(user, default):
     set_organization_preference(organization_key="acme", channel="email", mode=default)
     people = {mode: make_user() for mode in ("on", "off", "hourly", "daily")}
     for mode, person in people.items():
@@ -324,7 +324,7 @@ def members(organization_key: str) -> Any:
     return get_user_model().objects.filter(last_name=organization_key)
 
 
-def test_a_named_recipient_of_another_organization_is_refused(user, settings):
+def test_named_non_member_is_refused(user, settings):
     settings.NOTIFY_MEMBERS = members
     mine, theirs = make_user(last_name="acme"), make_user(last_name="globex")
     with pytest.raises(ForeignRecipient, match=str(theirs.pk)):
@@ -334,7 +334,7 @@ def test_a_named_recipient_of_another_organization_is_refused(user, settings):
     assert notify(SHIPPED, to=theirs).created == 1
 
 
-def test_a_queryset_is_narrowed_to_the_organization(user, settings):
+def test_queryset_is_narrowed_to_members(user, settings):
     settings.NOTIFY_MEMBERS = members
     mine = make_user(last_name="acme")
     with CaptureQueriesContext(connection) as queries:
@@ -343,6 +343,6 @@ def test_a_queryset_is_narrowed_to_the_organization(user, settings):
     assert len(writes(queries)) <= 4
 
 
-def test_a_key_that_is_none_is_refused(user):
+def test_invalid_key_is_refused(user):
     with pytest.raises(ValueError, match="at most 64 characters"):
         notify(SHIPPED, to=user, organization="x" * 65)

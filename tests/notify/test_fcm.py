@@ -1,4 +1,4 @@
-"""FCM, by a service on the loopback interface that checks assertions and tokens as Google's do."""
+"""FCM, tested with a local server that checks assertions and tokens like Google's."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.checks import check_transports
-from dovetail_notify.delivery import deliver
 from dovetail_notify.models import Delivery, Device
+from dovetail_notify.outbox.worker import deliver
 from dovetail_notify.services import register_device
-from dovetail_notify.transports.fcm import ServiceAccount
+from dovetail_notify.transports.push.fcm import ServiceAccount
 from tests.notify.factories import make_user
 from tests.notify.push_services import Alarm, Reply, Request, Service
 
@@ -100,7 +100,7 @@ def due() -> None:
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
 
 
-def test_a_phone_gets_a_notification_and_data(user, google):
+def test_message_has_notification_and_data(user, google):
     phone(user)
     notify(Alarm(place="Hall"), to=user)
     assert deliver().sent == 1
@@ -119,14 +119,14 @@ def test_a_phone_gets_a_notification_and_data(user, google):
     assert message["webpush"]["fcm_options"] == {"link": url}
 
 
-def test_a_success_is_one_whatever_it_says(user, google):
+def test_success_counts_whatever_its_body(user, google):
     phone(user)
     google.answer = lambda message: Reply(200, b"<ok>")
     notify(Alarm(place="Hall"), to=user)
     assert deliver().sent == 1
 
 
-def test_a_text_that_is_too_long_is_cut(user, google):
+def test_long_text_is_shortened(user, google):
     phone(user)
     notify(Alarm(place="Hall", detail="ü" * 9000), to=user)
     assert deliver().sent == 1
@@ -136,7 +136,7 @@ def test_a_text_that_is_too_long_is_cut(user, google):
     assert message["notification"]["body"].endswith("…")
 
 
-def test_one_access_token_is_for_all(google):
+def test_all_messages_share_one_access_token(google):
     users = [make_user() for _ in range(25)]
     for user in users:
         phone(user, f"phone-{user.pk}")
@@ -145,20 +145,20 @@ def test_one_access_token_is_for_all(google):
     assert (google.tokens, len(google.messages)) == (1, 25)
 
 
-def test_a_token_that_ends_is_renewed_before(user, google, monkeypatch):
+def test_access_token_is_renewed_before_expiry(user, google, monkeypatch):
     phone(user)
     notify(Alarm(place="Hall"), to=user)
     deliver()
     now = time.monotonic()
     for later, tokens in ((3200, 1), (3400, 2)):
         clock = SimpleNamespace(monotonic=lambda later=later: now + later, time=time.time)
-        monkeypatch.setattr("dovetail_notify.transports.fcm.time", clock)
+        monkeypatch.setattr("dovetail_notify.transports.push.fcm.time", clock)
         notify(Alarm(place="Hall"), to=user)
         assert deliver().sent == 1
         assert google.tokens == tokens
 
 
-def test_a_token_that_was_revoked_is_renewed_once(user, google):
+def test_revoked_access_token_is_renewed_once(user, google):
     phone(user)
     notify(Alarm(place="Hall"), to=user)
     deliver()
@@ -172,7 +172,7 @@ def test_a_token_that_was_revoked_is_renewed_once(user, google):
     assert len(google.messages) - before == 1 + 1
 
 
-def test_who_is_refused_a_token_does_not_ask_for_each_phone(google):
+def test_refused_access_token_is_not_requested_per_device(google):
     google.refuses = Reply.of(400, {"error": "invalid_grant"})
     users = [make_user() for _ in range(12)]
     for user in users:
@@ -191,7 +191,7 @@ def test_who_is_refused_a_token_does_not_ask_for_each_phone(google):
         failure(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", message="The registration token is not a valid FCM one"),
     ],
 )
-def test_a_phone_that_is_gone_is_retired(user, google, reply):
+def test_gone_device_is_retired(user, google, reply):
     device = phone(user)
     google.answer = lambda message: reply
     notify(Alarm(place="Hall"), to=user)
@@ -218,7 +218,7 @@ def test_a_phone_that_is_gone_is_retired(user, google, reply):
         (failure(400, "INVALID_ARGUMENT", message="Request contains an invalid argument."), "dead"),
     ],
 )
-def test_whatever_else_is_answered_retires_nothing(user, google, reply, state):
+def test_other_responses_retire_no_device(user, google, reply, state):
     device = phone(user)
     google.answer = lambda message: reply
     notify(Alarm(place="Hall"), to=user)
@@ -231,7 +231,7 @@ def test_whatever_else_is_answered_retires_nothing(user, google, reply, state):
     assert device.retired_at is None
 
 
-def test_no_key_and_no_token_is_in_a_log_or_a_representation(user, google, caplog):
+def test_logs_and_repr_contain_no_key_and_no_token(user, google, caplog):
     caplog.set_level("DEBUG")
     phone(user, "phone-secret")
     google.answer = lambda message: Reply(500)
@@ -250,7 +250,7 @@ def account(**changed: Any) -> dict[str, Any]:
     return given | changed
 
 
-def test_an_account_may_be_a_dict_a_text_or_a_file(google, settings, tmp_path):
+def test_service_account_can_be_dict_text_or_file(google, settings, tmp_path):
     path = tmp_path / "firebase.json"
     path.write_text(json.dumps(account()))
     for given in (account(), json.dumps(account()), str(path), path):
@@ -272,7 +272,7 @@ def test_an_account_may_be_a_dict_a_text_or_a_file(google, settings, tmp_path):
         account(token_uri=None),
     ],
 )
-def test_an_account_that_is_none_is_an_error_that_does_not_show_it(google, settings, given):
+def test_invalid_service_account_is_an_error_without_the_key(google, settings, given):
     settings.NOTIFY_FCM_SERVICE_ACCOUNT_KEY = given
     (message,) = check_transports()
     assert message.id == "dovetail_notify.E013"

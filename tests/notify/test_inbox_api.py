@@ -43,7 +43,7 @@ def ids(answer: Any) -> list[int]:
     return [row["id"] for row in answer.json()["data"]]
 
 
-def test_a_payload_of_an_earlier_version_is_shown_as_the_type_has_it_now(api, user, monkeypatch, caplog):
+def test_old_payload_is_shown_upgraded(api, user, monkeypatch, caplog):
     notify(SignedIn(device="Firefox"), to=user)
     notify(SignedIn(device="Chrome"), to=user)
     first, second = Notification.objects.order_by("id")
@@ -57,7 +57,7 @@ def test_a_payload_of_an_earlier_version_is_shown_as_the_type_has_it_now(api, us
     assert "A payload of security.signed_in, version 1, could not be upgraded: KeyError." in caplog.text
 
 
-def test_a_notification_shows_what_it_is_about(api, user):
+def test_notification_has_all_its_fields(api, user):
     notify(OrderShipped(number="A-1"), to=user, organization=7, actor=make_user(id=99))
     (shown,) = api.get(LIST).json()["data"]
     assert shown.pop("created_at").endswith("Z")
@@ -93,7 +93,7 @@ def by_its_fields(row: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York"])
 @pytest.mark.parametrize("pattern", ["iso-8601", "%d.%m.%Y %H:%M", None])
-def test_a_row_is_shown_byte_for_byte_as_its_fields_would(user, settings, zone, pattern):
+def test_written_out_representation_equals_the_serializer_fields(user, settings, zone, pattern):
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DATETIME_FORMAT": pattern}
     notify(OrderShipped(number="ü'<"), to=user, organization=7, actor=user)
     (bare,) = fill(user, 1, created_at=datetime(2026, 10, 25, 1, 30, 0, 0, UTC))
@@ -116,13 +116,13 @@ def test_a_row_is_shown_byte_for_byte_as_its_fields_would(user, settings, zone, 
     assert Notification.objects.get(pk=bare).seen_at is None
 
 
-def test_nobody_sees_anything_without_signing_in():
+def test_anonymous_requests_are_refused():
     for path in ("", "unread-count/", "1/", "stream/"):
         assert APIClient().get(f"{LIST}{path}").status_code in {401, 403}
     assert APIClient().post(f"{LIST}ticket/").status_code in {401, 403}
 
 
-def test_anothers_notification_does_not_exist(api):
+def test_other_users_notification_is_404(api):
     (key,) = fill(make_user(), 1)
     assert ids(api.get(LIST)) == []
     for call in (api.get, api.delete):
@@ -134,12 +134,12 @@ def test_anothers_notification_does_not_exist(api):
 
 
 @pytest.mark.parametrize("key", ["0", "x", "٣", "9" * 19, "9" * 40, "-1", "1.5", "%00", "%ED%A0%80"])
-def test_a_key_that_is_none_is_404(api, key):
+def test_invalid_key_is_404(api, key):
     assert api.get(f"{LIST}{key}/").status_code == 404
     assert api.delete(f"/api/v1/push-devices/{key}/").status_code == 404
 
 
-def test_pages_of_one_moment_neither_repeat_nor_skip(api, user):
+def test_pages_of_equal_timestamps_neither_repeat_nor_skip(api, user):
     made = fill(user, 1000)[::-1]
     seen, cursor = [], ""
     while cursor is not None:
@@ -169,13 +169,13 @@ def test_pages_of_one_moment_neither_repeat_nor_skip(api, user):
         "cursor=%ED%A0%80",
     ],
 )
-def test_a_query_that_is_not_understood_is_400(api, query):
+def test_invalid_query_is_400(api, query):
     answer = api.get(f"{LIST}?{query}")
     assert answer.status_code == 400, answer.content
     assert query.split("=")[0] in answer.json()
 
 
-def test_a_cursor_of_another_list_is_400(api, user):
+def test_cursor_of_another_list_is_400(api, user):
     fill(user, 30)
     Device.objects.bulk_create(Device(user=user, kind="fcm", token=str(n), token_hash=str(n)) for n in range(30))
     cursor = api.get("/api/v1/push-devices/").json()["meta"]["next"]
@@ -198,7 +198,7 @@ def test_filters(api, user):
     assert ids(api.get(LIST, {"category": "nothing"})) == []
 
 
-def test_a_list_costs_one_query_however_long_it_is(api, user, django_assert_num_queries):
+def test_list_takes_one_query_for_any_length(api, user, django_assert_num_queries):
     fill(user, 5)
     with django_assert_num_queries(1):
         ids(api.get(LIST))
@@ -214,7 +214,7 @@ def test_a_list_costs_one_query_however_long_it_is(api, user, django_assert_num_
         api.get("/api/v1/notification-preferences/")
 
 
-def test_unread_counts_to_a_hundred_and_no_further(api, user):
+def test_unread_count_is_capped_at_100(api, user):
     fill(make_user(), 7)
     assert api.get(f"{LIST}unread-count/").json() == {"unread": 0, "capped": False}
     fill(user, 100)
@@ -224,7 +224,7 @@ def test_unread_counts_to_a_hundred_and_no_further(api, user):
 
 
 @pytest.mark.skipif(connection.vendor == "mysql", reason="ANALYZE TABLE commits what a test is to roll back")
-def test_no_plan_depends_on_how_many_and_how_old_ones_somebody_has(api, user):
+def test_query_plan_is_independent_of_the_recipient(api, user):
     # Half of the table is theirs, and older than all else: to walk back from the newest would be to pass the others by.
     fill(user, 2000)
     others = list(make_users(200))
@@ -246,7 +246,7 @@ def test_no_plan_depends_on_how_many_and_how_old_ones_somebody_has(api, user):
 
 
 @pytest.mark.skipif(connection.vendor == "mysql", reason="ANALYZE TABLE commits what a test is to roll back")
-def test_no_inbox_is_sorted_for_a_page(api, user):
+def test_page_is_read_from_the_index_without_sorting(api, user):
     # As many people as notifications but theirs: on average one has less than a page, and these are thousands.
     fill(user, 8000)
     others = make_users(2000)
@@ -266,7 +266,7 @@ def test_no_inbox_is_sorted_for_a_page(api, user):
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="needs PostgreSQL, whose planner is told")
-def test_what_somebody_told_the_planner_stays(db):
+def test_existing_planner_statistics_stay(db):
     def told() -> list[str]:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -283,7 +283,7 @@ def test_what_somebody_told_the_planner_stays(db):
     assert told() == ["n_distinct=-0.5"]
 
 
-def test_the_unread_index_has_unread_ones_alone(user):
+def test_unread_index_contains_only_unread_rows(user):
     names = connection.introspection.get_constraints(connection.cursor(), Notification._meta.db_table)
     columns = names["notify_unread"]["columns"]
     assert columns == ["recipient_id", "id"] or (
@@ -291,7 +291,7 @@ def test_the_unread_index_has_unread_ones_alone(user):
     )
 
 
-def test_one_dedupe_key_of_a_person_is_there_once_and_none_any_number_of_times(user):
+def test_dedupe_key_is_unique_per_recipient_and_null_is_not(user):
     (other,) = make_users(1)
     for recipient, key in ((user, None), (user, None), (user, "a"), (user, "b"), (other, "a")):
         fill(recipient, 1, dedupe_key=key)
@@ -299,7 +299,7 @@ def test_one_dedupe_key_of_a_person_is_there_once_and_none_any_number_of_times(u
         fill(user, 1, dedupe_key="a")
 
 
-def test_rows_without_a_dedupe_key_take_no_place_in_its_index():
+def test_dedupe_index_omits_rows_without_a_key():
     (constraint,) = [each for each in Notification._meta.constraints if each.name.endswith("_dedupe")]
     sql = str(constraint.create_sql(Notification, connection.SchemaEditorClass(connection, collect_sql=True)))
     assert sql.endswith(" IS NOT NULL") is connection.features.supports_partial_indexes
@@ -310,7 +310,7 @@ def test_rows_without_a_dedupe_key_take_no_place_in_its_index():
 # --- Read, seen, archived ---------------------------------------------------------------------------------------------
 
 
-def test_reading_and_unreading(api, user):
+def test_marking_read_and_unread(api, user):
     (key,) = fill(user, 1)
     read = api.post(f"{LIST}{key}/read/").json()
     assert read["read_at"]
@@ -328,7 +328,7 @@ def test_reading_and_unreading(api, user):
     assert api.patch(f"{LIST}{key}/", {"archived": False}).json()["read_at"]
 
 
-def test_reading_up_to_one_leaves_later_ones_unread(api, user):
+def test_upto_leaves_later_notifications_unread(api, user):
     first, second, third = fill(user, 3)
     answer = api.post(f"{LIST}read/", {"upto": second})
     assert answer.json() == {"marked": 2, "unread": 1, "capped": False}
@@ -355,14 +355,14 @@ def test_reading_up_to_one_leaves_later_ones_unread(api, user):
         None,
     ],
 )
-def test_a_body_that_is_not_understood_is_400(api, body):
+def test_invalid_body_is_400(api, body):
     answer = api.post(f"{LIST}read/", json.dumps(body), content_type="application/json")
     assert answer.status_code == 400, answer.content
 
 
 @pytest.mark.parametrize("value", ["{}", True, None, [["{}"]]])
 @pytest.mark.parametrize("field", ["ids", "upto"])
-def test_what_is_no_number_is_refused_and_its_field_named(api, user, field, value):
+def test_invalid_number_is_refused_with_its_field(api, user, field, value):
     (key,) = fill(user, 1)
     value = value.format(key) if isinstance(value, str) else value
     answer = api.post(f"{LIST}read/", {field: [value] if field == "ids" else value})
@@ -372,7 +372,7 @@ def test_what_is_no_number_is_refused_and_its_field_named(api, user, field, valu
 
 @pytest.mark.parametrize("value", [0, 1, 1.0, "true", "yes", None, [True]])
 @pytest.mark.parametrize("field", ["read", "seen", "archived"])
-def test_what_is_neither_true_nor_false_is_refused_and_its_field_named(api, user, field, value):
+def test_invalid_boolean_is_refused_with_its_field(api, user, field, value):
     (key,) = fill(user, 1)
     before = Notification.objects.values().get()
     answer = api.patch(f"{LIST}{key}/", {field: value})
@@ -380,25 +380,25 @@ def test_what_is_neither_true_nor_false_is_refused_and_its_field_named(api, user
     assert Notification.objects.values().get() == before
 
 
-def test_a_form_says_it_in_words_and_digits(api, user):
+def test_form_accepts_words_and_digits(api, user):
     (key,) = fill(user, 1)
     assert api.patch(f"{LIST}{key}/", {"seen": "yes"}, format="multipart").json()["seen_at"]
     assert api.post(f"{LIST}read/", {"ids": [str(key)]}, format="multipart").json()["marked"] == 1
 
 
 @pytest.mark.parametrize("body", [{}, {"read": "maybe"}, {"read": None}, [], {"read": False, "archived": True}])
-def test_an_update_that_is_not_understood_is_400(api, user, body):
+def test_invalid_update_is_400(api, user, body):
     (key,) = fill(user, 1)
     answer = api.patch(f"{LIST}{key}/", json.dumps(body), content_type="application/json")
     assert answer.status_code == 400, answer.content
 
 
-def test_a_body_of_brackets_is_400(api):
+def test_deeply_nested_body_is_400(api):
     answer = api.post(f"{LIST}read/", "[" * 100_000, content_type="application/json")
     assert answer.status_code == 400
 
 
-def test_getting_changes_nothing(api, user):
+def test_get_changes_nothing(api, user):
     (key,) = fill(user, 1)
     before = Notification.objects.values().get()
     for path in ("", f"{key}/", "unread-count/"):
@@ -408,7 +408,7 @@ def test_getting_changes_nothing(api, user):
     assert Notification.objects.values().get() == before
 
 
-def test_deleting_takes_the_row_and_its_deliveries(api, user):
+def test_delete_removes_the_row_and_its_deliveries(api, user):
     notify(SignedIn(device="x"), to=user)
     key = Notification.objects.get().pk
     assert api.delete(f"{LIST}{key}/").status_code == 204
@@ -416,7 +416,7 @@ def test_deleting_takes_the_row_and_its_deliveries(api, user):
     assert api.delete(f"{LIST}{key}/").status_code == 404
 
 
-def test_mark_read_asks_for_one_of_two(user):
+def test_mark_read_requires_ids_or_upto(user):
     with pytest.raises(TypeError, match="either"):
         mark_read(user=user)
 
@@ -424,7 +424,7 @@ def test_mark_read_asks_for_one_of_two(user):
 # --- Organizations ----------------------------------------------------------------------------------------------------
 
 
-def test_notifications_of_an_organization_one_has_left_are_gone_from_sight(api, user, settings):
+def test_former_members_do_not_see_organization_notifications(api, user, settings):
     own, acme, globex = (fill(user, 1, organization_key=key)[0] for key in (None, "acme", "globex"))
     settings.NOTIFY_ORGANIZATIONS = lambda user: ["acme"]
     assert ids(api.get(LIST)) == [acme, own]
@@ -433,7 +433,7 @@ def test_notifications_of_an_organization_one_has_left_are_gone_from_sight(api, 
     assert Notification.objects.get(pk=globex).read_at is None
 
 
-def test_a_request_for_one_organization_sees_its_notifications_and_ones_own(api, user, settings):
+def test_organization_request_sees_its_and_personal_notifications(api, user, settings):
     own, acme, globex = (fill(user, 1, organization_key=key)[0] for key in (None, "acme", "globex"))
     settings.NOTIFY_ORGANIZATION_RESOLVER = lambda request: request.headers.get("X-Organization-ID")
     assert ids(api.get(LIST)) == [globex, acme, own]
@@ -444,7 +444,7 @@ def test_a_request_for_one_organization_sees_its_notifications_and_ones_own(api,
 # --- Tickets, stream --------------------------------------------------------------------------------------------------
 
 
-def test_a_ticket_is_shown_once_and_stored_hashed(api, user):
+def test_ticket_is_shown_once_and_stored_hashed(api, user):
     answer = api.post(f"{LIST}ticket/")
     assert answer.status_code == 201
     assert answer.headers["Cache-Control"] == "no-store"
@@ -455,18 +455,18 @@ def test_a_ticket_is_shown_once_and_stored_hashed(api, user):
     assert row.expires_at - timezone.now() <= timedelta(seconds=30)
 
 
-def test_under_wsgi_the_stream_says_that_it_is_not_there(api):
+def test_stream_is_501_under_wsgi(api):
     answer = api.get(f"{LIST}stream/")
     assert answer.status_code == 501
     assert "ASGI" in answer.json()["detail"]
 
 
-def test_a_type_nobody_knows_any_more_is_shown_as_it_was_written(api, user):
+def test_removed_type_is_shown_as_stored(api, user):
     fill(user, 1, type="long.gone", title="Still here")
     assert api.get(LIST).json()["data"][0]["title"] == "Still here"
 
 
-def test_marking_is_two_statements_for_any_number(user):
+def test_marking_takes_two_statements_for_any_number(user):
     fill(user, 50)
     with CaptureQueriesContext(connection) as queries:
         mark_read(user=user, upto=2**40)

@@ -1,4 +1,4 @@
-"""``parallel/`` needs a database that several connections can open, so it runs in a process of its own."""
+"""Runs ``parallel/`` in a separate process, because it needs a database that several connections can open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
 
 
-def test_what_must_hold_when_workers_meet(tmp_path: Path) -> None:
+def test_parallel_workers(tmp_path: Path) -> None:
     settings = "--ds=tests.notify.settings_on_file"
     command = [sys.executable, "-m", "pytest", *PLUGINS, "tests/notify/parallel", settings, "-q"]
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TEST_DATABASE": str(tmp_path / "db.sqlite3")}

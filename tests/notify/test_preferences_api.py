@@ -9,7 +9,7 @@ from django.utils import translation
 
 from dovetail_notify.models import Delivery, Device, Preference
 from dovetail_notify.services import register_device, set_organization_preference, set_preference
-from dovetail_notify.unsubscribe import unsubscribe_token
+from dovetail_notify.transports.unsubscribe_tokens import unsubscribe_token
 from tests.notify.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ def cell(answer: Any, type_key: str, channel: str) -> tuple[str, str]:
     return found["mode"], found["source"]
 
 
-def test_every_cell_says_where_it_comes_from(api, user, settings):
+def test_every_preference_has_its_source(api, user, settings):
     assert cell(api.get(PREFERENCES), "orders.shipped", "email") == ("on", "type")
     assert cell(api.get(PREFERENCES), "orders.tip", "email") == ("off", "type")
     assert cell(api.get(PREFERENCES), "security.signed_in", "email") == ("on", "required")
@@ -37,7 +37,7 @@ def test_every_cell_says_where_it_comes_from(api, user, settings):
     assert cell(api.get(PREFERENCES), "security.signed_in", "email") == ("on", "required")
 
 
-def test_choosing_and_going_back(api, user):
+def test_setting_and_clearing_a_preference(api, user):
     body = {"type": "orders.shipped", "channel": "email", "mode": "off"}
     assert cell(api.patch(PREFERENCES, body), "orders.shipped", "email") == ("off", "user")
     assert cell(api.patch(PREFERENCES, {**body, "mode": None}), "orders.shipped", "email") == ("on", "type")
@@ -68,7 +68,7 @@ def test_choosing_and_going_back(api, user):
         None,
     ],
 )
-def test_a_choice_that_there_is_not_is_400(api, body):
+def test_invalid_preference_is_400(api, body):
     answer = api.patch(PREFERENCES, json.dumps(body), content_type="application/json")
     assert answer.status_code == 400, answer.content
     assert Preference.objects.count() == 0
@@ -76,7 +76,7 @@ def test_a_choice_that_there_is_not_is_400(api, body):
 
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
 @pytest.mark.parametrize("field", ["type", "channel", "mode"])
-def test_a_choice_that_is_no_text_is_refused_and_its_field_named(api, field, value):
+def test_non_text_preference_is_refused_with_its_field(api, field, value):
     if field == "mode" and value is None:
         return  # back to the default
     answer = api.patch(PREFERENCES, {"type": "orders.shipped", "channel": "email", "mode": "off", field: value})
@@ -102,7 +102,7 @@ def test_one_click_unsubscribes_without_signing_in(user):
     assert Preference.objects.count() == 1
 
 
-def test_looking_at_the_page_does_not(user):
+def test_get_of_the_unsubscribe_page_changes_nothing(user):
     answer = Client().get(link(user))
     assert answer.status_code == 200
     assert b'method="post"' in answer.content
@@ -113,19 +113,19 @@ def test_looking_at_the_page_does_not(user):
 @pytest.mark.parametrize(
     "change", [lambda t: t[:-1], lambda t: f"x{t}", lambda t: "x", lambda t: t.upper(), lambda t: "%00"]
 )
-def test_a_link_that_was_changed_is_404(user, change):
+def test_tampered_link_is_404(user, change):
     token = unsubscribe_token(user, "orders.shipped", "email")
     path = f"/api/v1/notifications/unsubscribe/{change(token)}/"
     assert Client().post(path).status_code == Client().get(path).status_code == 404
 
 
-def test_the_link_of_an_account_that_is_gone_is_404(user):
+def test_link_of_deleted_account_is_404(user):
     path = link(user)
     user.delete()
     assert Client().post(path).status_code == 404
 
 
-def test_a_type_that_has_become_required_stays(user):
+def test_unsubscribing_from_a_required_type_changes_nothing(user):
     assert Client().post(link(user, "security.signed_in")).status_code == 200
     assert Preference.objects.count() == 0
 
@@ -148,13 +148,13 @@ def test_a_device_is_registered_listed_and_removed(api):
 
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
 @pytest.mark.parametrize("field", ["kind", "name", "token", "keys"])
-def test_what_is_no_text_is_refused_and_its_field_named(api, field, value):
+def test_non_text_is_refused_with_its_field(api, field, value):
     answer = api.post(DEVICES, {**WEB, field: {**WEB["keys"], "auth": value} if field == "keys" else value})
     assert (answer.status_code, set(answer.json())) == (400, {field})
     assert Device.objects.count() == 0
 
 
-def test_a_device_follows_its_present_user(api, user):
+def test_device_moves_to_its_current_user(api, user):
     before = make_user()
     register_device(user=before, kind="fcm", token="abc")
     Device.objects.update(retired_at="2026-01-01T00:00Z")
@@ -163,7 +163,7 @@ def test_a_device_follows_its_present_user(api, user):
     assert (device.user, device.retired_at) == (user, None)
 
 
-def test_anothers_device_does_not_exist(api):
+def test_other_users_device_is_404(api):
     device = register_device(user=make_user(), kind="fcm", token="abc")
     assert api.get(DEVICES).json()["data"] == []
     assert api.delete(f"{DEVICES}{device.pk}/").status_code == 404
@@ -217,19 +217,19 @@ def test_anothers_device_does_not_exist(api):
         ),
     ],
 )
-def test_a_device_that_cannot_be_is_400(api, body):
+def test_invalid_device_is_400(api, body):
     answer = api.post(DEVICES, json.dumps(body), content_type="application/json")
     assert answer.status_code == 400, answer.content
     assert Device.objects.count() == Delivery.objects.count() == 0
 
 
 @pytest.mark.parametrize("host", ["cafe.de", "fade.fae", "8x8.com", "1.2.3.example"])
-def test_a_name_of_hexadecimal_letters_is_a_name(api, host):
+def test_hexadecimal_name_is_accepted(api, host):
     body = {**WEB, "token": f"https://{host}/x"}
     assert api.post(DEVICES, json.dumps(body), content_type="application/json").status_code == 201
 
 
-def test_the_page_that_stops_mail_is_in_its_readers_language(user):
+def test_unsubscribe_page_uses_the_readers_language(user):
     address = link(user)
     for language, said in (("de", "Abbestellen"), ("en", "Unsubscribe")):
         with translation.override(language):

@@ -1,4 +1,4 @@
-"""Several processes: what one commits, the sockets of others show; and what happens while Redis is away."""
+"""Several processes: committed rows reach the sockets of all of them, also after a Redis outage."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def shown(socket: Any, expected: set[int]) -> set[int]:
     return found
 
 
-def test_what_one_process_commits_comes_to_the_sockets_of_all(cluster: Cluster) -> None:
+def test_committed_rows_reach_sockets_of_all_processes(cluster: Cluster) -> None:
     tickets = [cluster.tell("ticket", "ada") for _ in range(2)]
 
     async def main() -> None:
@@ -93,7 +93,7 @@ def test_what_one_process_commits_comes_to_the_sockets_of_all(cluster: Cluster) 
     assert not any(ticket in log for ticket in tickets)
 
 
-def test_a_ticket_opens_one_socket_of_all_processes(cluster: Cluster) -> None:
+def test_ticket_opens_one_socket_across_processes(cluster: Cluster) -> None:
     tickets = [cluster.tell("ticket", "eve") for _ in range(20)]
 
     async def attempt(server: int, ticket: str) -> bool:
@@ -115,7 +115,7 @@ def test_a_ticket_opens_one_socket_of_all_processes(cluster: Cluster) -> None:
     asyncio.run(main())
 
 
-def test_a_redis_that_is_away_for_two_seconds_loses_nothing(cluster: Cluster) -> None:
+def test_two_second_redis_outage_loses_nothing(cluster: Cluster) -> None:
     tickets = [cluster.tell("ticket", "bob") for _ in range(4)]
 
     async def main() -> None:
@@ -150,7 +150,7 @@ def test_a_redis_that_is_away_for_two_seconds_loses_nothing(cluster: Cluster) ->
     assert cluster.tell("statistics")[2] == 0
 
 
-def test_a_server_that_is_killed_is_followed_by_another(cluster: Cluster) -> None:
+def test_clients_of_a_killed_server_resume_on_another(cluster: Cluster) -> None:
     tickets = [cluster.tell("ticket", "cleo") for _ in range(2)]
 
     async def main() -> None:
@@ -172,7 +172,7 @@ def test_a_server_that_is_killed_is_followed_by_another(cluster: Cluster) -> Non
     cluster.ports[0] = port
 
 
-def test_without_any_layer_the_database_tells(tmp_path: Path) -> None:
+def test_without_a_layer_sweeps_find_new_rows(tmp_path: Path) -> None:
     with Cluster(tmp_path, "core", sweep=1) as cluster:
         ticket = cluster.tell("ticket", "dora")
         cluster.stop_redis()

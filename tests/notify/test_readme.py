@@ -6,27 +6,33 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import dovetail_notify
-from dovetail_notify import checks, events, layers, protocol
+from dovetail_notify import checks, events
 from dovetail_notify.conf import conf
-from dovetail_notify.transports import push_checks, webhook
+from dovetail_notify.realtime import protocol
+from dovetail_notify.realtime.channels import checks as channel_checks
+from dovetail_notify.transports import base as transports_base
+from dovetail_notify.transports.push import apns, fcm, web_push
+from dovetail_notify.transports.push import transport as push
+from dovetail_notify.transports.webhook import transport as webhook
 
 PACKAGE = Path(__file__).parents[2] / "packages/notify"
 README = (PACKAGE / "README.md").read_text()
 
 
-def test_the_table_of_settings_is_the_declaration() -> None:
+def test_settings_table_matches_the_declaration() -> None:
     assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
 
 
-def test_every_check_has_its_row() -> None:
+def test_every_check_has_a_row() -> None:
     assert checks.__file__ is not None
-    texts = [Path(str(module.__file__)).read_text() for module in (checks, layers, push_checks, webhook)]
+    modules = (checks, channel_checks, transports_base, push, web_push, fcm, apns, webhook)
+    texts = [Path(str(module.__file__)).read_text() for module in modules]
     used = set(re.findall(r"dovetail_notify\.[EWI]\d{3}", "".join(texts)))
     rows = re.findall(r"^\| `(dovetail_notify\.[EWI]\d{3})` \| \S.* \| \S.* \|$", README, flags=re.MULTILINE)
     assert sorted(rows) == sorted(used | {"dovetail_notify.E001", "dovetail_notify.W001"})
 
 
-def test_every_name_in_it_exists() -> None:
+def test_every_documented_name_exists() -> None:
     table = README.split("## For your own code")[1].split("## What is held")[0]
     rows = re.findall(r"^\| (`dovetail_notify\..+?) \|", table, flags=re.MULTILINE)
     assert len(rows) > 10
@@ -40,13 +46,13 @@ def test_every_name_in_it_exists() -> None:
             assert hasattr(import_module(module), attribute), f"{module}.{attribute}"
 
 
-def test_it_names_every_event() -> None:
+def test_every_event_is_documented() -> None:
     names = {value for name, value in vars(events).items() if name.startswith("DEVICE_")}
     assert names == set(re.findall(r"`(notification_device\.\w+)`", README))
     assert all(name in str(events.__doc__) for name in names)
 
 
-def test_the_close_codes_are_those_that_are_used() -> None:
+def test_documented_close_codes_match_the_protocol() -> None:
     names = {name: value for name, value in vars(protocol).items() if name.isupper() and name != "FRAME_BYTES"}
     codes = {value for value in names.values() if isinstance(value, int) and value > 4000}
     assert codes == {
@@ -54,7 +60,7 @@ def test_the_close_codes_are_those_that_are_used() -> None:
     }
 
 
-def test_the_first_type_is_one() -> None:
+def test_first_example_is_a_valid_type() -> None:
     (code,) = re.findall(r"```python\n(from dovetail_notify import NotificationType.*?)```", README, flags=re.DOTALL)
     from dovetail_notify.types import registry
 
@@ -71,7 +77,7 @@ def test_the_first_type_is_one() -> None:
     assert registry.get("orders.shipped") is before
 
 
-def test_the_changelog_has_the_version() -> None:
+def test_changelog_has_the_version() -> None:
     version = re.search(r'^version = "(.+)"$', (PACKAGE / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert version is not None
     assert f"## [{version[1]}]" in (PACKAGE / "CHANGELOG.md").read_text()

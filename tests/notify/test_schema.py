@@ -1,4 +1,4 @@
-"""Notifications as the OpenAPI document describes them, held against what the API answers."""
+"""The OpenAPI document's notifications, compared with the API's responses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from dovetail_notify import NotificationType, Rendered, get_notification_model, notify, payloads
-from dovetail_notify.types import registry
+from dovetail_notify import NotificationType, Rendered, get_notification_model, notify
+from dovetail_notify.types import payloads, registry
 from tests.notify.orders.notifications import Carrier, OrderShipped, Quiet, SignedIn, Tip
 
 pytest.importorskip("drf_spectacular", reason="drf-spectacular is not installed")
@@ -26,7 +26,7 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from dovetail_notify.payload_schema import _of
+from dovetail_notify.types.json_schema import _schema
 
 pytestmark = pytest.mark.django_db
 Notification = get_notification_model()
@@ -91,7 +91,7 @@ def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-def test_every_notification_is_as_the_document_says(api, user, version):
+def test_every_notification_matches_the_schema(api, user, version):
     for notification in (FULL, OrderShipped(number="A-2"), SignedIn(device="x"), Tip(), Quiet()):
         notify(notification, to=user)
     notify(Tip(), to=user)
@@ -119,7 +119,7 @@ def test_every_notification_is_as_the_document_says(api, user, version):
 @pytest.mark.parametrize(
     "change", [{"number": 5}, {"number": None}, {"carrier": "pigeon"}, {"items": [1]}, {"order_id": "x"}, {"total": 9}]
 )
-def test_a_payload_of_another_shape_is_not(api, user, version, change):
+def test_payload_of_another_shape_does_not_match(api, user, version, change):
     notify(FULL, to=user)
     (row,) = api.get("/api/v1/notifications/").json()["data"]
     valid = validator(document(), "Notification")
@@ -130,7 +130,7 @@ def test_a_payload_of_another_shape_is_not(api, user, version, change):
     assert not valid.is_valid(row)
 
 
-def test_each_type_has_its_example_and_the_discriminator_leads_to_it(version):
+def test_each_type_has_an_example_and_a_discriminator_entry(version):
     found = document()
     schemas = found["components"]["schemas"]
     mapping = schemas["KnownNotification"]["discriminator"]["mapping"]
@@ -144,11 +144,11 @@ def test_each_type_has_its_example_and_the_discriminator_leads_to_it(version):
         assert schemas[payload]["example"] == example["payload"] == payloads.encode(cls.from_example())
 
 
-def test_the_document_is_the_same_each_time():
+def test_document_is_deterministic():
     assert document() == document()
 
 
-def test_keys_that_come_out_alike_have_names_of_their_own(made):
+def test_similar_keys_get_distinct_component_names(made):
     for key in ("tests.made_up", "tests.made.up"):
         made.append(type("MadeUp", (NotificationType,), {"render": lambda self: Rendered(title="x")}, key=key))
     mapping = document()["components"]["schemas"]["KnownNotification"]["discriminator"]["mapping"]
@@ -156,7 +156,7 @@ def test_keys_that_come_out_alike_have_names_of_their_own(made):
     assert named == {"TestsMadeUpNotification", "TestsMadeUp2Notification"}
 
 
-def test_an_example_that_does_not_render_is_left_out(made, caplog):
+def test_example_that_does_not_render_is_omitted(made, caplog):
     def render(self: Any) -> Rendered:
         raise RuntimeError("secret")
 
@@ -167,7 +167,7 @@ def test_an_example_that_does_not_render_is_left_out(made, caplog):
     assert "secret" not in caplog.text
 
 
-def test_without_types_it_is_an_object(monkeypatch):
+def test_without_types_the_schema_is_an_object(monkeypatch):
     monkeypatch.setattr(registry, "_types", {})
     schemas = document()["components"]["schemas"]
     assert schemas["Notification"]["properties"]["payload"]["type"] == "object"
@@ -197,12 +197,14 @@ def test_without_types_it_is_an_object(monkeypatch):
         (dict, {"type": "object", "additionalProperties": {}}),
     ],
 )
-def test_annotations_in_the_words_of_openapi_3_0(hint, schema):
+def test_annotations_in_openapi_3_0(hint, schema):
     if schema is None:
         uuids = {"type": "array", "items": {"type": "string", "format": "uuid"}}
         schema = {"type": "object", "additionalProperties": uuids}
-    assert _of(hint, null=False) == schema
+    assert _schema(hint, null=False) == schema
 
 
 def test_null_is_a_type_in_openapi_3_1():
-    assert _of(int | str | None, null=True) == {"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]}
+    assert _schema(int | str | None, null=True) == {
+        "anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "null"}]
+    }

@@ -1,4 +1,4 @@
-"""One process: what a socket is told, how it is let in, and how it ends."""
+"""Sockets in one process: their frames, their authentication and their close."""
 
 from __future__ import annotations
 
@@ -22,26 +22,19 @@ from django.utils import timezone
 pytest.importorskip("channels", reason="Channels is not installed")
 
 from dovetail_core.events import emit
-from dovetail_notify import (
-    arrivals,
-    frames,
-    get_notification_model,
-    handshake,
-    notify,
-    protocol,
-    realtime,
-    services,
-    sockets,
-    tickets,
-)
-from dovetail_notify.contrib import channels
+from dovetail_notify import get_notification_model, notify, realtime, services
 from dovetail_notify.contrib.channels import application
-from dovetail_notify.credentials import object_session, session_hash
-from dovetail_notify.hub import Hub, in_thread
-from dovetail_notify.inbox import visible
+from dovetail_notify.inbox.reading import visible_organizations
 from dovetail_notify.models import Ticket
+from dovetail_notify.realtime import admission as batched_admission
+from dovetail_notify.realtime import frames, process, protocol, socket_authentication, sockets, tickets
+from dovetail_notify.realtime.channels import consumer
+from dovetail_notify.realtime.credentials import object_session, session_hash
+from dovetail_notify.realtime.database_thread import in_database_thread
+from dovetail_notify.realtime.hub import Hub
+from dovetail_notify.realtime.revalidation import revalidate
+from dovetail_notify.realtime.tickets import Admission, issue_ticket, redeem_ticket, redeem_tickets
 from dovetail_notify.testing import NotificationSocket
-from dovetail_notify.tickets import Admission, issue_ticket, redeem_ticket, redeem_tickets
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Tip
 from tests.notify.sockets import call, open_socket, run
@@ -64,7 +57,7 @@ async def hello(socket: NotificationSocket) -> dict[str, Any]:
 # --- What it is told --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_committed_is_shown_as_the_list_shows_it(user):
+def test_committed_row_is_sent_as_the_list_shows_it(user):
     async def main() -> None:
         async with await open_socket(user) as socket:
             assert socket.protocol == "notify.v1"
@@ -83,11 +76,11 @@ def test_what_is_committed_is_shown_as_the_list_shows_it(user):
     run(main)
 
 
-def test_each_is_told_of_their_own_with_one_text_and_two_queries(user, monkeypatch):
+def test_users_get_their_own_rows_with_one_text(user, monkeypatch):
     others = list(make_users(5))
     made = []
-    text = frames._Text
-    monkeypatch.setattr(frames, "_Text", lambda row: made.append(row) or text(row))
+    text = frames._FrameTemplate
+    monkeypatch.setattr(frames, "_FrameTemplate", lambda row: made.append(row) or text(row))
 
     async def main() -> None:
         async with AsyncExitStack() as stack:
@@ -104,7 +97,7 @@ def test_each_is_told_of_their_own_with_one_text_and_two_queries(user, monkeypat
     assert len(made) == 1
 
 
-def test_rolled_back_nothing_is_said(user):
+def test_rollback_sends_nothing(user):
     def fail() -> None:
         with transaction.atomic():
             notify(SHIPPED, to=user)
@@ -119,7 +112,7 @@ def test_rolled_back_nothing_is_said(user):
     run(main)
 
 
-def test_a_read_follows_in_the_other_tabs(user):
+def test_reading_updates_other_tabs(user):
     notify(SHIPPED, to=user)
     row = Notification.objects.get()
 
@@ -135,7 +128,7 @@ def test_a_read_follows_in_the_other_tabs(user):
     run(main)
 
 
-def test_a_socket_for_one_organization_hears_of_it_and_counts_it_alone(user):
+def test_organization_socket_shows_and_counts_only_its_organization(user):
     async def main() -> None:
         async with await open_socket(user, organization_key="acme") as bound, await open_socket(user) as free:
             await hello(bound)
@@ -156,29 +149,29 @@ def test_a_socket_for_one_organization_hears_of_it_and_counts_it_alone(user):
     run(main)
 
 
-def test_what_no_hint_told_of_is_found_by_looking(user, monkeypatch):
+def test_sweep_finds_unannounced_rows(user, monkeypatch):
     monkeypatch.setattr(realtime, "publish", lambda messages: None)
 
     async def main() -> None:
         async with await open_socket(user) as socket:
             await hello(socket)
-            await Hub.current().look()
+            await Hub.current().sweep()
             await call(notify, SHIPPED, to=user)
-            await Hub.current().look()
+            await Hub.current().sweep()
             assert (await socket.receive())["data"]["title"] == "Order A-1 was shipped"
-            await Hub.current().look()
+            await Hub.current().sweep()
             assert await socket.nothing()
 
     run(main)
 
 
-def test_nothing_is_left_running_when_the_last_one_goes(user):
+def test_hub_stops_with_the_last_socket(user):
     async def main() -> None:
         async with await open_socket(user) as socket:
             await hello(socket)
             hub = Hub.current()
-            assert realtime.listeners
-        assert (hub.sockets, hub._tasks, realtime.listeners) == ({}, set(), {})
+            assert process.listeners
+        assert (hub.sockets, hub._tasks, process.listeners) == ({}, set(), {})
 
     run(main)
 
@@ -186,7 +179,7 @@ def test_nothing_is_left_running_when_the_last_one_goes(user):
 # --- Coming back ------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_missed_comes_after_resume_and_each_at_least_once(user):
+def test_resume_replays_missed_rows_at_least_once(user):
     async def main() -> None:
         async with await open_socket(user) as socket:
             cursor = (await hello(socket))["cursor"]
@@ -208,13 +201,13 @@ def test_what_was_missed_comes_after_resume_and_each_at_least_once(user):
     run(main)
 
 
-def test_a_row_that_was_committed_late_with_an_earlier_key_is_replayed(user):
+def test_late_commit_with_earlier_key_is_replayed(user):
     notify(SHIPPED, to=user)
     notify(Tip(), to=user)
     early, late = Notification.objects.order_by("pk")
 
     async def main() -> None:
-        from dovetail_notify.frames import cursor
+        from dovetail_notify.realtime.frames import cursor
 
         async with await open_socket(user) as socket:
             await hello(socket)
@@ -228,7 +221,7 @@ def test_a_row_that_was_committed_late_with_an_earlier_key_is_replayed(user):
     run(main)
 
 
-def test_more_than_a_hundred_missed_are_for_the_list_to_show(user):
+def test_more_than_100_missed_rows_cause_a_resync(user):
     now = timezone.now()
     rows = [
         Notification(recipient=user, type="orders.tip", title=str(n), batch=uuid4(), created_at=now) for n in range(101)
@@ -247,7 +240,7 @@ def test_more_than_a_hundred_missed_are_for_the_list_to_show(user):
 
 
 @pytest.mark.parametrize("wrong", [None, 5, "", "x", "1", "-1-1", "99999999999999999999-1", "1-99999999999999", ["1"]])
-def test_a_wrong_cursor_is_told_and_ends_nothing(user, wrong):
+def test_invalid_cursor_gets_an_error_frame(user, wrong):
     async def main() -> None:
         async with await open_socket(user) as socket:
             await hello(socket)
@@ -262,7 +255,7 @@ def test_a_wrong_cursor_is_told_and_ends_nothing(user, wrong):
 # --- Slow ones --------------------------------------------------------------------------------------------------------
 
 
-def test_a_slow_socket_is_told_to_resync_and_delays_nobody(user, settings):
+def test_slow_socket_gets_resync_and_delays_no_other(user, settings):
     settings.NOTIFY_SOCKET_QUEUE = 4
     quick = make_user()
 
@@ -292,8 +285,8 @@ def test_a_slow_socket_is_told_to_resync_and_delays_nobody(user, settings):
     run(main)
 
 
-def test_a_peer_that_reads_nothing_holds_up_no_end(user, monkeypatch):
-    monkeypatch.setattr(channels, "LAST_SEND_SECONDS", 0.1)
+def test_client_that_does_not_read_cannot_delay_the_close(user, monkeypatch):
+    monkeypatch.setattr(consumer, "LAST_SEND_SECONDS", 0.1)
 
     async def main() -> None:
         async def stuck(scope: Any, receive: Any, send: Any) -> None:
@@ -314,8 +307,8 @@ def test_a_peer_that_reads_nothing_holds_up_no_end(user, monkeypatch):
     run(main)
 
 
-def test_a_sign_of_life_goes_to_whoever_hears_nothing_else(user, settings, monkeypatch):
-    from dovetail_notify import hub
+def test_idle_socket_gets_a_heartbeat(user, settings, monkeypatch):
+    from dovetail_notify.realtime import hub
 
     monkeypatch.setattr(hub, "HEARTBEAT_SECONDS", 0.05)
 
@@ -337,7 +330,7 @@ async def refusal(**opening: Any) -> tuple[int | None, str]:
         return await socket.closed()
 
 
-def test_a_ticket_opens_one_socket_once(user):
+def test_ticket_opens_one_socket_once(user):
     async def main() -> None:
         ticket = await call(issue_ticket, user=user)
         async with NotificationSocket(ticket=ticket) as socket:
@@ -347,7 +340,7 @@ def test_a_ticket_opens_one_socket_once(user):
     run(main)
 
 
-def test_other_tickets_are_refused(user):
+def test_invalid_tickets_are_refused(user):
     late = issue_ticket(user=user)
     Ticket.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     inactive = make_user()
@@ -369,7 +362,7 @@ def test_other_tickets_are_refused(user):
     run(main)
 
 
-def test_a_ticket_is_for_the_page_that_asked(user):
+def test_ticket_is_bound_to_its_origin(user):
     async def main() -> None:
         ticket = await call(issue_ticket, user=user, origin="https://app.example.com")
         headers = {"Origin": "https://evil.example"}
@@ -381,7 +374,7 @@ def test_a_ticket_is_for_the_page_that_asked(user):
     run(main)
 
 
-def test_the_api_gives_tickets_to_whoever_is_signed_in(user, api):
+def test_api_issues_tickets_to_signed_in_users(user, api):
     api.force_authenticate(None)
     api.force_login(user)
     answer = api.post("/api/v1/notifications/ticket/", HTTP_ORIGIN="https://app.example.com")
@@ -393,7 +386,7 @@ def test_the_api_gives_tickets_to_whoever_is_signed_in(user, api):
     assert Client().post("/api/v1/notifications/ticket/").status_code in (401, 403)
 
 
-def test_a_ticket_for_an_organization_one_has_left_is_refused(user, settings):
+def test_ticket_for_a_former_organization_is_refused(user, settings):
     settings.NOTIFY_ORGANIZATIONS = lambda user: ["acme"]
 
     async def main() -> None:
@@ -406,7 +399,7 @@ def test_a_ticket_for_an_organization_one_has_left_is_refused(user, settings):
     run(main)
 
 
-def test_a_cookie_is_taken_from_the_hosts_own_page_alone(user, settings):
+def test_cookie_is_accepted_only_from_trusted_origins(user, settings):
     settings.CSRF_TRUSTED_ORIGINS = ["https://*.example.com"]
     client = Client()
     client.force_login(user)
@@ -425,7 +418,7 @@ def test_a_cookie_is_taken_from_the_hosts_own_page_alone(user, settings):
     run(main)
 
 
-def test_an_authorization_header_is_the_projects_own_matter(user):
+def test_authorization_header_uses_the_projects_authentication(user):
     import base64
 
     from rest_framework.authentication import BasicAuthentication
@@ -447,7 +440,7 @@ def test_an_authorization_header_is_the_projects_own_matter(user):
         run(main)
 
 
-def test_an_eleventh_socket_of_a_person_is_refused(user, settings):
+def test_eleventh_socket_of_a_user_is_refused(user, settings):
     settings.NOTIFY_SOCKETS_PER_USER = 2
 
     async def main() -> None:
@@ -478,7 +471,7 @@ def test_an_eleventh_socket_of_a_person_is_refused(user, settings):
         ('{"type":"' + "ü" * 2100 + '"}', (1009, "too_big")),
     ],
 )
-def test_a_frame_that_is_none_ends_the_socket(user, text, end):
+def test_malformed_frame_closes_the_socket(user, text, end):
     async def main() -> None:
         async with await open_socket(user) as socket:
             await hello(socket)
@@ -488,7 +481,7 @@ def test_a_frame_that_is_none_ends_the_socket(user, text, end):
     run(main)
 
 
-def test_an_unknown_frame_is_told_and_a_flood_ended(user):
+def test_unknown_frame_gets_an_error_and_a_flood_is_closed(user):
     async def main() -> None:
         async with await open_socket(user) as socket:
             await hello(socket)
@@ -504,7 +497,7 @@ def test_an_unknown_frame_is_told_and_a_flood_ended(user):
 # --- How it ends ------------------------------------------------------------------------------------------------------
 
 
-def test_it_ends_with_its_credential_after_a_word(user, monkeypatch):
+def test_socket_announces_expiry_and_closes(user, monkeypatch):
     monkeypatch.setattr(sockets, "EXPIRING_SECONDS", 1)
 
     async def main() -> None:
@@ -519,7 +512,7 @@ def test_it_ends_with_its_credential_after_a_word(user, monkeypatch):
     run(main)
 
 
-def test_a_new_ticket_of_the_same_person_lets_it_stay(user):
+def test_new_ticket_renews_the_socket(user):
     async def main() -> None:
         soon = timezone.now() + timedelta(seconds=50)
         async with await open_socket(user, expires_at=soon, session="old") as socket:
@@ -547,7 +540,7 @@ def test_a_new_ticket_of_the_same_person_lets_it_stay(user):
         (None, (4401, "unauthenticated")),
     ],
 )
-def test_another_persons_or_organizations_ticket_ends_it(user, ticket, end):
+def test_ticket_of_another_user_or_organization_closes_the_socket(user, ticket, end):
     other = make_user()
 
     async def main() -> None:
@@ -564,7 +557,7 @@ def test_another_persons_or_organizations_ticket_ends_it(user, ticket, end):
     run(main)
 
 
-def test_the_events_of_others_end_it(user):
+def test_domain_events_close_the_socket(user):
     other = make_user()
 
     async def ended(name: str, end: tuple[int, str], target: Any = None, **data: Any) -> None:
@@ -593,7 +586,7 @@ def test_the_events_of_others_end_it(user):
     run(main)
 
 
-def test_an_event_that_was_rolled_back_ends_nothing(user):
+def test_rolled_back_event_closes_nothing(user):
     def fail() -> None:
         with transaction.atomic():
             emit("session.revoked", data={"session_ids": ["s1"]})
@@ -608,7 +601,7 @@ def test_an_event_that_was_rolled_back_ends_nothing(user):
     run(main)
 
 
-def test_leaving_an_organization_silences_it_at_once(user, settings):
+def test_leaving_an_organization_hides_it_at_once(user, settings):
     of = ["acme", "globex"]
     settings.NOTIFY_ORGANIZATIONS = lambda user: list(of)
 
@@ -632,7 +625,7 @@ def test_leaving_an_organization_silences_it_at_once(user, settings):
     run(main)
 
 
-def test_signing_out_deactivation_and_deletion_end_it(user):
+def test_logout_deactivation_and_deletion_close_the_socket(user):
     client = Client()
     client.force_login(user)
 
@@ -656,7 +649,7 @@ def test_signing_out_deactivation_and_deletion_end_it(user):
     run(main)
 
 
-def test_what_nobody_said_is_found_by_looking_again(user, settings):
+def test_revalidation_finds_unannounced_changes(user, settings):
     settings.NOTIFY_ENDED_SESSIONS = lambda sessions: [each for each in sessions if each == "over"]
     of = ["acme"]
     settings.NOTIFY_ORGANIZATIONS = lambda user: list(of)
@@ -666,10 +659,10 @@ def test_what_nobody_said_is_found_by_looking_again(user, settings):
         async with await open_socket(user, **ticket) as socket:
             await hello(socket)
             hub = Hub.current()
-            await hub._recheck([*hub.all()])
+            await revalidate([*hub.all()])
             assert "session" in ticket or await socket.nothing(0.05)
             await call(change)
-            await hub._recheck([*hub.all()])
+            await revalidate([*hub.all()])
             assert await socket.closed() == end
 
     async def main() -> None:
@@ -685,7 +678,7 @@ def test_what_nobody_said_is_found_by_looking_again(user, settings):
 # --- What is written down ---------------------------------------------------------------------------------------------
 
 
-def test_no_ticket_or_cookie_is_logged(user, caplog):
+def test_tickets_and_cookies_are_not_logged(user, caplog):
     caplog.set_level(logging.DEBUG)
     client = Client()
     client.force_login(user)
@@ -704,7 +697,7 @@ def test_no_ticket_or_cookie_is_logged(user, caplog):
     assert secret not in caplog.text
 
 
-def test_the_protocol_is_documented_whole():
+def test_protocol_is_fully_documented():
     documented = protocol.__doc__ or ""
     codes = [value for name, value in vars(protocol).items() if name.isupper() and isinstance(value, int)]
     for code in (code for code in codes if code > 1000 and code != protocol.FRAME_BYTES):
@@ -714,32 +707,32 @@ def test_the_protocol_is_documented_whole():
     assert json.loads(protocol.frame("ping")) == {"type": "ping"}
 
 
-def test_disconnect_needs_to_know_whom():
+def test_disconnect_requires_an_argument():
     with pytest.raises(TypeError, match="user=, session= or organization="):
         realtime.disconnect()
 
 
 @pytest.mark.parametrize("number", [1, 50])
-def test_what_is_new_takes_two_queries_for_any_number_of_listeners(django_assert_num_queries, number):
+def test_new_rows_take_two_queries_for_any_number_of_sockets(django_assert_num_queries, number):
     users = list(make_users(number))
     batch = notify(SHIPPED, to=users).batch
     keys = [each.pk for each in users]
     with django_assert_num_queries(2):
-        found = frames.of_batches([batch], after=0, recipients=keys, using=None)
+        found = frames.frames_of_batches([batch], after=0, recipients=keys, using=None)
     assert {user for user, _, _ in found} == {str(key) for key in keys}
 
 
-def test_what_is_new_leaves_the_collector_nothing_to_go_through():
+def test_frames_are_not_tracked_by_the_garbage_collector():
     # 20 000 objects of recipients had it go through everything: with 5 000 sockets 0.4 seconds, in which all waited.
     users = list(make_users(20))
     batches = [notify(SHIPPED, to=users).batch for _ in range(2)]
-    found = frames.of_batches(batches, after=0, recipients=None, using=None)
+    found = frames.frames_of_batches(batches, after=0, recipients=None, using=None)
     gc.collect()
     assert len(found) == 40
     assert not [each for each in found if gc.is_tracked(each)]
 
 
-def test_opening_and_resuming_take_the_same_queries_for_any_number_of_rows(user, django_assert_num_queries):
+def test_opening_and_resuming_query_counts_do_not_grow(user, django_assert_num_queries):
     admission = redeem_ticket(issue_ticket(user=user))
     assert admission is not None
     for number in (1, 60):
@@ -773,7 +766,7 @@ def scope(ticket: str, *, origin: str = "") -> dict[str, Any]:
     return {"subprotocols": ["notify.v1", f"ticket.{ticket}"], "headers": headers}
 
 
-def test_a_hundred_that_come_at_once_are_let_in_by_a_handful_of_statements():
+def test_hundred_simultaneous_sockets_take_few_statements():
     users = list(make_users(100))
     issued = [issue_ticket(user=each) for each in users]
     Notification.objects.bulk_create(
@@ -786,7 +779,7 @@ def test_a_hundred_that_come_at_once_are_let_in_by_a_handful_of_statements():
         async with AsyncExitStack() as stack:
             opened = [NotificationSocket(each) for each in issued]
             # The hub's thread is kept busy until all of them wait: how they come is then no matter of luck.
-            busy = asyncio.create_task(in_thread(held.wait, 30))
+            busy = asyncio.create_task(in_database_thread(held.wait, 30))
             await asyncio.gather(*(stack.enter_async_context(each) for each in opened))
             held.set()
             assert await busy
@@ -803,17 +796,17 @@ def test_a_hundred_that_come_at_once_are_let_in_by_a_handful_of_statements():
 
 
 @pytest.mark.parametrize("number", [2, 100])
-def test_handshakes_and_openings_take_the_same_statements_for_any_number(number):
+def test_admission_statement_count_does_not_grow(number):
     issued = [issue_ticket(user=each) for each in make_users(number)]
     statements = Statements()
     with connection.execute_wrapper(statements):
-        admitted = handshake.admit_all([scope(each) for each in issued])
+        admitted = socket_authentication.admit_all([scope(each) for each in issued])
         frames.openings(admitted)
     assert [sql.split()[0] for sql in statements.made] == ["SELECT", "DELETE", "SELECT"]
     assert Ticket.objects.count() == 0
 
 
-def test_what_is_wrong_with_one_is_told_to_that_one_alone(user, settings):
+def test_error_of_one_socket_affects_no_other(user, settings):
     settings.NOTIFY_ORGANIZATIONS = lambda user: 1 / 0 if user.username == "broken" else ["acme"]
     late, gone = issue_ticket(user=user), issue_ticket(user=make_user(is_active=False))
     Ticket.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -824,7 +817,7 @@ def test_what_is_wrong_with_one_is_told_to_that_one_alone(user, settings):
     shown = [late, gone, twice, twice, foreign, expired, broken, "x" * 43, "ü"]
     scopes = [scope(each) for each in shown]
     scopes += [scope(elsewhere, origin="https://evil.example"), {"subprotocols": [], "headers": []}]
-    found = handshake.admit_all(scopes)
+    found = socket_authentication.admit_all(scopes)
     said = [(each.code, each.reason) if isinstance(each, protocol.Refused) else type(each) for each in found]
     unauthenticated = (4401, "unauthenticated")
     assert said == [
@@ -843,10 +836,10 @@ def test_what_is_wrong_with_one_is_told_to_that_one_alone(user, settings):
     assert Ticket.objects.count() == 0
 
 
-def test_a_ticket_that_another_process_takes_meanwhile_turns_nobody_else_away(user, monkeypatch):
+def test_ticket_used_elsewhere_refuses_no_other_socket(user, monkeypatch):
     shared, *own = [issue_ticket(user=user) for _ in range(3)]
     (first,) = Ticket.objects.order_by("pk")[:1]
-    take = tickets._taken
+    take = tickets._delete
 
     def meanwhile(keys: list[Any], using: str) -> set[Any]:
         assert Ticket.objects.filter(pk=first.pk)._raw_delete(using) == 1
@@ -858,7 +851,7 @@ def test_a_ticket_that_another_process_takes_meanwhile_turns_nobody_else_away(us
     assert Ticket.objects.count() == 0
 
 
-def test_openings_tell_each_of_what_they_see(user):
+def test_openings_match_each_users_inbox(user):
     other = make_user()
     now = timezone.now()
     for recipient, organization, number, read in (
@@ -901,13 +894,15 @@ def test_openings_tell_each_of_what_they_see(user):
         (alone,) = frames.openings([(admission, organizations)])
         assert (alone.unread, alone.capped) == (opening.unread, opening.capped)
         assert alone.cursor.split("-")[0] == opening.cursor.split("-")[0]
-        condition = visible(None if organizations is None else list(organizations), admission.organization_key)
+        condition = visible_organizations(
+            None if organizations is None else list(organizations), admission.organization_key
+        )
         rows = Notification.objects.filter(condition, recipient=admission.user).order_by("pk")
         last = rows.last()
         assert frames.parse_cursor(opening.cursor)[0] == (last.pk if last else 0)
 
 
-def test_no_frame_closes_the_connection_that_all_sockets_have_in_common(user, monkeypatch):
+def test_frames_do_not_close_the_shared_connection(user, monkeypatch):
     turns: list[object] = []
 
     async def close() -> None:
@@ -925,7 +920,7 @@ def test_no_frame_closes_the_connection_that_all_sockets_have_in_common(user, mo
     assert turns == []
 
 
-def test_who_has_gone_while_waiting_is_not_asked_for():
+def test_closed_sockets_are_removed_from_the_batch():
     worked: list[list[int]] = []
     held = threading.Event()
 
@@ -934,8 +929,8 @@ def test_who_has_gone_while_waiting_is_not_asked_for():
         return items
 
     async def main() -> None:
-        together = arrivals.Together(work)
-        busy = asyncio.create_task(in_thread(held.wait, 30))
+        together = batched_admission.Batcher(work)
+        busy = asyncio.create_task(in_database_thread(held.wait, 30))
         calls = []
         for number in range(4):
             calls.append(asyncio.create_task(together(number)))
@@ -950,13 +945,13 @@ def test_who_has_gone_while_waiting_is_not_asked_for():
     assert worked == [[0], [1, 3]]
 
 
-def test_a_database_that_is_away_is_told_to_each_who_waits(user, monkeypatch):
+def test_database_failure_closes_waiting_sockets(user, monkeypatch):
     ticket = issue_ticket(user=user)
 
     def away(*arguments: Any) -> Any:
         raise OperationalError("away")
 
-    monkeypatch.setattr(handshake, "redeem_tickets", away)
+    monkeypatch.setattr(socket_authentication, "redeem_tickets", away)
 
     async def main() -> None:
         assert await refusal(ticket=ticket) == (4500, "unavailable")

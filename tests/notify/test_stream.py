@@ -1,4 +1,4 @@
-"""Server-sent events: the same frames, for what has no WebSocket."""
+"""Server-sent events with the frames of sockets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from dovetail_notify import notify, realtime
-from dovetail_notify.hub import Hub
+from dovetail_notify.realtime import process
+from dovetail_notify.realtime.hub import Hub
 from tests.notify.factories import make_user
 from tests.notify.orders.notifications import OrderShipped
 from tests.notify.sockets import call, run
@@ -87,7 +88,7 @@ class Stream:
         yield message.get("body", b"")
 
 
-def test_what_is_new_comes_as_an_event_with_its_cursor_as_id(user):
+def test_new_row_is_an_event_with_its_cursor_as_id(user):
     async def main() -> None:
         async with Stream(user) as stream:
             assert (stream.status, stream.sent["content-type"]) == (200, "text/event-stream")
@@ -99,12 +100,12 @@ def test_what_is_new_comes_as_an_event_with_its_cursor_as_id(user):
             assert (event["event"], event["id"]) == ("notification", event["data"]["cursor"])
             assert event["data"]["data"]["title"] == "Order A-1 was shipped"
         assert Hub.current().sockets == {}
-        assert realtime.listeners == {}
+        assert process.listeners == {}
 
     run(main)
 
 
-def test_a_browser_that_comes_back_gets_what_it_missed(user):
+def test_reconnecting_browser_gets_missed_rows(user):
     async def main() -> None:
         async with Stream(user) as stream:
             cursor = (await stream.event())["id"]
@@ -123,7 +124,7 @@ def test_a_browser_that_comes_back_gets_what_it_missed(user):
     run(main)
 
 
-def test_it_ends_as_a_socket_does_and_says_why(user):
+def test_stream_ends_like_a_socket_with_its_reason(user):
     async def main() -> None:
         async with Stream(user) as stream:
             await stream.event()
@@ -135,7 +136,7 @@ def test_it_ends_as_a_socket_does_and_says_why(user):
     run(main)
 
 
-def test_a_stream_counts_among_the_sockets_of_a_person(user, settings):
+def test_stream_counts_as_a_socket_of_its_user(user, settings):
     settings.NOTIFY_SOCKETS_PER_USER = 1
 
     async def main() -> None:
@@ -147,7 +148,7 @@ def test_a_stream_counts_among_the_sockets_of_a_person(user, settings):
     run(main)
 
 
-def test_who_is_not_signed_in_gets_an_error_of_the_api(user, settings):
+def test_anonymous_stream_gets_an_api_error(user, settings):
     async def main() -> None:
         async with Stream(None) as stream:
             assert stream.status in (401, 403)
@@ -163,7 +164,7 @@ def test_who_is_not_signed_in_gets_an_error_of_the_api(user, settings):
     run(late)
 
 
-def test_under_wsgi_it_is_not_there_and_says_so(user):
+def test_stream_is_501_under_wsgi(user):
     client = APIClient()
     client.force_login(user)
     answer = client.get(URL, HTTP_ACCEPT="text/event-stream")
@@ -171,5 +172,5 @@ def test_under_wsgi_it_is_not_there_and_says_so(user):
     assert "ASGI" in json.dumps(answer.json())
 
 
-def test_no_transaction_is_open_for_as_long_as_it_lives():
+def test_stream_holds_no_transaction_open():
     assert getattr(resolve(URL).func, "_non_atomic_requests", None) == {"default"}

@@ -8,12 +8,12 @@ from uuid import UUID
 import pytest
 
 from dovetail_notify import NotificationType, Rendered, get_notification_model, notify
-from dovetail_notify.payloads import clean, decode, encode
 from dovetail_notify.types import registry
+from dovetail_notify.types.payloads import clean, decode, encode
 from tests.notify.orders.notifications import Carrier, OrderShipped, Tip
 
 
-def test_a_payload_comes_back_as_it_was():
+def test_payload_round_trip():
     shipped = OrderShipped(
         number="A-1",
         carrier=Carrier.COURIER,
@@ -30,25 +30,25 @@ def test_a_payload_comes_back_as_it_was():
 
 
 @pytest.mark.parametrize("wrong", [{"number": 5}, {"number": "x", "items": "x"}, {"number": "x", "order_id": "x"}])
-def test_a_value_of_another_type_is_refused(wrong):
+def test_value_of_another_type_is_refused(wrong):
     with pytest.raises(TypeError, match="takes"):
         OrderShipped(**wrong)
 
 
-def test_a_missing_field_and_an_unknown_one_are_refused():
+def test_missing_and_unknown_fields_are_refused():
     with pytest.raises(TypeError):
         OrderShipped()  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         OrderShipped(number="1", colour="red")  # type: ignore[call-arg]
 
 
-def test_an_instance_does_not_change():
+def test_instances_are_immutable():
     with pytest.raises(AttributeError):
         OrderShipped(number="1").number = "2"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("key", ["Orders.shipped", "orders shipped", "", "a" * 101, "orders."])
-def test_a_key_of_another_shape_is_refused(key):
+def test_invalid_key_is_refused(key):
     with pytest.raises(ValueError, match="key reads"):
         type("Wrong", (NotificationType,), {}, key=key)
 
@@ -73,7 +73,7 @@ def test_types_without_a_key_are_abstract():
         registry.remove(Concrete)
 
 
-def test_a_payload_of_an_earlier_version_is_upgraded():
+def test_old_payload_is_upgraded():
     class Renamed(NotificationType, key="tests.renamed"):
         number: int
         version = 2
@@ -101,12 +101,12 @@ def test_a_payload_of_an_earlier_version_is_upgraded():
         "/\ud800",
     ],
 )
-def test_an_address_that_leads_astray_is_refused(url):
+def test_unsafe_url_is_refused(url):
     with pytest.raises(ValueError, match="begins with / or an https address"):
         Rendered(title="x", url=url)
 
 
-def test_titles_are_one_line_that_fits():
+def test_titles_are_shortened_to_one_line():
     assert Rendered(title="a\r\nBcc: x").title == "a Bcc: x"
     assert len(Rendered(title="x" * 500).title) == 200
     with pytest.raises(ValueError, match="needs a title"):
@@ -114,7 +114,7 @@ def test_titles_are_one_line_that_fits():
 
 
 @pytest.mark.django_db
-def test_what_databases_refuse_is_replaced_and_nothing_lost(user):
+def test_characters_that_databases_refuse_are_replaced(user):
     notify(Tip(text="a\0b\ud800c"), to=user)
     row = get_notification_model().objects.get()
     assert row.title == "a\ufffdb\ufffdc"
@@ -123,7 +123,7 @@ def test_what_databases_refuse_is_replaced_and_nothing_lost(user):
 
 
 @pytest.mark.parametrize("cls", registry.all(), ids=lambda cls: cls.key)
-def test_every_example_renders_and_comes_back(cls):
+def test_every_example_renders_and_round_trips(cls):
     example = cls.from_example()
     assert isinstance(example.render(), Rendered)
     assert cls.from_payload(encode(example)) == example

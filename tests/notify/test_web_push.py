@@ -1,4 +1,4 @@
-"""Web Push to a service on the loopback interface and to a browser that decrypts."""
+"""Web Push, tested with a local push service and a client that decrypts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.checks import check_transports
-from dovetail_notify.delivery import deliver, resend
-from dovetail_notify.destinations import ForbiddenDestination
+from dovetail_notify.exceptions import ForbiddenDestination
 from dovetail_notify.models import Delivery, Device
+from dovetail_notify.outbox.worker import deliver, resend
 from dovetail_notify.services import register_device
 from dovetail_notify.testing import FakePush
 from dovetail_notify.transports import transport_for
-from dovetail_notify.transports.calls import Answer, callers
 from dovetail_notify.transports.email import EmailTransport
+from dovetail_notify.transports.http.base import HttpResponse
+from dovetail_notify.transports.http.calls import clients
 from dovetail_notify.transports.push import PushMessage, Result
-from dovetail_notify.transports.vapid import b64decode, generate
-from dovetail_notify.transports.web_push import PLAINTEXT_BYTES, seal
+from dovetail_notify.transports.push.vapid import b64decode, generate
+from dovetail_notify.transports.push.web_push import PLAINTEXT_BYTES, encrypt
 from tests.notify.factories import make_user
 from tests.notify.push_services import PUBLIC_ADDRESS, Alarm, Browser, Reply, Service, vapid_claims
 
@@ -61,7 +62,7 @@ def due() -> None:
 # --- What a browser gets ----------------------------------------------------------------------------------------------
 
 
-def test_a_browser_reads_it_and_knows_who_sent_it(user, service, browser):
+def test_browser_can_decrypt_and_identify_the_server(user, service, browser):
     subscribe(user, service, browser)
     notify(Alarm(place="Hall"), to=user)
     assert deliver().sent == 1
@@ -84,7 +85,7 @@ def test_a_browser_reads_it_and_knows_who_sent_it(user, service, browser):
     assert headers["topic"] not in ("Hall", "alarm:Hall")
 
 
-def test_what_is_about_nothing_replaces_nothing(user, service, browser, monkeypatch):
+def test_message_without_collapse_key_has_no_topic(user, service, browser, monkeypatch):
     monkeypatch.setattr(Alarm, "collapse_key", lambda self: None)
     subscribe(user, service, browser)
     for _ in range(2):
@@ -99,11 +100,11 @@ def test_what_is_about_nothing_replaces_nothing(user, service, browser, monkeypa
     assert all("topic" not in request.headers for request in service.requests)
 
 
-def test_rfc_8291_s_own_example():
+def test_rfc_8291_example():
     private = ec.derive_private_key(
         int.from_bytes(b64decode("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"), "big"), ec.SECP256R1()
     )
-    sealed = seal(
+    sealed = encrypt(
         b"When I grow up, I want to be a watermelon",
         b64decode("BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"),
         b64decode("BTBZMqHH6r4Tts7J_aSIgg"),
@@ -116,7 +117,7 @@ def test_rfc_8291_s_own_example():
     )
 
 
-def test_a_text_that_is_too_long_is_cut_and_still_sent(user, service, browser):
+def test_long_text_is_shortened_and_sent(user, service, browser):
     subscribe(user, service, browser)
     notify(Alarm(place="Hall", detail='ü"\n' * 3000), to=user)
     assert deliver().sent == 1
@@ -127,7 +128,7 @@ def test_a_text_that_is_too_long_is_cut_and_still_sent(user, service, browser):
 
 
 @pytest.mark.parametrize("character", ["x", "ü", "\U0001f514", "\x01", '"'])
-def test_whatever_it_says_it_fits(character):
+def test_any_message_fits(character):
     message = PushMessage(
         key=UUID(int=0),
         title=character * 200,
@@ -141,7 +142,7 @@ def test_whatever_it_says_it_fits(character):
     assert PLAINTEXT_BYTES - 12 < len(encoded) <= PLAINTEXT_BYTES
 
 
-def test_many_devices_are_sent_to_over_few_connections(user, service, browser, settings):
+def test_many_devices_share_few_connections(user, service, browser, settings):
     settings.NOTIFY_PUSH_CONCURRENCY = 3
     for number in range(12):
         subscribe(user, service, browser, str(number))
@@ -151,7 +152,7 @@ def test_many_devices_are_sent_to_over_few_connections(user, service, browser, s
     assert service.connections <= 3
 
 
-def test_a_device_follows_its_present_user(user, service, browser):
+def test_device_gets_messages_of_its_current_user(user, service, browser):
     subscribe(user, service, browser)
     notify(Alarm(place="Hall"), to=user)
     # Mary signs in on John's phone before John's message leaves.
@@ -160,13 +161,13 @@ def test_a_device_follows_its_present_user(user, service, browser):
     assert service.requests == []
 
 
-def test_who_has_no_device_has_no_delivery(user, service):
+def test_user_without_device_has_no_delivery(user, service):
     register_device(user=user, kind="fcm", token="abc")
     notify(Alarm(place="Hall"), to=user)
     assert not Delivery.objects.filter(channel="push").exists()
 
 
-def test_what_is_too_old_is_shown_to_nobody(user, service, browser):
+def test_expired_message_is_not_sent(user, service, browser):
     subscribe(user, service, browser)
     notify(Alarm(place="Hall"), to=user)
     get_notification_model()._default_manager.update(created_at=timezone.now() - timedelta(days=2))
@@ -178,7 +179,7 @@ def test_what_is_too_old_is_shown_to_nobody(user, service, browser):
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_a_device_that_is_gone_is_retired_with_the_reason(user, service, browser, status):
+def test_gone_device_is_retired_with_the_reason(user, service, browser, status):
     device = subscribe(user, service, browser)
     service.answer = lambda request: Reply(status)
     notify(Alarm(place="Hall"), to=user)
@@ -191,7 +192,7 @@ def test_a_device_that_is_gone_is_retired_with_the_reason(user, service, browser
     assert (device.retired_at, device.retired_reason) == (None, "")
 
 
-def test_one_that_registered_meanwhile_is_not_retired(user, service, browser):
+def test_device_registered_meanwhile_is_not_retired(user, service, browser):
     device = subscribe(user, service, browser)
     service.answer = lambda request: Reply(410)
     notify(Alarm(place="Hall"), to=user)
@@ -206,7 +207,7 @@ def test_one_that_registered_meanwhile_is_not_retired(user, service, browser):
     ("status", "after", "expected"),
     [(429, "120", 120), (503, "7", 60), (500, None, 60), (403, None, 60), (429, "soon", 60), (429, "9" * 30, 86400)],
 )
-def test_a_service_that_is_busy_is_asked_again_when_it_says(user, service, browser, status, after, expected):
+def test_busy_service_is_retried_after_its_retry_after(user, service, browser, status, after, expected):
     subscribe(user, service, browser)
     service.answer = lambda request: Reply(status, headers={"Retry-After": after} if after else {})
     notify(Alarm(place="Hall"), to=user)
@@ -217,7 +218,7 @@ def test_a_service_that_is_busy_is_asked_again_when_it_says(user, service, brows
 
 
 @pytest.mark.parametrize("status", [400, 413, 302])
-def test_what_will_never_be_taken_is_given_up(user, service, browser, status, caplog):
+def test_permanent_refusal_is_given_up(user, service, browser, status, caplog):
     device = subscribe(user, service, browser)
     service.answer = lambda request: Reply(status, headers={"Location": f"{service.origin}/elsewhere"})
     notify(Alarm(place="Hall"), to=user)
@@ -229,7 +230,7 @@ def test_what_will_never_be_taken_is_given_up(user, service, browser, status, ca
     assert service.origin not in caplog.text
 
 
-def test_only_devices_that_do_not_have_it_are_tried_again(user, service, browser):
+def test_retry_goes_only_to_remaining_devices(user, service, browser):
     for name in ("one", "busy", "gone"):
         subscribe(user, service, browser, name)
     answers = {"/one": Reply(201), "/busy": Reply(503), "/gone": Reply(410)}
@@ -247,7 +248,7 @@ def test_only_devices_that_do_not_have_it_are_tried_again(user, service, browser
     assert sorted(request.path for request in service.requests[4:]) == ["/busy", "/one"]
 
 
-def test_mail_leaves_while_a_push_service_thinks(user, service, browser, settings):
+def test_mail_is_sent_while_push_waits(user, service, browser, settings):
     settings.NOTIFY_TRANSPORTS = {"push": PUSH, "email": "dovetail_notify.transports.email.EmailTransport"}
     subscribe(user, service, browser)
     mailed = threading.Event()
@@ -265,30 +266,30 @@ def test_mail_leaves_while_a_push_service_thinks(user, service, browser, setting
     assert len(mail.outbox) == 1
 
 
-def test_what_has_not_begun_in_time_is_put_off(user, service, browser, monkeypatch):
+def test_call_that_did_not_start_in_time_is_retried(user, service, browser, monkeypatch):
     subscribe(user, service, browser)
-    monkeypatch.setattr("dovetail_notify.transports.calls.BATCH_SECONDS", -1)
+    monkeypatch.setattr("dovetail_notify.transports.http.calls.BATCH_SECONDS", -1)
     notify(Alarm(place="Hall"), to=user)
     assert deliver().retried == 1
     assert (service.requests, Delivery.objects.get().error) == ([], "its turn did not come")
 
 
-def test_a_process_that_was_forked_opens_connections_of_its_own(service, monkeypatch):
-    mine = callers.get(public=True)
-    assert callers.get(public=True) is mine
+def test_forked_process_opens_its_own_connections(service, monkeypatch):
+    mine = clients.get(public=True)
+    assert clients.get(public=True) is mine
     monkeypatch.setattr("os.getpid", lambda: -1)
-    assert callers.get(public=True) is not mine
+    assert clients.get(public=True) is not mine
 
 
-def test_an_answer_without_end_is_ended(service, monkeypatch):
+def test_endless_response_is_cut_off(service, monkeypatch):
     service.answer = lambda request: Reply(200, b"x" * 1_000_000)
-    answer = callers.get(public=True).post(f"{service.origin}/", headers={}, content=b"{}")
+    answer = clients.get(public=True).post(f"{service.origin}/", headers={}, content=b"{}")
     assert len(answer.body) == 64 * 1024
 
 
-def test_an_answer_that_drips_is_ended(pem, settings, monkeypatch):
+def test_dripping_response_is_cut_off(pem, settings, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-    monkeypatch.setattr("dovetail_notify.contrib.httpcore.CALL_SECONDS", 0.3)
+    monkeypatch.setattr("dovetail_notify.transports.http.client.CALL_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         origin = f"http://127.0.0.1:{server.getsockname()[1]}"
         settings.NOTIFY_INSIDE_ORIGINS = [origin]
@@ -309,9 +310,9 @@ def test_an_answer_that_drips_is_ended(pem, settings, monkeypatch):
         thread = threading.Thread(target=drip)
         thread.start()
         with pytest.raises(Exception, match="Timeout") as caught:
-            callers.get(public=True).post(f"{origin}/", headers={}, content=b"")
+            clients.get(public=True).post(f"{origin}/", headers={}, content=b"")
         thread.join()
-        callers.close()
+        clients.close()
     assert type(caught.value).__name__ == "Unreachable"
     assert len(bytes_sent) < 1000
 
@@ -319,18 +320,18 @@ def test_an_answer_that_drips_is_ended(pem, settings, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "seconds"), [("Wed, 21 Oct 2015 07:28:00 GMT", 1), ("0", 1), ("", None), ("-1", None)]
 )
-def test_retry_after_may_be_a_date(given, seconds):
-    assert Answer(429, {"retry-after": given}, b"").retry_after == seconds
+def test_retry_after_can_be_a_date(given, seconds):
+    assert HttpResponse(429, {"retry-after": given}, b"").retry_after == seconds
 
 
 # --- Where it goes ----------------------------------------------------------------------------------------------------
 
 
 def post(url: str) -> Any:
-    return callers.get(public=True).post(url, headers={}, content=b"")
+    return clients.get(public=True).post(url, headers={}, content=b"")
 
 
-def test_the_address_that_was_checked_is_the_one_that_is_connected_to(resolver):
+def test_client_connects_to_the_checked_address(resolver):
     # DNS rebinding: a public address for who checks, an inside one for who connects.
     resolver.answers = [[PUBLIC_ADDRESS], ["127.0.0.1"]]
     with pytest.raises(Exception, match="ConnectError"):
@@ -359,14 +360,14 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(resolver):
         [PUBLIC_ADDRESS, "192.168.0.1"],
     ],
 )
-def test_a_name_that_leads_inside_is_not_called(resolver, addresses):
+def test_name_with_internal_address_is_not_called(resolver, addresses):
     resolver.answers = [addresses]
     with pytest.raises(ForbiddenDestination):
         post("https://push.example.com/x")
     assert resolver.connected == []
 
 
-def test_a_device_whose_name_leads_inside_by_now_is_not_called(user, service, browser, resolver):
+def test_device_with_rebound_name_is_not_called(user, service, browser, resolver):
     resolver.answers = [["127.0.0.1"]]
     register_device(user=user, kind="web", token="https://push.example.com/x", keys=browser.keys)
     notify(Alarm(place="Hall"), to=user)
@@ -374,7 +375,7 @@ def test_a_device_whose_name_leads_inside_by_now_is_not_called(user, service, br
     assert (resolver.connected, Delivery.objects.get().error) == ([], "ForbiddenDestination")
 
 
-def test_an_endpoint_of_before_the_rule_is_not_called(user, service, browser, settings):
+def test_invalid_stored_endpoint_is_not_called(user, service, browser, settings):
     subscribe(user, service, browser)
     settings.NOTIFY_INSIDE_ORIGINS = []
     notify(Alarm(place="Hall"), to=user)
@@ -382,7 +383,7 @@ def test_an_endpoint_of_before_the_rule_is_not_called(user, service, browser, se
     assert service.connections == 0
 
 
-def test_a_name_that_nobody_knows_is_tried_again(user, service, browser, resolver):
+def test_unresolvable_name_is_retried(user, service, browser, resolver):
     resolver.answers = [[]]
     register_device(user=user, kind="web", token="https://push.example.com/x", keys=browser.keys)
     notify(Alarm(place="Hall"), to=user)
@@ -390,20 +391,20 @@ def test_a_name_that_nobody_knows_is_tried_again(user, service, browser, resolve
     assert Delivery.objects.get().error == "ConnectError"
 
 
-def test_debug_opens_nothing(user, service, browser, settings):
+def test_debug_mode_allows_no_internal_address(user, service, browser, settings):
     settings.NOTIFY_INSIDE_ORIGINS, settings.DEBUG = [], True
     with pytest.raises(ForbiddenDestination):
         subscribe(user, service, browser)
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(service, monkeypatch):
+def test_untrusted_certificate_is_refused(service, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(Exception, match="ConnectError"):
         post(f"{service.origin}/")
     assert service.requests == []
 
 
-def test_keys_that_are_none_retire_the_device(user, service, browser):
+def test_invalid_keys_retire_the_device(user, service, browser):
     device = subscribe(user, service, browser)
     for keys in (
         {},
@@ -423,7 +424,7 @@ def test_keys_that_are_none_retire_the_device(user, service, browser):
 # --- In a project's own tests -----------------------------------------------------------------------------------------
 
 
-def test_the_fake_keeps_what_every_device_would_get(user, service, settings):
+def test_fake_push_records_messages_of_every_device(user, service, settings):
     settings.NOTIFY_TRANSPORTS = {"push": "dovetail_notify.testing.FakePush"}
     settings.NOTIFY_VAPID_PRIVATE_KEY = ""
     assert list(check_transports()) == []
@@ -443,7 +444,7 @@ def test_the_fake_keeps_what_every_device_would_get(user, service, settings):
 # --- Keys -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_pair_is_made_and_its_public_key_shown(api, settings):
+def test_command_makes_a_key_pair(api, settings):
     out, err = StringIO(), StringIO()
     call_command("notify_vapid_keys", stdout=out, stderr=err)
     name, _, private = out.getvalue().strip().partition("=")
@@ -459,13 +460,13 @@ def test_a_key_pair_is_made_and_its_public_key_shown(api, settings):
     assert api.get("/api/v1/push-devices/web-push-key/").status_code == 404
 
 
-def test_without_cryptography_the_command_says_what_to_install(monkeypatch):
+def test_command_without_cryptography_names_the_extra(monkeypatch):
     monkeypatch.setattr("dovetail_notify.management.commands.notify_vapid_keys.find_spec", lambda name: None)
     with pytest.raises(CommandError, match=r"dovetail-notify\[push\]"):
         call_command("notify_vapid_keys")
 
 
-def test_nothing_that_can_be_sent_to_is_in_a_log_or_a_representation(user, service, browser, caplog):
+def test_logs_and_repr_contain_no_endpoint(user, service, browser, caplog):
     caplog.set_level("DEBUG")
     device = subscribe(user, service, browser, "secret-path")
     for reply in (Reply(410), Reply(500), Reply(400), Reply(201)):

@@ -1,4 +1,4 @@
-"""Signed webhooks, to a server on the loopback interface."""
+"""Signed webhooks, tested with a local server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
-from dovetail_notify.delivery import deliver, resend
 from dovetail_notify.models import Delivery
-from dovetail_notify.webhooks import InvalidWebhook, WebhookEndpoint, sign, verify_webhook, webhook_secrets
+from dovetail_notify.outbox.worker import deliver, resend
+from dovetail_notify.transports.webhook import InvalidWebhook, WebhookEndpoint, verify_webhook, webhook_secrets
+from dovetail_notify.transports.webhook.signatures import sign
 from tests.notify.factories import make_user
 from tests.notify.push_services import Alarm, Reply, Service
 
@@ -38,7 +39,7 @@ def due() -> None:
 # --- What a receiver gets ---------------------------------------------------------------------------------------------
 
 
-def test_a_receiver_reads_it_and_knows_who_sent_it(user, endpoint):
+def test_receiver_can_verify_and_read_a_webhook(user, endpoint):
     notify(Alarm(place="Hall"), to=user, organization="acme", actor="9")
     assert deliver().sent == 1
     (request,) = endpoint.requests
@@ -63,7 +64,7 @@ def test_a_receiver_reads_it_and_knows_who_sent_it(user, endpoint):
     assert request.headers["webhook-id"] == str(Delivery.objects.get().key)
 
 
-def test_the_id_and_the_body_are_the_same_at_every_attempt(user, endpoint):
+def test_id_and_body_are_the_same_on_every_attempt(user, endpoint):
     endpoint.answer = lambda request: Reply(503)
     notify(Alarm(place="Hall"), to=user)
     assert deliver().retried == 1
@@ -85,7 +86,7 @@ def test_the_id_and_the_body_are_the_same_at_every_attempt(user, endpoint):
         *((each, "pending") for each in (400, 404, 429, 500, 503)),
     ],
 )
-def test_what_is_answered_decides(user, endpoint, status, state):
+def test_status_decides_the_outcome(user, endpoint, status, state):
     endpoint.answer = lambda request: Reply(status, headers={"Retry-After": "900", "Location": "/elsewhere"})
     notify(Alarm(place="Hall"), to=user)
     deliver()
@@ -96,7 +97,7 @@ def test_what_is_answered_decides(user, endpoint, status, state):
         assert (row.next_at - timezone.now()).total_seconds() > 800
 
 
-def test_each_goes_where_the_project_says_and_it_is_asked_once_for_each(db, service, settings):
+def test_endpoint_hook_is_called_once_per_user_and_organization(db, service, settings):
     settings.NOTIFY_TRANSPORTS = {"webhook": "dovetail_notify.transports.webhook.WebhookTransport"}
     ada, ben = make_user(), make_user()
     asked: list[Any] = []
@@ -124,14 +125,14 @@ def test_each_goes_where_the_project_says_and_it_is_asked_once_for_each(db, serv
 @pytest.mark.parametrize(
     "url", ["https://169.254.169.254/", "http://example.com/", "https://localhost/", "x", "https://[::1]/"]
 )
-def test_an_address_inside_is_not_called(user, endpoint, settings, url):
+def test_internal_address_is_not_called(user, endpoint, settings, url):
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: WebhookEndpoint(url, [SECRET])
     notify(Alarm(place="Hall"), to=user)
     assert deliver().dead == 1
     assert "169.254" not in Delivery.objects.get().error
 
 
-def test_a_name_that_leads_inside_is_not_called(user, endpoint, settings, resolver):
+def test_name_with_internal_address_is_not_called(user, endpoint, settings, resolver):
     resolver.answers = [["10.0.0.7"]]
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: WebhookEndpoint("https://push.example.com/", [SECRET])
     notify(Alarm(place="Hall"), to=user)
@@ -139,7 +140,7 @@ def test_a_name_that_leads_inside_is_not_called(user, endpoint, settings, resolv
     assert (resolver.connected, Delivery.objects.get().error) == ([], "ForbiddenDestination")
 
 
-def test_what_the_hook_may_not_return_is_tried_again_and_told(user, endpoint, settings, caplog):
+def test_invalid_hook_result_is_retried_and_logged(user, endpoint, settings, caplog):
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, key: {"url": "https://example.com/token"}
     notify(Alarm(place="Hall"), to=user)
     assert deliver().retried == 1
@@ -150,7 +151,7 @@ def test_what_the_hook_may_not_return_is_tried_again_and_told(user, endpoint, se
 # --- Signatures -------------------------------------------------------------------------------------------------------
 
 
-def test_the_signature_is_that_of_the_standard():
+def test_signature_matches_the_standards_example():
     # The example of the specification's reference libraries.
     secret, at = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", 1614265330
     body = b'{"test": 2432232314}'
@@ -167,7 +168,7 @@ def signed(body: bytes = b"{}", *, at: float | None = None, **changed: str) -> d
     return headers | changed
 
 
-def test_headers_are_told_by_their_names_in_any_case():
+def test_header_names_are_case_insensitive():
     assert verify_webhook(b"{}", signed(), [SECRET]) == {}
     assert verify_webhook(b"{}", {k.upper(): v for k, v in signed().items()}, [SECRET]) == {}
 
@@ -189,12 +190,12 @@ def test_headers_are_told_by_their_names_in_any_case():
         signed(at=time.time() + 10**6),
     ],
 )
-def test_what_is_not_of_the_secret_or_not_of_now_is_refused(headers):
+def test_wrong_signature_or_timestamp_is_refused(headers):
     with pytest.raises(InvalidWebhook):
         verify_webhook(b"{}", headers, [SECRET])
 
 
-def test_another_secret_is_refused_and_a_body_that_is_no_json():
+def test_other_secret_and_invalid_json_are_refused():
     with pytest.raises(InvalidWebhook):
         verify_webhook(b"{}", signed(), [OLD])
     with pytest.raises(InvalidWebhook):
@@ -203,7 +204,7 @@ def test_another_secret_is_refused_and_a_body_that_is_no_json():
         verify_webhook(b"{", signed(b"{"), [SECRET])
 
 
-def test_the_tolerance_is_the_receivers():
+def test_receiver_chooses_the_tolerance():
     old = signed(at=time.time() - 400)
     assert verify_webhook(b"{}", old, [SECRET], tolerance=500) == {}
     stamp = int(old["Webhook-Timestamp"])
@@ -214,7 +215,7 @@ def test_the_tolerance_is_the_receivers():
             verify_webhook(b"{}", old, [SECRET], now=stamp + apart)
 
 
-def test_secrets_are_derived_and_outlive_a_new_secret_key(settings):
+def test_derived_secrets_survive_secret_key_rotation(settings):
     before = webhook_secrets("7:2")
     assert before == webhook_secrets("7:2") != webhook_secrets("7:3")
     key = base64.b64decode(before[0].removeprefix("whsec_"))
@@ -229,11 +230,11 @@ def test_secrets_are_derived_and_outlive_a_new_secret_key(settings):
 
 
 @pytest.mark.parametrize("secrets", [[], "whsec_x", ["x" * 40], ["whsec_short"], ["whsec_" + "é" * 40], [None], [5]])
-def test_an_endpoint_without_a_secret_that_is_one_is_refused(secrets):
+def test_endpoint_with_invalid_secret_is_refused(secrets):
     with pytest.raises(ValueError, match="secret") as caught:
         WebhookEndpoint("https://example.com/", secrets)
     assert "short" not in str(caught.value)
 
 
-def test_an_endpoint_shows_neither_address_nor_secret():
+def test_endpoint_repr_shows_no_url_and_no_secret():
     assert repr(WebhookEndpoint("https://example.com/token", [SECRET])) == "WebhookEndpoint()"

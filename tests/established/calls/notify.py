@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from dovetail_notify import NotificationType, Rendered, get_notification_model, notify
-from dovetail_notify.delivery import deliver
+from dovetail_notify.outbox.worker import deliver
 from dovetail_notify.services import set_preference
 
 Notification = get_notification_model()

@@ -11,9 +11,9 @@ import pytest
 from django.db import connection, connections
 
 from dovetail_notify import get_notification_model, notify
-from dovetail_notify.delivery import deliver
 from dovetail_notify.models import Delivery
-from dovetail_notify.tickets import issue_ticket, redeem_ticket, redeem_tickets
+from dovetail_notify.outbox.worker import deliver
+from dovetail_notify.realtime.tickets import issue_ticket, redeem_ticket, redeem_tickets
 from dovetail_notify.transports import Outcome, Transport
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped
@@ -56,7 +56,7 @@ def at_once(call: Callable[[int], Any], number: int = PARALLEL) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def _no_runner(settings: Any) -> None:
-    settings.NOTIFY_RUNNER = "dovetail_notify.runner.wait"
+    settings.NOTIFY_RUNNER = "dovetail_notify.outbox.runner.wait"
 
 
 def test_parallel_equal_dedupe_keys_store_one() -> None:
@@ -101,7 +101,7 @@ def test_a_ticket_opens_one_socket() -> None:
         assert len([each for each in admitted if each is not None]) == 1
 
 
-def test_a_ticket_shown_with_others_opens_one_socket_and_turns_nobody_away() -> None:
+def test_ticket_used_in_parallel_opens_one_socket() -> None:
     user = make_user()
     for _ in range(ROUNDS):
         shared = issue_ticket(user=user)

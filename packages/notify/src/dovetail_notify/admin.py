@@ -11,9 +11,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_notify import get_notification_model, services
+from dovetail_notify import services
+from dovetail_notify.base import get_notification_model
 from dovetail_notify.models import Delivery, Device, OrganizationPreference, Preference, specificity
-from dovetail_notify.previews import previews
+from dovetail_notify.transports.previews import previews
 from dovetail_notify.types import registry
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ else:
 
 
 class ReadOnlyAdmin(_ModelAdmin):
-    # Keys are made in the order of time, and have an index.
+    # Keys are in the order of time and have an index.
     ordering = ("-pk",)
-    # A count of millions for every page; "show all" needs none.
+    # Otherwise the admin counts all rows, possibly millions, for every page.
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -36,7 +37,7 @@ class ReadOnlyAdmin(_ModelAdmin):
 
 
 class NotificationAdmin(ReadOnlyAdmin):
-    """Inboxes, and a preview of every type. Nothing can be changed."""
+    """Inboxes, and a preview of every type. Read only."""
 
     list_display = ("title", "type", "recipient", "organization_key", "created_at", "read_at")
     list_select_related = ("recipient",)
@@ -70,7 +71,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         try:
             shown: Any = list(previews(cls, request.user))
             error = ""
-        except Exception as problem:  # noqa: BLE001  # whatever a project's render() or template raises
+        except Exception as problem:  # noqa: BLE001  # any exception of a project's render() or template
             shown, error = [], f"{type(problem).__name__}: {problem}"
         return self._page(request, "type", type=cls, previews=shown, error=error, title=cls.key)
 
@@ -82,13 +83,13 @@ class NotificationAdmin(ReadOnlyAdmin):
 
 
 if not admin.site.is_registered(get_notification_model()):
-    # The model in force, and not ours alone: a project's own inbox has the page without a line.
+    # The model in use, so that a project's own model has this page without any code.
     admin.site.register(get_notification_model(), NotificationAdmin)
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    """The outbox; an action sends again."""
+    """The outbox, with an action to send again."""
 
     list_display = ("notification", "channel", "state", "attempts", "next_at", "sent_at", "error")
     list_filter = ("state", "channel")
@@ -103,8 +104,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Send the selected deliveries again"), permissions=["resend"])
     def resend(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
-        again = services.resend(Delivery.objects.filter(pk__in=list(deliveries.values_list("pk", flat=True))))
-        self.message_user(request, _("%d deliveries will be sent again.") % again)
+        count = services.resend(Delivery.objects.filter(pk__in=list(deliveries.values_list("pk", flat=True))))
+        self.message_user(request, _("%d deliveries will be sent again.") % count)
 
 
 @admin.register(Preference)
@@ -127,7 +128,7 @@ class OrganizationPreferenceAdmin(_ModelAdmin):
 
 @admin.register(Device)
 class DeviceAdmin(ReadOnlyAdmin):
-    """Where push goes, without the tokens: who has one can be sent to."""
+    """Devices, without their tokens: anybody with a token can send to the device."""
 
     list_display = ("user", "kind", "name", "registered_at", "retired_at", "retired_reason")
     list_filter = ("kind", ("retired_at", admin.EmptyFieldListFilter))

@@ -14,7 +14,7 @@ from dovetail_notify.conf import conf
 class NotifyConfig(AppConfig):
     name = "dovetail_notify"
     verbose_name = _("Notifications")
-    # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
+    # Every model names its key; with this the project's DEFAULT_AUTO_FIELD has no effect here.
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
@@ -24,7 +24,9 @@ class NotifyConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_notify import checks as notify_checks
-        from dovetail_notify import endings, layers, planning
+        from dovetail_notify.inbox import planner_statistics
+        from dovetail_notify.realtime import revocation
+        from dovetail_notify.realtime.channels.checks import check_layers
 
         autodiscover_modules("notifications")
         checks.register(notify_checks.check_settings)
@@ -33,9 +35,13 @@ class NotifyConfig(AppConfig):
         checks.register(notify_checks.check_types)
         checks.register(notify_checks.check_unsubscribe, deploy=True)
         checks.register(notify_checks.check_runner, deploy=True)
-        checks.register(layers.check_layers)
-        endings.connect()
-        post_migrate.connect(planning.tell_planner, sender=self, dispatch_uid="dovetail_notify.planning")
+        checks.register(check_layers)
+        revocation.connect_signals()
+        post_migrate.connect(
+            planner_statistics.set_recipient_statistics,
+            sender=self,
+            dispatch_uid="dovetail_notify.inbox.planner_statistics",
+        )
         if apps.is_installed("drf_spectacular"):
-            # It finds extensions only once they are imported.
+            # drf-spectacular registers extensions when their module is imported.
             from dovetail_notify.contrib import spectacular  # noqa: F401

@@ -1,25 +1,94 @@
-"""The notification as an abstract model. Importable although ``dovetail_notify`` is not installed."""
+"""The notification as an abstract model, with its index and its constraint.
+
+Can be imported without ``dovetail_notify`` in ``INSTALLED_APPS``.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.apps import apps
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import SettingForeignKey
-from dovetail_notify.indexes import DedupeConstraint, UnreadIndex
+from dovetail_core.fields import SettingForeignKey, named_model
+
+
+def get_notification_model() -> type[models.Model]:
+    """Return the model that ``NOTIFY_NOTIFICATION_MODEL`` names. Django must have loaded the models."""
+    return apps.get_model(named_model("NOTIFY_NOTIFICATION_MODEL"))
+
+
+class UnreadIndex(models.Index):
+    """An index on a recipient's unread notifications, newest first.
+
+    The index is partial where the database supports that, so that read rows, the majority, take no space. MariaDB and
+    MySQL have no partial indexes and would skip such an index; there it also covers ``read_at``.
+    """
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(fields=["recipient", "-id"], name=name)
+
+    def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
+        path, _, _ = super().deconstruct()
+        return path, (), {"name": self.name}
+
+    def clone(self) -> UnreadIndex:
+        return type(self)(name=self.name)
+
+    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
+        partial = schema_editor.connection.features.supports_partial_indexes
+        names = ["recipient", "id"] if partial else ["recipient", "read_at", "id"]
+        read_at = schema_editor.quote_name(model._meta.get_field("read_at").column)
+        return schema_editor._create_index_sql(
+            model,
+            fields=[model._meta.get_field(name) for name in names],
+            name=self.name,
+            using=using,
+            col_suffixes=["", "DESC"] if partial else ["", "", ""],
+            condition=f"{read_at} IS NULL" if partial else None,
+            **kwargs,
+        )
+
+
+class DedupeConstraint(models.UniqueConstraint):
+    """A recipient has at most one notification with a given dedupe key.
+
+    The index is partial where the database supports that: most notifications have no key, and indexing them took a
+    quarter of a fan-out's time. Elsewhere the index covers all rows, and NULLs count as distinct from each other.
+    """
+
+    def __init__(self, *, name: str) -> None:
+        super().__init__(fields=["recipient", "dedupe_key"], name=name)
+
+    def __eq__(self, other: object) -> bool:
+        # Differs from a plain UniqueConstraint on the same fields, so that migrations see the difference.
+        return isinstance(other, DedupeConstraint) and super().__eq__(other)
+
+    __hash__ = None  # type: ignore[assignment]  # like every constraint
+
+    def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
+        path, _, _ = super().deconstruct()
+        return path, (), {"name": self.name}
+
+    def _get_condition_sql(self, model: Any, schema_editor: Any) -> str | None:
+        # Not passed as ``condition``: databases without partial indexes would then have no constraint at all.
+        if not schema_editor.connection.features.supports_partial_indexes:
+            return None
+        return f"{schema_editor.quote_name(model._meta.get_field('dedupe_key').column)} IS NOT NULL"
 
 
 class AbstractNotification(models.Model):
-    """One notification in one person's inbox, whole in itself: showing a page of them takes no join.
+    """One notification in one person's inbox. A row is complete, so that a page of the inbox needs no join.
 
-    Inherit from it to add fields, which need defaults, and name your model in ``NOTIFY_NOTIFICATION_MODEL``. A ``Meta``
-    of your own inherits ``AbstractNotification.Meta``.
+    To add fields, inherit from this class and name your model in ``NOTIFY_NOTIFICATION_MODEL``. The fields need
+    defaults. If your model has a ``Meta`` class, it must inherit from ``AbstractNotification.Meta``.
     """
 
-    # An integer whatever the project's keys are: recipients' rows are made by the database itself, which numbers them.
+    # An integer, whatever keys the project uses: INSERT … SELECT makes the rows, and the database numbers them.
     id = models.BigAutoField(_("id"), primary_key=True)
-    # No index of its own: both indexes below begin with it. No reverse name: others claim User.notifications.
+    # No separate index: both indexes below start with it. No reverse name: other packages use User.notifications.
     recipient = SettingForeignKey(
         setting="AUTH_USER_MODEL",
         inherited=True,
@@ -38,7 +107,7 @@ class AbstractNotification(models.Model):
     actor_key = models.CharField(_("actor"), max_length=64, blank=True, default="")
     collapse_key = models.CharField(_("collapse key"), max_length=200, blank=True, default="")
     batch = models.UUIDField(_("batch"))
-    # NULL and not "": unique where there is one, on databases without conditional constraints as well.
+    # NULL and not "", so that the key is unique where it is set even on databases without partial indexes.
     dedupe_key = models.CharField(_("dedupe key"), max_length=150, null=True, blank=True)  # noqa: DJ001
     created_at = models.DateTimeField(_("created at"))
     seen_at = models.DateTimeField(_("seen at"), null=True, blank=True)
@@ -62,5 +131,5 @@ class AbstractNotification(models.Model):
 
     @property
     def message(self) -> str:
-        """Title and body in one text."""
+        """The title and the body in one text."""
         return f"{self.title}\n{self.body}" if self.body else self.title

@@ -6,12 +6,10 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.db import models
 
-from dovetail_notify import get_notification_model
-from dovetail_notify.base import AbstractNotification
+from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.conf import conf
-from dovetail_notify.preferences import channels_of
-from dovetail_notify.runner import immediate
-from dovetail_notify.transports import is_concurrent, transport_for
+from dovetail_notify.outbox.runner import immediate
+from dovetail_notify.transports import available_channels, is_concurrent, transport_for
 from dovetail_notify.types import IN_APP, Rendered, registry
 
 
@@ -31,12 +29,12 @@ def check_model(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_transports(**_: Any) -> Iterator[CheckMessage]:
-    for channel, named in conf.TRANSPORTS.items() if conf.declared()["TRANSPORTS"].problem() is None else ():
+    for channel, path in conf.TRANSPORTS.items() if conf.declared()["TRANSPORTS"].problem() is None else ():
         try:
             transport = transport_for(channel)
         except ImportError as error:
             yield Error(
-                f"NOTIFY_TRANSPORTS[{channel!r}] is {named!r}, which cannot be imported: {error}.",
+                f"NOTIFY_TRANSPORTS[{channel!r}] is {path!r}, which cannot be imported: {error}.",
                 hint="Name a class that inherits from dovetail_notify.transports.Transport.",
                 id="dovetail_notify.E003",
             )
@@ -55,7 +53,7 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
     for cls in registry.all():
         try:
             rendered: Any = cls.from_example().render()
-        except Exception as error:  # noqa: BLE001  # whatever a project's code raises
+        except Exception as error:  # noqa: BLE001  # any exception of a project's code
             problem = f"{type(error).__name__}: {error}"
         else:
             problem = "" if isinstance(rendered, Rendered) else f"render() returned {rendered!r}"
@@ -73,7 +71,7 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
                 obj=cls,
                 id="dovetail_notify.E006",
             )
-        if missing := set(cls.channels) - {IN_APP, *channels_of(cls)}:
+        if missing := set(cls.channels) - {IN_APP, *available_channels(cls)}:
             yield Warning(
                 f"The notification type {cls.key!r} names channels without a transport: {', '.join(sorted(missing))}.",
                 hint="Add them to NOTIFY_TRANSPORTS, or take them out of channels=.",
@@ -82,20 +80,20 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
             )
 
 
-# Of deployment only: nobody waits for a developer's push.
+# A deployment check: during development nobody waits for push services.
 def check_runner(**_: Any) -> Iterator[CheckMessage]:
     if any(conf.declared()[name].problem() for name in ("RUNNER", "TRANSPORTS")) or conf.RUNNER is not immediate:
         return
     if slow := [channel for channel in conf.TRANSPORTS if is_concurrent(channel)]:
         yield Warning(
-            f"NOTIFY_RUNNER is the immediate one: requests wait up to 40 seconds for who takes {', '.join(slow)}.",
-            hint="Have a worker send: dovetail_notify.contrib.celery.run, dovetail_notify.contrib.tasks.run, or "
-            "dovetail_notify.runner.wait with manage.py notify_deliver --loop.",
+            f"NOTIFY_RUNNER is the immediate one: requests wait up to 40 seconds for the servers of {', '.join(slow)}.",
+            hint="Let a worker send: dovetail_notify.contrib.celery.run, dovetail_notify.contrib.tasks.run, or "
+            "dovetail_notify.outbox.runner.wait with manage.py notify_deliver --loop.",
             id="dovetail_notify.W006",
         )
 
 
-# Of deployment only: mail without the header is delivered, and to few it need not have one.
+# A deployment check: mail is delivered without the header too, and a sender of little mail does not need it.
 def check_unsubscribe(**_: Any) -> Iterator[CheckMessage]:
     if "email" in conf.TRANSPORTS and not conf.UNSUBSCRIBE_URL:
         yield Warning(

@@ -7,7 +7,7 @@ notification_device.registered      device        ``kind``
 notification_device.removed         device        ``kind``
 ==================================  ============  ==============================
 
-A notification is no event: what it is about has one.
+Sending a notification emits no event, because the subject of the notification has its own.
 """
 
 from __future__ import annotations

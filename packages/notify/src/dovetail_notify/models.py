@@ -17,7 +17,7 @@ class Notification(AbstractNotification):
 
 
 class Mode(models.TextChoices):
-    """When a channel tells of a notification."""
+    """When a channel delivers a notification."""
 
     ON = "on", _("at once")
     OFF = "off", _("never")
@@ -30,16 +30,17 @@ ANY = "*"
 
 
 class Preference(models.Model):
-    """What one person chose for one channel. Where there is none, the organization's default holds, or the type's.
+    """A user's mode for one channel. Without one, the organization's default applies, else the type's default.
 
-    The most specific one wins: of this organization and type, of this type, of this organization, of all.
+    The most specific preference wins: for the organization and type, then for the type, then for the organization, then
+    for everything.
     """
 
     id = models.BigAutoField(_("id"), primary_key=True)
     user = SettingForeignKey(
         setting="AUTH_USER_MODEL", on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
     )
-    # "" for all organizations, and not NULL: unique constraints take one NULL for different from another.
+    # "" for all organizations. Not NULL, because unique constraints count NULLs as distinct.
     organization_key = models.CharField(_("organization"), max_length=64, blank=True, default="")
     type = models.CharField(_("type"), max_length=100, default=ANY)
     channel = models.CharField(_("channel"), max_length=20)
@@ -65,7 +66,7 @@ class Preference(models.Model):
 
 
 class OrganizationPreference(models.Model):
-    """An organization's default for its people, where they have chosen nothing."""
+    """An organization's default for members without a preference of their own."""
 
     id = models.BigAutoField(_("id"), primary_key=True)
     organization_key = models.CharField(_("organization"), max_length=64)
@@ -87,7 +88,7 @@ class OrganizationPreference(models.Model):
 
 
 class Device(models.Model):
-    """Where push goes: one app or browser of the person who used it last."""
+    """An app or browser that receives push messages. It belongs to the user who registered it last."""
 
     class Kind(models.TextChoices):
         FCM = "fcm", _("Android or web app (FCM)")
@@ -100,7 +101,7 @@ class Device(models.Model):
     )
     kind = models.CharField(_("kind"), max_length=8, choices=Kind)
     token = models.TextField(_("token"), help_text=_("The registration token, or the endpoint's address."))
-    # Endpoints are longer than MariaDB can make unique.
+    # Endpoints are too long for a unique constraint on MariaDB.
     token_hash = models.CharField(_("hash of the token"), max_length=64, unique=True, editable=False)
     keys = models.JSONField(_("keys"), default=dict, blank=True)
     name = models.CharField(_("name"), max_length=100, blank=True, default="")
@@ -122,10 +123,10 @@ class Device(models.Model):
 
 
 class Delivery(models.Model):
-    """One notification on one channel: the outbox.
+    """One notification on one channel. The rows of this model are the outbox.
 
-    ``next_at`` is when a worker looks at it next, and NULL once there is nothing more to do. A worker that claims it
-    writes its ``lease`` and puts ``next_at`` to when the lease ends, so that one that dies is followed by another.
+    ``next_at`` is the time at which a worker processes the row, and NULL when nothing is left to do. A worker claims a
+    row by setting ``lease`` and moving ``next_at`` to the end of the lease, so that another takes over if it dies.
     """
 
     class State(models.TextChoices):
@@ -136,9 +137,9 @@ class Delivery(models.Model):
         DEAD = "dead", _("given up")
 
     id = models.BigAutoField(_("id"), primary_key=True)
-    # Not held to its notification by the database: that would lock each inbox row as it is written, a quarter of what
-    # a fan-out costs PostgreSQL. Both are written by one transaction; what is left where somebody deletes notifications
-    # by SQL alone is given up by whoever claims it, and pruned.
+    # No foreign key in the database: it would lock each inbox row as it is written, a quarter of a fan-out's time on
+    # PostgreSQL. One transaction writes both rows. If somebody deletes notifications by SQL alone, workers give up
+    # their deliveries, and the purge deletes them.
     notification = SettingForeignKey(
         setting="NOTIFY_NOTIFICATION_MODEL",
         on_delete=models.CASCADE,
@@ -176,20 +177,20 @@ class Delivery(models.Model):
 
     @property
     def key(self) -> uuid.UUID:
-        """The same at every attempt and for nothing else: Message-ID, idempotency key."""
+        """An id that is the same on every attempt: the Message-ID or idempotency key."""
         notification: Any = self.notification
         return uuid.uuid5(notification.batch, f"{notification.recipient_id}:{self.channel}")
 
 
 class Ticket(models.Model):
-    """Opens one socket, once, within seconds. A row and not a cache entry: two processes may share no cache."""
+    """Opens one socket, once, within seconds. A row, because processes may not share a cache."""
 
     id = models.BigAutoField(_("id"), primary_key=True)
     digest = models.CharField(_("digest"), max_length=64, unique=True)
     user = SettingForeignKey(
         setting="AUTH_USER_MODEL", on_delete=models.CASCADE, related_name="+", verbose_name=_("user")
     )
-    organization_key = models.CharField(_("organization"), max_length=64, null=True)  # noqa: DJ001  # as the inbox has it
+    organization_key = models.CharField(_("organization"), max_length=64, null=True)  # noqa: DJ001  # like the inbox
     session = models.CharField(_("session"), max_length=64, blank=True, default="")
     origin = models.CharField(_("origin"), max_length=200, blank=True, default="")
     credential_expires_at = models.DateTimeField(_("credential expires at"), null=True)
@@ -204,4 +205,5 @@ class Ticket(models.Model):
 
 
 def specificity(type_key: str, organization_key: str) -> int:
+    """Return the rank of a preference: the highest one wins."""
     return 2 * (type_key != ANY) + (organization_key != "")

@@ -1,4 +1,4 @@
-"""What people do with their inbox, and where their devices are. Their other tabs are told of it after commit."""
+"""Changes to inboxes and devices. After commit, the user's open sockets get a message about each change."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from django.utils import timezone
 
 from dovetail_core.events import emit
 from dovetail_core.secrets import keyed_hash
-from dovetail_notify import events, get_notification_model, realtime
-from dovetail_notify.delivery import deliver, resend
-from dovetail_notify.destinations import check_endpoint
-from dovetail_notify.inbox import inbox, unread_of
+from dovetail_notify import events
+from dovetail_notify.base import get_notification_model
+from dovetail_notify.inbox.preferences import (
+    clear_preference,
+    set_organization_preference,
+    set_preference,
+    unsubscribe,
+)
+from dovetail_notify.inbox.reading import inbox, unread_of
+from dovetail_notify.inbox.retention import purge_notifications
 from dovetail_notify.models import Device
-from dovetail_notify.preferences import clear_preference, set_organization_preference, set_preference
-from dovetail_notify.retention import purge_notifications
+from dovetail_notify.outbox.digests import send_digests
+from dovetail_notify.outbox.worker import deliver, resend
+from dovetail_notify.realtime import messages
+from dovetail_notify.transports.http.ssrf import check_endpoint
 
 __all__ = [
     "clear_preference",
@@ -29,8 +37,10 @@ __all__ = [
     "remove_device",
     "remove_notification",
     "resend",
+    "send_digests",
     "set_organization_preference",
     "set_preference",
+    "unsubscribe",
     "update_notification",
 ]
 
@@ -38,25 +48,26 @@ __all__ = [
 def mark_read(
     *, user: Any, ids: Collection[int] | None = None, upto: int | None = None, organization_key: str | None = None
 ) -> int:
-    """Mark those in ``ids``, or all up to and with the one whose id is ``upto``; how many had been unread.
+    """Mark the notifications in ``ids``, or all with an id up to ``upto``, as read. Return how many were unread.
 
-    Never simply all: one that came meanwhile has not been seen. Others' ids are passed over.
+    There is no way to mark all: a notification that just arrived has not been seen. Ids of other users' notifications
+    are ignored.
     """
     if (ids is None) == (upto is None):
         raise TypeError("mark_read() takes either ids= or upto=.")
-    which = Q(pk__lte=upto) if ids is None else Q(pk__in=ids)
-    return _mark(user, which, organization_key, read=True, ids=ids, upto=upto)
+    condition = Q(pk__lte=upto) if ids is None else Q(pk__in=ids)
+    return _mark(user, condition, organization_key, read=True, ids=ids, upto=upto)
 
 
 def mark_unread(*, user: Any, ids: Collection[int], organization_key: str | None = None) -> int:
-    """How many had been read. One that was archived comes back into the inbox."""
+    """Mark notifications as unread and not archived. Return how many were read."""
     return _mark(user, Q(pk__in=ids), organization_key, read=False, ids=ids)
 
 
 def update_notification(
     *, notification: Any, read: bool | None = None, seen: bool | None = None, archived: bool | None = None
 ) -> Any:
-    """Set what is given. Read ones are seen, and archived ones read; an unread one is not archived."""
+    """Change a notification's state. A read one is also seen, an archived one also read, an unread one not archived."""
     now = timezone.now()
     changes: dict[str, Any] = {}
     if seen is not None:
@@ -69,7 +80,7 @@ def update_notification(
         changes |= {"read_at": now, "seen_at": now}
     elif read is False:
         changes |= {"read_at": None, "archived_at": None}
-    # When it was first read is what people mean by when it was read.
+    # A timestamp that is already set stays: read_at is the time of the first reading.
     changes = {
         name: value for name, value in changes.items() if (getattr(notification, name) is None) != (value is None)
     }
@@ -79,7 +90,7 @@ def update_notification(
             _rows(using).filter(pk=notification.pk).update(**changes)
             for name, value in changes.items():
                 setattr(notification, name, value)
-            _tell(notification.recipient, using, ids=[notification.pk], **changes)
+            _publish_state(notification.recipient, using, ids=[notification.pk], **changes)
     return notification
 
 
@@ -87,18 +98,18 @@ def remove_notification(*, notification: Any) -> None:
     using = _alias()
     with transaction.atomic(using=using):
         _rows(using).filter(pk=notification.pk).delete()
-        _tell(notification.recipient, using, ids=[notification.pk], removed=True)
+        _publish_state(notification.recipient, using, ids=[notification.pk], removed=True)
 
 
 def register_device(*, user: Any, kind: str, token: str, keys: dict[str, Any] | None = None, name: str = "") -> Device:
-    """Where this user's push goes from now on. A device that another person used before follows its present user.
+    """Register a device of the user, or move a device that another user had registered to this user.
 
-    Raises ``ValueError`` for an endpoint that is no public https address.
+    Raises ``ValueError`` for an endpoint that is not a public https address.
     """
     if kind == Device.Kind.WEB:
         check_endpoint(token)
     using = router.db_for_write(Device)
-    # The same token again is the same app on the same phone: without this its next owner would get John's messages.
+    # The same token means the same app on the same phone, which must not get messages for its former user.
     fields = {
         "user_id": user.pk,
         "keys": keys or {},
@@ -127,7 +138,7 @@ def remove_device(*, device: Device) -> None:
 
 def _mark(
     user: Any,
-    which: Q,
+    condition: Q,
     organization_key: str | None,
     *,
     read: bool,
@@ -136,27 +147,29 @@ def _mark(
 ) -> int:
     using = _alias()
     now = timezone.now()
-    rows = inbox(user, organization_key=organization_key, using=using).filter(which).order_by()
+    rows = inbox(user, organization_key=organization_key, using=using).filter(condition).order_by()
     with transaction.atomic(using=using):
         if read:
-            # Written before read, and an earlier seen_at is kept.
+            # seen_at first, because the next statement changes the condition; an earlier seen_at stays.
             rows.filter(read_at=None, seen_at=None).update(seen_at=now)
             changed = rows.filter(read_at=None).update(read_at=now)
         else:
             changed = rows.exclude(read_at=None).update(read_at=None, archived_at=None)
         if changed:
-            _tell(user, using, ids=None if ids is None else list(ids), upto=upto, read_at=now if read else None)
+            _publish_state(
+                user, using, ids=None if ids is None else list(ids), upto=upto, read_at=now if read else None
+            )
     return changed
 
 
-def _tell(user: Any, using: str, **what: Any) -> None:
-    """The user's sockets, after commit, with the unread count as it then is."""
+def _publish_state(user: Any, using: str, **changes: Any) -> None:
+    """After commit, send the changes and the new unread count to the user's sockets."""
 
     def publish() -> None:
         count = unread_of(user, using=using)
-        shown = {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in what.items()}
-        frame = {"type": "state", **shown, "unread": count.count, "capped": count.capped}
-        realtime.publish([{"type": "frame", "users": [str(user.pk)], "frame": frame}])
+        state = {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in changes.items()}
+        frame = {"type": "state", **state, "unread": count.count, "capped": count.capped}
+        messages.publish([{"type": "frame", "users": [str(user.pk)], "frame": frame}])
 
     transaction.on_commit(publish, using=using, robust=True)
 

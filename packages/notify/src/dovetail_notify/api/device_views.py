@@ -15,11 +15,11 @@ from dovetail_notify.api.serializers import DeviceSerializer, WebPushKeySerializ
 from dovetail_notify.api.views import key_or_404, payload
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Device
-from dovetail_notify.transports.vapid import public_key
+from dovetail_notify.transports.push.vapid import public_key
 
 
 class DeviceViewSet(GenericViewSet[Any]):
-    """Where push goes."""
+    """The devices that receive the user's push messages."""
 
     permission_classes = (IsRecipient,)
     serializer_class = DeviceSerializer
@@ -28,7 +28,7 @@ class DeviceViewSet(GenericViewSet[Any]):
     lookup_url_kwarg = "device_id"
 
     @property
-    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
+    def pagination_class(self) -> Any:  # type: ignore[override]  # settings are read live
         return conf.PAGINATION_CLASS
 
     def get_queryset(self) -> QuerySet[Any]:
@@ -41,14 +41,14 @@ class DeviceViewSet(GenericViewSet[Any]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def create(self, request: Request) -> Response:
-        """Register this device. One that is known follows the person who is signed in now."""
+        """Register this device. A known device now belongs to the user who is signed in."""
         serializer = self.get_serializer(data=payload(request))
         serializer.is_valid(raise_exception=True)
         device = services.register_device(user=request.user, **serializer.validated_data)
         return Response(self.get_serializer(device).data, status=status.HTTP_201_CREATED)
 
     def web_push_key(self, request: Request) -> Response:
-        """The key that a browser subscribes with. 404 where the project sends no Web Push."""
+        """The key that a browser subscribes with. 404 if the project sends no Web Push."""
         if not conf.VAPID_PRIVATE_KEY:
             raise Http404
         return Response(WebPushKeySerializer({"public_key": public_key(conf.VAPID_PRIVATE_KEY)}).data)

@@ -22,8 +22,9 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from dovetail_notify import get_notification_model
-from dovetail_notify.inbox import Shown, page
+from dovetail_notify.base import get_notification_model
+from dovetail_notify.inbox.reading import InboxFilter as Shown
+from dovetail_notify.inbox.reading import page
 
 # Newest first: forward is towards smaller keys. The inclusive ones lead back from a page that lost all its rows.
 _FORWARD: Final = ("lt", "lte")

@@ -8,7 +8,7 @@ from rest_framework.views import APIView
 
 
 class IsRecipient(IsAuthenticated):
-    """Signed in as a row of the user model: machines have no inbox."""
+    """Allows only users of the user model: machine credentials have no inbox."""
 
     message = _("Notifications are for people. Sign in with an account of your own.")
 

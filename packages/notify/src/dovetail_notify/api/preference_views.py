@@ -11,12 +11,12 @@ from dovetail_notify import services
 from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.api.serializers import PreferenceSerializer
 from dovetail_notify.api.views import organization_key, payload
+from dovetail_notify.inbox.preferences import effective_preferences
 from dovetail_notify.models import Preference
-from dovetail_notify.preferences import effective
 
 
 class PreferenceViewSet(GenericViewSet[Any]):
-    """What the person hears of by which channel: every type and channel, with where the mode comes from."""
+    """The user's preferences: the mode of every type and channel, and the source of the mode."""
 
     permission_classes = (IsRecipient,)
     serializer_class = PreferenceSerializer
@@ -28,8 +28,7 @@ class PreferenceViewSet(GenericViewSet[Any]):
         return self._answer(request)
 
     def partial_update(self, request: Request) -> Response:
-        """Choose for one type (`*`: all) and channel, or for a list of them; for the organization that the request is
-        for, where it is for one."""
+        """Set the mode of one type (`*`: all) and channel, or a list of them, for the request's organization if any."""
         data = payload(request)
         many = isinstance(data, list)
         if many and len(data) > 200:
@@ -37,23 +36,28 @@ class PreferenceViewSet(GenericViewSet[Any]):
         serializer = self.get_serializer(data=data, many=many)
         serializer.is_valid(raise_exception=True)
         key = organization_key(request) or ""
-        for cell in serializer.validated_data if many else [serializer.validated_data]:
-            _choose(request.user, cell, key)
+        for preference in serializer.validated_data if many else [serializer.validated_data]:
+            _save(request.user, preference, key)
         return self._answer(request)
 
     def _answer(self, request: Request) -> Response:
         rows = self.get_serializer(
-            list(effective(user=request.user, organization_key=organization_key(request))), many=True
+            list(effective_preferences(user=request.user, organization_key=organization_key(request))), many=True
         )
         return Response({"data": rows.data, "meta": {"next": None, "prev": None, "total": None}})
 
 
-def _choose(user: Any, cell: dict[str, Any], organization: str) -> None:
-    where = {"user": user, "channel": cell["channel"], "type_key": cell["type"], "organization_key": organization}
-    if cell["mode"] is None:
-        services.clear_preference(**where)
+def _save(user: Any, preference: dict[str, Any], organization: str) -> None:
+    target = {
+        "user": user,
+        "channel": preference["channel"],
+        "type_key": preference["type"],
+        "organization_key": organization,
+    }
+    if preference["mode"] is None:
+        services.clear_preference(**target)
         return
     try:
-        services.set_preference(mode=cell["mode"], **where)
+        services.set_preference(mode=preference["mode"], **target)
     except ValueError as error:
         raise ValidationError({"mode": [str(error)]}, "invalid") from error

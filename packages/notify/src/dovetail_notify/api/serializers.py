@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
-from django.utils import timezone
 from django.utils.functional import cached_property
 from rest_framework import serializers
 
-from dovetail_notify import get_notification_model
 from dovetail_notify.api.fields import CleanCharField, FlagField, WholeNumberField
-from dovetail_notify.destinations import ForbiddenDestination, check_endpoint
+from dovetail_notify.base import get_notification_model
+from dovetail_notify.exceptions import ForbiddenDestination
+from dovetail_notify.inbox.preferences import available_modes
+from dovetail_notify.inbox.representation import represent, timestamp_format
 from dovetail_notify.models import ANY, Device
-from dovetail_notify.preferences import channels_of, modes_of
-from dovetail_notify.transports.vapid import b64decode
+from dovetail_notify.transports import available_channels
+from dovetail_notify.transports.http.ssrf import check_endpoint
+from dovetail_notify.transports.push.vapid import b64decode
 from dovetail_notify.types import current_payload, registry
 
 MAX_ID = 2**63 - 1
@@ -52,35 +54,15 @@ class NotificationSerializer(serializers.ModelSerializer[Any]):
         return current_payload(row.type, row.payload, row.payload_version)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        """What the fields make of a row, written out: to make and ask them was two thirds of a page's time.
-
-        A subclass, which may have others, is shown by its fields.
-        """
-        if type(self) is not NotificationSerializer:
-            shown: dict[str, Any] = super().to_representation(instance)
-            return shown
-        moment = self._moment.to_representation
-        return {
-            "id": instance.pk,
-            "type": instance.type,
-            "title": instance.title,
-            "body": instance.body,
-            "message": instance.message,
-            "target_url": instance.target_url,
-            "payload": self.get_payload(instance),
-            "organization": instance.organization_key,
-            "actor": self.get_actor(instance),
-            "collapse_key": instance.collapse_key,
-            "created_at": moment(instance.created_at),
-            "seen_at": moment(instance.seen_at),
-            "read_at": moment(instance.read_at),
-            "archived_at": moment(instance.archived_at),
-        }
+        """Represent a row without calling the fields. A subclass, which may have other fields, uses its fields."""
+        if type(self) is NotificationSerializer:
+            return represent(instance, self._timestamp_format)
+        fields: dict[str, Any] = super().to_representation(instance)
+        return fields
 
     @cached_property
-    def _moment(self) -> serializers.DateTimeField:
-        # The time zone is one for a whole page, and each look at it would be two thread-locals.
-        return serializers.DateTimeField(default_timezone=timezone.get_current_timezone() if settings.USE_TZ else None)
+    def _timestamp_format(self) -> Callable[[Any], Any]:
+        return timestamp_format()
 
 
 class NotificationUpdateSerializer(serializers.Serializer[Any]):
@@ -125,7 +107,7 @@ class TicketSerializer(serializers.Serializer[Any]):
 
 
 class PreferenceSerializer(serializers.Serializer[Any]):
-    """One cell of what a person hears of, and how."""
+    """The preference for one type and one channel."""
 
     type = CleanCharField(max_length=100)
     channel = CleanCharField(max_length=20)
@@ -140,15 +122,16 @@ class PreferenceSerializer(serializers.Serializer[Any]):
         cls = registry.get(attrs["type"])
         if cls is None and attrs["type"] != ANY:
             raise serializers.ValidationError({"type": ["No such type. '*' stands for all."]}, code="invalid")
-        known = sorted({c for each in ([cls] if cls else registry.all()) for c in channels_of(each)})
+        types = [cls] if cls else registry.all()
+        known = sorted({channel for item in types for channel in available_channels(item)})
         if attrs["channel"] not in known:
             raise serializers.ValidationError({"channel": [f"One of: {', '.join(known)}."]}, code="invalid")
-        if attrs["mode"] not in (None, *(allowed := modes_of(attrs["channel"]))):
+        if attrs["mode"] not in (None, *(allowed := available_modes(attrs["channel"]))):
             raise serializers.ValidationError({"mode": [f"One of: {', '.join(allowed)}, or null."]}, code="invalid")
         return attrs
 
 
-def _length(text: str) -> int | None:
+def _decoded_length(text: str) -> int | None:
     try:
         return len(b64decode(text))
     except ValueError:
@@ -160,7 +143,7 @@ class WebPushKeySerializer(serializers.Serializer[Any]):
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
-    # Shown to nobody afterwards: who has a push token can be sent to.
+    # Never shown: anybody with a push token can send to the device.
     token = CleanCharField(max_length=2000, write_only=True)
     name = CleanCharField(max_length=100, required=False, allow_blank=True)
     keys = serializers.DictField(
@@ -177,7 +160,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
         if attrs["kind"] != Device.Kind.WEB:
             if keys:
                 raise serializers.ValidationError({"keys": ["Only browsers have keys."]}, code="invalid")
-            # It becomes part of a path at Apple's.
+            # The token becomes part of a path at Apple.
             if attrs["kind"] == Device.Kind.APNS and not re.fullmatch(r"[0-9a-fA-F]{2,200}", attrs["token"]):
                 raise serializers.ValidationError({"token": ["APNs tokens are hexadecimal."]}, code="invalid")
             return attrs
@@ -185,7 +168,7 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
             check_endpoint(attrs["token"])
         except ForbiddenDestination as error:
             raise serializers.ValidationError({"token": [str(error)]}, code="invalid") from error
-        if {name: _length(each) for name, each in keys.items()} != {"p256dh": 65, "auth": 16}:
+        if {name: _decoded_length(key) for name, key in keys.items()} != {"p256dh": 65, "auth": 16}:
             message = "A browser's keys are p256dh, of 65 bytes, and auth, of 16, in URL-safe base64."
             raise serializers.ValidationError({"keys": [message]}, code="invalid")
         return attrs

@@ -8,13 +8,15 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 
-from dovetail_notify.unsubscribe import InvalidLink, read_token, unsubscribe
+from dovetail_notify.exceptions import InvalidLink
+from dovetail_notify.services import unsubscribe
+from dovetail_notify.transports.unsubscribe_tokens import read_token
 
 
-# A mail program posts without cookies (RFC 8058 3.2); the signed token is what authorizes.
+# Mail clients post without cookies (RFC 8058 3.2); the signed token authorizes the request.
 @method_decorator(csrf_exempt, name="dispatch")
 class UnsubscribeView(View):
-    """The page of a mail's link, and its one click. Getting it changes nothing: scanners follow every link."""
+    """The page of a mail's unsubscribe link. GET changes nothing, because mail scanners follow every link."""
 
     def get(self, request: HttpRequest, token: str, **_: Any) -> HttpResponse:
         return self._page(request, token, done=False)

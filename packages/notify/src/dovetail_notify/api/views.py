@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from dovetail_notify import get_notification_model, services
+from dovetail_notify import services
 from dovetail_notify.api.pagination import CursorPagination
 from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.api.serializers import (
@@ -22,35 +22,36 @@ from dovetail_notify.api.serializers import (
     TicketSerializer,
     UnreadCountSerializer,
 )
+from dovetail_notify.base import get_notification_model
 from dovetail_notify.conf import conf
-from dovetail_notify.inbox import Shown, inbox, unread, unread_of
-from dovetail_notify.tickets import TICKET_SECONDS, issue_ticket
+from dovetail_notify.inbox.reading import InboxFilter, inbox, unread, unread_of
+from dovetail_notify.realtime.tickets import TICKET_SECONDS, issue_ticket
 from dovetail_notify.types import registry
 
 
 def payload(request: Request) -> Any:
     try:
         return request.data
-    except RecursionError as error:  # a few kilobytes of "[", which the JSON parser lets through
+    except RecursionError as error:  # a few kilobytes of "["
         raise ParseError("The request body is nested too deeply.") from error
 
 
 def key_or_404(text: str) -> int:
-    # Ten digits of another script are digits to int() as well, and larger numbers an error to databases.
+    # int() also accepts digits of other scripts, and databases refuse larger numbers.
     if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= MAX_ID):
         raise Http404
     return int(text)
 
 
 def organization_key(request: Request) -> str | None:
-    """The organization that the request is for; None for everything of the user's."""
-    found = conf.ORGANIZATION_RESOLVER(request) if conf.ORGANIZATION_RESOLVER else None
-    found = getattr(found, "pk", found)
-    return None if found is None else str(found)
+    """Return the key of the request's organization, or None for all notifications of the user."""
+    organization = conf.ORGANIZATION_RESOLVER(request) if conf.ORGANIZATION_RESOLVER else None
+    key = getattr(organization, "pk", organization)
+    return None if key is None else str(key)
 
 
 class NotificationViewSet(GenericViewSet[Any]):
-    """The inbox of who is signed in. Another person's notification is 404."""
+    """The inbox of the signed-in user. Another user's notification is 404."""
 
     permission_classes = (IsRecipient,)
     serializer_class = NotificationSerializer
@@ -60,7 +61,7 @@ class NotificationViewSet(GenericViewSet[Any]):
     contract = {"filter": ("unread", "archived", "type", "category")}
 
     @property
-    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
+    def pagination_class(self) -> Any:  # type: ignore[override]  # settings are read live
         return conf.PAGINATION_CLASS
 
     def get_queryset(self) -> QuerySet[Any]:
@@ -83,27 +84,27 @@ class NotificationViewSet(GenericViewSet[Any]):
         return row
 
     def list(self, request: Request) -> Response:
-        """Newest first; not those that were archived, unless `archived=true` asks for them."""
-        shown = _shown(request)
+        """Newest first, without archived ones; `archived=true` lists only those."""
+        filters = _filters(request)
         paginator = self.paginator
-        if not self._has_rows_of_its_own and _is_ours(paginator):
-            page: Any = paginator.paginate_inbox(request, shown=shown, organization_key=organization_key(request))
+        if not self._overrides_queryset and _is_own_paginator(paginator):
+            page: Any = paginator.paginate_inbox(request, shown=filters, organization_key=organization_key(request))
         else:
-            page = self.paginate_queryset(shown.narrow(self.get_queryset()))
+            page = self.paginate_queryset(filters.apply(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @property
-    def _has_rows_of_its_own(self) -> bool:
-        """Whether this is a project's subclass that says itself which rows there are."""
+    def _overrides_queryset(self) -> bool:
+        """Whether this is a project's subclass with its own ``get_queryset()``."""
         return type(self).get_queryset is not NotificationViewSet.get_queryset
 
     def _unread(self) -> dict[str, Any]:
-        found = (
+        result = (
             unread(self.get_queryset())
-            if self._has_rows_of_its_own
+            if self._overrides_queryset
             else unread_of(self.request.user, organization_key=organization_key(self.request))
         )
-        return {"unread": found.count, "capped": found.capped}
+        return {"unread": result.count, "capped": result.capped}
 
     def retrieve(self, request: Request, notification_id: str) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
@@ -124,7 +125,7 @@ class NotificationViewSet(GenericViewSet[Any]):
         return self._updated(read=False)
 
     def mark_read(self, request: Request) -> Response:
-        """Those in `ids`, or all up to `upto`. Never simply all: one that came meanwhile was not seen."""
+        """Mark those in `ids`, or all up to `upto`. Not all: a notification that just arrived was not seen."""
         serializer = self.get_serializer(data=payload(request))
         serializer.is_valid(raise_exception=True)
         key = organization_key(request)
@@ -144,7 +145,7 @@ class NotificationViewSet(GenericViewSet[Any]):
             expires_at=expires_at,
             origin=request.headers.get("Origin"),
         )
-        # No cache may keep what opens a socket.
+        # A cache must not store a credential.
         return Response(
             self.get_serializer({"ticket": ticket, "expires_in": TICKET_SECONDS}).data,
             status=status.HTTP_201_CREATED,
@@ -156,20 +157,20 @@ class NotificationViewSet(GenericViewSet[Any]):
         return Response(NotificationSerializer(notification, context=self.get_serializer_context()).data)
 
 
-def _is_ours(paginator: Any) -> TypeGuard[CursorPagination]:
-    """Whether no project's subclass has a way of its own from rows to pages."""
+def _is_own_paginator(paginator: Any) -> TypeGuard[CursorPagination]:
+    """Whether the paginator is this package's, without another ``paginate_queryset()`` in a project's subclass."""
     return (
         isinstance(paginator, CursorPagination)
         and type(paginator).paginate_queryset is CursorPagination.paginate_queryset
     )
 
 
-def _shown(request: Request) -> Shown:
+def _filters(request: Request) -> InboxFilter:
     type_key, category = (
-        None if (given := request.query_params.get(name)) is None else _text(name, given)
+        None if (value := request.query_params.get(name)) is None else _text(name, value)
         for name in ("type", "category")
     )
-    return Shown(
+    return InboxFilter(
         archived=bool(_flag(request, "archived")),
         unread=_flag(request, "unread"),
         type=type_key,
@@ -178,13 +179,13 @@ def _shown(request: Request) -> Shown:
 
 
 def _flag(request: Request, name: str) -> bool | None:
-    given = request.query_params.get(name)
-    if given not in (None, "true", "false"):
+    value = request.query_params.get(name)
+    if value not in (None, "true", "false"):
         raise ValidationError({name: ["true or false."]}, "invalid_query")
-    return None if given is None else given == "true"
+    return None if value is None else value == "true"
 
 
-def _text(name: str, given: str) -> str:
-    if "\0" in given or len(given) > 100 or not given.isprintable():
+def _text(name: str, value: str) -> str:
+    if "\0" in value or len(value) > 100 or not value.isprintable():
         raise ValidationError({name: ["Not a value of it."]}, "invalid_query")
-    return given
+    return value

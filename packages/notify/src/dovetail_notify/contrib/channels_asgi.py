@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import django
 
-# A server imports this before anybody has set Django up, and consumers know models.
+# A server imports this module before Django is set up, and consumers import models.
 django.setup(set_prefix=False)
 
-from dovetail_notify.contrib.channels import application  # noqa: E402  # as said
+from dovetail_notify.contrib.channels import application  # noqa: E402  # needs the setup above
 
 __all__ = ["application"]

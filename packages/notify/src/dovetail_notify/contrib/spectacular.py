@@ -1,4 +1,4 @@
-"""How drf-spectacular describes what serializers alone do not tell."""
+"""Descriptions for drf-spectacular that it cannot derive from the serializers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from dovetail_notify import payloads
 from dovetail_notify.api.serializers import (
     MarkedSerializer,
     NotificationSerializer,
@@ -27,9 +26,9 @@ from dovetail_notify.api.serializers import (
     TicketSerializer,
     WebPushKeySerializer,
 )
-from dovetail_notify.payload_schema import Schema, payload_schema
-from dovetail_notify.previews import example_row
-from dovetail_notify.types import NotificationType, registry
+from dovetail_notify.transports.previews import example_row
+from dovetail_notify.types import NotificationType, payloads, registry
+from dovetail_notify.types.json_schema import Schema, payload_schema
 
 logger = logging.getLogger("dovetail.notify")
 
@@ -43,10 +42,10 @@ _ID = OpenApiParameter("notification_id", OpenApiTypes.INT64, OpenApiParameter.P
 
 
 class Notifications(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # registers itself, without types
-    """One of the types that are registered, told apart by ``type``; or of one that is no more, as rows may be.
+    """A union of the registered types, discriminated by ``type``, and a variant for rows of removed types.
 
-    Enums stand in components of their own: drf-spectacular names those that it finds in properties, and warns where
-    several of one name differ, as ``type`` does from one to the next.
+    Enums are components of their own. drf-spectacular names enums after their properties and warns if enums of one name
+    differ, as those of ``type`` do.
     """
 
     target_class = NotificationSerializer
@@ -75,7 +74,7 @@ class Notifications(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
         }
         gone = {"type": "string", "not": {"enum": sorted(variants)}, "description": "One that is no more."}
         other = _both(shared, gone, {"type": "object", "additionalProperties": {}})
-        # By itself: a discriminator must know every value.
+        # Outside the union, because its discriminator must list every value.
         return {"oneOf": [self._component("KnownNotification", known), self._component("OtherNotification", other)]}
 
     def _variant(self, cls: type[NotificationType], name: str, shared: Schema) -> Schema:
@@ -105,7 +104,7 @@ def _both(shared: Schema, kind: Schema, payload: Schema) -> Schema:
 
 
 def _names(types: list[type[NotificationType]]) -> Iterator[str]:
-    """``orders.shipped`` is OrdersShipped; of two that come out alike the second has a number."""
+    """Yield component names: ``orders.shipped`` becomes OrdersShipped, and the second of equal names gets a number."""
     seen: dict[str, int] = {}
     for cls in types:
         name = _camel(cls.key)
@@ -118,12 +117,12 @@ def _camel(words: str) -> str:
 
 
 def _example(cls: type[NotificationType], *, whole: bool = False) -> Schema:
-    """Nothing where the example does not render, of which a check tells."""
+    """Return the example, or nothing if it does not render, which a system check reports."""
     try:
         if not whole:
             return {"example": payloads.encode(cls.from_example())}
         data = dict(NotificationSerializer(example_row(cls, get_user_model()())).data)
-    except Exception as error:  # noqa: BLE001  # of a project's own render()
+    except Exception as error:  # noqa: BLE001  # a project's render() failed
         logger.warning("The schema has no example of %s: %s.", cls.key, type(error).__name__)
         return {}
     return {"example": {**data, "id": 1, "created_at": "2026-11-24T12:00:00Z"}}
@@ -172,13 +171,13 @@ class _Meta(serializers.Serializer[Any]):
 
 @extend_schema_serializer(many=False, component_name="Preferences")
 class _Preferences(serializers.Serializer[Any]):
-    """All cells at once, in the shape of a page."""
+    """All preferences at once, in the form of a page."""
 
     data = PreferenceSerializer(many=True)  # type: ignore[assignment]  # a field; the metaclass takes it off the class
     meta = _Meta()
 
 
-# One cell, or a list of them.
+# One preference or a list.
 _CHOICES = PolymorphicProxySerializer(
     "PreferenceChoices",
     serializers=[PreferenceSerializer, PreferenceSerializer(many=True)],

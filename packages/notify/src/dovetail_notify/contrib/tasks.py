@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from django.tasks import task  # type: ignore[import-not-found, unused-ignore]  # not in every Django
 
-from dovetail_notify import delivery
+from dovetail_notify.outbox import worker
 
 
 @task  # type: ignore[untyped-decorator, unused-ignore]  # as above
 def deliver(using: str) -> None:
-    delivery.deliver(using=using)
+    worker.deliver(using=using)
 
 
 def run(using: str) -> None:
-    """``NOTIFY_RUNNER``: the default backend of ``TASKS`` sends."""
+    """A ``NOTIFY_RUNNER`` that enqueues the delivery on the default backend of ``TASKS``."""
     deliver.enqueue(using)

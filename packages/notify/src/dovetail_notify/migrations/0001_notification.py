@@ -5,7 +5,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import migrations, models
 
 from dovetail_core.fields import TargetingMigration, dependency, target
-from dovetail_notify.indexes import UnreadIndex
+from dovetail_notify.base import UnreadIndex
 
 
 class Migration(TargetingMigration):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations
 
-from dovetail_notify.indexes import DedupeConstraint
+from dovetail_notify.base import DedupeConstraint
 
 
 class Migration(migrations.Migration):

@@ -1,11 +1,14 @@
+"""The base class of transports, and the outcome of an attempt."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Error
 from django.db.models import Q
 
 if TYPE_CHECKING:
@@ -14,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt. Made by ``sent``, ``retry``, ``dead`` or ``suppressed``."""
+    """The outcome of one attempt. Make it with ``sent()``, ``retry()``, ``dead()`` or ``suppressed()``."""
 
     state: str
     provider_id: str = ""
     reason: str = ""
-    #: Seconds that the other side asked us to wait, at least; NOTIFY_BACKOFF_SECONDS are waited in any case.
+    #: Seconds that the other side asked to wait. NOTIFY_BACKOFF_SECONDS apply if they are longer.
     after: int | None = None
-    #: Keys of the devices that need no further attempt, where others are tried again.
+    #: Keys of the devices that need no further attempt while others are tried again.
     done: tuple[int, ...] = ()
 
     @classmethod
@@ -42,33 +45,44 @@ class Outcome:
 
 
 class Transport:
-    """Sends the deliveries of one channel. One instance a process, used by many threads."""
+    """Sends the deliveries of one channel. Each process has one instance, which many threads use."""
 
-    #: Whether people may choose an hourly or a daily digest; then ``send_digest`` is there.
+    #: Whether users can choose an hourly or daily digest; ``send_digest()`` is then required.
     supports_digest: ClassVar[bool] = False
 
-    #: Whether ``start`` leaves the work to threads: other channels then send meanwhile.
+    #: Whether ``start()`` sends in threads, so that other channels send at the same time.
     concurrent: ClassVar[bool] = False
 
     def __init__(self, channel: str) -> None:
         self.channel = channel
 
     def eligible(self, field: str) -> Q:
-        """The condition on ``field``, a user's key, under which there is anything to send to."""
+        """Return the condition on ``field``, a user's key, under which the user can be reached."""
         return Q()
 
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """One outcome for each. What is raised counts as a failed attempt of every one of them."""
+        """Send, and return one outcome for each delivery. An exception counts as a failed attempt of all of them."""
         raise NotImplementedError
 
     def start(self, deliveries: Sequence[Delivery]) -> Callable[[], Sequence[Outcome]]:
-        """Begin to send; what is returned waits for the outcomes. Both are called in the same thread."""
+        """Start sending. Return a function that waits for the outcomes and is called in the same thread."""
         return partial(self.send, deliveries)
 
     def check(self) -> Iterable[CheckMessage]:
-        """Messages of Django's system checks about what this transport needs."""
+        """Return system check messages about the transport's settings."""
         return ()
 
     def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
-        """The deliveries of one person in one message."""
+        """Send the deliveries of one user in one message."""
         raise NotImplementedError
+
+
+def check_extra(channel: str, modules: Sequence[str]) -> CheckMessage | None:
+    """Return an error if one of the modules, which the ``push`` extra installs, is missing."""
+    if not (missing := [name for name in modules if find_spec(name) is None]):
+        return None
+    return Error(
+        f"NOTIFY_TRANSPORTS[{channel!r}] needs what is not installed: {', '.join(missing)}.",
+        hint="pip install dovetail-notify[push]",
+        id="dovetail_notify.E010",
+    )

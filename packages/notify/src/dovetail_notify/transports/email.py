@@ -1,4 +1,4 @@
-"""Mail: one message for each delivery or digest, over one connection for all that were claimed together."""
+"""The e-mail transport: one message for each delivery or digest, and one connection for each claim."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from django.template.loader import render_to_string, select_template
 
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Delivery
-from dovetail_notify.preferences import required_channels
 from dovetail_notify.transports.base import Outcome, Transport
+from dovetail_notify.transports.registry import required_channels
+from dovetail_notify.transports.unsubscribe_tokens import unsubscribe_token
 from dovetail_notify.types import registry
-from dovetail_notify.unsubscribe import unsubscribe_token
 
 
 class EmailTransport(Transport):
-    """By Django's mailer, whichever it is. Templates are ``dovetail_notify/email/<type>.txt`` and ``.html``, else
-    ``notification.txt`` and ``.html``; of a digest ``digest.txt`` and ``.html``.
+    """Sends by the project's mailer.
 
-    ``Message-ID`` is the delivery's own and the same at every attempt, so that mailboxes show a repeated one once.
+    The templates are ``dovetail_notify/email/<type>.txt`` and ``.html``, else ``notification.txt`` and ``.html``; for
+    digests ``digest.txt`` and ``.html``. The ``Message-ID`` is the same on every attempt, so that mailboxes show a
+    repeated message once.
     """
 
     supports_digest: ClassVar[bool] = True
@@ -39,14 +40,18 @@ class EmailTransport(Transport):
 
     def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
         newest = _collapsed(deliveries)
-        context = {"user": user, "notifications": [_shown(each) for each in newest], "count": len(newest)}
+        context = {"user": user, "notifications": [_template_context(each) for each in newest], "count": len(newest)}
         message = self._message(deliveries[0], "digest", context, templates=["digest"])
         return _outcome(_connection(), message) if message else Outcome.suppressed("no address")
 
     def compose(self, delivery: Delivery) -> EmailMultiAlternatives | None:
-        """The message of a delivery, or None for who has no address."""
+        """Return the message of a delivery, or None if the recipient has no address."""
         notification = delivery.notification
-        context = {"user": notification.recipient, "notification": _shown(delivery), "unsubscribe": _link(delivery)}
+        context = {
+            "user": notification.recipient,
+            "notification": _template_context(delivery),
+            "unsubscribe": _link(delivery),
+        }
         return self._message(delivery, notification.type, context, templates=[notification.type, "notification"])
 
     def _send_one(self, connection: Any, delivery: Delivery) -> Outcome:
@@ -71,31 +76,31 @@ class EmailTransport(Transport):
             " ".join(subject.split()), text, to=[address], headers=_headers(delivery, digest=tag == "digest")
         )
         message.attach_alternative(html, "text/html")
-        # Anymail's: its webhooks then tell of which delivery they speak. Other backends do not look.
+        # Anymail passes both to the provider, whose webhooks then name the delivery. Other backends ignore them.
         message.metadata = {"delivery": str(delivery.key)}  # type: ignore[attr-defined]
         message.tags = [tag]  # type: ignore[attr-defined]
         return message
 
 
 def _connection() -> Any:
-    # Django 6.1 has mailers, and deprecates what those before it have.
+    # Django 6.1 introduces mailers and deprecates get_connection().
     return mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()
 
 
 def _outcome(connection: Any, message: EmailMultiAlternatives) -> Outcome:
     try:
         connection.send_messages([message])
-    except Exception as error:  # noqa: BLE001  # one address that is refused must not stop the others
-        code = getattr(error, "smtp_code", None) or _refused_with(error)
+    except Exception as error:  # noqa: BLE001  # one refused address must not stop the others
+        code = getattr(error, "smtp_code", None) or _recipient_refusal(error)
         reason = type(error).__name__ if code is None else f"{type(error).__name__} {code}"
-        # RFC 5321 4.2.1: 5yz is for good.
+        # A 5yz reply is permanent (RFC 5321 4.2.1).
         return Outcome.dead(reason) if code is not None and 500 <= code < 600 else Outcome.retry(reason)
     status = getattr(message, "anymail_status", None)
     return Outcome.sent(str(getattr(status, "message_id", None) or ""))
 
 
-def _refused_with(error: Exception) -> int | None:
-    """The code with which SMTP refused the only recipient."""
+def _recipient_refusal(error: Exception) -> int | None:
+    """Return the SMTP code with which the only recipient was refused."""
     refused = getattr(error, "recipients", None)
     return next((code for code, _ in refused.values()), None) if isinstance(refused, dict) else None
 
@@ -117,11 +122,10 @@ def _link(delivery: Delivery) -> str:
 
 
 def _address(user: Any) -> str:
-    # What is stored, of the model's own field.
     return str(getattr(user, getattr(get_user_model(), "EMAIL_FIELD", "email"), "") or "")
 
 
-def _shown(delivery: Delivery) -> dict[str, Any]:
+def _template_context(delivery: Delivery) -> dict[str, Any]:
     notification = delivery.notification
     url = notification.target_url
     return {
@@ -135,8 +139,8 @@ def _shown(delivery: Delivery) -> dict[str, Any]:
 
 
 def _collapsed(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """The newest of those with one collapse key, and all that have none, the newest first."""
-    found: dict[Any, Delivery] = {}
+    """Return the newest delivery of each collapse key, and all that have none; newest first."""
+    newest: dict[Any, Delivery] = {}
     for delivery in deliveries:
-        found[delivery.notification.collapse_key or delivery.pk] = delivery
-    return sorted(found.values(), key=lambda each: each.notification.pk, reverse=True)
+        newest[delivery.notification.collapse_key or delivery.pk] = delivery
+    return sorted(newest.values(), key=lambda delivery: delivery.notification.pk, reverse=True)

@@ -7,23 +7,23 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import close_old_connections
 
-from dovetail_notify.delivery import deliver
-from dovetail_notify.digests import send_digests
+from dovetail_notify.outbox.digests import send_digests
+from dovetail_notify.outbox.worker import deliver
 
 
 class Command(BaseCommand):
-    help = "Sends the notifications and digests that are due; with --loop until it is told to stop."
+    help = "Sends the notifications and digests that are due; with --loop until it is stopped."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--loop", action="store_true", help="Go on, and look every --interval seconds.")
+        parser.add_argument("--loop", action="store_true", help="Keep running, and look every --interval seconds.")
         parser.add_argument("--interval", type=float, default=2.0, help="Seconds between two looks. Default: 2.")
 
     def handle(self, *, loop: bool, interval: float, **options: Any) -> None:
         stop = threading.Event()
         if loop and threading.current_thread() is threading.main_thread():
-            for each in (signal.SIGTERM, signal.SIGINT):
-                # What is being sent is sent and recorded first.
-                signal.signal(each, lambda *_: stop.set())
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # The current claim is sent and recorded before the command ends.
+                signal.signal(number, lambda *_: stop.set())
             self.stdout.write(f"Looking every {interval:g} seconds. Stop with Ctrl-C.")
             self.stdout.flush()
         while True:

@@ -5,11 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from dovetail_notify.transports.vapid import generate
+from dovetail_notify.transports.push.vapid import generate
 
 
 class Command(BaseCommand):
-    help = "Makes the pair of keys by which browsers and push services know this server (VAPID), and prints it."
+    help = "Makes and prints the key pair by which browsers and push services identify this server (VAPID)."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -17,4 +17,4 @@ class Command(BaseCommand):
             raise CommandError("Needs cryptography: pip install dovetail-notify[push].")
         private, public = generate()
         self.stdout.write(f"NOTIFY_VAPID_PRIVATE_KEY={private}")
-        self.stderr.write(f"Keep it where secrets are kept. Its public key, which the API shows: {public}")
+        self.stderr.write(f"Store it with your secrets. Its public key, which the API shows: {public}")

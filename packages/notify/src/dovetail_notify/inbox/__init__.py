@@ -1,0 +1,1 @@
+"""Inboxes: reading and counting notifications, their owners' preferences, and how long notifications are stored."""

@@ -1,0 +1,1 @@
+"""The outbox: deliveries are claimed, sent and recorded; failed ones are retried; some wait for a digest."""

@@ -1,0 +1,93 @@
+"""Hourly and daily digests: deliveries that wait in the outbox and are sent in one message per user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth import get_user_model
+from django.db import router, transaction
+from django.utils import timezone
+
+from dovetail_notify.conf import conf
+from dovetail_notify.models import Delivery, Mode
+from dovetail_notify.outbox.worker import Report, lease, record
+from dovetail_notify.transports import Outcome, transport_for
+
+
+def time_zone_of(user: Any) -> tzinfo:
+    """Return the zone that the user's ``time_zone`` or ``timezone`` attribute names, else the project's zone."""
+    name = getattr(user, "time_zone", None) or getattr(user, "timezone", None)
+    try:
+        return ZoneInfo(str(name)) if name else timezone.get_default_timezone()
+    except (KeyError, ValueError, OSError):
+        return timezone.get_default_timezone()
+
+
+def send_digests(*, using: str | None = None) -> Report:
+    """Send the digests that are due. Call it a few times an hour; any number of processes may run it at once.
+
+    Raises ``RuntimeError`` inside a transaction.
+    """
+    using = using or router.db_for_write(Delivery)
+    report = Report()
+    tried: set[Any] = set()
+    while groups := [group for group in _due(using) if group not in tried]:
+        for group in groups:
+            tried.add(group)
+            _send(group, report, using)
+    return report
+
+
+def _due(using: str) -> Iterator[tuple[Any, str, str]]:
+    rows = Delivery.objects.using(using).filter(state=Delivery.State.HELD, next_at__lte=timezone.now())
+    yield from rows.order_by().values_list("notification__recipient", "channel", "digest").distinct()[:500]
+
+
+def _send(group: tuple[Any, str, str], report: Report, using: str) -> None:
+    recipient, channel, digest = group
+    user = get_user_model()._base_manager.using(using).filter(pk=recipient).first()
+    now = timezone.now()
+    waiting = Delivery.objects.using(using).filter(
+        state=Delivery.State.HELD, next_at__lte=now, channel=channel, digest=digest, notification__recipient=recipient
+    )
+    rows = list(waiting.order_by("pk").values_list("pk", "notification__created_at", "attempts"))
+    keys = [key for key, _, _ in rows]
+    if not rows:
+        return
+    if digest == Mode.DAILY and not any(attempts for _, _, attempts in rows):
+        due = _hour_after(min(created_at for _, created_at, _ in rows), conf.TIME_ZONE(user))
+        if due > now:
+            Delivery.objects.using(using).filter(pk__in=keys, state=Delivery.State.HELD, attempts=0).update(next_at=due)
+            return
+    with transaction.atomic(using=using, durable=True):
+        claimed = lease(keys, Delivery.State.HELD, report, using=using)
+    if claimed:
+        record(claimed, _outcomes(user, channel, claimed), report, using=using)
+
+
+def _outcomes(user: Any, channel: str, rows: Sequence[Delivery]) -> list[Outcome]:
+    """Send one message and return its outcome for each delivery in it. Read notifications are suppressed."""
+    unread = [row for row in rows if not _was_read(row.notification)]
+    if not getattr(user, "is_active", True) or not unread:
+        return [Outcome.suppressed("read" if not unread else "inactive")] * len(rows)
+    try:
+        outcome = transport_for(channel).send_digest(user, unread)
+    except Exception as error:  # noqa: BLE001  # any exception of a transport is a failed attempt
+        outcome = Outcome.retry(type(error).__name__)
+    return [outcome if row in unread else Outcome.suppressed("read") for row in rows]
+
+
+def _was_read(notification: Any) -> bool:
+    # A notification that the inbox does not show has read_at set from the start.
+    return notification.read_at not in (None, notification.created_at)
+
+
+def _hour_after(moment: datetime, zone: tzinfo) -> datetime:
+    """Return the first ``NOTIFY_DIGEST_HOUR`` in the zone after ``moment``."""
+    local = moment.astimezone(zone)
+    due = local.replace(hour=conf.DIGEST_HOUR % 24, minute=0, second=0, microsecond=0)
+    # Wall clock arithmetic, which is also right on days of 23 or 25 hours.
+    return due if due > local else due + timedelta(days=1)

@@ -1,0 +1,1 @@
+"""Sockets and the channel layer with Django Channels, which is optional."""

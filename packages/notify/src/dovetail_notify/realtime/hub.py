@@ -1,0 +1,254 @@
+"""The hub: what the sockets of one process share.
+
+It reads new rows once for all sockets. A message from the channel layer or from this process costs two queries for any
+number of sockets, and a socket needs no subscription of its own. Rows that no message announced, because Redis was
+down or a layer dropped it, are found in the database every ``NOTIFY_SOCKET_SWEEP_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable
+from contextvars import Context
+from typing import Any, ClassVar
+from uuid import UUID
+
+from dovetail_notify.conf import conf
+from dovetail_notify.realtime import frames, messages, process
+from dovetail_notify.realtime.database_thread import in_database_thread
+from dovetail_notify.realtime.process import Message
+from dovetail_notify.realtime.protocol import FORBIDDEN, HEARTBEAT_SECONDS, TOO_MANY, Refused, frame
+from dovetail_notify.realtime.revalidation import revalidate
+from dovetail_notify.realtime.sockets import Socket
+
+logger = logging.getLogger("dovetail.notify")
+
+#: The hub waits this long for further messages, to read their rows with the same two queries.
+GATHER_SECONDS = 0.01
+_CHUNK = 200
+# Delivered batches are remembered longer than a sweep looks back.
+_REMEMBERED_SECONDS = 300
+_PING = frame("ping")
+_RESYNC = frame("resync")
+# With more new batches than this, every client reads its own list.
+_MAX_SWEPT_BATCHES = 5000
+
+
+class Hub:
+    """The hub of an event loop, of which a process usually has one. It exists while sockets are open."""
+
+    _hubs: ClassVar[dict[asyncio.AbstractEventLoop, Hub]] = {}
+
+    def __init__(self) -> None:
+        self.sockets: dict[str, set[Socket]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._pending: dict[tuple[str | None, UUID], int] = {}
+        self._delivered: dict[UUID, float] = {}
+        self._reading: set[UUID] = set()
+        self._floors: deque[tuple[float, int]] = deque()
+        self._wake = asyncio.Event()
+        self._listening = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def current(cls) -> Hub:
+        loop = asyncio.get_running_loop()
+        if loop not in cls._hubs:
+            for closed_loop in [other for other in cls._hubs if other.is_closed()]:
+                del cls._hubs[closed_loop]
+            cls._hubs[loop] = cls()
+        return cls._hubs[loop]
+
+    async def add(self, socket: Socket) -> None:
+        """Send new notifications to the socket from now on. Raises ``Refused`` if the user has too many sockets."""
+        sockets = self.sockets.setdefault(socket.user_key, set())
+        if len(sockets) >= conf.SOCKETS_PER_USER:
+            raise Refused(TOO_MANY, "too_many_sockets")
+        sockets.add(socket)
+        if not self._tasks:
+            self._start()
+        if self._listening.is_set():
+            return
+        # Without a layer the hub still works, by its sweeps.
+        try:
+            await asyncio.wait_for(self._listening.wait(), 2)
+        except TimeoutError:
+            logger.warning("The channel layer is away; sockets are told what the database says.")
+            self._listening.set()
+
+    def remove(self, socket: Socket) -> None:
+        socket.release()
+        sockets = self.sockets.get(socket.user_key, set())
+        sockets.discard(socket)
+        if not sockets:
+            self.sockets.pop(socket.user_key, None)
+        if not self.sockets:
+            self._stop()
+
+    def all(self) -> Iterable[Socket]:
+        return [socket for sockets in self.sockets.values() for socket in sockets]
+
+    def take(self, message: Message) -> None:
+        """Handle a message of this or another process. Called in the event loop; never waits."""
+        if (take := getattr(self, f"_take_{message.get('type')}", None)) is not None:
+            take(message)
+
+    # Messages ---------------------------------------------------------------------------------------------------------
+
+    def _take_rows(self, message: Message) -> None:
+        batch, users = UUID(message["batch"]), message.get("users")
+        if batch in self._delivered:
+            return
+        if users is not None and not any(user in self.sockets for user in users):
+            self._delivered[batch] = time.monotonic()
+            return
+        self._pending[message.get("using"), batch] = message["after"]
+        self._wake.set()
+
+    def _take_frame(self, message: Message) -> None:
+        text = frame(**{"kind": message["frame"]["type"], **_without_type(message["frame"])})
+        for user in message["users"]:
+            for socket in self.sockets.get(user, ()):
+                if socket.admission.organization_key is None:
+                    socket.put(text)
+                else:
+                    # This socket shows one organization, so its unread count differs.
+                    self._run(self._recount(socket, message["frame"]))
+
+    def _take_close(self, message: Message) -> None:
+        user, session, organization = (message.get(name) for name in ("user", "session", "organization"))
+        for socket in [*self.sockets.get(user, ())] if user is not None else self.all():
+            if (session is None or socket.admission.session == session) and (
+                organization is None or socket.admission.organization_key == organization
+            ):
+                socket.close(FORBIDDEN, message.get("reason") or "session_revoked")
+
+    def _take_recheck(self, message: Message) -> None:
+        user = message.get("user")
+        self._run(revalidate([*self.sockets.get(user, ())] if user is not None else [*self.all()]))
+
+    # The database -----------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._wake.clear()
+            pending = {item: after for item, after in self._pending.items() if item[1] not in self._delivered}
+            self._pending = {}
+            self._reading = {batch for _, batch in pending}
+            for using in {using for using, _ in pending}:
+                batches = [batch for alias, batch in pending if alias == using]
+                for start in range(0, len(batches), _CHUNK):
+                    chunk = batches[start : start + _CHUNK]
+                    await self._deliver(chunk, min(pending[using, batch] for batch in chunk), using)
+            self._reading = set()
+
+    async def _deliver(self, batches: list[UUID], after: int, using: str | None) -> None:
+        recipients = [next(iter(sockets)).admission.user.pk for sockets in self.sockets.values() if sockets]
+        try:
+            addressed = await in_database_thread(
+                frames.frames_of_batches, batches, after=after, recipients=recipients, using=using
+            )
+        except Exception as error:  # noqa: BLE001  # not marked as delivered, so the next sweep finds them
+            logger.warning("New notifications could not be read: %s.", type(error).__name__)
+            return
+        now = time.monotonic()
+        self._delivered |= dict.fromkeys(batches, now)
+        for user, organization, text in addressed:
+            for socket in self.sockets.get(user, ()):
+                if socket.shows(organization):
+                    socket.put(text)
+
+    async def sweep(self) -> None:
+        """Find recent batches that no message announced."""
+        now = time.monotonic()
+        self._delivered = {batch: at for batch, at in self._delivered.items() if now - at < _REMEMBERED_SECONDS}
+        last = await in_database_thread(frames.last_key)
+        while len(self._floors) > 1 and now - self._floors[1][0] > frames.OVERLAP.total_seconds():
+            self._floors.popleft()
+        if not self._floors:
+            self._floors.append((now, last))
+        floor = self._floors[0][1]
+        written = await in_database_thread(frames.batches_after, floor)
+        known = {*self._delivered, *self._reading, *(batch for _, batch in self._pending)}
+        unknown = [batch for batch in written if batch not in known]
+        self._floors.append((now, last))
+        if len(unknown) > _MAX_SWEPT_BATCHES:
+            self._delivered |= dict.fromkeys(unknown, now)
+            for socket in self.all():
+                socket.put(_RESYNC)
+            return
+        self._pending |= {(None, batch): floor for batch in unknown}
+        if unknown:
+            self._wake.set()
+
+    async def _sweep_forever(self) -> None:
+        rechecked = pinged = time.monotonic()
+        while True:
+            await self._guarded(self.sweep())
+            now = time.monotonic()
+            if now - pinged >= HEARTBEAT_SECONDS:
+                pinged = now
+                for socket in self.all():
+                    if socket.idle:
+                        socket.put(_PING)
+            if now - rechecked >= conf.SOCKET_RECHECK_SECONDS:
+                rechecked = now
+                await self._guarded(revalidate([*self.all()]))
+            await asyncio.sleep(min(conf.SOCKET_SWEEP_SECONDS, HEARTBEAT_SECONDS))
+
+    async def _recount(self, socket: Socket, shown: dict[str, Any]) -> None:
+        changes = {name: value for name, value in _without_type(shown).items() if name not in ("unread", "capped")}
+        socket.put(await in_database_thread(frames.state_frame, socket.admission, **changes))
+
+    # Life -------------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        Hub._hubs[self._loop] = self
+        process.listeners[self._loop] = self.take
+        self._listening.clear()
+        self._floors.clear()
+        self._run(self._read())
+        self._run(self._sweep_forever())
+        try:
+            subscribe = messages.layer_function("subscribe")
+        except Exception as error:  # noqa: BLE001  # any layer's error; the sweeps find new rows
+            logger.warning("The channel layer cannot be used: %s.", type(error).__name__)
+            subscribe = None
+        if subscribe is None:
+            self._listening.set()
+        else:
+            self._run(subscribe(self))
+
+    def listening(self) -> None:
+        """Called when the channel layer reaches this process, for the first time or again."""
+        if self._listening.is_set():
+            self._run(self.sweep())
+        self._listening.set()
+
+    def _stop(self) -> None:
+        process.listeners.pop(self._loop, None)
+        Hub._hubs.pop(self._loop, None)
+        tasks, self._tasks = self._tasks, set()
+        for task in tasks:
+            task.cancel()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(self._guarded(work), context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            # The database is down, or a project's hook failed: the next run tries again.
+            logger.exception("The sockets' hub failed at one thing and goes on.")
+
+
+def _without_type(shown: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in shown.items() if name != "type"}

@@ -1,0 +1,1 @@
+"""SQL that the ORM compiles once and that is executed many times."""

@@ -1,0 +1,1 @@
+"""HTTP calls to other servers: endpoints that users choose, and push services."""

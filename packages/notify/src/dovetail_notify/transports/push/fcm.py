@@ -1,0 +1,218 @@
+"""Firebase Cloud Messaging (FCM) by its HTTP v1 API, as a service account (OAuth 2, RFC 7523)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+from urllib.parse import quote, urlencode
+
+from django.core.checks import CheckMessage, Error
+
+from dovetail_notify.conf import conf
+from dovetail_notify.models import Device
+from dovetail_notify.transports.base import Outcome
+from dovetail_notify.transports.http.base import HttpResponse, Unreachable
+from dovetail_notify.transports.http.calls import clients
+from dovetail_notify.transports.push.base import PushMessage, Result, Sender
+
+_SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
+_GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_PAYLOAD_BYTES: Final = 4000
+"""For notification and data. FCM allows 4096 bytes of keys and values."""
+_RENEW_BEFORE: Final = 300
+"""Seconds before its expiry at which an access token is renewed."""
+_PAUSE_AFTER_REFUSAL: Final = 10
+"""Seconds without another request after a refused token, or each delivery of a claim would request one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    project_id: str
+    client_email: str
+    private_key: str = field(repr=False)
+    token_uri: str
+
+    @classmethod
+    def load(cls, source: Any) -> ServiceAccount:
+        """Load Google's JSON file from its dict, its text or its path.
+
+        Raises ``ValueError`` with a text that does not contain the key.
+        """
+        if isinstance(source, (str, Path)) and not str(source).lstrip().startswith("{"):
+            try:
+                source = Path(source).read_text()
+            except OSError as error:
+                raise ValueError(f"names a file that cannot be read ({type(error).__name__})") from None
+        if isinstance(source, str):
+            try:
+                source = json.loads(source)
+            except ValueError:
+                raise ValueError("is no JSON") from None
+        if not isinstance(source, Mapping):
+            raise ValueError("is no service account: a dict, its JSON or the path of its file")
+        names = ("project_id", "client_email", "private_key", "token_uri")
+        if missing := [name for name in names if not isinstance(source.get(name), str) or not source[name]]:
+            raise ValueError(f"lacks {', '.join(missing)}")
+        return cls(**{name: source[name] for name in names})
+
+    def assertion(self) -> str:
+        """Return the assertion to exchange for an access token. Raises ``ValueError`` for an invalid private key."""
+        import jwt
+
+        now = int(time.time())
+        claims = {"iss": self.client_email, "scope": _SCOPE, "aud": self.token_uri, "iat": now, "exp": now + 3600}
+        try:
+            return jwt.encode(claims, self.private_key, algorithm="RS256")
+        except (ValueError, TypeError, jwt.PyJWTError):
+            raise ValueError("has a private_key that is no RSA key in PEM") from None
+
+
+class FcmSender(Sender):
+    kind: ClassVar[str] = Device.Kind.FCM
+    setting: ClassVar[str] = "FCM_SERVICE_ACCOUNT_KEY"
+
+    def __init__(self) -> None:
+        self._account = ServiceAccount.load(conf.FCM_SERVICE_ACCOUNT_KEY)
+        project = quote(self._account.project_id, safe="")
+        self._url = f"{conf.FCM_URL.rstrip('/')}/v1/projects/{project}/messages:send"
+        self._tokens = AccessTokens(self._account)
+
+    def send(self, device: Device, message: PushMessage) -> Result:
+        content = json.dumps({"message": {"token": device.token, **_content(message)}}).encode()
+        token = self._tokens.get()
+        response = self._post(content, token)
+        if response.status == 401 and _code(_error(response)) != "THIRD_PARTY_AUTH_ERROR":
+            # The token was revoked early, or the clocks differ.
+            response = self._post(content, self._tokens.get(replace=token))
+        return _result(response)
+
+    @classmethod
+    def check(cls) -> Iterator[CheckMessage]:
+        try:
+            ServiceAccount.load(conf.FCM_SERVICE_ACCOUNT_KEY).assertion()
+        except ValueError as error:
+            yield Error(
+                f"NOTIFY_FCM_SERVICE_ACCOUNT_KEY {error}.",
+                hint="Take a service account's JSON file from Firebase's settings: its path, its text, or its dict.",
+                id="dovetail_notify.E013",
+            )
+
+    def _post(self, content: bytes, token: str) -> HttpResponse:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return clients.get(public=False).post(self._url, headers=headers, content=content)
+
+
+class AccessTokens:
+    """One access token for all threads, until five minutes before its expiry."""
+
+    def __init__(self, account: ServiceAccount) -> None:
+        self._account = account
+        self._lock = threading.Lock()
+        self._token = ""
+        self._until = 0.0
+        self._refused = ("", 0.0)
+
+    def get(self, *, replace: str = "") -> str:
+        """Return a token other than ``replace``. Raises ``Unreachable`` if Google issues none."""
+        with self._lock:
+            now = time.monotonic()
+            if self._token and self._token != replace and now < self._until:
+                return self._token
+            reason, retry_at = self._refused
+            if now < retry_at:
+                raise Unreachable(reason)
+            try:
+                self._token, seconds = self._request()
+            except Unreachable as error:
+                self._refused = (str(error), now + _PAUSE_AFTER_REFUSAL)
+                raise
+            self._until = now + max(seconds - _RENEW_BEFORE, 60)
+            return self._token
+
+    def _request(self) -> tuple[str, int]:
+        content = urlencode({"grant_type": _GRANT_TYPE, "assertion": self._account.assertion()}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        response = clients.get(public=False).post(self._account.token_uri, headers=headers, content=content)
+        try:
+            body = json.loads(response.body) if response.status == 200 else {}
+            return str(body["access_token"]), int(body["expires_in"])
+        except (ValueError, KeyError, TypeError):
+            raise Unreachable(f"no access token: status {response.status}") from None
+
+
+def _content(message: PushMessage) -> dict[str, Any]:
+    """Return the message without the device's token."""
+
+    def parts(title: str, body: str, url: str) -> dict[str, Any]:
+        return {"notification": {"title": title, "body": body}, "data": {**message.data, "url": url}}
+
+    fitted: dict[str, Any] = json.loads(message.fitting(_PAYLOAD_BYTES, parts))
+    high = message.urgency == "high"
+    android: dict[str, Any] = {
+        "priority": "HIGH" if high else "NORMAL",
+        "ttl": f"{message.ttl}s",
+        "notification": {"tag": message.tag},
+    }
+    if message.topic:
+        android["collapse_key"] = message.topic
+    headers = {"TTL": str(message.ttl), "Urgency": message.urgency}
+    webpush: dict[str, Any] = {"headers": headers, "notification": {"tag": message.tag}}
+    if fitted["data"]["url"].startswith("https://"):
+        webpush["fcm_options"] = {"link": fitted["data"]["url"]}
+    apns = {
+        "apns-collapse-id": message.tag,
+        "apns-priority": message.apns_priority,
+        "apns-expiration": str(int(time.time()) + message.ttl),
+    }
+    return {**fitted, "android": android, "webpush": webpush, "apns": {"headers": apns}}
+
+
+def _error(response: HttpResponse) -> dict[str, Any]:
+    try:
+        error = json.loads(response.body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _details(error: dict[str, Any], kind: str) -> dict[str, Any]:
+    details = error.get("details")
+    objects = [detail for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+    return next((detail for detail in objects if str(detail.get("@type", "")).endswith(kind)), {})
+
+
+def _code(error: dict[str, Any]) -> str:
+    """Return FCM's own error code, or the general one of Google's APIs."""
+    return str(_details(error, "FcmError").get("errorCode") or error.get("status") or "")
+
+
+def _is_invalid_token(error: dict[str, Any]) -> bool:
+    """Return whether the invalid argument is the device's token and not another part of the message."""
+    violations = _details(error, "BadRequest").get("fieldViolations")
+    if isinstance(violations, list):
+        return any(isinstance(item, dict) and item.get("field") == "message.token" for item in violations)
+    return "registration token" in str(error.get("message"))
+
+
+def _result(response: HttpResponse) -> Result:
+    if response.status == 200:
+        try:
+            return Result(Outcome.sent(str(json.loads(response.body)["name"])))
+        except (ValueError, KeyError, TypeError):
+            return Result(Outcome.sent())
+    error = _error(response)
+    code = _code(error)
+    reason = f"status {response.status} {code}".strip()
+    # Not for every 404: a misspelt project id would retire all devices.
+    if code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_invalid_token(error)):
+        return Result.gone(code)
+    if response.status in (401, 403, 404, 408, 429) or response.status >= 500:
+        if code == "SENDER_ID_MISMATCH":
+            return Result(Outcome.dead(reason))
+        return Result(Outcome.retry(reason, response.retry_after))
+    return Result(Outcome.dead(reason))

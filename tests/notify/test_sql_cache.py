@@ -1,0 +1,168 @@
+"""Cached queries, which return the same rows as the ORM's own."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import Manager, QuerySet
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from rest_framework.test import APIRequestFactory, force_authenticate
+
+from dovetail_notify import get_notification_model
+from dovetail_notify.api.pagination import CursorPagination
+from dovetail_notify.api.views import NotificationViewSet
+from dovetail_notify.inbox.reading import InboxFilter, Unread, inbox_of_key, page, unread_of
+from dovetail_notify.sql import cache
+from tests.notify.factories import make_user
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/api/v1/notifications/"
+Notification: Any = get_notification_model()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    cache._cache.clear()
+
+
+@pytest.fixture
+def people() -> list[Any]:
+    """Two with the same notifications: of each organization and none, read and not, archived and not, of two types."""
+    people = [make_user(), make_user()]
+    now = timezone.now()
+    Notification.objects.bulk_create(
+        Notification(
+            recipient=person,
+            organization_key=organization,
+            read_at=read,
+            archived_at=archived,
+            type=type_key,
+            title="x",
+            payload={"a": [1, None]},
+            batch="0" * 32,
+            created_at=now,
+        )
+        for person, organization, read, archived, type_key in product(
+            people, (None, "1", "2", "3"), (None, now), (None, now), ("a", "b")
+        )
+    )
+    return people
+
+
+@pytest.mark.parametrize("organizations", [None, [], ["1"], ["1", "3"]])
+@pytest.mark.parametrize("bound", [None, "1"])
+@pytest.mark.parametrize("lookup", [None, "lt", "lte", "gt", "gte"])
+def test_cached_page_equals_the_orms(people, organizations, bound, lookup, settings):
+    settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
+    middle = Notification.objects.order_by("pk")[len(people) * 16].pk
+    asked = product((True, False), (None, True, False), (None, "a"), (None, (), ("b",), ("a", "b")))
+    for archived, unread, type_key, types in asked:
+        shown = InboxFilter(archived, unread, type_key, types)
+        for person in people:  # the second one's by what was kept of the first one's
+            rows = shown.apply(inbox_of_key(person.pk, organizations, organization_key=bound))
+            if lookup:
+                rows = rows.filter(**{f"pk__{lookup}": middle})
+            rows = rows.order_by("pk" if lookup in {"gt", "gte"} else "-pk")[:5]
+            found = page(person, shown=shown, organization_key=bound, lookup=lookup, key=lookup and middle, limit=5)
+            assert [vars(row) | {"_state": None} for row in found] == [vars(row) | {"_state": None} for row in rows]
+            assert all((row._state.db, row._state.adding) == ("default", False) for row in found)
+
+
+def test_second_list_reuses_the_query_with_its_own_values(people, api, user, compiled):
+    person, other = people
+    request = APIRequestFactory().get(LIST, {"unread": "true"})
+    view = NotificationViewSet.as_view({"get": "list"})
+    seen = []
+    for who in (person, other, user):
+        force_authenticate(request, who)
+        with CaptureQueriesContext(connection) as queries:
+            seen.append({row["id"] for row in view(request).data["data"]})
+        assert len(queries) == 1
+    assert (len(seen[0]), len(seen[1]), seen[2]) == (8, 8, set())
+    assert not seen[0] & seen[1]
+    assert compiled == ["Notification"]
+
+
+def test_custom_default_manager_disables_the_cache(people, compiled, monkeypatch):
+    class OfToday(Manager[Any]):
+        type_key = "a"
+
+        def get_queryset(self) -> QuerySet[Any]:
+            return super().get_queryset().filter(type=self.type_key)
+
+    manager = OfToday()
+    manager.model, manager.name = Notification, "objects"
+    monkeypatch.setitem(vars(Notification._meta), "default_manager", manager)
+    for type_key in ("a", "b"):
+        OfToday.type_key = type_key
+        assert {row.type for row in page(people[0], shown=InboxFilter(), limit=50)} == {type_key}
+    assert compiled == ["Notification"] * 2
+    assert not cache._cache
+
+
+def test_custom_queryset_and_paginator_are_used(people, user):
+    class Two(CursorPagination):
+        def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
+            return super().paginate_queryset(queryset.filter(type="b"), request, view)[:2]
+
+    class Everybody(NotificationViewSet):
+        def get_queryset(self) -> QuerySet[Any]:
+            return Notification.objects.all()
+
+    request = APIRequestFactory().get(LIST, {"limit": 100})
+    force_authenticate(request, user)
+    assert len(Everybody.as_view({"get": "list"})(request).data["data"]) == 2 * 4 * 2 * 2
+    force_authenticate(request, people[0])
+    with override_settings(NOTIFY_PAGINATION_CLASS=Two):
+        answer = NotificationViewSet.as_view({"get": "list"})(request)
+    assert [row["type"] for row in answer.data["data"]] == ["b", "b"]
+
+
+def test_cache_is_limited_and_holds_no_connection(people, monkeypatch):
+    monkeypatch.setattr(cache, "_MAX_ENTRIES", 5)
+    for limit in range(1, 30):
+        page(people[0], shown=InboxFilter(), limit=limit)
+        assert len(cache._cache) <= 5
+    assert cache._cache
+    for each in cache._cache.values():
+        assert each.connection is not connection
+        assert each.connection.connection is None
+
+
+def test_changed_settings_clear_the_cache(people):
+    page(people[0], shown=InboxFilter(), limit=5)
+    assert cache._cache
+    with override_settings(TIME_ZONE="Asia/Kolkata"):
+        assert not cache._cache
+
+
+@pytest.mark.parametrize("organizations", [None, [], ["1", "3"]])
+@pytest.mark.parametrize("bound", [None, "1"])
+def test_cached_unread_count_equals_the_orms(people, organizations, bound, settings, django_assert_num_queries):
+    settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
+    for person in people:
+        with django_assert_num_queries(1):
+            found = unread_of(person, organization_key=bound)
+        rows = inbox_of_key(person.pk, organizations, organization_key=bound).filter(read_at=None)
+        assert (found.count, found.capped) == (rows.count(), False)
+        Notification.objects.bulk_create(
+            Notification(recipient=person, title="x", batch="0" * 32, created_at=timezone.now()) for _ in range(100)
+        )
+        assert unread_of(person, organization_key=bound) == Unread(100, capped=True)
+
+
+def test_custom_queryset_is_counted(people, user):
+    class Everybody(NotificationViewSet):
+        def get_queryset(self) -> QuerySet[Any]:
+            return Notification.objects.all()
+
+    request = APIRequestFactory().get(f"{LIST}unread-count/")
+    force_authenticate(request, user)
+    assert Everybody.as_view({"get": "unread_count"})(request).data == {"unread": 32, "capped": False}
+    assert NotificationViewSet.as_view({"get": "unread_count"})(request).data == {"unread": 0, "capped": False}
