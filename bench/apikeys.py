@@ -88,10 +88,10 @@ from rest_framework_simplejwt.authentication import (  # noqa: E402
 )
 from rest_framework_simplejwt.tokens import AccessToken  # noqa: E402
 
-from dovetail_apikeys import usage  # noqa: E402
 from dovetail_apikeys.api.authentication import APIKeyAuthentication  # noqa: E402
 from dovetail_apikeys.models import APIKey  # noqa: E402
 from dovetail_apikeys.services import create_api_key  # noqa: E402
+from dovetail_apikeys.verification import usage  # noqa: E402
 
 ROUNDS, CALLS = 60, 10
 THREADS, REQUESTS, REPEATS = 8, 40, 25

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from django.core.cache import cache
 
-from dovetail_apikeys.cache import cache as keys
-from dovetail_apikeys.usage import gate
+from dovetail_apikeys.verification.cache import cache as keys
+from dovetail_apikeys.verification.usage import gate
 from dovetail_core.events import Event, domain_event
 
 # test_parallel.py runs it in a process of its own.

@@ -13,8 +13,9 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.test import APIClient
 
-from dovetail_apikeys import raw_key, services
+from dovetail_apikeys import services
 from dovetail_apikeys.api.authentication import APIKeyAuthentication
+from dovetail_apikeys.verification import raw_key
 from tests.apikeys.factories import bearer, make_firm, make_key, signed_in
 from tests.apikeys.firms.models import Firm
 from tests.apikeys.firms.views import Plain

@@ -11,10 +11,11 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from dovetail_apikeys import authenticate, cache, services
-from dovetail_apikeys.cache import Cache
-from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys import services
 from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.principal import APIKeyCredential
+from dovetail_apikeys.verification import authentication, cache
+from dovetail_apikeys.verification.cache import Cache
 from tests.apikeys.factories import bearer, make_firm, make_key
 from tests.apikeys.firms.models import Firm
 
@@ -94,7 +95,7 @@ def test_an_expiry_is_kept_to_within_the_time() -> None:
     client = bearer(make_key(expires_at=end)[1])
     client.get("/plain/")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(authenticate.timezone, "now", lambda: end)
+        patch.setattr(authentication.timezone, "now", lambda: end)
         assert queries_of(client, 401) == 0
 
 
@@ -129,7 +130,7 @@ def test_what_another_thread_read_before_a_revocation_commits_is_not_stored() ->
         services.revoke_api_key(api_key)
         # As a thread that does not see the revocation yet: it asked, and stores within the transaction.
         snapshot = APIKeyCredential(id=api_key.pk, prefix="x", organization_id=1, scopes=frozenset())
-        cache.cache.put(hashlib.sha256(raw.encode()).digest(), snapshot, cache.cache.begin(), 60)
+        cache.cache.put(hashlib.sha256(raw.encode()).digest(), snapshot, cache.cache.begin_read(), 60)
     assert queries_of(client, 401) == 1
 
 
@@ -139,17 +140,17 @@ def entry() -> APIKeyCredential:
 
 def test_a_slow_fill_stores_nothing_after_a_revocation() -> None:
     memory = Cache()
-    begun = memory.begin()
+    read = memory.begin_read()
     memory.clear()
-    memory.put(b"key", entry(), begun, 60)
+    memory.put(b"key", entry(), read, 60)
     assert memory.get(b"key") is None
 
 
 def test_in_another_process_a_slow_fill_counts_from_its_reading(clock: Clock) -> None:
     memory = Cache()
-    begun = memory.begin()
+    read = memory.begin_read()
     clock.now += 59
-    memory.put(b"key", entry(), begun, 60)
+    memory.put(b"key", entry(), read, 60)
     assert memory.get(b"key") is not None
     clock.now += 1
     assert memory.get(b"key") is None
@@ -158,7 +159,7 @@ def test_in_another_process_a_slow_fill_counts_from_its_reading(clock: Clock) ->
 def test_memory_has_a_bound() -> None:
     memory = Cache()
     for number in range(cache.SIZE + 10):
-        memory.put(str(number).encode(), entry(), memory.begin(), 60)
+        memory.put(str(number).encode(), entry(), memory.begin_read(), 60)
     assert len(memory._entries) == cache.SIZE
     assert memory.get(b"0") is None
     assert memory.get(str(cache.SIZE + 9).encode()) is not None

@@ -13,7 +13,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from dovetail_apikeys import expiring, services
+from dovetail_apikeys import services
+from dovetail_apikeys.lifecycle import expiry_notices
 from dovetail_apikeys.models import APIKey
 from dovetail_core.events import Event, domain_event
 from tests.apikeys.factories import make_firm, make_key
@@ -93,7 +94,7 @@ def test_what_happened_to_a_key_since_it_was_read_is_seen(events: list[Event]) -
         api_key, _raw = make_key(expires_at=in_days(3))
         read = APIKey.objects.get(pk=api_key.pk)
         APIKey.objects.filter(pk=api_key.pk).update(**change)
-        assert not expiring._announce(read, using="default")
+        assert not expiry_notices._announce(read, using="default")
     assert told(events) == []
 
 
@@ -111,14 +112,14 @@ def test_a_receiver_that_fails_has_its_key_told_of_again_and_keeps_no_other(
         assert services.announce_expiring_keys() == 2
     finally:
         domain_event.disconnect(fails)
-    assert f"Nobody was told that API key {keys[1].key_prefix} expires soon." in caplog.text
+    assert f"The expiry of API key {keys[1].key_prefix} was not announced." in caplog.text
     del events[:]
     assert services.announce_expiring_keys() == 1
     assert told(events) == [keys[1].key_prefix]
 
 
 def test_any_number_is_read_by_pages(monkeypatch: pytest.MonkeyPatch, events: list[Event]) -> None:
-    monkeypatch.setattr(expiring, "_PAGE", 2)
+    monkeypatch.setattr(expiry_notices, "_PAGE", 2)
     keys = [make_key(expires_at=in_days(3))[0] for _ in range(5)]
     with CaptureQueriesContext(connection) as queries:
         assert services.announce_expiring_keys() == 5

@@ -15,14 +15,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from dovetail_apikeys import verifiers
 from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.verification import verifiers
 from tests.apikeys.factories import make_firm, make_user
 from tests.apikeys.firms.models import Employee, TheirAPIKey, TheirKnoxToken, TheirToken
 
 pytestmark = pytest.mark.django_db
 
-VERIFIERS = [f"dovetail_apikeys.verifiers.{name}" for name in ("DRFAPIKey", "Knox", "DRFAuthToken")]
+VERIFIERS = [f"dovetail_apikeys.verification.verifiers.{name}" for name in ("DRFAPIKey", "Knox", "DRFAuthToken")]
 API_KEY = "AbCdEfGh.0123456789abcdefghijklmnopqrstuv"
 KNOX = "acme_" + "0123456789abcdef" * 4
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

@@ -10,10 +10,11 @@ from rest_framework import permissions
 from rest_framework.request import Request
 from rest_framework.test import APIClient
 
-from dovetail_apikeys import get_actor, get_api_key_model, register_scopes, scopes
-from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys import get_actor, get_api_key_model, register_scopes
+from dovetail_apikeys.lifecycle import declared_scopes
 from dovetail_apikeys.models import APIKey
-from dovetail_apikeys.principal import APIKeyPrincipal
+from dovetail_apikeys.principal import APIKeyCredential, APIKeyPrincipal
+from dovetail_apikeys.restrictions.scope_names import covers
 from dovetail_apikeys.testing import api_key_client
 from dovetail_core.context import Credential, Principal
 from tests.apikeys.factories import make_firm, make_key, make_user
@@ -117,15 +118,15 @@ def test_who_acted_for_columns_that_take_a_user() -> None:
 
 
 def test_scopes_are_declared_with_what_they_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scopes, "_registered", dict(scopes._registered))
+    monkeypatch.setattr(declared_scopes, "_registered", dict(declared_scopes._registered))
     register_scopes({"stock:read": "See the stock"})
-    declared = scopes.declared_scopes()
+    declared = declared_scopes.declared_scopes()
     assert declared["stock:read"] == "See the stock"
     assert {"stock:*", "orders:read", "api_keys:write"} <= set(declared)
     assert list(declared) == sorted(declared)
     for wrong in ("stock", "Stock:read", "stock:*", "stock:read:all", "", ":", "stock: read"):
         with pytest.raises(ValueError, match="resource:action"):
             register_scopes({wrong: ""})
-    assert scopes.covers(["stock:*"], "stock:read")
-    assert not scopes.covers(["stock:*"], "stocks:read")
-    assert not scopes.covers(["stock:read"], "stock:*")
+    assert covers(["stock:*"], "stock:read")
+    assert not covers(["stock:*"], "stocks:read")
+    assert not covers(["stock:read"], "stock:*")

@@ -20,10 +20,11 @@ from django.db import DatabaseError
 from django.test import Client
 from rest_framework.test import APIClient
 
-from dovetail_apikeys import authenticate, lookup, services, verifiers
+from dovetail_apikeys import services
 from dovetail_apikeys.api.views import APIKeyViewSet
 from dovetail_apikeys.models import APIKey
-from dovetail_apikeys.raw_key import RawKey
+from dovetail_apikeys.verification import authentication, lookup, verifiers
+from dovetail_apikeys.verification.raw_key import RawKey
 from dovetail_core.events import Event
 from tests.apikeys.factories import bearer, make_firm, make_key, make_user, signed_in
 
@@ -95,9 +96,9 @@ def test_logs_at_debug_do_not_have_it(everything_logged: io.StringIO, settings: 
 def test_neither_request_nor_events_have_it(events: list[Event]) -> None:
     _api_key, raw = make_key()
     request = bearer(raw).get("/plain/").wsgi_request
-    credential = authenticate.authenticate(request)
+    credential = authentication.authenticate(request)
     assert credential is not None
-    principal = authenticate.principal_of(credential)
+    principal = authentication.principal_of(credential)
     for each in (request, credential, principal, request.META, vars(request), events, events[0].data):
         assert secret(raw) not in repr(each)
     # For whoever passes the request on, it is as it was sent.
@@ -112,8 +113,8 @@ BREAKING = {
     "view": (None, ""),
     "query": (lookup.Query, "run"),
     "hash": (verifiers.SHA256, "verify"),
-    "snapshot": (authenticate, "_snapshot"),
-    "note": (authenticate.usage, "note"),
+    "snapshot": (authentication, "_snapshot"),
+    "note": (authentication.usage, "record_after_response"),
     "insert": (APIKey, "save"),
     "answer": (services.events, "emit_key"),
 }
@@ -182,7 +183,7 @@ def test_tracebacks_with_local_variables_do_not_have_it(monkeypatch: pytest.Monk
     except DatabaseError as error:
         frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), capture_locals=True)
     shown = [frame for frame in frames if "dovetail_apikeys" in frame.filename]
-    assert {"authenticate", "_found", "look_up"} <= {frame.name for frame in shown}
+    assert {"authenticate", "_stored_credential", "look_up"} <= {frame.name for frame in shown}
     for frame in frames:
         # The client of this test knows it, as clients do.
         if not any(part in frame.filename for part in ("rest_framework/test", "django/test", __file__)):

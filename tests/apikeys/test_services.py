@@ -8,10 +8,11 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from dovetail_apikeys import raw_key, services
-from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys import services
 from dovetail_apikeys.exceptions import AlreadyRotated, BeyondOwn, Gone, InvalidValue, NotActive, UnknownScope
 from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.principal import APIKeyCredential
+from dovetail_apikeys.verification import raw_key
 from dovetail_core.events import Event, domain_event
 from tests.apikeys.factories import bearer, make_firm, make_key, make_user
 

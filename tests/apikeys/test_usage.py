@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from dovetail_apikeys import usage
 from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.verification import usage
 from dovetail_core.events import Event, domain_event
 from tests.apikeys.factories import bearer, make_key
 

@@ -14,9 +14,10 @@ from django.conf import settings
 from django.db import connection, connections, transaction
 from django.utils import timezone
 
-from dovetail_apikeys import authenticate, services, usage
+from dovetail_apikeys import services
 from dovetail_apikeys.exceptions import AlreadyRotated
 from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.verification import authentication, usage
 from dovetail_core.events import Event
 from tests.apikeys.factories import bearer, make_firm, make_key
 
@@ -174,7 +175,7 @@ def test_a_revocation_holds_under_slow_fills_of_the_memory(
     """Readers that read the good key, or are about to, while it is revoked: none leaves it in memory."""
     settings.API_KEYS_CACHE_TTL = 3600
     firm = make_firm()
-    look_up = authenticate.look_up
+    look_up = authentication.look_up
     for _ in range(ROUNDS):
         api_key, raw = make_key(firm)
         arrived = threading.Barrier(5)
@@ -192,11 +193,11 @@ def test_a_revocation_holds_under_slow_fills_of_the_memory(
                 services.revoke_api_key(api_key)
             revoked.set()
 
-        monkeypatch.setattr(authenticate, "look_up", slowly)
+        monkeypatch.setattr(authentication, "look_up", slowly)
         readers = at_once(*[lambda raw=raw: bearer(raw).get("/plain/").status_code] * 4, revoke)[:4]
         # Who has read before is answered as of then; who reads after is refused.
         assert readers == [200 if slow == "after the read" else 401] * 4
-        monkeypatch.setattr(authenticate, "look_up", look_up)
+        monkeypatch.setattr(authentication, "look_up", look_up)
         assert bearer(raw).get("/plain/").status_code == 401
 
 

@@ -1,10 +1,10 @@
-"""Keys with which an organization's machines call an API."""
+"""API keys that belong to an organization."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dovetail_apikeys.scopes import register_scopes
+from dovetail_apikeys.lifecycle.declared_scopes import register_scopes
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -22,13 +22,13 @@ def get_api_key_model() -> type[Model]:
 
 
 def get_actor(request: Any) -> tuple[Any, Any]:
-    """Who makes the request, as ``(user or None, key's id or None)``: for columns such as ``created_by``.
+    """Who makes the request, as ``(user or None, id of the key or None)``: for columns such as ``created_by``.
 
-    A foreign key to the user model does not take a key's principal; this tells which of the two columns to fill.
+    A foreign key to the user model cannot hold the principal of a key. The pair says which of two columns to fill.
     """
     from django.contrib.auth import get_user_model
 
-    from dovetail_apikeys.credential import APIKeyCredential
+    from dovetail_apikeys.principal.api_key import APIKeyCredential
 
     user = getattr(request, "user", None)
     credential = getattr(request, "auth", None)

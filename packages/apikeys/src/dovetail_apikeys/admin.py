@@ -1,6 +1,6 @@
-"""Keys in Django's admin site. Every write is a service's; a raw key is in the answer that makes it, and nowhere else.
+"""API keys in Django's admin site. Every write calls a service. The raw key is in the response that creates it only.
 
-Not by ``messages``: cookies and sessions keep those, readable, until the next page, and sometimes for ever.
+``messages`` cannot show it: they lie in plain text in a cookie or session until the next page, and sometimes longer.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_apikeys import networks, services
+from dovetail_apikeys import services
 from dovetail_apikeys.exceptions import APIKeysError
+from dovetail_apikeys.lifecycle.declared_scopes import declared_scopes
 from dovetail_apikeys.models import APIKey
-from dovetail_apikeys.raw_key import RawKey
-from dovetail_apikeys.scopes import declared_scopes
+from dovetail_apikeys.restrictions.networks import parse_network
+from dovetail_apikeys.restrictions.rates import parse_rate
+from dovetail_apikeys.verification.raw_key import RawKey
 from dovetail_core import context
 
 
 class WordsField(forms.MultipleChoiceField):
-    """Several choices, stored as a text of words. A scope that is declared no more goes when the key is saved."""
+    """Several choices, stored as space-separated text. Saving a key drops scopes that are no longer declared."""
 
     def prepare_value(self, value: Any) -> Any:
         return value.split() if isinstance(value, str) else value
@@ -36,7 +38,7 @@ class NetworksField(forms.CharField):
     def clean(self, value: Any) -> str:
         words = super().clean(value).split()
         try:
-            return " ".join(networks.parse_network(word) for word in words)
+            return " ".join(parse_network(word) for word in words)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from error
 
@@ -55,10 +57,10 @@ class APIKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
         help_text=_("Addresses or networks such as 10.0.0.0/8, one in a line; empty for anywhere."),
     )
 
-    # What the service would refuse, said beside the field, with all that was typed.
+    # The service would refuse these values too; here, the error is beside the field and the form keeps its input.
     def clean_rate_limit(self) -> str:
         rate: str = self.cleaned_data["rate_limit"]
-        if rate and networks.parse_rate(rate) is None:
+        if rate and parse_rate(rate) is None:
             raise forms.ValidationError(_("A rate reads such as 600/min."))
         return rate
 
@@ -70,18 +72,18 @@ class APIKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
 
 
 class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """Register your own model with it, if ``API_KEYS_MODEL`` names one."""
+    """The admin of keys. Register your own model with it if ``API_KEYS_MODEL`` names one."""
 
     form = APIKeyForm
     list_display = ("name", "key_prefix", "organization", "scopes", "status", "last_used", "expires_at")
     list_select_related = ("organization",)
     search_fields = ("name", "=key_prefix")
-    # Keys are made in the order of time, and have an index.
+    # Primary keys are in the order of creation, and indexed.
     ordering = ("-pk",)
     raw_id_fields = ("organization",)
     actions = ("rotate", "revoke")
-    given_once = ("organization", "allowed_networks", "rate_limit", "expires_at")
-    shown = (
+    set_once = ("organization", "allowed_networks", "rate_limit", "expires_at")
+    record_fields = (
         "key_prefix",
         "status",
         "created_by",
@@ -94,11 +96,11 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
     )
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        changed = ("name", "scopes", *self.given_once)
-        return changed if obj is None else (*changed, *self.shown)
+        editable = ("name", "scopes", *self.set_once)
+        return editable if obj is None else (*editable, *self.record_fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.readonly_fields if obj is None else (*self.readonly_fields, *self.given_once, *self.shown)
+        return self.readonly_fields if obj is None else (*self.readonly_fields, *self.set_once, *self.record_fields)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
@@ -116,9 +118,9 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
             return
         if "allowed_networks" in values:
             values["allowed_networks"] = values["allowed_networks"].split()
-        made, raw = services.create_api_key(created_by=request.user, **values)
-        # The admin goes on with the instance it gave us.
-        vars(obj).update(vars(made))
+        created, raw = services.create_api_key(created_by=request.user, **values)
+        # The admin continues with its own instance.
+        vars(obj).update(vars(created))
         obj.raw_key = raw
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:

@@ -13,18 +13,18 @@ from dovetail_apikeys.conf import conf
 class APIKeysConfig(AppConfig):
     name = "dovetail_apikeys"
     verbose_name = _("API keys")
-    # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
+    # Every model declares its primary key. With this, Django never reads the project's DEFAULT_AUTO_FIELD.
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
-        # Before any app's models load: Meta.swappable and projects' migrations read the setting by name.
+        # Before the models of any app load: Meta.swappable and projects' migrations read the setting by its name.
         conf.install_defaults("MODEL")
 
     def ready(self) -> None:
         from dovetail_apikeys import checks as apikeys_checks
         from dovetail_apikeys import get_api_key_model
-        from dovetail_apikeys.cache import cache
+        from dovetail_apikeys.verification.cache import cache
 
         checks.register(apikeys_checks.check_settings)
         checks.register(apikeys_checks.check_model, checks.Tags.models)
@@ -35,9 +35,9 @@ class APIKeysConfig(AppConfig):
         checks.register(apikeys_checks.check_order, checks.Tags.security)
         checks.register(apikeys_checks.check_throttle, checks.Tags.caches)
         checks.register(apikeys_checks.check_database, checks.Tags.database)
-        # For keys that go with their organization, and for code that writes them past the services.
+        # For keys that are deleted with their organization, and for code that saves keys without the services.
         for signal in (post_save, post_delete):
             signal.connect(cache.clear, sender=get_api_key_model(), dispatch_uid="dovetail_apikeys.cache")
         if apps.is_installed("drf_spectacular"):
-            # It finds extensions only once they are imported.
+            # It finds extensions only after they are imported.
             from dovetail_apikeys.contrib import spectacular  # noqa: F401

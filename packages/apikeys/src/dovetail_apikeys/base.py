@@ -1,4 +1,4 @@
-"""The abstract key, for projects that add fields to it. Importable although the app is not installed."""
+"""The abstract API key, for projects that add fields. Importable without installing the app."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dovetail_core.fields import SettingForeignKey, uuid7
 
 
 class AbstractAPIKey(models.Model):
-    """A key of an organization. The key itself is stored nowhere, only what is enough to recognize it."""
+    """An API key of an organization. The raw key is not stored, only its prefix and its hash."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(_("name"), max_length=100)
     key_prefix = models.CharField(_("prefix"), max_length=64, unique=True, editable=False)
-    # "<scheme>$<hash>": an upgrade of the library must never void a credential, so each row says how it was made.
+    # "<scheme>$<hash>": each row names its scheme, so that an upgrade of this package invalidates no key.
     hashed_key = models.CharField(_("hash"), max_length=256, editable=False)
     organization = SettingForeignKey(
         setting="API_KEYS_ORGANIZATION_MODEL",
@@ -26,7 +26,7 @@ class AbstractAPIKey(models.Model):
         on_delete=models.CASCADE,
         related_name="+",
     )
-    # Space-separated, as in OAuth 2.0 (RFC 6749 3.3): text needs no conversion on the way of every request.
+    # Space-separated, as in OAuth 2.0 (RFC 6749 3.3): text needs no conversion in a request.
     scopes = models.TextField(_("scopes"), blank=True, default="")
     allowed_networks = models.TextField(
         _("allowed networks"), blank=True, default="", help_text=_("Where it may be used from; empty for anywhere.")
@@ -49,11 +49,11 @@ class AbstractAPIKey(models.Model):
     last_used_ip = models.GenericIPAddressField(_("last used from"), null=True, blank=True, editable=False)
     used_networks = models.TextField(_("used from"), blank=True, default="", editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    # The expiry that `api_key.expiring` has told of, not when it did: another expiry is news.
+    # The expiry that `api_key.expiring` has announced, not the time of the event: a new expiry is announced again.
     expiry_announced = models.DateTimeField(_("told of the expiry at"), null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
-    # The key that this one took the place of. Unique: of two rotations at once, one finds it taken. No foreign key,
-    # because what replaced a key that was deleted did replace it all the same.
+    # The key that this key replaces. Unique, so that one of two simultaneous rotations fails. No foreign key, because
+    # the value stays when the replaced key is deleted.
     rotated_from = models.UUIDField(_("rotated from"), null=True, blank=True, unique=True, editable=False)
 
     class Meta:

@@ -12,12 +12,12 @@ from django.http import HttpRequest
 from django.urls import URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
-from dovetail_apikeys import get_api_key_model, principal, resolution
+from dovetail_apikeys import get_api_key_model, principal
 from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_apikeys.conf import conf
-from dovetail_apikeys.scopes import declared_scopes, unknown_scopes
+from dovetail_apikeys.lifecycle.declared_scopes import declared_scopes, unknown_scopes
 
-# Backends whose incr() reads and then writes: of two requests at once, one is not counted.
+# Backends whose incr() reads and then writes, so that one of two simultaneous requests is not counted.
 _NOT_ATOMIC = {
     "django.core.cache.backends.db.DatabaseCache",
     "django.core.cache.backends.dummy.DummyCache",
@@ -66,7 +66,7 @@ def check_scopes(**_: Any) -> Iterator[CheckMessage]:
 
 def check_resolver(**_: Any) -> Iterator[CheckMessage]:
     people = get_user_model()._meta.label == conf.ORGANIZATION_MODEL
-    if conf.ORGANIZATION_RESOLVER is resolution.organization_of and not people and _serves_keys():
+    if conf.ORGANIZATION_RESOLVER is principal.organization_of and not people and _serves_keys():
         yield Info(
             "People cannot manage API keys at the endpoints, only keys can: nothing says which organization a person "
             "acts for.",
@@ -92,18 +92,18 @@ def check_order(**_: Any) -> Iterator[CheckMessage]:
     from dovetail_apikeys.api.authentication import APIKeyAuthentication
 
     classes: list[Any] = list(api_settings.DEFAULT_AUTHENTICATION_CLASSES)
-    before: list[Any] = []
-    for each in classes:
-        if issubclass(each, APIKeyAuthentication):
+    earlier: list[Any] = []
+    for authentication in classes:
+        if issubclass(authentication, APIKeyAuthentication):
             break
-        before.append(each)
+        earlier.append(authentication)
     else:
         return
-    for each in before:
-        if _takes_bearer(each):
+    for authentication in earlier:
+        if _takes_bearer(authentication):
             yield Warning(
-                f"{each.__module__}.{each.__qualname__} stands before APIKeyAuthentication and refuses the Bearer "
-                "tokens that it does not know: API keys are 401 unless they come in another header.",
+                f"{authentication.__module__}.{authentication.__qualname__} stands before APIKeyAuthentication and "
+                "refuses the Bearer tokens that it does not know: API keys are 401 unless they come in another header.",
                 hint="Put dovetail_apikeys.api.authentication.APIKeyAuthentication first in "
                 "REST_FRAMEWORK['DEFAULT_AUTHENTICATION_CLASSES']: it leaves other Bearer tokens alone.",
                 id="dovetail_apikeys.W003",
@@ -126,7 +126,7 @@ def check_throttle(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_database(*, databases: Sequence[str] | None = None, **_: Any) -> Iterator[CheckMessage]:
-    """Changing the model on a migrated database goes unnoticed otherwise: migrations see no difference."""
+    """Migrations do not see a change of ``API_KEYS_ORGANIZATION_MODEL`` after ``migrate``; this check does."""
     model = get_api_key_model()
     alias = router.db_for_write(model)
     if alias not in (databases or ()):
@@ -139,10 +139,10 @@ def check_database(*, databases: Sequence[str] | None = None, **_: Any) -> Itera
             return
         constraints = connection.introspection.get_constraints(cursor, model._meta.db_table)
     keys = [each["foreign_key"] for each in constraints.values() if each["columns"] == [field.column]]
-    for found in {key[0] for key in keys if key} - {expected}:
+    for table in {key[0] for key in keys if key} - {expected}:
         yield Error(
             f"API_KEYS_ORGANIZATION_MODEL names {conf.ORGANIZATION_MODEL} ({expected}), but in the database {alias!r} "
-            f"keys belong to {found}.",
+            f"keys belong to {table}.",
             hint="Set it back to the model of that table, or migrate dovetail_apikeys to zero and anew.",
             id="dovetail_apikeys.E005",
         )
@@ -151,13 +151,13 @@ def check_database(*, databases: Sequence[str] | None = None, **_: Any) -> Itera
 def _takes_bearer(authentication: Any) -> bool:
     try:
         header = authentication().authenticate_header(HttpRequest())
-    except Exception:  # noqa: BLE001  # a class of the project's that needs more of a request: nothing to tell
+    except Exception:  # noqa: BLE001  # a class of the project that needs more of a request; then there is nothing to report
         return False
     return bool(re.match(r"bearer\b", str(header or ""), re.IGNORECASE))
 
 
 def _load_urls() -> None:
-    # Views ask for scopes when their modules are imported.
+    # Views name their scopes when their modules are imported.
     if getattr(settings, "ROOT_URLCONF", None):
         import_string(f"{settings.ROOT_URLCONF}.urlpatterns")
 
@@ -165,11 +165,11 @@ def _load_urls() -> None:
 def _serves_keys() -> bool:
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
-    # Not by resolving a path, of which a project may have changed any part.
-    waiting: list[Any] = [get_resolver()]
-    while waiting:
-        resolver = waiting.pop()
+    # Not by resolving a path, because a project may include the URLs under any prefix.
+    resolvers: list[Any] = [get_resolver()]
+    while resolvers:
+        resolver = resolvers.pop()
         if resolver.app_name == "dovetail_apikeys":
             return True
-        waiting += [each for each in resolver.url_patterns if isinstance(each, URLResolver)]
+        resolvers += [pattern for pattern in resolver.url_patterns if isinstance(pattern, URLResolver)]
     return False

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
-from dovetail_apikeys.networks import RATE_EXAMPLE, parse_rate
-from dovetail_apikeys.scopes import validate_names
+from dovetail_apikeys.restrictions.rates import RATE_EXAMPLE, parse_rate
+from dovetail_apikeys.restrictions.scope_names import validate_names
 from dovetail_core.conf import REQUIRED, AppSettings, ImportSetting, Setting, model_label
 
-#: Overlap of a rotated key and its successor at most. A leaked key is revoked, not rotated.
+#: The longest time in seconds for which a rotated key stays valid. A leaked key is revoked, not rotated.
 LONGEST_GRACE: Final = 7 * 24 * 60 * 60
+#: In days.
 LONGEST_NOTICE: Final = 366
 
 _ORGANIZATION_HINT = (
@@ -84,66 +85,71 @@ def _imports(value: object) -> None:
 
 
 def imported(value: Any) -> Any:
-    """An object, or the one that a dotted path names."""
+    """The object that a dotted path names; any other value as it is."""
     return import_string(value) if isinstance(value, str) else value
 
 
 class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apikeys"):
     ORGANIZATION_MODEL: Setting[str] = Setting(
         REQUIRED,
-        "The model whose rows own keys: tenancy's organization, one of your own, or the user model.",
+        "The model that owns keys: tenancy's organization, a model of your own, or the user model.",
         model_label,
         hint=_ORGANIZATION_HINT,
     )
-    MODEL = Setting("dovetail_apikeys.APIKey", "The key: ours, or a subclass of `AbstractAPIKey`.", model_label)
-    BRAND = Setting("dvt", "What keys begin with: your product in a few letters.", _word)
-    ENVIRONMENT = Setting("live", "What comes next in a key: `live`, `test`, `staging`.", _word)
-    FORMER_BRANDS: Setting[Sequence[str]] = Setting((), "Brands of keys that were made before and stay good.", _words)
+    MODEL = Setting(
+        "dovetail_apikeys.APIKey", "The model of keys: ours, or a subclass of `AbstractAPIKey`.", model_label
+    )
+    BRAND = Setting("dvt", "The first part of a key: your product in a few letters.", _word)
+    ENVIRONMENT = Setting("live", "The second part of a key: `live`, `test`, `staging`.", _word)
+    FORMER_BRANDS: Setting[Sequence[str]] = Setting((), "Earlier brands whose keys stay valid.", _words)
     HEADER = Setting(
-        "X-API-Key", "The header that takes a key beside `Authorization: Bearer`; empty for none.", _header
+        "X-API-Key", "The header that carries a key, besides `Authorization: Bearer`; empty for none.", _header
     )
     SCOPES: Setting[Mapping[str, str]] = Setting(
-        {}, "Scopes that keys can have, and what each allows; `register_scopes()` adds to them.", _scopes
+        {}, "Scopes that keys can have, with a description of each; `register_scopes()` adds to them.", _scopes
     )
     CACHE_TTL = Setting(
         0,
-        "Seconds that a process may take a key for good without asking the database. Revocation holds at once in the "
+        "Seconds for which a process accepts a verified key without a query. A revocation takes effect at once in the "
         "process that revokes, and within this time in others.",
         _seconds,
     )
-    LAST_USED_INTERVAL = Setting(60, "Seconds between two notes of a key's use; 0 keeps none.", _seconds)
-    ROTATION_GRACE = Setting(86400, "Seconds that a rotated key stays good, unless the call says otherwise.", _grace)
-    EXPIRY_NOTICE_DAYS = Setting(
-        14, "Days before a key expires that `announce_expiring_keys` tells of it, by `api_key.expiring`.", _days
+    LAST_USED_INTERVAL = Setting(60, "Seconds between two updates of `last_used`; 0 never updates it.", _seconds)
+    ROTATION_GRACE = Setting(
+        86400, "Seconds for which a rotated key stays valid, unless the call passes `grace`.", _grace
     )
-    RATE = Setting("", f"Requests of one key under `APIKeyRateThrottle`, such as {RATE_EXAMPLE}.", _rate)
+    EXPIRY_NOTICE_DAYS = Setting(
+        14, "Days before a key's expiry at which `announce_expiring_keys` emits `api_key.expiring`.", _days
+    )
+    RATE = Setting("", f"The rate of one key for `APIKeyRateThrottle`, such as {RATE_EXAMPLE}.", _rate)
     ORGANIZATION_RATE = Setting(
         "",
-        f"Requests of one organization's keys together under `OrganizationRateThrottle`, such as {RATE_EXAMPLE}.",
+        f"The rate of all keys of one organization for `OrganizationRateThrottle`, such as {RATE_EXAMPLE}.",
         _rate,
     )
     VERIFIERS: Setting[Sequence[Any]] = Setting(
-        (), "What recognizes keys that were imported: `dovetail_apikeys.verifiers.Knox` and others.", _imports
+        (), "Verifiers of imported keys: `dovetail_apikeys.verification.verifiers.Knox` and others.", _imports
     )
     CONDITION: ImportSetting[Any] = ImportSetting(
         None,
-        "A function that returns a `Q` over the key which must hold as well, such as "
-        "`Q(organization__is_active=True)`. Asked once, when the query is compiled. Default: none; for keys of people, "
-        "that the person is active.",
+        "A function that returns a `Q` that a key must also match, such as `Q(organization__is_active=True)`. Called "
+        "once, when the query is compiled. By default, keys of people require an active user.",
         _hook,
     )
     PRINCIPAL: ImportSetting[Any] = ImportSetting(
         "dovetail_apikeys.principal.APIKeyPrincipal",
-        "What makes `request.user` of `request.auth`. `dovetail_apikeys.principal.owner` and `creator` give a user.",
+        "Returns `request.user` for `request.auth`. `dovetail_apikeys.principal.owner` and `creator` return a user.",
         _callable,
     )
     ORGANIZATION_RESOLVER: ImportSetting[Any] = ImportSetting(
-        "dovetail_apikeys.resolution.organization_of",
-        "Whose keys the endpoints manage: `(request)`, returns an organization, its key, or None.",
+        "dovetail_apikeys.principal.organization_of",
+        "A function `(request)` that returns the owner of the managed keys: an organization, its primary key, or None.",
         _callable,
     )
     PERMISSION_CLASSES: Setting[Sequence[Any]] = Setting(
-        ("dovetail_apikeys.api.permissions.ManagesAPIKeys",), "Who may manage keys at the endpoints.", _imports
+        ("dovetail_apikeys.api.permissions.ManagesAPIKeys",),
+        "The permissions of the endpoints that manage keys.",
+        _imports,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
         "dovetail_apikeys.api.pagination.CursorPagination", "The paginator of the list of keys."

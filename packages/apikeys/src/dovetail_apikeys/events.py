@@ -5,14 +5,14 @@ name                           target   data
 =============================  =======  ===============================================================================
 api_key.created                the key  ``prefix``, ``scopes``
 api_key.updated                the key  ``prefix``, ``fields``: names of the fields that were written
-api_key.rotated                the key  ``prefix``, ``successor_id``, ``successor_prefix``, ``expires_at``: until when
-                                        the old key, the target, stays good (RFC 3339)
+api_key.rotated                the key  ``prefix``, ``successor_id``, ``successor_prefix``, ``expires_at``: the end of
+                                        the old key, which is the target (RFC 3339)
 api_key.revoked                the key  ``prefix``
-api_key.deleted                the key  as it was; its row is gone; ``prefix``
+api_key.deleted                the key  as it was before; its row is deleted; ``prefix``
 api_key.expiring               the key  ``prefix``, ``expires_at`` (RFC 3339): within ``API_KEYS_EXPIRY_NOTICE_DAYS``.
-                                        Once for a key and its expiry; not for one that was rotated, which was told
-api_key.used_from_new_network  the key  ``prefix``, ``network``: the IPv4 /24 or IPv6 /48 that it was never used from.
-                                        Not for the first use of all; ``target`` is the key's id
+                                        Once per key and expiry; not for rotated keys, whose event has the expiry
+api_key.used_from_new_network  the key  ``prefix``, ``network``: an IPv4 /24 or IPv6 /48 that is new for the key. Not
+                                        for the first use of a key; ``target`` is the key's id
 =============================  =======  ===============================================================================
 
 ``organization_id`` is the owner's. Deleting an organization deletes its keys without an event for each.

@@ -1,4 +1,4 @@
-"""What the services refuse. ``str(error)`` may be shown to people; ``error.code`` is stable."""
+"""The errors that services raise. ``str(error)`` may be shown to people; ``error.code`` is stable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class APIKeysError(Exception):
     """A rule of API keys forbids the change."""
 
     code: ClassVar[str] = "invalid"
-    #: The argument that is at fault, where it is one.
+    #: The name of the invalid argument, if the error is about one.
     field: ClassVar[str | None] = None
 
 
@@ -23,7 +23,7 @@ class UnknownScope(APIKeysError):
 
 
 class BeyondOwn(APIKeysError):
-    """A key makes no key, and hands out none, that may do more than it may itself."""
+    """A key cannot create or rotate a key that has more rights than itself."""
 
     code = "beyond_own"
 
@@ -33,12 +33,12 @@ class BeyondOwn(APIKeysError):
 
 class InvalidValue(APIKeysError):
     def __init__(self, field: str, message: str) -> None:
-        self.field = field  # type: ignore[misc]  # of this instance
+        self.field = field  # type: ignore[misc]  # per instance
         super().__init__(message)
 
 
 class NotActive(APIKeysError):
-    """The key is revoked or expired, and cannot be changed or rotated any more."""
+    """The key is revoked or expired, and can no longer be changed or rotated."""
 
     code = "not_active"
 
@@ -54,7 +54,7 @@ class AlreadyRotated(APIKeysError):
 
 
 class Gone(APIKeysError):
-    """What was to be changed does not exist any more."""
+    """The key to change no longer exists."""
 
     code = "not_found"
 
@@ -62,6 +62,6 @@ class Gone(APIKeysError):
         super().__init__("This key does not exist any more.")
 
 
-def refused(value: Any) -> str:
-    """A value as a message may show it: short, and on one line."""
+def shortened(value: Any) -> str:
+    """The ``repr`` of a value for a message, cut to 60 characters on one line."""
     return repr(value)[:60]

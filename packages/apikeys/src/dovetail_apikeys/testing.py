@@ -1,4 +1,4 @@
-"""For the tests of projects that use this package."""
+"""Helpers for the tests of projects that use this package."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dovetail_apikeys.services import create_api_key
 
 
 def api_key_client(organization: Any, *, scopes: Iterable[str] = (), **fields: Any) -> APIClient:
-    """A client of REST framework whose requests come with a new key of ``organization``.
+    """A REST framework test client that sends a new key of ``organization`` with each request.
 
-    The key's row is its attribute ``api_key``; ``fields`` are further arguments of ``create_api_key``.
+    Its attribute ``api_key`` is the key's row; ``fields`` are further arguments of ``create_api_key``.
     """
     client = APIClient()
-    client.api_key, raw = create_api_key(  # type: ignore[attr-defined]  # for the test to look at
+    client.api_key, raw = create_api_key(  # type: ignore[attr-defined]  # an attribute for the test
         organization=organization, scopes=scopes, **{"name": "Test", **fields}
     )
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {raw}")

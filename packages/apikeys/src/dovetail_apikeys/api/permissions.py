@@ -8,25 +8,26 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthentic
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from dovetail_apikeys import scopes
-from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.restrictions import scope_names
 from dovetail_core.context import Credential
 
-#: Every scope that a permission names; a check holds them against those that are declared.
+#: Every scope that a permission names. A system check compares them with the declared scopes.
 asked_scopes: Final[set[str]] = set()
 
 
 def scoped(request: Request) -> Credential | None:
-    """The request's credential if it is one that scopes bound: an API key, or another package's like it."""
+    """The request's credential if it has scopes: an API key, or a similar credential of another package."""
     return request.auth if isinstance(request.auth, Credential) else None
 
 
 class HasScope(OperationHolderMixin, BasePermission):
-    """A key needs the scope; a signed-in person, whom no scopes bound, passes.
+    """Requires a scope of API keys. Signed-in people have no scopes and always pass.
 
-    ``HasScope("invoices:read")`` for every request; ``HasScope(read="invoices:read", write="invoices:write")`` by
-    method; ``HasScope(list="invoices:list", read=…, write=…)`` by action of a view set first. What is not named is
-    closed to keys. 403 ``insufficient_scope`` with the scope that is missing. For machines only: with ``HasAPIKey``.
+    ``HasScope("invoices:read")`` applies to every request; ``HasScope(read="invoices:read", write="invoices:write")``
+    depends on the method; ``HasScope(list="invoices:list", read=…, write=…)`` on the action of a view set first. Keys
+    cannot use methods and actions that are not named. The response is 403 ``insufficient_scope`` with the missing
+    scope. Add ``HasAPIKey`` to exclude people.
     """
 
     code = "insufficient_scope"
@@ -36,15 +37,15 @@ class HasScope(OperationHolderMixin, BasePermission):
         self.scope = scope
         self.by_action = by_action
         named = {*by_action.values(), *([scope] if scope else [])}
-        scopes.validate_names(named)
+        scope_names.validate_names(named)
         asked_scopes.update(named)
 
     def __call__(self) -> Self:
-        # DRF instantiates what permission_classes lists. A copy, because the message is of one request.
+        # DRF calls the entries of permission_classes. A copy, because the message belongs to one request.
         return copy.copy(self)
 
     def required(self, request: Any, view: Any) -> str | None:
-        """The scope that this request needs, or None where keys are not let in."""
+        """The scope that this request requires, or None if keys are not allowed."""
         action = getattr(view, "action", None)
         if action in self.by_action:
             return self.by_action[action]
@@ -60,14 +61,14 @@ class HasScope(OperationHolderMixin, BasePermission):
         if required is None:
             self.message = _("API keys cannot do this.")
             return False
-        if not scopes.covers(credential.scopes or (), required):
+        if not scope_names.covers(credential.scopes or (), required):
             self.message = _("The API key needs the scope %s.") % required
             return False
         return True
 
 
 class HasAPIKey(BasePermission):
-    """The request comes with an API key, whatever its scopes."""
+    """The request has an API key, with any scopes."""
 
     message = _("This endpoint is for API keys.")
 
@@ -76,7 +77,7 @@ class HasAPIKey(BasePermission):
 
 
 class IsHuman(IsAuthenticated):
-    """A signed-in person, not a machine; nor a key that acts for a person."""
+    """A signed-in person. Keys are refused, also those that act for a person."""
 
     message = _("API keys cannot do this. Sign in.")
 
@@ -84,6 +85,6 @@ class IsHuman(IsAuthenticated):
         return super().has_permission(request, view) and scoped(request) is None
 
 
-ManagesAPIKeys = HasScope(read=scopes.READ, write=scopes.WRITE)
-"""The default of ``API_KEYS_PERMISSION_CLASSES``: every signed-in person whom the resolver gives an organization, and
+ManagesAPIKeys = HasScope(read=scope_names.READ, write=scope_names.WRITE)
+"""The default of ``API_KEYS_PERMISSION_CLASSES``: signed-in people for whom the resolver returns an organization, and
 keys with ``api_keys:read`` and ``api_keys:write``."""

@@ -9,16 +9,16 @@ from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.api.fields import TextField, WholeNumberField
 from dovetail_apikeys.conf import LONGEST_GRACE
 
-_MOST = 200
+_MAX_ITEMS = 200
 
 
 class Words(serializers.ListField):
-    """A list in JSON, a text of words in the database."""
+    """A list in JSON that is space-separated text in the database."""
 
     child = TextField(max_length=200)
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=_MOST, **options)
+        super().__init__(max_length=_MAX_ITEMS, **options)
 
     def to_representation(self, data: Any) -> list[str]:
         return list(str(data).split())
@@ -32,9 +32,9 @@ class APIKeySerializer(serializers.ModelSerializer[Any]):
     prefix = serializers.CharField(source="key_prefix", read_only=True)
     scopes = Words(required=False)
     allowed_networks = Words(required=False, help_text="Addresses or networks (CIDR) that it may be used from.")
-    # No choice: a schema would name its values once for every project's own `status`, and warn of the collision.
+    # Not a choice field: drf-spectacular would warn of a collision with a project's own `status` enum.
     status = serializers.CharField(read_only=True, help_text="active, expired or revoked")
-    # Null where a program made it, or the person is gone.
+    # Null if a program created the key, or if the person was deleted.
     created_by = serializers.PrimaryKeyRelatedField[Any](read_only=True, allow_null=True)
 
     class Meta:
@@ -67,7 +67,7 @@ class APIKeySerializer(serializers.ModelSerializer[Any]):
 
 
 class UpdateAPIKeySerializer(APIKeySerializer):
-    """Only its name and scopes change: what else it may do was said when it was made."""
+    """Only the name and the scopes of a key can change."""
 
     class Meta(APIKeySerializer.Meta):
         read_only_fields = (*APIKeySerializer.Meta.read_only_fields, "allowed_networks", "expires_at")

@@ -10,15 +10,17 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from dovetail_apikeys.conf import conf
-from dovetail_apikeys.credential import APIKeyCredential
-from dovetail_apikeys.networks import parse_rate
+from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.restrictions.rates import parse_rate
 
 
 class APIKeyRateThrottle(BaseThrottle):
-    """``API_KEYS_RATE`` requests of one key, or its own ``rate_limit``, in a fixed window. Others pass.
+    """Limits each key to ``API_KEYS_RATE``, or to its own ``rate_limit``, in a fixed window.
 
-    Counted atomically, by one ``add`` and one ``incr`` of the default cache. REST framework's own throttles read, then
-    write a list of all requests: of 50 at once against a limit of 10, all 50 came through (measured, Redis).
+    Requests without a key pass.
+
+    The count is atomic: one ``add`` and one ``incr`` of the default cache. REST framework's own throttles read and then
+    write a list of all requests: of 50 simultaneous requests against a limit of 10, all 50 passed (measured, Redis).
     """
 
     kind: ClassVar[str] = "key"
@@ -52,13 +54,13 @@ class APIKeyRateThrottle(BaseThrottle):
         cache.add(name, 0, seconds + 1)
         try:
             return cache.incr(name)
-        except ValueError:  # evicted between the two, or a cache that keeps nothing
+        except ValueError:  # evicted between the two calls, or a dummy cache
             cache.set(name, 1, seconds + 1)
             return 1
 
 
 class OrganizationRateThrottle(APIKeyRateThrottle):
-    """``API_KEYS_ORGANIZATION_RATE`` requests of all keys of one organization together."""
+    """Limits all keys of one organization together to ``API_KEYS_ORGANIZATION_RATE``."""
 
     kind = "organization"
 

@@ -1,4 +1,4 @@
-"""Management of keys, to be included under ``/api/v1/``."""
+"""The endpoints that manage keys, for ``include()`` under ``/api/v1/``."""
 
 from __future__ import annotations
 

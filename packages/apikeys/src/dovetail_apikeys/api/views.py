@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from dovetail_apikeys import get_actor, get_api_key_model, scopes, services
+from dovetail_apikeys import get_actor, get_api_key_model, services
 from dovetail_apikeys.api.serializers import (
     APIKeySerializer,
     NewAPIKeySerializer,
@@ -25,9 +25,10 @@ from dovetail_apikeys.api.serializers import (
     UpdateAPIKeySerializer,
 )
 from dovetail_apikeys.conf import conf, imported
-from dovetail_apikeys.credential import APIKeyCredential
 from dovetail_apikeys.exceptions import AlreadyRotated, APIKeysError, BeyondOwn, Gone, NotActive
-from dovetail_apikeys.raw_key import RawKey
+from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.restrictions.scope_names import READ, WRITE
+from dovetail_apikeys.verification.raw_key import RawKey
 
 _STATUS = {
     AlreadyRotated: status.HTTP_409_CONFLICT,
@@ -38,7 +39,7 @@ _STATUS = {
 
 
 class Refused(APIException):
-    """A service's refusal as an answer, with the refusal's own code."""
+    """An error of a service as a response with the same code."""
 
     def __init__(self, error: APIKeysError) -> None:
         self.status_code = _STATUS.get(type(error), status.HTTP_400_BAD_REQUEST)
@@ -46,21 +47,21 @@ class Refused(APIException):
 
 
 class APIKeyViewSet(GenericViewSet[Any]):
-    """The API keys of the organization that the request is for."""
+    """The API keys of the request's organization."""
 
     serializer_class = APIKeySerializer
     queryset = get_api_key_model()._default_manager.none()
     lookup_url_kwarg = "api_key_id"
     filter_backends = ()
     contract: ClassVar[Mapping[str, Any]] = {
-        # To give the first answer again, it would have to be stored, and the raw key with it.
+        # A replay would need the stored response, and the raw key is in it.
         "idempotency": "off",
-        "scopes": {"read": scopes.READ, "write": scopes.WRITE},
+        "scopes": {"read": READ, "write": WRITE},
         "codes": (AlreadyRotated.code, NotActive.code, BeyondOwn.code),
     }
 
     @property
-    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, as every setting
+    def pagination_class(self) -> Any:  # type: ignore[override]  # read live, like every setting
         return conf.PAGINATION_CLASS
 
     def get_permissions(self) -> Sequence[BasePermission]:
@@ -81,32 +82,32 @@ class APIKeyViewSet(GenericViewSet[Any]):
 
     @cached_property
     def organization(self) -> Any:
-        """The primary key of the organization whose keys these are."""
-        found = conf.ORGANIZATION_RESOLVER(self.request)
-        if found is None:
+        """The primary key of the organization that owns the keys."""
+        organization = conf.ORGANIZATION_RESOLVER(self.request)
+        if organization is None:
             raise PermissionDenied(_("You act for no organization that has API keys."), "no_organization")
-        return getattr(found, "pk", found)
+        return getattr(organization, "pk", organization)
 
     def get_queryset(self) -> QuerySet[Any]:
-        if getattr(self, "swagger_fake_view", False):  # drf-spectacular, which acts for nobody
+        if getattr(self, "swagger_fake_view", False):  # drf-spectacular: there is no user
             return super().get_queryset()
         return get_api_key_model()._default_manager.filter(organization=self.organization).order_by("-pk")
 
     def get_object(self) -> Any:
-        """The key of this path, if it is the organization's; 404 also for what can be no key's id at all."""
+        """The key of this path, if the organization owns it. 404 otherwise, also for a malformed id."""
         rows = self.get_queryset()
         try:
             key = rows.model._meta.pk.to_python(self.kwargs["api_key_id"])
-            found = rows.filter(pk=key).first()
+            api_key = rows.filter(pk=key).first()
         except (InvalidValue, ValueError):
-            found = None
-        if found is None:
+            api_key = None
+        if api_key is None:
             raise Http404
-        return found
+        return api_key
 
     @property
     def by(self) -> dict[str, Any]:
-        """Who makes a change, and which key bounds it, as the services take them."""
+        """The arguments ``actor`` and ``within`` of the services."""
         credential = self.request.auth
         within = credential if isinstance(credential, APIKeyCredential) else None
         return {"actor": self.request.user, "within": within}
@@ -114,7 +115,7 @@ class APIKeyViewSet(GenericViewSet[Any]):
     def validated(self, instance: Any = None, **options: Any) -> dict[str, Any]:
         try:
             serializer = self.get_serializer(instance, data=self.request.data, **options)
-        except RecursionError as error:  # a few kilobytes of "[", which the JSON parser lets through
+        except RecursionError as error:  # the JSON parser accepts a few kilobytes of "["
             raise ParseError(_("The request body is nested too deeply.")) from error
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
@@ -157,6 +158,6 @@ class APIKeyViewSet(GenericViewSet[Any]):
 
     def _shown_once(self, api_key: Any, raw: RawKey) -> Response:
         serializer = APIKeySerializer(api_key, context=self.get_serializer_context())
-        # Not by the serializer, whose field would make a plain string of it, which tracebacks show.
+        # Not a serializer field: it would turn the raw key into a plain string, which tracebacks show.
         body = {**serializer.data, "key": raw}
         return Response(body, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})

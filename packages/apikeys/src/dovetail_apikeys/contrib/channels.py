@@ -1,9 +1,9 @@
-"""API keys for WebSockets: around the consumers, inside ``AllowedHostsOriginValidator`` and ``AuthMiddlewareStack``::
+"""API keys for WebSockets. Wrap the consumers, inside ``AllowedHostsOriginValidator`` and ``AuthMiddlewareStack``::
 
     AllowedHostsOriginValidator(AuthMiddlewareStack(APIKeyAuthMiddleware(URLRouter([…]))))
 
-Machines send the headers that they send to the API. Browsers cannot set headers on a WebSocket and have no key; a key
-in the address would end in every log on the way.
+Clients send the same headers as to the API. Browsers cannot set headers on a WebSocket, and have no keys. A key in the
+URL is not supported, because access logs would contain it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
-from dovetail_apikeys.authenticate import InvalidKey, authenticate, principal_of
-from dovetail_apikeys.credential import APIKeyCredential
+from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.verification.authentication import InvalidKey, authenticate, principal_of
 
 Scope = MutableMapping[str, Any]
 
 
 class APIKeyAuthMiddleware:
-    """Puts ``scope["user"]`` and ``scope["auth"]`` where a key came with the handshake; refuses it (403) if it is bad.
+    """Sets ``scope["user"]`` and ``scope["auth"]`` from the key of the handshake, and refuses a bad key (403).
 
-    Without a key the connection goes on as it is. ``AuthMiddlewareStack`` stands around it: inside, it would write its
-    own user over the key's. A socket that is open outlives its key: consumers that stay open for hours ask
-    ``scope["auth"].instance.status`` now and then.
+    A connection without a key is passed on unchanged. ``AuthMiddlewareStack`` must be outside: inside, it would replace
+    the key's user. An open socket outlives its key: consumers that stay open for hours should check
+    ``scope["auth"].instance.status`` from time to time.
     """
 
     def __init__(self, application: Any) -> None:
@@ -33,13 +33,13 @@ class APIKeyAuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         try:
-            found = await sync_to_async(_authenticate)(_request(scope))
+            authenticated = await sync_to_async(_authenticate)(_request(scope))
         except InvalidKey:
             await receive()
             await send({"type": "websocket.close", "code": 4401})
             return
-        if found is not None:
-            principal, credential = found
+        if authenticated is not None:
+            principal, credential = authenticated
             scope = {**scope, "user": principal, "auth": credential}
         await self.application(scope, receive, send)
 
@@ -49,13 +49,13 @@ def _authenticate(request: HttpRequest) -> tuple[Any, APIKeyCredential] | None:
     if credential is None:
         return None
     principal = principal_of(credential)
-    # There is no response to be closed behind which the use is noted.
+    # There is no response whose closing would record the use.
     request.close()
     return principal, credential
 
 
 def _request(scope: Scope) -> HttpRequest:
-    """The handshake as the request that it is."""
+    """The handshake as a Django request."""
     request = HttpRequest()
     for name, value in scope.get("headers", ()):
         request.META[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")

@@ -1,4 +1,4 @@
-"""How drf-spectacular describes keys, with the scopes that each operation asks for."""
+"""Describes keys, and the scopes that each operation requires, to drf-spectacular."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rest_framework import status
 
 from dovetail_apikeys.api.permissions import HasScope
 from dovetail_apikeys.conf import conf
-from dovetail_apikeys.scopes import declared_scopes
+from dovetail_apikeys.lifecycle.declared_scopes import declared_scopes
 
 
 class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself by an untyped hook
@@ -30,20 +30,21 @@ class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
     def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
         view = auto_schema.view
-        permissions = [each for each in view.get_permissions() if isinstance(each, HasScope)]
-        asked = {each.required(view.request, view) for each in permissions} if getattr(view, "request", None) else set()
-        return {self.name: sorted(filter(None, asked))}
+        permissions = [permission for permission in view.get_permissions() if isinstance(permission, HasScope)]
+        request = getattr(view, "request", None)
+        required = {permission.required(request, view) for permission in permissions} if request else set()
+        return {self.name: sorted(filter(None, required))}
 
 
 class APIKeyViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
-    """Answers of other shapes than the requests."""
+    """Operations whose response has another shape than their request."""
 
     target_class = "dovetail_apikeys.api.views.APIKeyViewSet"
 
     def view_replacement(self) -> Any:
         from dovetail_apikeys.api.serializers import NewAPIKeySerializer
 
-        class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
+        class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time only
             @extend_schema(responses={status.HTTP_201_CREATED: NewAPIKeySerializer})
             def rotate(self, request: Any, **kwargs: Any) -> Any: ...
 

@@ -11,40 +11,48 @@ from django.utils import timezone
 
 from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.exceptions import APIKeysError
-from dovetail_apikeys.importing import SOURCES, by_path, import_keys
+from dovetail_apikeys.lifecycle.importing import SOURCES, by_path, import_keys
 from dovetail_apikeys.services import announce_expiring_keys, create_api_key
 
 
 class Command(BaseCommand):
-    help = "Makes API keys, reports on them, tells of those that expire, and imports those of other libraries."
+    help = "Create API keys, report unused keys, announce expiring keys, and import keys of other libraries."
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True)
-        report = commands.add_parser("report", help="Keys that nobody uses, and what lasts for ever.")
-        report.add_argument(
-            "--stale", type=_days, default=90, metavar="DAYS", help="Unused for so many days; 90 by default."
+        report = commands.add_parser("report", help="List unused keys, and whether they expire.")
+        report.add_argument("--stale", type=_days, default=90, metavar="DAYS", help="Days without use; 90 by default.")
+        commands.add_parser("expiring", help="Emit api_key.expiring for keys that expire soon. Run it once a day.")
+        created = commands.add_parser("create", help="Create a key and write it to the standard output, once.")
+        created.add_argument("name", help="The purpose of the key.")
+        created.add_argument(
+            "--organization", required=True, metavar="KEY", help="The primary key of the organization that owns it."
         )
-        commands.add_parser("expiring", help="Emits api_key.expiring for keys that expire soon. Run it once a day.")
-        created = commands.add_parser("create", help="A new key, written to the standard output this once.")
-        created.add_argument("name", help="What it is for.")
-        created.add_argument("--organization", required=True, metavar="KEY", help="The primary key of its owner.")
-        created.add_argument("--scopes", default="", help="What it may do, separated by commas.")
-        imported = commands.add_parser("import", help="Keys of djangorestframework-api-key, knox or DRF's authtoken.")
+        created.add_argument("--scopes", default="", help="Scopes of the key, separated by commas.")
+        imported = commands.add_parser(
+            "import", help="Import keys of djangorestframework-api-key, knox or DRF's authtoken."
+        )
         imported.add_argument("source", choices=SOURCES)
         owner = imported.add_mutually_exclusive_group(required=True)
-        owner.add_argument("--organization", metavar="KEY", help="The primary key of the organization that owns all.")
         owner.add_argument(
-            "--organization-of", metavar="PATH", help="Attributes of each row that lead to it: user, user.company."
+            "--organization", metavar="KEY", help="The primary key of the organization that owns all keys."
         )
-        imported.add_argument("--model", help="Their model where the project has its own: app_label.ModelName.")
-        imported.add_argument("--scopes", default="", help="What all may do, separated by commas.")
-        imported.add_argument("--dry-run", action="store_true", help="Only tell what would be done.")
+        owner.add_argument(
+            "--organization-of", metavar="PATH", help="Attributes of the rows that lead to it: user, user.company."
+        )
+        imported.add_argument(
+            "--model", help="The other library's model, if the project has its own: app_label.ModelName."
+        )
+        imported.add_argument("--scopes", default="", help="Scopes of all keys, separated by commas.")
+        imported.add_argument(
+            "--dry-run", action="store_true", help="Report what would be imported, and write nothing."
+        )
 
     def handle(self, *, command: str, **options: Any) -> None:
         getattr(self, f"_{command}")(**options)
 
     def _report(self, *, stale: int, **_: Any) -> None:
-        """One line a key: prefix, organization, name, last use, and what is the matter with it."""
+        """One line per key: prefix, organization, name, last use, and remarks."""
         lines = 0
         for api_key, remarks in _remarkable(stale):
             used = f"{api_key.last_used:%Y-%m-%d}" if api_key.last_used else "never"

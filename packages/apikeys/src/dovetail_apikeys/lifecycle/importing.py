@@ -1,7 +1,7 @@
-"""Keys of other libraries, so that no client has to change when a project does.
+"""Imports keys of other libraries, so that clients keep their keys when a project changes its library.
 
-What they stored is taken over, hashes as they are; the verifier of each kind (``API_KEYS_VERIFIERS``) recognizes the
-keys, and the first use of each gives it our hash. Reads the other library's table and imports nothing of it.
+Stored hashes are copied as they are. The verifier of their kind (``API_KEYS_VERIFIERS``) recognizes the keys, and the
+first use of a key replaces its hash by ours. The import reads the other library's table, and none of its Python code.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from django.contrib.auth import get_user_model
 from django.db import router, transaction
 from django.utils import timezone
 
-from dovetail_apikeys import events, get_api_key_model, verifiers
+from dovetail_apikeys import events, get_api_key_model
 from dovetail_apikeys.exceptions import UnknownScope
-from dovetail_apikeys.scopes import declared_scopes, unknown_scopes
+from dovetail_apikeys.lifecycle.declared_scopes import declared_scopes, unknown_scopes
+from dovetail_apikeys.verification import verifiers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Legacy:
-    """One row of the other library, in our terms."""
+    """One row of the other library, with the names of our fields."""
 
     name: str
     key_prefix: str
@@ -36,7 +37,7 @@ class Legacy:
 
 @dataclass(slots=True)
 class Report:
-    """What an import did: ``skipped`` were here already, ``refused`` says why of each that could not be taken."""
+    """The result of an import: ``skipped`` keys exist already; ``refused`` has the reason for each refused key."""
 
     imported: int = 0
     skipped: int = 0
@@ -96,11 +97,11 @@ def import_keys(
     scopes: Iterable[str] = (),
     dry_run: bool = False,
 ) -> Report:
-    """Take over the keys of ``drf-api-key``, ``knox`` or ``authtoken``. Once more, it takes what is new.
+    """Import the keys of ``drf-api-key``, ``knox`` or ``authtoken``. Repeated, it imports only new keys.
 
-    ``organization_of`` gives for a row of theirs the organization (an instance or its key) that owns the key, None to
-    leave it out; ``model`` names their model where the project has its own. All get ``scopes``. Raises ``LookupError``
-    where that model is not installed, ``UnknownScope``.
+    ``organization_of`` takes a row of the other library and returns the organization (an instance or its primary key)
+    that owns the key, or None to refuse it. ``model`` names the other library's model if the project has its own. Every
+    key gets ``scopes``. Raises ``UnknownScope``, and ``LookupError`` if the model is not installed.
     """
     label, convert = SOURCES[source]
     app_label, _, model_name = (model or label).partition(".")
@@ -115,7 +116,7 @@ def import_keys(
                 raise ValueError("no organization owns it")
             written = dry_run or _write(legacy, owner, granted)
         except (AttributeError, ValueError) as error:
-            # Of theirs by the key's number in no message: some primary keys are the key.
+            # The message has a count and not the primary key, which is the raw key in some libraries.
             report.refused.append(f"Key {report.imported + report.skipped + len(report.refused) + 1}: {error}.")
             continue
         report.imported += written
@@ -124,7 +125,7 @@ def import_keys(
 
 
 def by_path(path: str) -> Callable[[Any], Any]:
-    """``organization_of`` by attributes of the row: ``user``, ``user.company``, ``organization``."""
+    """An ``organization_of`` that follows attributes of the row: ``user``, ``user.company``, ``organization``."""
 
     def organization_of(row: Any) -> Any:
         for name in path.split("."):
@@ -152,7 +153,7 @@ def _write(legacy: Legacy, owner: Any, scopes: list[str]) -> bool:
             revoked_at=timezone.now() if legacy.revoked else None,
         )
         api_key.save(using=using, force_insert=True)
-        # auto_now_add would make it as young as the import.
+        # auto_now_add has set the time of the import.
         rows.filter(pk=api_key.pk).update(created_at=legacy.created_at)
         events.emit_key(events.API_KEY_CREATED, api_key, actor=None, using=using, scopes=scopes)
     return True

@@ -1,16 +1,36 @@
-"""Who acts behind an API key: ``API_KEYS_PRINCIPAL`` makes ``request.user`` of ``request.auth``."""
+"""An API key as a request has it: ``request.auth`` is its credential, ``request.user`` its principal."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, NoReturn
 
-from django.contrib.auth import get_user_model
+from dovetail_apikeys import get_api_key_model
 
-from dovetail_apikeys.credential import APIKeyCredential
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APIKeyCredential:
+    """An API key as it was when the request came. It does not hold the raw key; ``prefix`` may be shown and logged."""
+
+    id: Any
+    prefix: str
+    #: The primary key of the organization. Authoritative: a header cannot choose another organization.
+    organization_id: Any
+    scopes: frozenset[str]
+    expires_at: datetime | None = None
+    allowed_networks: tuple[str, ...] = ()
+    rate_limit: str = ""
+    created_by_id: Any = None
+
+    @property
+    def instance(self) -> Any:
+        """The key's row, read by one query each time. Raises ``DoesNotExist`` if the key was deleted since."""
+        return get_api_key_model()._default_manager.get(pk=self.id)
 
 
 class APIKeyPrincipal:
-    """A machine. It is authenticated, and no user: no password, no groups, no permission of Django's.
+    """A machine. It is authenticated, and it is not a user: no password, no groups, no Django permissions.
 
     ``pk`` is unique among keys and users, so REST framework's throttles, which count by it, keep two keys apart.
     """
@@ -45,7 +65,7 @@ class APIKeyPrincipal:
         return False
 
     def has_perms(self, perm_list: Any, obj: Any = None) -> bool:
-        # As Django's: what asks for nothing is granted, and REST framework's permissions ask for nothing on GET.
+        # As in Django: an empty list is granted, and REST framework's model permissions ask for none on GET.
         return not list(perm_list)
 
     def has_module_perms(self, app_label: str) -> bool:
@@ -72,21 +92,3 @@ class APIKeyPrincipal:
 
     def __repr__(self) -> str:
         return f"<APIKeyPrincipal: {self.credential.prefix}>"
-
-
-def owner(credential: APIKeyCredential) -> Any:
-    """The person who owns the key, where ``API_KEYS_ORGANIZATION_MODEL`` is the user model. One query a request."""
-    return _active_user(credential.organization_id)
-
-
-def creator(credential: APIKeyCredential) -> Any:
-    """The person who created the key: it can do no more, and no longer, than that person. One query a request."""
-    return _active_user(credential.created_by_id)
-
-
-def _active_user(key: Any) -> Any:
-    if key is None:
-        return None
-    model = get_user_model()
-    user = model._default_manager.filter(pk=key).first()
-    return user if user is not None and getattr(user, "is_active", True) else None

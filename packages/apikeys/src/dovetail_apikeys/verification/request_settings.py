@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from django.core.signals import setting_changed
 
-from dovetail_apikeys import get_api_key_model, verifiers
+from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.conf import conf
+from dovetail_apikeys.verification import verifiers
 from dovetail_core.conf import conf as core
 
 

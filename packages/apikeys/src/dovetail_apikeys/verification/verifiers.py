@@ -1,8 +1,8 @@
-"""How keys are recognized: ours, and those that were imported from other libraries (``API_KEYS_VERIFIERS``).
+"""Verifiers recognize keys: our own, and those imported from other libraries (``API_KEYS_VERIFIERS``).
 
-A verifier answers two questions. Which stored prefix does this key have, if it is of my kind? Does it match this hash,
-which was made by my scheme? Hashes are stored as ``<scheme>$<hash>``. A key that matches by another scheme than ours
-gets our hash on use; its prefix, by which it is found, stays.
+A verifier gives the stored prefix of a key of its kind, and compares a key with a hash of its scheme. Hashes are stored
+as ``<scheme>$<hash>``. A key that matches by a scheme other than ours gets our hash when it is used; the prefix by
+which it is looked up stays the same.
 """
 
 from __future__ import annotations
@@ -14,29 +14,31 @@ from typing import ClassVar, Final
 from django.contrib.auth.hashers import check_password
 from django.utils.crypto import constant_time_compare
 
-from dovetail_apikeys import raw_key
 from dovetail_apikeys.conf import conf, imported
+from dovetail_apikeys.verification import raw_key
 
 
 class Verifier:
-    #: What stands before the first ``$`` of the hashes that it made.
+    """The base of all verifiers."""
+
+    #: The part before the first ``$`` of its stored hashes.
     scheme: ClassVar[str]
-    #: The words before the key in ``Authorization``, in lower case.
+    #: The authentication schemes of its keys in ``Authorization``, in lower case.
     keywords: ClassVar[frozenset[str]] = frozenset()
 
     def prefix_of(self, raw: str) -> str | None:
-        """The prefix under which such a key is stored, or None for what is no key of this kind."""
+        """The prefix by which the key is stored, or None if ``raw`` is not a key of this kind."""
         raise NotImplementedError
 
     def verify(self, raw: str, hashed: str) -> bool:
-        """Whether ``raw`` is the key of which ``hashed`` (without the scheme) was made, in constant time."""
+        """Whether ``hashed`` (without the scheme) is a hash of ``raw``. Takes constant time."""
         raise NotImplementedError
 
 
 class SHA256(Verifier):
-    """Our own. 190 random bits need neither salt nor pepper nor a slow hash (OWASP ASVS 5.0 6.5.2).
+    """Our own keys. 190 random bits need no salt, no pepper and no slow hash (OWASP ASVS 5.0 6.5.2).
 
-    It depends on no key of the project's: rotating ``SECRET_KEY`` must not void what customers hold.
+    The hash does not depend on ``SECRET_KEY``: rotating it must not invalidate the keys of customers.
     """
 
     scheme = "v1"
@@ -57,8 +59,8 @@ class DRFAPIKey(Verifier):
     _SHAPE: Final = re.compile(r"([A-Za-z0-9]{1,8})\.[A-Za-z0-9]{16,128}")
 
     def prefix_of(self, raw: str) -> str | None:
-        found = self._SHAPE.fullmatch(raw)
-        return found[1] if found else None
+        match = self._SHAPE.fullmatch(raw)
+        return match[1] if match else None
 
     def verify(self, raw: str, hashed: str) -> bool:
         algorithm, _, digest = hashed.partition("$$")
@@ -68,10 +70,10 @@ class DRFAPIKey(Verifier):
 
 
 class Knox(Verifier):
-    """Tokens of django-rest-knox, whose ``digest`` is the SHA-512 of the whole.
+    """Tokens of django-rest-knox, whose ``digest`` is the SHA-512 of the whole token.
 
-    Found by that digest: knox's own ``token_key`` is not unique, and with a ``TOKEN_PREFIX`` of ten characters hardly
-    tells any two apart.
+    The prefix comes from that digest: knox's own ``token_key`` is not unique, and is nearly constant with a
+    ``TOKEN_PREFIX`` of ten characters.
     """
 
     scheme = "knox"
@@ -90,7 +92,7 @@ class Knox(Verifier):
 
 
 class DRFAuthToken(SHA256):
-    """Tokens of ``rest_framework.authtoken``, which stores them as they are sent: imported, they are hashed by us."""
+    """Tokens of ``rest_framework.authtoken``, which stores them in plain text. The import stores our hash of them."""
 
     keywords = frozenset({"token"})
     _SHAPE: Final = re.compile(r"[0-9a-f]{40}")
@@ -107,21 +109,21 @@ OURS: Final = SHA256()
 
 
 def hashed(raw: str) -> str:
-    """What is stored of a key."""
+    """Our hash of a key, as it is stored."""
     return f"{OURS.scheme}${_sha256(raw)}"
 
 
 def verifiers() -> list[Verifier]:
-    """Those of ``API_KEYS_VERIFIERS``, for keys that were imported."""
-    return [imported(each)() for each in conf.VERIFIERS]
+    """Instances of ``API_KEYS_VERIFIERS``, for imported keys."""
+    return [imported(verifier)() for verifier in conf.VERIFIERS]
 
 
 def verify(raw: str, stored: str) -> bool:
-    """Whether ``raw`` is the key of which ``stored`` was made, by whichever scheme. Constant time."""
+    """Whether ``stored``, a hash of any scheme, is a hash of ``raw``. Takes constant time."""
     scheme, _, rest = stored.partition("$")
     if scheme == OURS.scheme:
         return OURS.verify(raw, rest)
-    return any(each.verify(raw, rest) for each in verifiers() if each.scheme == scheme)
+    return any(verifier.verify(raw, rest) for verifier in verifiers() if verifier.scheme == scheme)
 
 
 def is_ours(stored: str) -> bool:

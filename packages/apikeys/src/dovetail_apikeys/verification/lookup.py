@@ -20,7 +20,7 @@ from django.db.models import Q
 
 from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.conf import conf
-from dovetail_apikeys.hot import hot
+from dovetail_apikeys.verification.request_settings import hot
 
 _PLACE: Final = "the prefix of the key"
 
