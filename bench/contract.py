@@ -32,7 +32,7 @@ URL = urlsplit(POSTGRES or "postgres://postgres@127.0.0.1:5432/x")
 def store() -> Any:
     """Patient: on a busy machine the 50 ms of production would now and then measure the way without Redis."""
     from dovetail_contract.contrib.redis import RedisStore
-    from dovetail_contract.ratelimit.stores import MemoryStore
+    from dovetail_contract.throttling.stores import MemoryStore
 
     return RedisStore(REDIS, timeout=20) if REDIS else MemoryStore()
 
@@ -77,8 +77,8 @@ from rest_framework.views import APIView  # noqa: E402
 from dovetail_contract.filters import FilterBackend  # noqa: E402
 from dovetail_contract.pagination import CursorPagination  # noqa: E402
 from dovetail_contract.problems import exception_handler  # noqa: E402
-from dovetail_contract.ratelimit.limiter import limiter  # noqa: E402
 from dovetail_contract.throttling import RateLimitThrottle  # noqa: E402
+from dovetail_contract.throttling.limiter import limiter  # noqa: E402
 
 
 class Row(models.Model):  # noqa: DJ008  # never shown
@@ -322,14 +322,14 @@ def pages() -> None:
 
 
 def _position(row: int) -> Any:
-    from dovetail_contract import keyset
+    from dovetail_contract.pagination import keyset
 
     found = rows("postgresql").order_by("created_at", "id")[row]
     return keyset.Position((found.created_at, found.pk))
 
 
 def _cursor_at(get: Any, row: int) -> str:
-    from dovetail_contract import cursors, keyset
+    from dovetail_contract.pagination import cursors, keyset
 
     paginator = CursorPagination()
     paginator.request = Request(RequestFactory().get("/api/postgresql/cursor"))
@@ -346,7 +346,7 @@ def _stock_cursor_at() -> str:
 
 
 def _buffers(row: int) -> int:
-    from dovetail_contract import keyset
+    from dovetail_contract.pagination import keyset
 
     queryset, order = keyset.keys(rows("postgresql").order_by("created_at"))
     condition = next(keyset._ranges(order, _position(row)))

@@ -195,7 +195,7 @@ REST_FRAMEWORK = {
         "magic": env.rate("THROTTLE_MAGIC", default="5/min"),
     },
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["dovetail_contract.validation.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "dovetail_contract.pagination.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["dovetail_contract.filters.FilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "example_project.schema.AutoSchema",

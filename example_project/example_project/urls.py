@@ -7,7 +7,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from console.views import ConsoleView
 from dovetail_contract.problems import handler400, handler403, handler404, handler500
-from dovetail_contract.views import RedocView
+from dovetail_contract.schema.views import RedocView
 
 __all__ = ["handler400", "handler403", "handler404", "handler500"]
 

@@ -62,7 +62,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_SCHEMA_CLASS": "dovetail_contract.schema.AutoSchema",
     "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
-    "DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["dovetail_contract.validation.parsers.JSONParser"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {

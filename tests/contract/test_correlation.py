@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from dovetail_contract import correlation
+from dovetail_contract.correlation.callers import caller
 from dovetail_contract.middleware import RequestIDMiddleware
 from dovetail_core import context
 
@@ -157,7 +158,7 @@ def test_the_same_lines_under_asgi(db: None, lines: Any) -> None:
 
 
 def test_refusals_say_for_which_organization(lines: Any) -> None:
-    middleware = [*settings.MIDDLEWARE, "tests.contract.test_usage.OrganizationMiddleware"]
+    middleware = [*settings.MIDDLEWARE, "tests.contract.test_events.OrganizationMiddleware"]
     with override_settings(MIDDLEWARE=middleware):
         Client().get("/api/tickets/old?refuse=1")
     assert {line.organization_id for line in lines} == {"9"}
@@ -186,7 +187,7 @@ def test_what_else_is_called_a_credential_is_not_looked_at() -> None:
     """``prefix`` is a word of many things, and of some a secret one."""
     request = RequestFactory().get("/")
     request.auth = SimpleNamespace(prefix="secret")  # type: ignore[attr-defined]
-    assert correlation.caller(request).api_key is None
+    assert caller(request).api_key is None
 
 
 def test_calls_to_others_hand_it_on() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
-from types import SimpleNamespace
+from pathlib import Path
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,6 +65,36 @@ def refused(answer: Any, status: int, code: str) -> None:
 
 def titles() -> list[str]:
     return sorted(Ticket.objects.values_list("title", flat=True))
+
+
+def entered_functions(method: str) -> list[str]:
+    """The functions of the idempotency package that a request with a key enters."""
+    headers = {"authorization": "Bearer ada.1", "idempotency-key": "key-1"}
+    body = {"data": {"title": "one"}, "content_type": "application/json"} if method == "post" else {}
+    package = str(Path(str(keys.__file__)).parent)
+    entered: list[str] = []
+
+    def record(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(package):
+            entered.append(frame.f_code.co_name)
+
+    previous = sys.getprofile()
+    sys.setprofile(record)
+    try:
+        answer = getattr(Client(), method)("/api/set", headers=headers, **body)
+    finally:
+        sys.setprofile(previous)
+    assert answer.status_code in (200, 201)
+    return entered
+
+
+@pytest.mark.parametrize("method", ["get", "head", "options"])
+def test_a_safe_method_does_not_enter_the_idempotency_code(method: str) -> None:
+    assert entered_functions(method) == []
+
+
+def test_a_post_enters_the_idempotency_code() -> None:
+    assert {"begin", "run", "_guard"} <= set(entered_functions("post"))
 
 
 @pytest.mark.parametrize("path", ["tickets", "set"])

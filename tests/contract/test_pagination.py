@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
-from dovetail_contract import cursors, keyset
-from dovetail_contract.keyset import Position
-from dovetail_contract.pagination import CursorPagination
+from dovetail_contract.pagination import CursorPagination, cursors, keyset
+from dovetail_contract.pagination.keyset import Position
 from dovetail_core import context
 from tests.contract.shop.models import Item, Maker, Ticket
 

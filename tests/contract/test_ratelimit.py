@@ -27,10 +27,10 @@ from hypothesis import strategies as st
 
 from dovetail_contract.checks import check_rates, check_store
 from dovetail_contract.conf import conf
-from dovetail_contract.ratelimit import policies
-from dovetail_contract.ratelimit.limiter import Limited, Limiter, limiter
-from dovetail_contract.ratelimit.policies import Policy, make, parse_rate
-from dovetail_contract.ratelimit.stores import Check, MemoryStore, StoreUnavailable, decide
+from dovetail_contract.throttling import policies
+from dovetail_contract.throttling.limiter import Limited, Limiter, limiter
+from dovetail_contract.throttling.policies import Policy, make, parse_rate
+from dovetail_contract.throttling.stores import Check, MemoryStore, StoreUnavailable, decide
 from dovetail_core import context
 
 REDIS = os.environ.get("REDIS_URL", "")
@@ -75,7 +75,7 @@ import sys
 from django.conf import settings
 settings.configure(SECRET_KEY="x" * 40)
 from dovetail_contract.contrib.redis import RedisStore
-from dovetail_contract.ratelimit.stores import Check
+from dovetail_contract.throttling.stores import Check
 store = RedisStore(sys.argv[1], timeout=20)
 store.hit([Check(sys.argv[2], 100, 3600, 100)], charge=False)
 print("ready", flush=True)
@@ -163,7 +163,7 @@ def test_in_no_window_more_than_the_burst_and_what_was_regained_passes(
 def test_memory_does_not_grow(monkeypatch: Any) -> None:
     store = MemoryStore()
     clock = [10**18]
-    monkeypatch.setattr("dovetail_contract.ratelimit.stores.time.time_ns", lambda: clock[0])
+    monkeypatch.setattr("dovetail_contract.throttling.stores.time.time_ns", lambda: clock[0])
     for _ in range(30_000):
         clock[0] += 10**7
         store.hit([check(limit=1, window=1)])
@@ -554,7 +554,7 @@ import os, sys
 from django.conf import settings
 settings.configure(SECRET_KEY="x" * 40)
 from dovetail_contract.contrib.redis import RedisStore
-from dovetail_contract.ratelimit.stores import Check
+from dovetail_contract.throttling.stores import Check
 store = RedisStore(sys.argv[1], timeout=20)
 own = Check(sys.argv[2], 100, 3600, 100)
 assert store.hit([own])[0].remaining == 99

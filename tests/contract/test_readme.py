@@ -23,7 +23,7 @@ def test_every_check_has_its_row() -> None:
 
 
 def test_every_dotted_path_in_it_leads_somewhere() -> None:
-    paths = set(re.findall(r'"(?:\(\)": ")?(dovetail_contract\.\w+\.[A-Za-z_]\w+)"', README))
+    paths = set(re.findall(r'"(?:\(\)": ")?(dovetail_contract\.\w+(?:\.\w+)+)"', README))
     assert len(paths) >= 4
     for path in paths:
         import_string(path)

@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.test import Client
 from rest_framework.serializers import Serializer, ValidationError
 
-from dovetail_contract.serializers import (
+from dovetail_contract.validation.serializers import (
     DecimalField,
     EmailField,
     ModelSerializer,

@@ -10,7 +10,8 @@ from django.test import AsyncClient, Client, override_settings
 
 from dovetail_contract import checks
 from dovetail_contract.conf import conf
-from dovetail_contract.versions import named_in, parse, versions
+from dovetail_contract.lifecycle.versions import parse
+from dovetail_contract.versioning.versions import named_in, versions
 
 REGISTRY = {
     "v1": {

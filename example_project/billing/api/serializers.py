@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from billing.models import Customer, Invoice, InvoiceLine
-from dovetail_contract.serializers import ModelSerializer
+from dovetail_contract.validation.serializers import ModelSerializer
 
 
 class CustomerSerializer(ModelSerializer[Customer]):

@@ -28,8 +28,8 @@ from dovetail_contract.filters import FilterBackend
 from dovetail_contract.idempotency.recovery import Outcome
 from dovetail_contract.pagination import CursorPagination
 from dovetail_contract.problems import Problem
-from dovetail_contract.serializers import ModelSerializer
 from dovetail_contract.throttling import RateLimitThrottle
+from dovetail_contract.validation.serializers import ModelSerializer
 from tests.contract.shop.models import Item, Ticket
 
 

@@ -1,4 +1,4 @@
-"""The conventions of a customer-facing API, as parts that settings switch on."""
+"""The conventions of a customer-facing API, in parts that settings enable."""
 
 from __future__ import annotations
 

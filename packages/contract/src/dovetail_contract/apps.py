@@ -12,12 +12,12 @@ from dovetail_contract.conf import conf
 class ContractConfig(AppConfig):
     name = "dovetail_contract"
     verbose_name = _("API contract")
-    # Every model names its key; this keeps a project's DEFAULT_AUTO_FIELD from being asked at all.
+    # Every model declares its primary key. With this, Django never reads the project's DEFAULT_AUTO_FIELD.
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
-        # Before any app's models load: Meta.swappable reads the setting by its name.
+        # Before the models of any app load: Meta.swappable reads the setting by its name.
         conf.install_defaults("IDEMPOTENCY_MODEL")
 
     def ready(self) -> None:

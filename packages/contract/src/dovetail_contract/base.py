@@ -1,4 +1,4 @@
-"""The abstract model for projects that bring their own. Importable although ``dovetail_contract`` is not installed."""
+"""The abstract idempotency record, for projects with a model of their own. Importable without installing the app."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AbstractIdempotencyRecord(models.Model):
-    """One key of one caller: that its request is under way, or what was answered.
+    """One key of one caller, with the state of its request: in progress, or completed with a response.
 
-    ``digest`` stands for organization, principal and key together: one short index, which tells upper and lower case
-    apart on every database. ``attempt`` fences: only the attempt that holds the claim may complete it.
+    ``digest`` is a hash of organization, principal and key: one short index, which is case-sensitive on every database.
+    ``attempt`` is a fencing token: only the attempt that holds the claim can complete it.
     """
 
     IN_PROGRESS = "in_progress"
@@ -26,7 +26,7 @@ class AbstractIdempotencyRecord(models.Model):
     locked_until = models.DateTimeField(_("locked until"))
     status = models.PositiveSmallIntegerField(_("status"), null=True)
     headers = models.JSONField(_("headers"), default=dict)
-    # Null where an answer was too large, streamed, or not to be stored.
+    # Null for a response that is too large, streamed, or marked no-store.
     body = models.BinaryField(_("body"), null=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires at"), db_index=True)

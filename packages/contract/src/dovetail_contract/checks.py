@@ -12,8 +12,7 @@ from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from dovetail_contract.base import AbstractIdempotencyRecord
-from dovetail_contract.conf import conf
-from dovetail_contract.declarations import KEYS, contract_of
+from dovetail_contract.conf import CONTRACT_KEYS, conf, contract_of
 
 _IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -26,7 +25,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    from dovetail_contract.ratelimit.policies import make
+    from dovetail_contract.throttling.policies import make
 
     if _THROTTLE not in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
         return
@@ -45,7 +44,7 @@ def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Itera
 
 
 def check_store(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    from dovetail_contract.ratelimit.stores import MemoryStore
+    from dovetail_contract.throttling.stores import MemoryStore
 
     if conf.RATE_LIMIT_STORE is MemoryStore and _THROTTLE in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
         yield Warning(
@@ -70,12 +69,13 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 
 def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    from dovetail_contract.versions import named_in, parse
+    from dovetail_contract.lifecycle.versions import parse
+    from dovetail_contract.versioning.versions import named_in
 
     try:
         known = parse(conf.VERSIONS)
     except ValueError:
-        return  # E001 says so
+        return  # reported as E001
     if (known or conf.DEPRECATIONS) and _DEPRECATION not in getattr(settings, "MIDDLEWARE", ()):
         yield Warning(
             "CONTRACT_VERSIONS and CONTRACT_DEPRECATIONS have no effect.",
@@ -93,7 +93,7 @@ def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
 
 
 def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """What a view says of itself is read when it is asked; what is wrong in it would be found by its first client."""
+    """The ``contract`` of a view is read per request. Without this check, its first client would see a mistake."""
     if not hasattr(settings, "ROOT_URLCONF"):
         return
     seen: list[tuple[Any, Any]] = []
@@ -115,9 +115,9 @@ def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Itera
                 hint="See the README of dovetail-contract for what a view may say.",
                 id="dovetail_contract.E007",
             )
-        for key in set(contract) - set(KEYS):
-            # Others may have words of their own in it; only a near miss of ours is worth a word.
-            if near := difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.8):
+        for key in set(contract) - set(CONTRACT_KEYS):
+            # A project may have keys of its own; only a near miss of one of ours is reported.
+            if near := difflib.get_close_matches(str(key), CONTRACT_KEYS, n=1, cutoff=0.8):
                 yield Warning(
                     f"{name} says {key!r} in its contract, which means nothing.",
                     hint=f"Did you mean {near[0]!r}?",
@@ -139,9 +139,9 @@ def _wrong_recovery(contract: Mapping[str, Any]) -> str:
 
 
 def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
-    from dovetail_contract.deprecation import lifecycle
-    from dovetail_contract.filters import FilterBackend, conditions
+    from dovetail_contract.filters.backend import FilterBackend, conditions
     from dovetail_contract.idempotency.execution import MODES
+    from dovetail_contract.lifecycle.dates import lifecycle
 
     deprecated = contract.get("deprecated") or {}
     try:
@@ -160,7 +160,7 @@ def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
     if contract.get("total", "exact") != "exact":
         yield f"'total' is {contract['total']!r}; it takes 'exact' alone."
     queryset = getattr(view, "queryset", None)
-    own = contract is getattr(view, "contract", None)  # and not of one action, which is rarely a list
+    own = contract is getattr(view, "contract", None)  # and not that of one action, which is rarely a list
     if own and queryset is not None and FilterBackend in getattr(view, "filter_backends", ()):
         try:
             conditions(view, queryset.model)
@@ -185,15 +185,15 @@ def check_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Itera
     except (LookupError, ValueError) as error:
         yield Error(f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}: {error}", hint=hint, id="dovetail_contract.E004")
         return
-    # By its fields: a model that was written before this package came may have them all.
-    lacking = [
+    # By its fields: a project's own model may have them without inheriting.
+    missing = [
         field.name
         for field in AbstractIdempotencyRecord._meta.get_fields()
         if not any(field.name == own.name for own in model._meta.get_fields())
     ]
-    if lacking:
+    if missing:
         yield Error(
-            f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}, which lacks {', '.join(lacking)}.",
+            f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}, which lacks {', '.join(missing)}.",
             hint=hint,
             id="dovetail_contract.E004",
         )

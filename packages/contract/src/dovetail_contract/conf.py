@@ -1,10 +1,14 @@
+"""Configuration: the ``CONTRACT_*`` settings, and the dictionary ``contract = {…}`` of a view."""
+
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from dovetail_contract.lifecycle.dates import lifecycle
+from dovetail_contract.lifecycle.versions import parse
 from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
@@ -18,7 +22,7 @@ from dovetail_core.conf import (
 
 def _paths(value: object) -> None:
     sequence_of_strings(value)
-    if not all(path.startswith("/") for path in value):  # type: ignore[attr-defined]  # checked in the line above
+    if not all(path.startswith("/") for path in value):  # type: ignore[attr-defined]  # checked by the line above
         raise ValueError("must be a list or tuple of paths that begin with '/'")
 
 
@@ -70,8 +74,6 @@ def _text(value: object) -> None:
 
 
 def _deprecations(value: object) -> None:
-    from dovetail_contract.deprecation import lifecycle  # it reads these settings
-
     if not isinstance(value, Mapping):
         raise ValueError("must map the beginnings of paths to {'since': '2026-11-01T00:00:00Z', 'sunset': …}")
     for path, declared in value.items():
@@ -82,9 +84,7 @@ def _deprecations(value: object) -> None:
 
 
 def _versions(value: object) -> None:
-    from dovetail_contract.versions import parse  # it reads these settings
-
-    parse(value)  # type: ignore[arg-type]  # it says so of anything else
+    parse(value)  # type: ignore[arg-type]  # it raises ValueError for another type
 
 
 def _callable_or_none(value: object) -> None:
@@ -94,11 +94,11 @@ def _callable_or_none(value: object) -> None:
 
 class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_contract"):
     API_PATHS: Setting[Sequence[str]] = Setting(
-        ("/api/",), "Paths that begin so belong to the API: every error under them is a problem.", _paths
+        ("/api/",), "Path prefixes of the API: every error below them is a problem.", _paths
     )
     PROBLEM_BASE_URL = Setting(
         "",
-        "What a problem's `type` begins with, before `/problems/<code>`; empty gives a path of this host where "
+        "The base of a problem's `type`, before `/problems/<code>`. Empty means a path of this host if "
         "`dovetail_contract.urls` is included, else `about:blank`.",
         _base_url,
     )
@@ -106,77 +106,71 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         {}, "Codes of your own: `{'account_frozen': {'status': 409, 'title': 'Account frozen'}}`.", _problem_types
     )
     PROBLEM_VERBATIM: Setting[Sequence[str]] = Setting(
-        (), "Values of `error` whose answers `{'error': value}` stay as the view wrote them.", sequence_of_strings
+        (),
+        "Values of `error` for which a response `{'error': value}` is not converted to a problem.",
+        sequence_of_strings,
     )
     REQUEST_ID_TRUST = Setting(
         "everyone",
-        "Whose `X-Request-ID` is taken on: `'everyone'`, `'proxies'` (`DOVETAIL_TRUSTED_PROXIES`) or `'nobody'`.",
+        "Whose `X-Request-ID` is accepted: `'everyone'`, `'proxies'` (`DOVETAIL_TRUSTED_PROXIES`) or `'nobody'`.",
         one_of("everyone", "proxies", "nobody"),
     )
-    PAGE_SIZE = Setting(50, "Items of a page that asks for no number.", positive_integer)
-    MAX_PAGE_SIZE = Setting(200, "The largest `limit` a client may ask for.", positive_integer)
+    PAGE_SIZE = Setting(50, "Items per page without `limit`.", positive_integer)
+    MAX_PAGE_SIZE = Setting(200, "The largest `limit` that a client may request.", positive_integer)
     UNKNOWN_PARAMETERS = Setting(
         "reject",
-        "Query parameters that a list knows nothing of: `'reject'` is 400, `'ignore'` passes.",
+        "Unknown query parameters of a list: `'reject'` answers 400, `'ignore'` accepts them.",
         one_of("reject", "ignore"),
     )
     PAGE_MAX_ROWS = Setting(
         10_000,
-        "The last row that `?page=` reaches, on views that take it; beyond, 400 `page_too_deep`.",
+        "The last row that `?page=` reaches, on views that accept it; beyond it, 400 `page_too_deep`.",
         positive_integer,
     )
     TOTAL_MAX = Setting(
         1000,
-        "Up to how many rows a list is counted for `Prefer: return=total-count`; beyond, `null`.",
+        "The largest total for `Prefer: return=total-count`; a longer list has the total `null`.",
         positive_integer,
     )
     RATE_LIMITS: Setting[Mapping[str, Any]] = Setting(
         {},
-        "Policies by name, before those of `DEFAULT_THROTTLE_RATES`: a rate, a mapping with `rate`, `burst`, `by`, "
+        "Policies by name, which override `DEFAULT_THROTTLE_RATES`: a rate, a mapping with `rate`, `burst`, `by`, "
         "`cost`, `on_error`, or a `Policy`.",
         _rate_limits,
     )
     RATE_LIMIT_DEFAULT: Setting[Sequence[str]] = Setting(
-        ("anon", "user"), "Policies of every request, beside those that its view names.", sequence_of_strings
+        ("anon", "user"), "Policies of every request, in addition to those that its view names.", sequence_of_strings
     )
     RATE_LIMIT_FAILURES: Setting[str | None] = Setting(
-        "30/min", "Failed authentications from one address; None does not limit them.", _rate_or_none
+        "30/min", "The rate of failed authentications from one address; None means no limit.", _rate_or_none
     )
     RATE_LIMIT_FLOOD: Setting[str | None] = Setting(
-        None, "Requests from one address, asked before anything else: `'6000/min'`.", _rate_or_none
+        None, "The rate of all requests from one address, checked first: `'6000/min'`.", _rate_or_none
     )
     RATE_LIMIT_STORE: ImportSetting[Any] = ImportSetting(
-        "dovetail_contract.ratelimit.stores.MemoryStore",
-        "Where counts are kept: in each process, or `dovetail_contract.contrib.redis.RedisStore`.",
+        "dovetail_contract.throttling.stores.MemoryStore",
+        "Where counts are stored: in each process, or in `dovetail_contract.contrib.redis.RedisStore`.",
         _callable,
     )
-    RATE_LIMIT_LOCATION = Setting("", "The Redis of `RedisStore`: `redis://127.0.0.1:6379/1`.", _text)
+    RATE_LIMIT_LOCATION = Setting("", "The URL of `RedisStore`: `redis://127.0.0.1:6379/1`.", _text)
     RATE_LIMIT_ON_ERROR = Setting(
         "local",
-        "While the counts are away: `'local'` counts in each process, `'allow'` does not limit, `'deny'` answers 503.",
+        "If the store does not answer: `'local'` counts in each process, `'allow'` does not limit, `'deny'` gives 503.",
         one_of("local", "allow", "deny"),
     )
     RATE_LIMIT_MODE = Setting(
-        "enforce", "`'shadow'` logs what would be refused, and lets it through.", one_of("enforce", "shadow")
+        "enforce", "`'shadow'` logs requests above the limit, and lets them pass.", one_of("enforce", "shadow")
     )
     DEPRECATIONS: Setting[Mapping[str, Mapping[str, Any]]] = Setting(
         {},
-        "What becomes of paths: `{'/api/v1/': {'since': '2026-11-01T00:00:00Z', 'sunset': …, 'link': …}}`.",
+        "Deprecations by path prefix: `{'/api/v1/': {'since': '2026-11-01T00:00:00Z', 'sunset': …, 'link': …}}`.",
         _deprecations,
     )
     VERSIONS: Setting[Mapping[str, Mapping[str, Any]]] = Setting(
         {},
-        "The versions there are, by their part of the path: `{'v1': {'status': 'deprecated', 'deprecated_at': …, "
-        "'sunset_at': …, 'successor': 'v2'}, 'v2': {}}`; empty tells nothing of versions.",
+        "Versions by their part of the path: `{'v1': {'status': 'deprecated', 'deprecated_at': …, 'sunset_at': …, "
+        "'successor': 'v2'}, 'v2': {}}`; empty disables versions.",
         _versions,
-    )
-    DEPRECATED_USAGE: ImportSetting[Any] = ImportSetting(
-        "dovetail_contract.usage.log",
-        "Who is given the counts of deprecated operations in use: a function of a list of `Usage`; None counts none.",
-        _callable_or_none,
-    )
-    DEPRECATED_USAGE_SECONDS = Setting(
-        60, "At most how often, in each process, those counts are given.", positive_integer
     )
     IDEMPOTENCY_MODEL = Setting(
         "dovetail_contract.IdempotencyRecord",
@@ -185,25 +179,56 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     )
     IDEMPOTENCY_DEFAULT = Setting(
         "optional",
-        "Whether views that say nothing take an `Idempotency-Key`: `'off'`, `'optional'` or `'required'`.",
+        "`Idempotency-Key` on views that declare nothing: `'off'`, `'optional'` or `'required'`.",
         one_of("off", "optional", "required"),
     )
     IDEMPOTENCY_METHODS: Setting[Sequence[str]] = Setting(
-        ("POST", "PUT"), "The methods whose key is heeded.", sequence_of_strings
+        ("POST", "PUT"), "The methods that accept a key.", sequence_of_strings
     )
     IDEMPOTENCY_LEASE_SECONDS = Setting(
         60,
-        "Seconds after which a request that was not answered counts as dead; more than a worker may take.",
+        "Seconds after which an unfinished request counts as dead; more than the timeout of a worker.",
         positive_integer,
     )
     IDEMPOTENCY_RECOVER: ImportSetting[Any] = ImportSetting(
         None,
-        "Who is asked what became of external work that did not end, where its view names nobody: a function of the "
-        "request and the record.",
+        "A function of the request and the record that tells the outcome of unfinished external work, for views that "
+        "name none.",
         _callable_or_none,
     )
-    IDEMPOTENCY_RETENTION_HOURS = Setting(24, "Hours for which a key is remembered.", positive_integer)
-    IDEMPOTENCY_MAX_BYTES = Setting(262_144, "The largest answer that is kept to be given again.", positive_integer)
+    IDEMPOTENCY_RETENTION_HOURS = Setting(24, "Hours for which a key is stored.", positive_integer)
+    IDEMPOTENCY_MAX_BYTES = Setting(262_144, "The largest response that is stored for a replay.", positive_integer)
 
 
 conf = ContractSettings()
+
+#: The keys of a view's ``contract = {…}``.
+CONTRACT_KEYS: Final = (
+    "codes",
+    "deprecated",
+    "external",
+    "filter",
+    "idempotency",
+    "idempotency_hours",
+    "page",
+    "query",
+    "recover",
+    "sort",
+    "throttle",
+    "total",
+)
+
+
+def contract_of(view: Any) -> Mapping[str, Any]:
+    """The ``contract`` of a view instance, a view class, or the result of ``as_view()``. Empty if there is none.
+
+    ``@action(contract=…)`` overrides the dictionary of the class.
+    """
+    initkwargs = getattr(view, "initkwargs", None) or {}
+    declared: Mapping[str, Any] | None = initkwargs.get("contract")
+    return declared or getattr(getattr(view, "cls", view), "contract", None) or {}
+
+
+def action_of(view: Any, method: str) -> str:
+    """The action of a view set that answers ``method``. Empty for other views."""
+    return str((getattr(view, "actions", None) or {}).get(method.lower(), ""))

@@ -1,4 +1,7 @@
-"""The parts that stand around views. Each is one line of ``MIDDLEWARE`` and works without the others."""
+"""The middleware of this package. Each class is one line of ``MIDDLEWARE`` and works without the others.
+
+Modules that import REST framework are imported late: it reads settings, and settings may import this module.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,24 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
-from dovetail_contract.conf import conf
-from dovetail_contract.correlation import HEADER, bound, exposed, inbound, remember
-from dovetail_contract.declarations import action_of
+from dovetail_contract.conf import action_of, conf
+from dovetail_contract.correlation.callers import bound, remember_organization
+from dovetail_contract.correlation.request_ids import HEADER, expose_headers, inbound
+from dovetail_contract.events import emit_deprecated_operation_used
+from dovetail_contract.lifecycle.dates import Lifecycle, earliest
+from dovetail_contract.versioning import deprecation, versions
 from dovetail_core import context
 from dovetail_core.fields import uuid7
 
 Response = HttpResponseBase
 GetResponse = Callable[[HttpRequest], Any]
 
+#: The attribute of a request that has an idempotency execution.
+_EXECUTION = "_dovetail_idempotency"
+
 
 class _Middleware:
-    """Sync and async in one class: subclasses answer ``__call__`` by ``answer`` or ``aanswer``."""
+    """Sync and async in one class: subclasses implement ``answer`` and ``aanswer``."""
 
     sync_capable = True
     async_capable = True
@@ -44,9 +53,9 @@ class _Middleware:
 
 
 class RequestIDMiddleware(_Middleware):
-    """Put it first, before ``SecurityMiddleware``, so that even the answer to a wrong host has an id.
+    """Put it first, before ``SecurityMiddleware``, so that the response to a wrong host has an id too.
 
-    The id of the unit of work is ``dovetail_core.context.request_id()``; the answer carries it as ``X-Request-ID``.
+    The id is ``dovetail_core.context.request_id()``; the response carries it as ``X-Request-ID``.
     """
 
     def answer(self, request: HttpRequest) -> Response:
@@ -58,27 +67,27 @@ class RequestIDMiddleware(_Middleware):
             return self._marked(request, await self.get_response(request))
 
     def process_template_response(self, request: HttpRequest, response: Response) -> Response:
-        # The last moment at which the organization is known: what set it has not taken it back yet.
-        remember(request)
+        # The last moment at which the context has the organization: the middleware that set it resets it next.
+        remember_organization(request)
         return response
 
     @staticmethod
     def _identify(request: HttpRequest) -> str:
-        given = inbound(request)
-        request_id = given.trusted or uuid7().hex
+        received = inbound(request)
+        request_id = received.trusted or uuid7().hex
         request.request_id = request_id  # type: ignore[attr-defined]
-        request.client_request_id = given.client  # type: ignore[attr-defined]
+        request.client_request_id = received.client  # type: ignore[attr-defined]
         return request_id
 
     @staticmethod
     def _marked(request: HttpRequest, response: Response) -> Response:
         response.headers[HEADER] = request.request_id  # type: ignore[attr-defined]
-        exposed(response)
+        expose_headers(response)
         return response
 
 
 class ProblemMiddleware(_Middleware):
-    """Put it after ``RequestIDMiddleware``: whatever goes wrong further in leaves as a problem.
+    """Put it after ``RequestIDMiddleware``: it converts every error response to a problem.
 
     Only under ``CONTRACT_API_PATHS``; other paths keep their HTML.
     """
@@ -93,7 +102,6 @@ class ProblemMiddleware(_Middleware):
     def _shaped(request: HttpRequest, response: Response) -> Response:
         if response.status_code < 400:
             return response
-        # Here, because DRF asks for settings when it is imported, and settings may import this module.
         from dovetail_contract.problems.conversion import converted
 
         if not request.path_info.startswith(tuple(conf.API_PATHS)):
@@ -102,14 +110,14 @@ class ProblemMiddleware(_Middleware):
 
 
 class RateLimitMiddleware(_Middleware):
-    """Writes the headers of ``RateLimitThrottle``, and limits what it never sees: failed authentications, floods.
+    """Adds the headers of ``RateLimitThrottle``, and limits failed authentications and floods, which it does not see.
 
-    Put it after ``ProblemMiddleware``, before what answers requests by itself.
+    Put it after ``ProblemMiddleware``, before middleware that answers requests itself.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
-        from dovetail_contract.ratelimit import failures  # late, as in ProblemMiddleware
+        from dovetail_contract.throttling import failures
 
         self.before, self.after = failures.before, failures.after
         self.asks_before, self.asks_after = failures.asks_before, failures.asks_after
@@ -122,7 +130,7 @@ class RateLimitMiddleware(_Middleware):
     async def aanswer(self, request: HttpRequest) -> Response:
         if not request.path_info.startswith(tuple(conf.API_PATHS)):
             return cast("Response", await self.get_response(request))
-        # In a thread where counts are asked for, which may be in Redis.
+        # In a thread if counts are read, which may be in Redis.
         refused = await sync_to_async(self.before)(request) if self.asks_before() else None
         if refused is not None:
             return refused
@@ -133,85 +141,83 @@ class RateLimitMiddleware(_Middleware):
 
 
 class DeprecationMiddleware(_Middleware):
-    """Tells of versions, paths and views that will go, answers 410 for those that are gone, and 404 for a version that
-    ``CONTRACT_VERSIONS`` does not know. Anywhere after the problems.
+    """Adds deprecation headers for versions, paths and views, and emits ``deprecated_operation.used``.
+
+    Answers 410 for those that have ended, and 404 for a version that ``CONTRACT_VERSIONS`` does not name. Put it
+    anywhere after ``ProblemMiddleware``.
     """
-
-    def __init__(self, get_response: GetResponse) -> None:
-        super().__init__(get_response)
-        from dovetail_contract import deprecation, usage  # late, as in ProblemMiddleware
-
-        self._deprecation, self._usage = deprecation, usage
 
     def answer(self, request: HttpRequest) -> Response:
         response = self._marked(request, self._refusal(request) or self.get_response(request))
-        if self._is_to_be_told(request, response):
-            self._usage.hand_on()
+        if self._used_while_deprecated(request, response):
+            emit_deprecated_operation_used(request)
         return response
 
     async def aanswer(self, request: HttpRequest) -> Response:
         response = self._marked(request, self._refusal(request) or await self.get_response(request))
-        if self._is_to_be_told(request, response):
-            # In a thread: counts may go into a database.
-            await sync_to_async(self._usage.hand_on)()
+        if self._used_while_deprecated(request, response):
+            # In a thread: a receiver may use the database.
+            await sync_to_async(emit_deprecated_operation_used)(request)
         return response
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
         method = str(request.method)
-        own = self._deprecation.of_view(view, method, action_of(view, method))
-        if own is None:
+        declared = deprecation.of_view(view, method, action_of(view, method))
+        if declared is None:
             return None
-        found = self._deprecation.earliest([request.lifecycle, own])  # type: ignore[attr-defined]  # set by _refusal
-        request.lifecycle = found  # type: ignore[attr-defined]
-        return self._gone(found)
+        combined = earliest([request.lifecycle, declared])  # type: ignore[attr-defined]  # set by _refusal
+        request.lifecycle = combined  # type: ignore[attr-defined]
+        return self._gone(combined)
 
     def process_template_response(self, request: HttpRequest, response: Response) -> Response:
-        remember(request)
+        remember_organization(request)
         return response
 
     def _refusal(self, request: HttpRequest) -> Response | None:
-        """For versions and paths, before anything else: what is over may have no route any more."""
-        found = self._deprecation.of_path(request.path_info)
-        request.lifecycle = found  # type: ignore[attr-defined]
-        return self._gone(found) or (self._unknown(request.path_info) if conf.VERSIONS else None)
+        """For versions and paths, before the URLconf: an operation that has ended may have no route any more."""
+        applied = deprecation.of_path(request.path_info)
+        request.lifecycle = applied  # type: ignore[attr-defined]
+        return self._gone(applied) or (self._unknown(request.path_info) if conf.VERSIONS else None)
 
     @staticmethod
-    def _gone(found: Any) -> Response | None:
-        if found is None or not found.is_over:
+    def _gone(applied: Lifecycle | None) -> Response | None:
+        if applied is None or not applied.is_over:
             return None
         from dovetail_contract.problems.builder import problem
 
-        return problem(410, "version_sunset", extensions={"successor": found.successor} if found.successor else None)
+        extensions = {"successor": applied.successor} if applied.successor else None
+        return problem(410, "version_sunset", extensions=extensions)
 
     @staticmethod
     def _unknown(path: str) -> Response | None:
-        from dovetail_contract import versions
         from dovetail_contract.problems.builder import problem
 
         _, name = versions.named_in(path)
         known = versions.versions()
         if not name or name in known:
             return None
-        served = [each.name for each in known.values() if each.status != "sunset"]
+        served = [version.name for version in known.values() if version.status != "sunset"]
         detail = f"There is no version {name}; there is {', '.join(served) or 'none'}."
         return problem(404, "version_unknown", detail, extensions={"versions": served})
 
-    def _marked(self, request: HttpRequest, response: Response) -> Response:
-        found = request.lifecycle  # type: ignore[attr-defined]
-        if found is not None:
-            self._deprecation.mark(response, found)
+    @staticmethod
+    def _marked(request: HttpRequest, response: Response) -> Response:
+        applied = request.lifecycle  # type: ignore[attr-defined]
+        if applied is not None:
+            deprecation.add_headers(response, applied)
         return response
 
-    def _is_to_be_told(self, request: HttpRequest, response: Response) -> bool:
-        found = request.lifecycle  # type: ignore[attr-defined]
-        # Of what is gone nobody makes use.
-        return found is not None and found.has_begun and response.status_code != 410 and self._usage.count(request)
+    @staticmethod
+    def _used_while_deprecated(request: HttpRequest, response: Response) -> bool:
+        applied = request.lifecycle  # type: ignore[attr-defined]
+        # 410 is no use of the operation.
+        return applied is not None and applied.has_begun and response.status_code != 410
 
 
 class UTCMiddleware(_Middleware):
-    """Times of the API are in UTC, written with ``Z``, whatever ``TIME_ZONE`` says. Other paths keep theirs.
+    """Writes the times of the API in UTC, with ``Z``, whatever ``TIME_ZONE`` is. Other paths keep their time zone.
 
-    Zones of long ago have offsets with seconds in them, which RFC 3339 does not know.
+    Historical offsets of some zones have seconds, which RFC 3339 does not allow.
     """
 
     def answer(self, request: HttpRequest) -> Response:
@@ -232,10 +238,10 @@ class IdempotencyMiddleware(_Middleware):
 
     def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
-        from dovetail_contract.idempotency import execution  # late, as in ProblemMiddleware
+        from dovetail_contract.idempotency import execution
 
         self.begin = execution.begin
-        execution.install()
+        _attach_executions()
 
     def answer(self, request: HttpRequest) -> Response:
         return cast("Response", self.get_response(request))
@@ -244,5 +250,34 @@ class IdempotencyMiddleware(_Middleware):
         return cast("Response", await self.get_response(request))
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
+        # First the method: reads do not enter the idempotency code.
+        if request.method not in conf.IDEMPOTENCY_METHODS:
+            return None
         execution = self.begin(request, view)
-        return None if execution is None else execution.run(view, args, kwargs)
+        if execution is None:
+            return None
+        setattr(request, _EXECUTION, execution)
+        return execution.run(view, args, kwargs)
+
+
+def _attach_executions() -> None:
+    """Let the view instance of a request with an idempotency key attach to the request's execution.
+
+    A key is claimed after authentication, permissions and throttles, and before the view's handler. REST framework has
+    no hook at that point that a view cannot override, so this wraps ``APIView.initialize_request``, once. The wrapper
+    is here and not in the idempotency package, because every request to a view passes it.
+    """
+    from rest_framework.views import APIView
+
+    original = APIView.initialize_request
+    if getattr(original, _EXECUTION, False):
+        return
+
+    def initialize_request(view: APIView, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        execution = getattr(request, _EXECUTION, None)
+        if execution is not None:
+            execution.attach(view)
+        return original(view, request, *args, **kwargs)
+
+    setattr(initialize_request, _EXECUTION, True)
+    APIView.initialize_request = initialize_request  # type: ignore[method-assign, assignment]

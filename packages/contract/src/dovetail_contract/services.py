@@ -1,4 +1,7 @@
-"""The rules of idempotency that write. A claim is committed before the work; its answer in the work's transaction."""
+"""The rules of idempotency that write.
+
+A claim commits before the work. The response is stored in the transaction of the work.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,15 @@ from dovetail_contract.problems.builder import Problem
 __all__ = ["Claim", "claim", "complete", "database", "leave_open", "purge_idempotency_records", "release"]
 
 _IN_PROGRESS, _COMPLETED = AbstractIdempotencyRecord.IN_PROGRESS, AbstractIdempotencyRecord.COMPLETED
-# Each turn another request has moved the record in between; one of them makes progress.
-_TURNS = 5
+# An attempt fails if another request changes the record in between; then that request makes progress.
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to do the work; ``attempt`` is worth nothing once another has taken over.
+    """The right to do the work. ``attempt`` becomes invalid when another request takes over.
 
-    ``unfinished`` is the record of an attempt that began before, where nobody knows how it ended.
+    ``unfinished`` is the record of an earlier attempt whose outcome is unknown.
     """
 
     digest: str
@@ -36,7 +39,7 @@ class Claim:
 
 
 def database() -> str:
-    """The alias that the records are written to, and that the work's transaction is opened on."""
+    """The database alias of the records, and of the work's transaction."""
     return router.db_for_write(get_idempotency_model())
 
 
@@ -48,57 +51,57 @@ def claim(
     external: bool = False,
     retention_hours: int | None = None,
 ) -> Claim | AbstractIdempotencyRecord:
-    """The right to do the work, or the record of the answer to give again.
+    """The right to do the work, or the record of the response to replay.
 
-    ``external`` work has effects that no rollback takes back: the claim on what another began says so by
-    ``unfinished``, and is to ask what became of it before anything else. ``retention_hours`` stands in place of
+    ``external`` work has effects that no rollback undoes: if an earlier attempt is unfinished, the claim has its record
+    in ``unfinished``, and the caller must find out its outcome first. ``retention_hours`` overrides
     ``CONTRACT_IDEMPOTENCY_RETENTION_HOURS``.
 
     Raises ``Problem``: 422 ``idempotency_key_reused`` or 409 ``idempotency_in_progress``.
     """
-    for _ in range(_TURNS):
-        made = _insert(digest, fingerprint, identity, retention_hours or conf.IDEMPOTENCY_RETENTION_HOURS)
-        if made is not None:
-            return made
-        found = _rows().filter(pk=digest).first()
-        if found is None:
+    for _ in range(_ATTEMPTS):
+        new_claim = _insert(digest, fingerprint, identity, retention_hours or conf.IDEMPOTENCY_RETENTION_HOURS)
+        if new_claim is not None:
+            return new_claim
+        record = _rows().filter(pk=digest).first()
+        if record is None:
             continue
-        if found.expires_at <= timezone.now():
-            _rows().filter(pk=digest, expires_at=found.expires_at).delete()
+        if record.expires_at <= timezone.now():
+            _rows().filter(pk=digest, expires_at=record.expires_at).delete()
             continue
-        if found.fingerprint != fingerprint:
+        if record.fingerprint != fingerprint:
             raise Problem("idempotency_key_reused")
-        if found.state == _COMPLETED:
-            return found  # type: ignore[no-any-return]  # of the model that the setting names
-        taken = _take_over(found, external=external)
-        if taken is not None:
-            return taken
+        if record.state == _COMPLETED:
+            return record  # type: ignore[no-any-return]  # of the model that the setting names
+        takeover = _take_over(record, external=external)
+        if takeover is not None:
+            return takeover
     raise Problem("idempotency_in_progress", headers={"Retry-After": "1"})
 
 
 def complete(*, claim: Claim, status: int, headers: Mapping[str, str], body: bytes | None) -> bool:
-    """Keep the answer, in the transaction of the work. False if another attempt holds the claim: roll back then."""
+    """Store the response, in the transaction of the work. False if another attempt holds the claim: then roll back."""
     held = _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS)
     return bool(held.update(state=_COMPLETED, status=status, headers=dict(headers), body=body))
 
 
 def release(*, claim: Claim) -> None:
-    """The work left nothing behind: the key is free again."""
+    """Free the key: the work had no effect."""
     _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS).delete()
 
 
 def leave_open(*, claim: Claim) -> None:
-    """Nobody knows what the work left behind: the key stays taken, and who comes next asks what became of it."""
+    """Keep the key claimed, because the outcome of the work is unknown. The next request asks for it."""
     held = _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS)
     held.update(locked_until=timezone.now())
 
 
 def purge_idempotency_records(*, batch_size: int = 1000) -> int:
-    """Delete records whose term is over; how many. Each batch commits."""
+    """Delete expired records in batches that commit one by one. Returns their number."""
     purged, now = 0, timezone.now()
     over = _rows().filter(expires_at__lt=now).order_by("expires_at")
     while keys := list(over.values_list("pk", flat=True)[:batch_size]):
-        # The condition again: the key may have been used anew since.
+        # Filtered again: the key may have been reused since.
         purged += over.filter(pk__in=keys).order_by().delete()[0]
     return purged
 
@@ -123,21 +126,21 @@ def _insert(digest: str, fingerprint: str, identity: Mapping[str, str], hours: i
     return Claim(digest, 1)
 
 
-def _take_over(found: Any, *, external: bool) -> Claim | None:
+def _take_over(record: Any, *, external: bool) -> Claim | None:
     now = timezone.now()
-    if found.locked_until > now:
+    if record.locked_until > now:
         raise Problem("idempotency_in_progress", headers={"Retry-After": "1"})
-    # The process that held it died, and its transaction with it. Of those who see that, one goes on.
+    # The process that held the claim died, and its transaction was rolled back. One of the waiting requests goes on.
     lease = now + timedelta(seconds=conf.IDEMPOTENCY_LEASE_SECONDS)
-    held = _rows().filter(pk=found.pk, attempt=found.attempt, state=_IN_PROGRESS)
-    if held.update(attempt=found.attempt + 1, locked_until=lease):
-        return Claim(found.pk, found.attempt + 1, found if external else None)
+    held = _rows().filter(pk=record.pk, attempt=record.attempt, state=_IN_PROGRESS)
+    if held.update(attempt=record.attempt + 1, locked_until=lease):
+        return Claim(record.pk, record.attempt + 1, record if external else None)
     return None
 
 
 @contextmanager
 def _recoverable() -> Iterator[None]:
-    # Outside of a transaction the failed insert leaves nothing to recover from, and BEGIN and COMMIT cost a round trip.
+    # A savepoint is needed inside a transaction only; outside, BEGIN and COMMIT would cost a round trip.
     if not transaction.get_connection(database()).in_atomic_block:
         yield
         return

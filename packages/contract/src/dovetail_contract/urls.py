@@ -1,4 +1,4 @@
-"""The catalogue of problems; include it at the root: ``path("", include("dovetail_contract.urls"))``."""
+"""The pages of problem types. Include them at the root: ``path("", include("dovetail_contract.urls"))``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The context of a request goes along with the tasks that it starts, from the web process to the worker's logs.
+"""Passes the context of a request to the tasks that it starts, for the logs of the workers.
 
 In the module of your Celery application, which every process imports::
 
@@ -14,12 +14,12 @@ from typing import Any
 
 from celery import signals
 
-from dovetail_contract.correlation import bound, caller
+from dovetail_contract.correlation.callers import bound, caller
 from dovetail_core import context
 from dovetail_core.fields import uuid7
 
 HEADER = "dovetail_context"
-_KEEP = "_dovetail_context"
+_STACK = "_dovetail_context"
 
 
 def install() -> None:
@@ -35,34 +35,34 @@ def install() -> None:
 def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is None:
         return
-    # As text, for keys may be UUIDs, which not every serializer of a broker knows.
-    by = caller()
+    # As text: primary keys may be UUIDs, which not every serializer of Celery supports.
+    sender = caller()
     headers[HEADER] = {
         "request_id": context.request_id(),
-        "organization_id": by.organization_id,
-        "principal": by.principal_id,
-        "api_key": by.api_key,
+        "organization_id": sender.organization_id,
+        "principal": sender.principal_id,
+        "api_key": sender.api_key,
     }
 
 
 def _enter(task: Any = None, **_: Any) -> None:
     if task.request.is_eager:
-        return  # inside the request that started it, whose context it has
-    # Under Celery's message protocol 2 a header of ours is an attribute of the request.
-    given = getattr(task.request, HEADER, None) or {}
+        return  # runs inside its request, with the context of the request
+    # With Celery's message protocol 2, a custom header is an attribute of the request.
+    headers = getattr(task.request, HEADER, None) or {}
     stack = ExitStack()
     stack.enter_context(
         context.bind(
-            request_id=given.get("request_id") or uuid7().hex,
-            organization_id=given.get("organization_id"),
-            principal=given.get("principal"),
+            request_id=headers.get("request_id") or uuid7().hex,
+            organization_id=headers.get("organization_id"),
+            principal=headers.get("principal"),
         )
     )
-    stack.enter_context(bound(api_key=given.get("api_key")))
-    setattr(task.request, _KEEP, stack)
+    stack.enter_context(bound(api_key=headers.get("api_key")))
+    setattr(task.request, _STACK, stack)
 
 
 def _leave(task: Any = None, **_: Any) -> None:
-    stack = getattr(task.request, _KEEP, None)
+    stack = getattr(task.request, _STACK, None)
     if stack is not None:
         stack.close()

@@ -1,8 +1,8 @@
--- One decision about all limits of a request: every one is charged, or none is.
--- KEYS     one for each check; its value is the time at which all is regained, in microseconds of Redis's clock
--- ARGV     1 to charge, 0 to ask only; then for each check: interval and tolerance in microseconds, cost
--- returns  a status line, which is read in one go where an array takes two reads for each number. For each check, with
---          spaces between: allowed (0, 1), remaining, microseconds until it would pass, microseconds until all is regained
+-- One decision about all limits of a request: it charges all of them, or none.
+-- KEYS     one per check; its value is the time at which the whole limit is available, in microseconds of Redis's clock
+-- ARGV     1 to charge, 0 to ask only; then per check: interval and tolerance in microseconds, cost
+-- returns  a status line, which is cheaper to parse than an array. For each check, with spaces between: allowed (0, 1),
+--          remaining, microseconds until it would pass, microseconds until the whole limit is available
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stored = redis.call('MGET', unpack(KEYS))
@@ -26,7 +26,7 @@ end
 
 if allowed and ARGV[1] == '1' then
   for i = 1, #KEYS do
-    -- Beyond that time the key says nothing.
+    -- After that time the key has no meaning.
     redis.call('SET', KEYS[i], string.format('%.0f', charges[i]), 'PX', math.ceil((charges[i] - now) / 1000) + 1)
   end
 end

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from dovetail_contract.conf import conf
-from dovetail_contract.ratelimit.stores import Check, Result, StoreUnavailable
+from dovetail_contract.throttling.stores import Check, Result, StoreUnavailable
 
 SCRIPT = (Path(__file__).parent / "gcra.lua").read_text()
 _SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()

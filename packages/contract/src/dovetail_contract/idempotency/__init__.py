@@ -1,3 +1,6 @@
-"""``Idempotency-Key``: a request that is sent again has its effect once, and its answer as often as it is asked for."""
+"""``Idempotency-Key``: a repeated request takes effect once, and gets the first response again.
+
+Only requests with a method of ``CONTRACT_IDEMPOTENCY_METHODS`` enter this package.
+"""
 
 from __future__ import annotations

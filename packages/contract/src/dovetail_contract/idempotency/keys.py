@@ -1,4 +1,4 @@
-"""Whose key it is, and what it stands for."""
+"""The key of a request: its syntax, its owner, and the fingerprint of the request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from dovetail_contract.problems.builder import Problem
 from dovetail_core import context
 
-# Visible ASCII. No comma: several headers arrive as one with commas, and which of them was meant cannot be told.
+# Visible ASCII without a comma: several headers arrive as one, separated by commas, and none of them is the key.
 _KEY = re.compile(r"[!-+\--~]{1,255}")
 
 
@@ -31,9 +31,9 @@ def parse(header: str) -> str:
 
 
 def identity(request: Request, key: str) -> dict[str, str] | None:
-    """Organization, principal and key; None for nobody, to whom another nobody's answer must not be shown.
+    """Organization, principal and key. None for anonymous requests, which must not see each other's responses.
 
-    The principal is the person or machine and never the token, which is another one after a refresh.
+    The principal is the person or machine and not the token, which changes with a refresh.
     """
     user: Any = request.user
     primary = getattr(user, "pk", None)
@@ -51,7 +51,7 @@ def identity(request: Request, key: str) -> dict[str, str] | None:
 
 
 def digest(*parts: str) -> str:
-    """SHA-256 of the parts, each with its length, so that no two lists of parts are one text."""
+    """SHA-256 of the parts, each with its length, so that different lists of parts have different digests."""
     hashed = sha256()
     for part in parts:
         encoded = part.encode(errors="surrogatepass")
@@ -60,9 +60,9 @@ def digest(*parts: str) -> str:
 
 
 def fingerprint(request: Request) -> str:
-    """What makes a request the same one: method, path, query, media type, version and content, however it is spelt.
+    """A hash of method, path, query, media type, version and parsed content. Equal requests have equal hashes.
 
-    Raises what the parser raises for a body that cannot be read.
+    Raises what the parser raises for a malformed body.
     """
     query = sorted((name, value) for name, values in request.query_params.lists() for value in values)
     media_type = (request.content_type or "").partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""What became of work outside of the database whose process died, or failed on the way: its view is asked.
+"""The outcome of external work whose process died or failed: a function of the view tells it.
 
 ``contract = {"external": True, "recover": "shop.payments.recover"}``, or ``CONTRACT_IDEMPOTENCY_RECOVER`` for all.
 """
@@ -18,28 +18,28 @@ from dovetail_contract.conf import conf
 
 
 class Outcome(Enum):
-    """What an answer is not given for. ``NOT_DONE``: the work is done now; ``UNKNOWN``: 409, and asked again later."""
+    """An outcome without a response. ``NOT_DONE``: the view runs now; ``UNKNOWN``: 409, and the next one asks again."""
 
     NOT_DONE = "not_done"
     UNKNOWN = "unknown"
 
 
-#: Takes the request that came again and the record of the key; answers with the answer to give, or an ``Outcome``.
+#: Takes the repeated request and the record of the key; returns the response to send, or an ``Outcome``.
 Recover = Callable[[Request, AbstractIdempotencyRecord], HttpResponseBase | Outcome]
 
 
 def declared(contract: Mapping[str, Any]) -> Recover | None:
-    """The view's own, else the project's. Raises ``ImportError`` for a path that leads nowhere."""
+    """The view's function, else the project's. Raises ``ImportError`` for a dotted path that does not exist."""
     own = contract.get("recover")
-    found: Recover | None = import_string(own) if isinstance(own, str) else own or conf.IDEMPOTENCY_RECOVER
-    return found
+    function: Recover | None = import_string(own) if isinstance(own, str) else own or conf.IDEMPOTENCY_RECOVER
+    return function
 
 
 def ask(recover: Recover, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | Outcome:
-    """Raises ``TypeError`` for what is neither an answer nor an ``Outcome``: nothing is done on a misunderstanding."""
-    told: Any = recover(request, record)
-    if not isinstance(told, HttpResponseBase | Outcome):
+    """Call the function. Raises ``TypeError`` for a result that is neither a response nor an ``Outcome``."""
+    outcome: Any = recover(request, record)
+    if not isinstance(outcome, HttpResponseBase | Outcome):
         raise TypeError(
-            f"{recover!r} answered {told!r}; it takes an HTTP response, Outcome.NOT_DONE or Outcome.UNKNOWN."
+            f"{recover!r} answered {outcome!r}; it takes an HTTP response, Outcome.NOT_DONE or Outcome.UNKNOWN."
         )
-    return told
+    return outcome

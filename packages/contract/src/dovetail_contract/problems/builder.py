@@ -1,4 +1,4 @@
-"""The one place where a problem becomes an answer (RFC 9457)."""
+"""Builds the response of every problem (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dovetail_core import context
 from dovetail_core.fields import uuid7
 
 MEDIA_TYPE = "application/problem+json"
-#: A body of a thousand wrong items is answered by this many; ``errors_truncated`` says that there are more.
+#: The number of ``errors`` in a response; ``errors_truncated`` says that there are more.
 MAX_ERRORS = 50
 
 
@@ -47,7 +47,7 @@ class Problem(APIException):
 
 
 class ProblemResponse(HttpResponse):
-    """Rendered here and not by a DRF renderer: the one that was negotiated may speak YAML, or HTML.
+    """Rendered without a DRF renderer, because the negotiated one may produce YAML or HTML.
 
     ``data`` is the body as a dictionary, as DRF's responses have it.
     """
@@ -56,7 +56,7 @@ class ProblemResponse(HttpResponse):
 
     def __init__(self, data: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self.data = data
-        # A message may repeat half a surrogate pair that a client sent, which has no bytes.
+        # A message may repeat half a surrogate pair of the request, which cannot be encoded.
         text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
         super().__init__(text.encode(errors="replace"), status=data["status"], content_type=MEDIA_TYPE, headers=headers)
 
@@ -70,25 +70,25 @@ def problem(
     headers: Mapping[str, str] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> ProblemResponse:
-    """The answer to an error. Without a ``code`` it is the status's own."""
-    # Of a status that HTTP has no name for, its number: another status's code would say what is not so.
+    """The response to an error. The default of ``code`` depends on the status."""
+    # A status without a name in HTTP gets a code with its number.
     code = code or CODES.get(status, f"status_{status}")
     known = problem_type(code)
     title = known.title if known else phrase(status)
-    found = list(errors)
-    # Without RequestIDMiddleware the id leads nowhere, but the shape is the same.
+    members = list(errors)
+    # Without RequestIDMiddleware no log has this id, but the shape is the same.
     request_id = context.request_id() or uuid7().hex
     body: dict[str, Any] = {
         "type": type_uri(code),
         "title": title,
         "status": status,
         "detail": force_str(detail) or title,
-        # Not the address: it may hold what only its sender should know.
+        # Not the URL: it may contain private data.
         "instance": f"urn:request:{request_id}",
         "code": code,
         "request_id": request_id,
-        "errors": found[:MAX_ERRORS],
+        "errors": members[:MAX_ERRORS],
     }
-    if len(found) > MAX_ERRORS:
+    if len(members) > MAX_ERRORS:
         body["errors_truncated"] = True
     return ProblemResponse({**(extensions or {}), **body}, headers)

@@ -1,4 +1,4 @@
-"""The registry of problem types: what each code means, which status it has, and where that is told."""
+"""The registry of problem types: code, status, title, description and page of each."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ _registered: dict[str, ProblemType] = {}
 
 
 def register_problem(code: str, *, status: int, title: str, description: str = "") -> ProblemType:
-    """Make ``code`` known; ``description`` is for the page that its ``type`` leads to.
+    """Register a problem type. ``description`` is for the page at the URL in ``type``.
 
-    Registering it again replaces it. Raises ``ValueError`` for a code that is no identifier or a status below 400.
+    A second registration of a code replaces the first. Raises ``ValueError`` for a code that is no identifier or a
+    status below 400.
     """
     if not code.isidentifier() or code != code.lower() or not 400 <= status <= 599:
         raise ValueError(f"A problem has a code in snake_case and a status from 400 to 599; got {code!r}, {status!r}.")
@@ -37,7 +38,7 @@ def register_problem(code: str, *, status: int, title: str, description: str = "
 
 
 def problem_types() -> Mapping[str, ProblemType]:
-    """Every known type: the package's, the registered, and those of ``CONTRACT_PROBLEM_TYPES``, which win."""
+    """All types: those of this package, the registered ones, and those of ``CONTRACT_PROBLEM_TYPES``, which win."""
     configured = {code: ProblemType(code, **fields) for code, fields in conf.PROBLEM_TYPES.items()}
     return MappingProxyType({**_registered, **configured})
 
@@ -48,7 +49,7 @@ def problem_type(code: str) -> ProblemType | None:
 
 
 def type_uri(code: str) -> str:
-    """The ``type`` member: an address that can be opened, else ``about:blank`` (RFC 9457 4.2.1)."""
+    """The ``type`` member: a URL of a page, else ``about:blank`` (RFC 9457 4.2.1)."""
     if problem_type(code) is None:
         return "about:blank"
     if conf.PROBLEM_BASE_URL:
@@ -60,7 +61,7 @@ def type_uri(code: str) -> str:
 
 
 def phrase(status: int) -> str:
-    """The title of a problem without a type: HTTP's own words."""
+    """The title of a problem without a type: the reason phrase of HTTP."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -117,7 +118,7 @@ _OWN = {
 for _code, (_status, _title, _description) in _OWN.items():
     register_problem(_code, status=_status, title=_title, description=_description)
 
-#: The code of an error that has none: by its status.
+#: The default codes by status.
 CODES = MappingProxyType(
     {
         400: "bad_request",

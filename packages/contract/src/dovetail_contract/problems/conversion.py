@@ -1,4 +1,4 @@
-"""Answers of others that are errors, put into the one shape: Django's HTML, a view's own JSON."""
+"""Converts error responses of other shapes to problems: Django's HTML, a view's own JSON."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import MEDIA_TYPE, ProblemResponse, problem
 from dovetail_contract.problems.flatten import errors
 
-# These describe the body that is replaced.
+# Headers that describe the replaced body.
 _OF_THE_BODY = {"content-type", "content-length", "content-encoding", "etag", "last-modified"}
 
 
 def converted(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """``response``, or the problem that takes its place; headers and cookies stay."""
+    """``response``, or the problem that replaces it. Headers and cookies stay."""
     if response.status_code < 400 or response.headers.get("Content-Type", "").startswith(MEDIA_TYPE):
         return response
     data = _data(response)
     if isinstance(data, dict) and set(data) == {"error"} and data["error"] in conf.PROBLEM_VERBATIM:
         return response
-    made = _problem(response.status_code, data, in_body=request.method not in ("GET", "HEAD", "OPTIONS"))
+    replacement = _problem(response.status_code, data, in_body=request.method not in ("GET", "HEAD", "OPTIONS"))
     for name, value in response.headers.items():
         if name.lower() not in _OF_THE_BODY:
-            made.headers[name] = value
-    made.cookies = response.cookies
-    # Django logs an error once, and has done so.
-    made._has_been_logged = getattr(response, "_has_been_logged", False)  # type: ignore[attr-defined]
-    # Not closed here: that would end the request, and the test client's and the server's business with it.
-    made._resource_closers += response._resource_closers  # type: ignore[attr-defined]
-    return made
+            replacement.headers[name] = value
+    replacement.cookies = response.cookies
+    # Django logs an error once, and has already.
+    replacement._has_been_logged = getattr(response, "_has_been_logged", False)  # type: ignore[attr-defined]
+    # The original is not closed here: that would end the request too early for servers and the test client.
+    replacement._resource_closers += response._resource_closers  # type: ignore[attr-defined]
+    return replacement
 
 
 def _data(response: HttpResponseBase) -> Any:
     data = getattr(response, "data", None)
     if data is None and not response.streaming and "json" in response.headers.get("Content-Type", ""):
         try:
-            data = json.loads(response.content)  # type: ignore[attr-defined]  # what does not stream has content
+            data = json.loads(response.content)  # type: ignore[attr-defined]  # a response that does not stream has content
         except ValueError:
             return None
     return data
 
 
 def _problem(status: int, data: Any, *, in_body: bool) -> ProblemResponse:
-    # Nothing of a server error's body: it may be a traceback.
+    # The body of a server error is dropped: it may be a traceback.
     if not isinstance(data, dict | list) or not data or status >= 500:
         return problem(status)
     if isinstance(data, dict) and isinstance(data.get("detail"), str):

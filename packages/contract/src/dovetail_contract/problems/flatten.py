@@ -1,4 +1,4 @@
-"""DRF's nested error details as a flat list, each with an RFC 6901 pointer into the body or with its parameter."""
+"""Flattens DRF's nested error details to a list, each with a JSON pointer (RFC 6901) or the name of a parameter."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Path = tuple[str | int, ...]
 
 
 def leaves(detail: Any, path: Path = ()) -> Iterator[tuple[Path, str, str]]:
-    """Each message once, as ``(path, code, message)``; the key for errors of no field stands for what holds it."""
+    """Each message as ``(path, code, message)``. Errors of no field have the path of the object that holds them."""
     if isinstance(detail, Mapping):
         for key, value in detail.items():
-            own = key in (api_settings.NON_FIELD_ERRORS_KEY, "__all__")
-            yield from leaves(value, path if own else (*path, key))
+            is_non_field = key in (api_settings.NON_FIELD_ERRORS_KEY, "__all__")
+            yield from leaves(value, path if is_non_field else (*path, key))
     elif isinstance(detail, Sequence) and not isinstance(detail, str | bytes):
         nested = any(isinstance(item, Mapping | list | tuple) for item in detail)
         for index, item in enumerate(detail):
-            # Messages of one field stand in a list, and so do the items of a list: only items have an index.
+            # Both the messages of a field and the items of a list are lists; only items have an index in the path.
             yield from leaves(item, (*path, index) if nested else path)
     else:
         yield path, str(getattr(detail, "code", None) or "invalid"), force_str(detail)
@@ -35,7 +35,7 @@ def pointer(path: Path) -> str:
 
 
 def errors(detail: Any, *, in_body: bool) -> Iterator[dict[str, Any]]:
-    """The members of ``errors``. Without a body the first key is the name of a query parameter."""
+    """The members of ``errors``. For a request without a body, the first key is the name of a query parameter."""
     for path, code, message in leaves(detail):
         if in_body:
             yield {"code": code, "detail": message, "pointer": pointer(path)}

@@ -1,4 +1,4 @@
-"""Exceptions become problems: DRF's ``EXCEPTION_HANDLER``, and Django's handlers for what happens outside of views."""
+"""Converts exceptions to problems: DRF's ``EXCEPTION_HANDLER``, and Django's handlers for errors outside of views."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rest_framework import exceptions
 from rest_framework.exceptions import APIException
 
 from dovetail_contract.conf import conf
-from dovetail_contract.correlation import remember
+from dovetail_contract.correlation.callers import remember_organization
 from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
 from dovetail_contract.problems.catalogue import CODES
 from dovetail_contract.problems.flatten import errors
@@ -23,7 +23,7 @@ from dovetail_contract.problems.outages import RETRY_AFTER, is_outage
 
 logger = logging.getLogger(__name__)
 
-# DRF's words for what has another in the catalogue.
+# Codes of DRF that have another name in the registry.
 _RENAMED = {"throttled": "rate_limited", "error": "internal_error"}
 
 
@@ -32,11 +32,11 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResponse | None:
-    """For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Defects go on to Django, which logs them and asks ``handler500``."""
+    """For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Other exceptions go to Django, which calls ``handler500``."""
     request = context.get("request")
     if request is not None:
-        # What a view raises has no process_template_response.
-        remember(getattr(request, "_request", request))
+        # process_template_response is not called for an exception.
+        remember_organization(getattr(request, "_request", request))
     response = _answer(exc, request)
     if response is not None:
         if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
@@ -49,9 +49,9 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResp
 
 
 def _challenge(response: ProblemResponse, view: Any, request: Any) -> None:
-    """RFC 9110 11.6.1: a 401 says how to authenticate, also one that REST framework has not made."""
-    ask = getattr(view, "get_authenticate_header", None)
-    if ask is not None and (header := ask(request)):
+    """RFC 9110 11.6.1: a 401 has ``WWW-Authenticate``, also a 401 that REST framework has not raised."""
+    get_header = getattr(view, "get_authenticate_header", None)
+    if get_header is not None and (header := get_header(request)):
         response.headers["WWW-Authenticate"] = header
 
 
@@ -79,12 +79,12 @@ def from_api_exception(exc: APIException, request: Any = None) -> ProblemRespons
         headers["WWW-Authenticate"] = header
     extensions: dict[str, Any] = dict(getattr(exc, "extensions", {}))
     if (wait := getattr(exc, "wait", None)) is not None:
-        # Rounded up: a client that comes back in the moment before is refused again.
+        # Rounded up: a client that returns a moment too early is refused again.
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
         extensions["retry_after"] = max(1, math.ceil(wait))
     if isinstance(exc, exceptions.ValidationError) or isinstance(exc.detail, list | dict):
         return _validation(exc, request, headers)
-    if str(exc.detail).startswith("CSRF Failed:"):  # of SessionAuthentication, which has no code of its own for it
+    if str(exc.detail).startswith("CSRF Failed:"):  # of SessionAuthentication, which has no own code for it
         return problem(403, "csrf_failed")
     code = _RENAMED.get(code := str(exc.get_codes()), code)
     return problem(exc.status_code, code, exc.detail, headers=headers, extensions=extensions)
@@ -92,15 +92,15 @@ def from_api_exception(exc: APIException, request: Any = None) -> ProblemRespons
 
 def _validation(exc: APIException, request: Any, headers: Mapping[str, str]) -> ProblemResponse:
     if isinstance(exc.detail, dict) and set(exc.detail) >= {"detail", "code"}:
-        # simplejwt's exceptions carry a whole body.
+        # simplejwt's exceptions have a whole body as their detail.
         return problem(exc.status_code, str(exc.detail["code"]), exc.detail["detail"], headers=headers)
     in_body = getattr(request, "method", "POST") not in ("GET", "HEAD", "OPTIONS")
-    found = list(errors(exc.detail, in_body=in_body))
+    members = list(errors(exc.detail, in_body=in_body))
     if exc.status_code != 400:
-        detail = found[0]["detail"] if found else ""
-        return problem(exc.status_code, CODES.get(exc.status_code, ""), detail, errors=found, headers=headers)
-    detail = found[0]["detail"] if len(found) == 1 else ""
-    return problem(400, "invalid" if in_body else "invalid_query", detail, errors=found, headers=headers)
+        detail = members[0]["detail"] if members else ""
+        return problem(exc.status_code, CODES.get(exc.status_code, ""), detail, errors=members, headers=headers)
+    detail = members[0]["detail"] if len(members) == 1 else ""
+    return problem(400, "invalid" if in_body else "invalid_query", detail, errors=members, headers=headers)
 
 
 def _suspicious(exc: BaseException | None) -> ProblemResponse:
@@ -129,7 +129,7 @@ def handler404(request: HttpRequest, exception: Exception | None = None) -> Http
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    """Nothing of the exception is told; Django has logged it, with the request's id where the log has one."""
+    """The response has no detail of the exception. Django has logged it, with the request's id if the log has one."""
     if not is_api(request):
         return defaults.server_error(request)
     exc = sys.exc_info()[1]
@@ -137,5 +137,5 @@ def handler500(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """For ``CSRF_FAILURE_VIEW``. The reason, which names origins that are trusted, goes to Django's log alone."""
+    """For ``CSRF_FAILURE_VIEW``. The reason, which names trusted origins, is only in Django's log."""
     return problem(403, "csrf_failed") if is_api(request) else csrf.csrf_failure(request, reason)

@@ -1,14 +1,14 @@
-"""Which exceptions mean that something the service rests on is away, and not that the code is wrong."""
+"""Exceptions that mean that a service such as the database is unavailable, and not that the code is wrong."""
 
 from __future__ import annotations
 
 from django.db import InterfaceError, OperationalError
 
-#: Seconds that a client is asked to wait.
+#: The seconds in ``Retry-After``.
 RETRY_AFTER = 5
 
 # PostgreSQL: connection lost or refused, server shutting down or starting, out of connections, deadlock, conflict of
-# serializable transactions, cancelled by a timeout of the server. A wrong column has 42xxx, and is ours.
+# serializable transactions, cancelled by a timeout of the server. A wrong column is 42xxx, a defect of the code.
 _POSTGRES = ("08", "57P", "53", "40", "57014")
 # MariaDB and MySQL: too many connections, cannot connect, gone away, lost, lock wait timeout, deadlock.
 _MYSQL = {1040, 1205, 1213, 2002, 2003, 2006, 2013}
@@ -16,7 +16,7 @@ _SQLITE = ("database is locked", "database table is locked", "unable to open dat
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the request may be sent again as it is, once the database (or Redis) is back."""
+    """Whether the same request can succeed when the database (or Redis) is available again."""
     if isinstance(error, InterfaceError | OperationalError):
         return _is_database_outage(error)
     # By name: the library is optional.

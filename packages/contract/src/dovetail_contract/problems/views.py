@@ -1,4 +1,4 @@
-"""``/problems`` and ``/problems/<code>``: what a problem's ``type`` leads to."""
+"""``/problems`` and ``/problems/<code>``: the pages at the URLs in ``type``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dovetail_contract.problems.catalogue import problem_type, problem_types, ty
 
 @require_safe
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """Every type that this service knows."""
+    """All problem types of this service."""
     types = [{"type": type_uri(each.code), **asdict(each)} for _, each in sorted(problem_types().items())]
     return JsonResponse({"data": types})
 
@@ -21,7 +21,7 @@ def catalogue(request: HttpRequest) -> HttpResponse:
 @require_safe
 def documentation(request: HttpRequest, code: str) -> HttpResponse:
     """One type: ``{"type", "code", "status", "title", "description"}``."""
-    found = problem_type(code)
-    if found is None:
+    known = problem_type(code)
+    if known is None:
         return problem(404, detail=f"No problem of this service has the code {code[:100]!r}.")
-    return JsonResponse({"type": type_uri(code), **asdict(found)})
+    return JsonResponse({"type": type_uri(code), **asdict(known)})

@@ -1,4 +1,4 @@
-"""What every operation has in common: said once, and referred to."""
+"""The components that all operations share and refer to."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RESPONSES = {
     500: "InternalServerError",
     503: "ServiceUnavailable",
 }
-#: The 400 of views that may answer what ``CONTRACT_PROBLEM_VERBATIM`` names.
+#: The 400 of views that may answer a value of ``CONTRACT_PROBLEM_VERBATIM``.
 VERBATIM = "BadRequestOrRefusal"
 _EXAMPLE_CODES = {400: "invalid", 422: "idempotency_key_reused"}
 _RETRY = {429, 503}
@@ -123,18 +123,18 @@ def schemas() -> dict[str, Any]:
         "required": ["error"],
         "properties": {"error": {"type": "string", "enum": list(conf.PROBLEM_VERBATIM)}},
     }
-    found: dict[str, Any] = {"Problem": body, "ProblemError": error}
-    return {**found, "Refusal": refusal} if conf.PROBLEM_VERBATIM else found
+    components: dict[str, Any] = {"Problem": body, "ProblemError": error}
+    return {**components, "Refusal": refusal} if conf.PROBLEM_VERBATIM else components
 
 
 def responses() -> dict[str, Any]:
-    found = {name: _response(status) for status, name in RESPONSES.items()}
+    shared = {name: _response(status) for status, name in RESPONSES.items()}
     if conf.PROBLEM_VERBATIM:
         both = _response(400)
         example = {"error": conf.PROBLEM_VERBATIM[0]}
         both["content"]["application/json"] = {"schema": reference("schemas", "Refusal"), "example": example}
-        found[VERBATIM] = both
-    return found
+        shared[VERBATIM] = both
+    return shared
 
 
 def _response(status: int) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def problem_content(status: int) -> dict[str, Any]:
 
 
 def _example(status: int) -> dict[str, Any]:
-    """As the builder makes it: what renders an error is what documents it."""
+    """Made by the builder: the code that renders an error documents it."""
     code = _EXAMPLE_CODES.get(status, CODES.get(status, ""))
     mistakes = [{"code": "required", "detail": "This field is required.", "pointer": "#/name"}] if status == 400 else []
     with context.bind(request_id=_ID):

@@ -1,4 +1,4 @@
-"""An example for every body that has none, made from its schema, so that it is valid by it."""
+"""Adds an example to every body without one, generated from its schema."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def sample(schema: dict[str, Any], result: dict[str, Any], name: str = "", depth
     if "$ref" in schema:
         *_, kind, target = schema["$ref"].split("/")
         return sample(result["components"][kind][target], result, name, depth + 1)
-    for given in ("example", "default"):
-        if schema.get(given) is not None:
-            return schema[given]
+    for keyword in ("example", "default"):
+        if schema.get(keyword) is not None:
+            return schema[keyword]
     if "enum" in schema:
         return schema["enum"][0]
     for several in ("allOf", "oneOf", "anyOf"):
@@ -77,5 +77,5 @@ def _text(schema: dict[str, Any], name: str) -> str:
         return "120.00"
     if "[A-Z]{3}" in str(schema.get("pattern", "")):
         return "EUR"
-    said = name.replace("_", " ") or "text"
-    return said.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", 200)]
+    text = name.replace("_", " ") or "text"
+    return text.ljust(schema.get("minLength", 0), "x")[: schema.get("maxLength", 200)]

@@ -1,16 +1,16 @@
-"""What can be done only once the whole document is there: shared components, tags, examples."""
+"""Post-processing of the whole document: shared components, tags and examples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from dovetail_contract import versions
 from dovetail_contract.schema import components, examples
 from dovetail_contract.schema.components import reference
+from dovetail_contract.versioning import versions
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-# Parameters that many operations have, by the name of their shared component.
+# Parameters of many operations, and the names of their shared components.
 _SHARED = {
     "cursor": "Cursor",
     "limit": "Limit",
@@ -22,21 +22,21 @@ _SHARED = {
 
 def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """For ``POSTPROCESSING_HOOKS``, after drf-spectacular's own."""
-    found = result.setdefault("components", {})
+    document = result.setdefault("components", {})
     for kind, shared in (
         ("schemas", components.schemas()),
         ("responses", components.responses()),
         ("headers", components.headers()),
         ("parameters", components.parameters()),
     ):
-        found[kind] = {**shared, **found.get(kind, {})}
+        document[kind] = {**shared, **document.get(kind, {})}
     _share_parameters(result)
     _share_meta(result)
     _describe_tags(result)
     examples.complete(result)
     _leave_out_unused(result)
-    if found_versions := versions.described():
-        result.setdefault("info", {})["x-api-versions"] = found_versions
+    if described := versions.described():
+        result.setdefault("info", {})["x-api-versions"] = described
     return result
 
 
@@ -50,7 +50,7 @@ def _share_parameters(result: dict[str, Any]) -> None:
     for operation in operations(result):
         for index, parameter in enumerate(operation.get("parameters", ())):
             name = _SHARED.get(str(parameter.get("name")))
-            # A list with limits of its own keeps its own.
+            # A list whose limits differ keeps its own parameter.
             if name and shared.setdefault(name, parameter) == parameter:
                 operation["parameters"][index] = reference("parameters", name)
 
@@ -71,31 +71,31 @@ def _share_meta(result: dict[str, Any]) -> None:
 
 
 def _describe_tags(result: dict[str, Any]) -> None:
-    told = {tag["name"] for tag in result.get("tags", ())}
-    used = sorted({tag for operation in operations(result) for tag in operation.get("tags", ())} - told)
-    said = [{"name": tag, "description": f"{tag.replace('-', ' ').capitalize()} of the API."} for tag in used]
-    if said:
-        result["tags"] = [*result.get("tags", ()), *said]
+    described = {tag["name"] for tag in result.get("tags", ())}
+    used = sorted({tag for operation in operations(result) for tag in operation.get("tags", ())} - described)
+    added = [{"name": tag, "description": f"{tag.replace('-', ' ').capitalize()} of the API."} for tag in used]
+    if added:
+        result["tags"] = [*result.get("tags", ()), *added]
 
 
 def _leave_out_unused(result: dict[str, Any]) -> None:
-    """What nothing refers to would be documentation of nothing."""
-    found = result["components"]
+    """Remove components without a reference."""
+    document = result["components"]
     while True:
         used = set(_references(result))
         unused = [
             (kind, name)
-            for kind, members in found.items()
+            for kind, members in document.items()
             for name in members
             if kind != "securitySchemes" and f"#/components/{kind}/{name}" not in used
         ]
         if not unused:
             break
-        # Again after these: one of them may have been the only one that referred to another.
+        # Repeated, because a removed component may have had the only reference to another.
         for kind, name in unused:
-            del found[kind][name]
-    for kind in [kind for kind, members in found.items() if not members]:
-        del found[kind]
+            del document[kind][name]
+    for kind in [kind for kind, members in document.items() if not members]:
+        del document[kind]
 
 
 def _references(node: Any) -> Iterator[str]:

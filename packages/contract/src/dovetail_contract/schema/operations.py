@@ -1,3 +1,5 @@
+"""The view inspector for drf-spectacular."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -8,11 +10,11 @@ from rest_framework.pagination import PageNumberPagination
 from rest_framework.settings import api_settings
 
 from dovetail_contract.conf import conf
-from dovetail_contract.deprecation import of_path, of_view
 from dovetail_contract.idempotency.execution import mode
 from dovetail_contract.schema import components
 from dovetail_contract.schema.components import problem_content, reference
-from dovetail_contract.throttling import RateLimitThrottle
+from dovetail_contract.throttling.throttle import RateLimitThrottle
+from dovetail_contract.versioning.deprecation import of_path, of_view
 
 _VERBS = {
     "list": "List",
@@ -27,7 +29,7 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class AutoSchema(openapi.AutoSchema):
-    """drf-spectacular's, and every status that an operation can answer, its headers, its key and its deprecation."""
+    """drf-spectacular's, plus every status that an operation can answer, its headers, its key and its deprecation."""
 
     def get_operation(self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any) -> Any:
         operation = super().get_operation(path, path_regex, path_prefix, method, registry)
@@ -41,7 +43,7 @@ class AutoSchema(openapi.AutoSchema):
         for status in self._errors(operation):
             operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
         for status, own in operation["responses"].items():
-            # What the project says itself of an error stands, beside the problem that other causes of it give.
+            # A project's own description of an error stays, beside the problem that other causes of the status produce.
             if status.startswith(("4", "5")) and status.isdecimal() and "$ref" not in own:
                 own["content"] = problem_content(int(status)) | own.get("content", {})
         operation["responses"] = dict(sorted(operation["responses"].items()))
@@ -50,9 +52,9 @@ class AutoSchema(openapi.AutoSchema):
         return operation
 
     def get_summary(self) -> str | None:
-        given = super().get_summary()
-        if given:
-            return given
+        summary = super().get_summary()
+        if summary:
+            return summary
         action = getattr(self.view, "action", None)
         verb = _VERBS.get(str(action)) or (str(action).replace("_", " ").capitalize() if action else None)
         words = [part for part in self._tokenize_path() if not part.startswith("{")] or ["it"]
@@ -69,7 +71,7 @@ class AutoSchema(openapi.AutoSchema):
         return self.method in conf.IDEMPOTENCY_METHODS and mode(self.view) != "off" and not self._is_open()
 
     def _is_open(self) -> bool:
-        """Whether nobody is known there: no authentication class is asked."""
+        """Whether the operation is anonymous: the view has no authentication class."""
         return not self.view.get_authenticators()
 
     def _name(self, status: int) -> str:
@@ -83,7 +85,7 @@ class AutoSchema(openapi.AutoSchema):
         return components.RESPONSES[status]
 
     def _takes_a_token(self) -> bool:
-        """Whether a secret that was mailed is sent there, of which no more is told than that it is not good."""
+        """Whether the request has a mailed secret: its refusal says no more than that the secret is invalid."""
         serializer: Any = self.get_request_serializer()
         serializer = serializer() if isinstance(serializer, type) else serializer
         return "token" in getattr(serializer, "fields", {})
@@ -94,7 +96,7 @@ class AutoSchema(openapi.AutoSchema):
         if "{" in self.path or "X-Organization-ID" in names or "organization_required" in names:
             yield 404
         elif self._has_numbered_pages():
-            yield 404  # REST framework's answer to a page that there is not
+            yield 404  # REST framework's response to a page that does not exist
         if self.method in (*_WITH_BODY, "DELETE"):
             yield from (405, 409)
         if self.method in _WITH_BODY:
@@ -119,6 +121,6 @@ class AutoSchema(openapi.AutoSchema):
             names.append("Idempotent-Replayed")
         if operation.get("deprecated"):
             names += ["Deprecation", "Sunset"]
-        found = response.setdefault("headers", {})
+        headers = response.setdefault("headers", {})
         for name in names:
-            found.setdefault(name, reference("headers", name))
+            headers.setdefault(name, reference("headers", name))

@@ -1,12 +1,10 @@
-"""For the test suites of projects: counts that are forgotten, and answers that are held against the schema.
+"""Helpers for the tests of projects: clients that validate responses against the schema, and a reset of rate limits.
 
-``dovetail-contract[testing]`` names the versions that this needs. Nothing here needs pytest.
+Needs ``dovetail-contract[testing]``, and does not need pytest.
 """
 
 from __future__ import annotations
 
-from dovetail_contract.ratelimit import failures
-from dovetail_contract.ratelimit.limiter import limiter
 from dovetail_contract.testing.clients import (
     AsyncSchemaClient,
     SchemaClient,
@@ -16,6 +14,8 @@ from dovetail_contract.testing.clients import (
 from dovetail_contract.testing.exchanges import Exchange
 from dovetail_contract.testing.rules import SchemaRules, unchecked
 from dovetail_contract.testing.schemas import Schema, SchemaMismatch
+from dovetail_contract.throttling import failures
+from dovetail_contract.throttling.limiter import limiter
 
 __all__ = [
     "AsyncSchemaClient",
@@ -32,6 +32,6 @@ __all__ = [
 
 
 def reset_rate_limits() -> None:
-    """Forget what this process has counted, so that no test inherits another's. Counts in Redis stay."""
+    """Reset the counts of this process, so that tests do not affect each other. Counts in Redis stay."""
     failures.forget()
     limiter().local.clear()

@@ -1,6 +1,6 @@
 """Fields that take text alone where their schema says so, and not what REST framework would write as text.
 
-``from dovetail_contract.serializers import ModelSerializer, TextField`` in place of REST framework's own.
+``from dovetail_contract.validation.serializers import ModelSerializer, TextField`` in place of REST framework's own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Opaque cursors: where a page begins, signed together with the list that it is a page of."""
+"""Opaque cursors: the position of a page, signed together with the list that it belongs to."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from dovetail_contract.keyset import Position
+from dovetail_contract.pagination.keyset import Position
 from dovetail_core.secrets import constant_time_compare, keyed_hashes
 
-# 128 bits of HMAC-SHA256: a forger has one guess a request. Then the payload in JSON; all of it URL-safe base64.
+# 128 bits of HMAC-SHA256, because a forger has one guess per request. The payload follows in JSON; both in base64url.
 _MAC_BYTES = 16
 _PURPOSE = "dovetail_contract.cursor.1"
-# Nothing that we make is longer; what is longer is not worth decoding.
+# No cursor of ours is longer; longer text is not decoded.
 _LONGEST = 4096
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,24 +24,24 @@ _NAIVE = datetime(1970, 1, 1)  # noqa: DTZ001  # for projects without USE_TZ
 
 
 class InvalidCursor(ValueError):
-    """One error for every cause: which of them it was would help none but a forger."""
+    """One error for every cause, because details would only help a forger."""
 
 
 def encode(position: Position, *, scope: str) -> str:
-    """``scope`` is everything that the list depends on: a cursor is good for that alone."""
+    """The cursor of a position. ``scope`` is everything that the list depends on; the cursor is valid for it only."""
     flags = position.backward | position.inclusive << 1
     payload = json.dumps([flags, *map(_encoded, position.values)], separators=(",", ":")).encode()
     return urlsafe_b64encode(next(_macs(payload, scope)) + payload).decode().rstrip("=")
 
 
 def decode(token: str, *, scope: str, length: int) -> Position:
-    """Raises ``InvalidCursor`` for what :func:`encode` did not make for the same ``scope`` and number of keys."""
+    """The position of a cursor. Raises ``InvalidCursor`` unless it was encoded for this scope and number of keys."""
     if len(token) > _LONGEST:
         raise InvalidCursor
     try:
         raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        # The alphabet is not checked by the decoder, which skips what is not in it: one cursor, one spelling.
+        # The decoder skips characters outside its alphabet. With this check, a cursor has exactly one spelling.
         if urlsafe_b64encode(raw).decode().rstrip("=") != token:
             raise InvalidCursor
         if not any(constant_time_compare(mac, expected) for expected in _macs(payload, scope)):
@@ -67,7 +67,7 @@ def _microseconds(delta: timedelta) -> int:
     return delta // timedelta(microseconds=1)
 
 
-# A tag for each type that JSON has not, so that a value comes back as what it was.
+# A tag for each type that JSON lacks, so that a value is decoded to its type.
 _ENCODERS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     datetime: (
         "t",
@@ -94,7 +94,7 @@ _DECODERS: Mapping[str, Callable[[Any], Any]] = {
 def _encoded(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    # datetime is a date, and stands before it.
+    # datetime is a subclass of date, and comes first.
     for kind, (tag, encoder) in _ENCODERS.items():
         if isinstance(value, kind):
             return {tag: encoder(value)}

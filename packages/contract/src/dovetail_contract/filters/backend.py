@@ -1,11 +1,9 @@
-"""``REST_FRAMEWORK = {"DEFAULT_FILTER_BACKENDS": ["dovetail_contract.filters.FilterBackend"]}``
+"""The filter backend. A view declares its filters and sort keys by public names; anything else is 400::
 
-A view says what may be asked, in public names; all else is 400::
-
-    contract = {
-        "filter": {"status": ["eq", "in"], "customer": ["eq"], "city": {"path": "address__city", "operators": ["eq"]}},
-        "sort": ["created_at", {"city": "address__city"}],
-    }
+contract = {
+    "filter": {"status": ["eq", "in"], "customer": ["eq"], "city": {"path": "address__city", "operators": ["eq"]}},
+    "sort": ["created_at", {"city": "address__city"}],
+}
 """
 
 from __future__ import annotations
@@ -22,21 +20,21 @@ from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
 from dovetail_contract.conf import conf
-from dovetail_contract.operators import OPERATORS, Condition, Refused, condition
-from dovetail_contract.queries import InvalidQuery, mistake
+from dovetail_contract.filters.operators import OPERATORS, Condition, Refused, condition
+from dovetail_contract.problems.invalid_query import InvalidQuery, mistake
 
 _FILTER = re.compile(r"filter\[(\w+)\](?:\[(\w+)\])?", re.ASCII)
 _MAX_SORT_KEYS = 5
-#: Longer than any value that an index holds, and short enough to be looked at.
+#: Longer than any indexed value, and short enough to parse.
 _MAX_BYTES = 1024
 
 
 class FilterBackend(BaseFilterBackend):
     """``filter[field]=v``, ``filter[field][operator]=v`` and ``sort=a,-b``, from the view's allow-lists.
 
-    Every mistake of the query is reported at once: an unknown or repeated parameter, field, operator or sort key, a
-    value of the wrong type. Filters by a foreign key take its value as it is and never ask whether the row exists:
-    another organization's key finds nothing, as one that was made up does.
+    The response reports every mistake of the query at once: an unknown or repeated parameter, field, operator or sort
+    key, a value of the wrong type. A filter by a foreign key compares its value, and does not look the row up: a key of
+    another organization finds nothing, like a key that does not exist.
     """
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
@@ -44,12 +42,12 @@ class FilterBackend(BaseFilterBackend):
             return queryset
         declared = conditions(view, queryset.model)
         order, mistakes = self._sort(request, view)
-        of_pages = set(_described(view, getattr(view, "paginator", None)))
+        page_parameters = set(_described(view, getattr(view, "paginator", None)))
         for name, values in request.query_params.lists():
-            if name in of_pages:
-                continue  # the paginator's own to judge
-            if found := _malformed(name, values):
-                mistakes.append(found)
+            if name in page_parameters:
+                continue  # validated by the paginator
+            if malformed := _malformed(name, values):
+                mistakes.append(malformed)
             elif name in declared:
                 try:
                     queryset = declared[name].apply(queryset, values[0])
@@ -64,11 +62,11 @@ class FilterBackend(BaseFilterBackend):
         return queryset.order_by(*order) if order else queryset
 
     def _sort(self, request: Request, view: APIView) -> tuple[list[str], list[dict[str, Any]]]:
-        given = request.query_params.get("sort")
-        if given is None:
+        text = request.query_params.get("sort")
+        if text is None:
             return [], []
         allowed, order, mistakes = sort_keys(view), [], []
-        names = given.split(",")
+        names = text.split(",")
         if len(names) > _MAX_SORT_KEYS:
             return [], [mistake("sort", f"At most {_MAX_SORT_KEYS} keys.", code="too_many")]
         seen: set[str] = set()
@@ -90,11 +88,11 @@ class FilterBackend(BaseFilterBackend):
         if _is_detail(view):
             return []
         model = _described_model(view)
-        found = [] if model is None else [each.parameter() for each in conditions(view, model).values()]
+        parameters = [] if model is None else [entry.parameter() for entry in conditions(view, model).values()]
         if keys := sort_keys(view):
             items = {"type": "string", "enum": [f"{sign}{key}" for key in keys for sign in ("", "-")]}
             schema = {"type": "array", "items": items, "maxItems": min(_MAX_SORT_KEYS, len(keys)), "uniqueItems": True}
-            found.append(
+            parameters.append(
                 {
                     "name": "sort",
                     "in": "query",
@@ -105,11 +103,11 @@ class FilterBackend(BaseFilterBackend):
                     "schema": schema,
                 }
             )
-        return found
+        return parameters
 
 
 def _described_model(view: Any) -> Any:
-    """Without the view's own queryset where there is another way: it may ask for a user, and here is none."""
+    """The model of the list. Preferably from the serializer: the view's queryset may need a user, and there is none."""
     serializer = getattr(view, "serializer_class", None)
     if getattr(view, "queryset", None) is None and (model := getattr(getattr(serializer, "Meta", None), "model", None)):
         return model
@@ -119,8 +117,8 @@ def _described_model(view: Any) -> Any:
 
 
 def conditions(view: Any, model: Any) -> dict[str, Condition]:
-    """Every parameter that the view declares, by its name in the query: ``filter[x]`` and ``filter[x][eq]`` alike."""
-    found: dict[str, Condition] = {}
+    """Every filter that the view declares, by its parameter: ``filter[x]`` for ``eq``, else ``filter[x][operator]``."""
+    declared_conditions: dict[str, Condition] = {}
     for name, declared in _mapping(_contract(view).get("filter", {})).items():
         path, operators = name, declared
         if isinstance(declared, Mapping):
@@ -130,12 +128,12 @@ def conditions(view: Any, model: Any) -> dict[str, Condition]:
             raise ImproperlyConfigured(f"{who} filters {name} by {', '.join(unknown)}; the operators are: {allowed}.")
         for operator in operators:
             parameter = f"filter[{name}]" if operator == "eq" else f"filter[{name}][{operator}]"
-            found[parameter] = condition(model, parameter, path, operator)
-    return found
+            declared_conditions[parameter] = condition(model, parameter, path, operator)
+    return declared_conditions
 
 
 def sort_keys(view: Any) -> dict[str, str]:
-    """The allowed sort keys, each with the ORM's path."""
+    """The sort keys that the view declares, with their paths in the ORM."""
     return _mapping(_contract(view).get("sort", ()))
 
 
@@ -146,10 +144,10 @@ def _contract(view: Any) -> Mapping[str, Any]:
 def _mapping(declared: Any) -> dict[str, Any]:
     if isinstance(declared, Mapping):
         return dict(declared)
-    found: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
     for entry in declared:
-        found.update(entry if isinstance(entry, Mapping) else {entry: entry})
-    return found
+        paths.update(entry if isinstance(entry, Mapping) else {entry: entry})
+    return paths
 
 
 def _is_detail(view: Any) -> bool:
@@ -162,11 +160,11 @@ def _is_detail(view: Any) -> bool:
 
 
 def _other_parameters(view: Any) -> set[str]:
-    """What other filter backends, versioning and content negotiation take."""
-    return {"sort", *_contract(view).get("query", ()), *_of_the_project(view)}
+    """The parameters of other filter backends, versioning and content negotiation."""
+    return {"sort", *_contract(view).get("query", ()), *_project_parameters(view)}
 
 
-def _of_the_project(view: Any) -> Iterator[str]:
+def _project_parameters(view: Any) -> Iterator[str]:
     for backend in getattr(view, "filter_backends", ()):
         if not issubclass(backend, FilterBackend):
             yield from _described(view, backend())

@@ -1,4 +1,4 @@
-"""``REST_FRAMEWORK = {"DEFAULT_PAGINATION_CLASS": "dovetail_contract.pagination.CursorPagination"}``"""
+"""The paginator: signed cursors over the keyset of a list."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
-from dovetail_contract import cursors, keyset
 from dovetail_contract.conf import conf
-from dovetail_contract.keyset import Position
-from dovetail_contract.queries import InvalidQuery, mistake
+from dovetail_contract.pagination import cursors, keyset
+from dovetail_contract.pagination.keyset import Position
+from dovetail_contract.problems.invalid_query import InvalidQuery, mistake
 from dovetail_core import context
 
 _PREFERENCE = "return=total-count"
 
 
 class CursorPagination(BasePagination):
-    """``?cursor=`` and ``?limit=``; anything else than a cursor of this very list and a number in range is 400.
+    """``?cursor=`` and ``?limit=``. A cursor of another list, or a limit out of range, is 400.
 
     Answers ``{"data": […], "meta": {"next": cursor or null, "prev": cursor or null, "total": number or null}}`` and a
-    ``Link`` header (RFC 8288) with the same as absolute URLs. The order is the queryset's, completed by its primary
-    key; NULLs stand last in either direction. A row is seen once while its keys do not change: there is no snapshot.
+    ``Link`` header (RFC 8288) with the cursors as absolute URLs. The order is the queryset's, completed by its primary
+    key; NULLs are last in either direction. A row appears once while its keys do not change: there is no snapshot.
 
-    ``total`` is null, but for ``Prefer: return=total-count`` (RFC 7240), up to ``CONTRACT_TOTAL_MAX`` rows, or on views
-    with ``contract = {"total": "exact"}``, always. On views with ``contract = {"page": True}`` also ``?page=``, from 1,
-    down to row ``CONTRACT_PAGE_MAX_ROWS``: such a page costs what the rows before it cost, and has the same cursors.
-    Subclasses may set ``default_limit`` and ``max_limit``.
+    ``total`` is a number for ``Prefer: return=total-count`` (RFC 7240), up to ``CONTRACT_TOTAL_MAX`` rows, and on all
+    requests to views with ``contract = {"total": "exact"}``; else null. Views with ``contract = {"page": True}`` also
+    accept ``?page=``, from 1, up to row ``CONTRACT_PAGE_MAX_ROWS``: the database reads all rows before such a page, and
+    its cursors are the same. Subclasses may set ``default_limit`` and ``max_limit``.
     """
 
     default_limit: int | None = None
@@ -48,14 +48,14 @@ class CursorPagination(BasePagination):
         contract = getattr(view, "contract", None) or {}
         skipped = self._skipped(limit) if contract.get("page") else 0
         position = self._position()
-        # One row more than asked for tells whether another page follows, without a count.
-        found = keyset.page(rows, self.order, position, limit + 1, skipped=skipped)
-        more, found = len(found) > limit, found[:limit]
+        # One extra row tells whether another page follows, without a count.
+        page = keyset.page(rows, self.order, position, limit + 1, skipped=skipped)
+        more, page = len(page) > limit, page[:limit]
         if position is not None and position.backward:
-            found.reverse()
-        self._turn(found, position, more=more, first=position is None and not skipped)
+            page.reverse()
+        self._set_neighbours(page, position, more=more, first=position is None and not skipped)
         self._count(queryset, contract)
-        return found
+        return page
 
     def get_paginated_response(self, data: Any) -> Response:
         tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
@@ -65,7 +65,7 @@ class CursorPagination(BasePagination):
             for relation, token in tokens.items()
             if token
         ]
-        # RFC 7240 2: a cache must know that the answer differs by it.
+        # RFC 7240 2: the response depends on this header, and a cache must know.
         headers = {"Vary": "Prefer"}
         if links:
             headers["Link"] = ", ".join(links)
@@ -102,7 +102,7 @@ class CursorPagination(BasePagination):
                 "in": "header",
                 "required": False,
                 "description": f"`{_PREFERENCE}` (RFC 7240) asks for `meta.total`, which is counted up to a bound.",
-                # Any text, for whoever asks for something else is given the list all the same.
+                # Any text: an unknown preference is ignored.
                 "schema": {"type": "string"},
                 "example": _PREFERENCE,
             },
@@ -130,17 +130,17 @@ class CursorPagination(BasePagination):
     def _max_limit(self) -> int:
         return self.max_limit or conf.MAX_PAGE_SIZE
 
-    def _turn(self, rows: list[Any], position: Position | None, *, more: bool, first: bool) -> None:
+    def _set_neighbours(self, rows: list[Any], position: Position | None, *, more: bool, first: bool) -> None:
         self.next: Position | None = None
         self.prev: Position | None = None
         if not rows:
-            # Rows that were here are gone: back from where we came, with the row that we came from.
+            # All rows of this page were deleted: go back to the page before, including the row of the cursor.
             if position is not None:
                 turned = Position(position.values, not position.backward, not position.inclusive)
                 self.next, self.prev = (turned, None) if position.backward else (None, turned)
             return
         backward = position is not None and position.backward
-        # Where we came from there was a row a moment ago; towards the other end, the extra row knows.
+        # In the direction of the cursor's origin there was a row; in the other one, the extra row decides.
         if backward or more:
             self.next = Position(self._values(rows[-1]))
         if more if backward else not first:
@@ -155,42 +155,42 @@ class CursorPagination(BasePagination):
         if contract.get("total") == "exact":
             self.total = queryset.count()
         elif self.preferred:
-            # Counting goes through every row: 300 buffers of a list of 60 000, against 8 for the first thousand.
+            # A count reads every row: 300 buffers for a list of 60 000, against 8 for the first thousand.
             counted = queryset.order_by()[: conf.TOTAL_MAX + 1].count()
             self.total = counted if counted <= conf.TOTAL_MAX else None
 
     def _parameter(self, name: str) -> str | None:
-        given = self.request.query_params.getlist(name)
-        if len(given) > 1:
+        values = self.request.query_params.getlist(name)
+        if len(values) > 1:
             raise InvalidQuery([mistake(name, "Given more than once.", code="repeated")])
-        return given[0] if given else None
+        return values[0] if values else None
 
     def _limit(self) -> int:
-        given = self._parameter("limit")
-        if given is None:
+        text = self._parameter("limit")
+        if text is None:
             return self._default_limit
-        if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII) or not 1 <= int(given) <= self._max_limit:
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= self._max_limit:
             detail = f"Must be a whole number from 1 to {self._max_limit}."
             raise InvalidQuery([mistake("limit", detail, code="out_of_range")])
-        return int(given)
+        return int(text)
 
     def _skipped(self, limit: int) -> int:
-        given = self._parameter("page")
-        if given is None:
+        text = self._parameter("page")
+        if text is None:
             return 0
         if "cursor" in self.request.query_params:
             raise InvalidQuery([mistake("page", "Either a page or a cursor.", code="conflicting")])
-        if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII) or int(given) < 1:
+        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) < 1:
             raise InvalidQuery([mistake("page", "Must be a whole number from 1.", code="out_of_range")])
-        if int(given) * limit > conf.PAGE_MAX_ROWS:
-            # The database reads and throws away all rows before: a client must not make it read a million.
+        if int(text) * limit > conf.PAGE_MAX_ROWS:
+            # The database reads and discards all rows before: a client must not make it read a million.
             deepest = conf.PAGE_MAX_ROWS // limit
             detail = f"With {limit} items a page, {deepest} is the last; go on from there by `meta.next`."
             raise InvalidQuery([mistake("page", detail, code="page_too_deep")], code="page_too_deep")
-        return (int(given) - 1) * limit
+        return (int(text) - 1) * limit
 
     def _scope(self) -> str:
-        """What a cursor is bound to: the list, its filters and order, and the organization whose rows they are."""
+        """What a cursor is bound to: the list, its filters and order, and the organization."""
         others = sorted(
             (name, value)
             for name, values in self.request.query_params.lists()
@@ -204,11 +204,11 @@ class CursorPagination(BasePagination):
         return cursors.encode(position, scope=self._scope()) if position else None
 
     def _position(self) -> Position | None:
-        given = self._parameter("cursor")
-        if given is None:
+        token = self._parameter("cursor")
+        if token is None:
             return None
         try:
-            return cursors.decode(given, scope=self._scope(), length=len(self.order))
+            return cursors.decode(token, scope=self._scope(), length=len(self.order))
         except cursors.InvalidCursor as error:
             detail = "Not a cursor of this list. Take `meta.next` or `meta.prev` of a page as it is, or begin anew."
             raise InvalidQuery([mistake("cursor", detail, code="invalid_cursor")], code="invalid_cursor") from error

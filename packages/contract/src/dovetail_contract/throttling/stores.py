@@ -1,7 +1,7 @@
-"""Where counts are kept. Each store decides about several checks at once: all are charged, or none.
+"""Stores of counts. A store decides about several checks at once: it charges all of them, or none.
 
-The algorithm is GCRA (ITU-T I.371): of each client one number is kept, the time at which all that it has used would be
-regained. No list of requests travels, whatever the rate.
+The algorithm is GCRA (ITU-T I.371): it stores one number per client, the time at which the whole limit is available
+again. The size does not depend on the rate: there is no list of requests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``limit`` in ``window`` seconds, ``burst`` of them at once, for the client that ``key`` stands for."""
+    """``limit`` requests in ``window`` seconds, ``burst`` of them at once, for the client of ``key``."""
 
     key: str
     limit: int
@@ -25,13 +25,13 @@ class Check:
 
     @property
     def interval(self) -> int:
-        """Microseconds in which one request is regained."""
+        """Microseconds until one more request is available."""
         return max(1, self.window * 1_000_000 // self.limit)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """In seconds: ``retry_after`` until the request would pass (0: it does), ``reset_after`` until all is regained."""
+    """In seconds: ``retry_after`` until the request would pass, ``reset_after`` until the whole limit is available."""
 
     allowed: bool
     remaining: int
@@ -40,20 +40,20 @@ class Result:
 
 
 class StoreUnavailable(Exception):
-    """The counts cannot be reached."""
+    """The store does not answer."""
 
 
 class Store(Protocol):
     def hit(self, checks: Sequence[Check], *, charge: bool = True) -> list[Result]:
-        """Decide and, unless one is refused or ``charge`` is off, count. Raises ``StoreUnavailable``."""
+        """Decide, and count unless a check is refused or ``charge`` is false. Raises ``StoreUnavailable``."""
 
 
-#: Entries above which those that have run out are thrown away.
+#: The number of entries above which expired ones are removed.
 _SWEEP = 10_000
 
 
 class MemoryStore:
-    """Exact within one process, and each process has its own."""
+    """Counts in the memory of one process: exact within it, and separate in each process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,12 +77,12 @@ class MemoryStore:
     def _sweep(self, now: int) -> None:
         if len(self._full_at) > self._sweep_at:
             self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}
-            # Twice what is alive, so that sweeping costs a constant for each entry, however many there are.
+            # Twice the live entries, so that the cost of sweeping per entry is constant.
             self._sweep_at = max(_SWEEP, 2 * len(self._full_at))
 
 
 def decide(check: Check, full_at: int, now: int) -> tuple[Result, int]:
-    """The decision, and the time to keep if it is charged. In microseconds, as contrib/gcra.lua, its twin."""
+    """The decision, and the time to store if it is charged. In microseconds, like contrib/gcra.lua, its twin."""
     interval = check.interval
     tolerance = interval * check.burst
     used_until = max(full_at, now)

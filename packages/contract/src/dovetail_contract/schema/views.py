@@ -1,4 +1,4 @@
-"""ReDoc without a request to any other host, under a policy that allows no script in the page."""
+"""ReDoc without requests to other hosts, with a content security policy that allows no inline script."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from drf_spectacular.views import SpectacularRedocView
 from rest_framework.response import Response
 
-# ReDoc's menu shows a logo from its makers' CDN, and no option leaves it out: the browser is told to fetch nothing
-# from elsewhere. It injects its styles, and searches in a worker that it builds as a blob.
+# ReDoc's menu has a logo from its makers' CDN, which no option removes; the policy keeps the browser from fetching it.
+# ReDoc injects its styles, and searches in a worker that it creates from a blob.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

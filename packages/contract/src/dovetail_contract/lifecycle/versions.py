@@ -1,8 +1,4 @@
-"""The versions of an API, from ``CONTRACT_VERSIONS``: which there are, since when, until when, and what comes after.
-
-A version is the first part of a path below ``CONTRACT_API_PATHS`` that reads ``v1`` or ``v1.2``; parts that read
-otherwise (``/api/auth/``) are of no version.
-"""
+"""One version of an API, and the entries of ``CONTRACT_VERSIONS`` that declare versions."""
 
 from __future__ import annotations
 
@@ -10,21 +6,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from dovetail_contract.conf import conf
-from dovetail_contract.deprecation import Lifecycle, time_of
+from dovetail_contract.lifecycle.dates import Lifecycle, time_of
 
-STATUSES = ("active", "deprecated", "sunset")
-# Bounded, as it is repeated in the answer.
-_NAME = re.compile(r"v[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}", re.ASCII)
-_FIELDS = {"status", "released", "deprecated_at", "sunset_at", "successor", "migration_url"}
+STATUSES: Final = ("active", "deprecated", "sunset")
+# Bounded, because a 404 repeats the name.
+NAME: Final = re.compile(r"v[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}", re.ASCII)
+_FIELDS: Final = {"status", "released", "deprecated_at", "sunset_at", "successor", "migration_url"}
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """``declared`` is the least that it is: the dates move it on by themselves. Times are in UTC."""
+    """``declared`` is the minimum status; the dates advance it. Times are in UTC."""
 
     name: str
     declared: str = "active"
@@ -46,7 +40,7 @@ class Version:
         return max([self.declared, *reached], key=STATUSES.index)
 
     def lifecycle(self, base: str) -> Lifecycle | None:
-        """None while nothing is planned. ``base`` is the path that versions stand below, for the successor's link."""
+        """None without a date of deprecation. ``base`` is the path above versions, for the link to the successor."""
         if self.deprecated_at is None:
             return None
         links = [("deprecation", self.migration_url), ("sunset", self.migration_url if self.sunset_at else "")]
@@ -59,32 +53,19 @@ class Version:
         )
 
 
-def versions() -> dict[str, Version]:
-    """Those that are registered, by name."""
-    global _read
-    declared = conf.VERSIONS
-    if _read[0] is not declared:
-        _read = (declared, parse(declared))
-    return _read[1]
-
-
-# Of which setting what was read: reading its times anew for every request would cost more than all else here.
-_read: tuple[Any, dict[str, Version]] = (None, {})
-
-
 def parse(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Version]:
-    """Raises ``ValueError`` that says what is wrong."""
+    """The versions by name. Raises ``ValueError`` with a message that completes "it …"."""
     if not isinstance(declared, Mapping):
         raise ValueError("must map versions to what becomes of them: {'v1': {'status': 'active'}}")
-    found = {name: _version(name, fields) for name, fields in declared.items()}
-    for version in found.values():
-        if version.successor and (version.successor not in found or version.successor == version.name):
+    versions = {name: _version(name, fields) for name, fields in declared.items()}
+    for version in versions.values():
+        if version.successor and (version.successor not in versions or version.successor == version.name):
             raise ValueError(f"must name another of its versions as the successor of {version.name!r}")
-    return found
+    return versions
 
 
 def _version(name: Any, fields: Any) -> Version:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"must name versions as paths do, such as 'v1' or 'v1.2', and not {name!r}")
     if not isinstance(fields, Mapping) or set(fields) - _FIELDS:
         raise ValueError(f"must say of {name!r} nothing but {', '.join(sorted(_FIELDS))}")
@@ -107,39 +88,3 @@ def _version(name: Any, fields: Any) -> Version:
             raise ValueError(f"must be right for {name!r}, which {wrong}")
     successor, url = str(fields.get("successor", "")), str(fields.get("migration_url", ""))
     return Version(name, status, released, deprecated, sunset, successor, url)
-
-
-def named_in(path: str) -> tuple[str, str]:
-    """What versions stand below, and the version that a path names: ``("/api/", "v1")``; two empty texts if none."""
-    for base in _bases(tuple(conf.API_PATHS)):
-        if path.startswith(base):
-            name = path[len(base) :].partition("/")[0]
-            if _NAME.fullmatch(name):
-                return base, name
-    return "", ""
-
-
-@lru_cache(maxsize=8)
-def _bases(paths: tuple[str, ...]) -> tuple[str, ...]:
-    # A project whose API is all of '/api/v1/' has its versions below '/api/'.
-    return tuple(re.sub(rf"(?<=/){_NAME.pattern}/$", "", path) for path in paths)
-
-
-def described() -> list[dict[str, Any]]:
-    """The registry as the document shows it (``info.x-api-versions``)."""
-
-    def text(value: datetime | None) -> str | None:
-        return None if value is None else value.isoformat().replace("+00:00", "Z")
-
-    return [
-        {
-            "version": each.name,
-            "status": each.status,
-            "released": text(each.released),
-            "deprecated_at": text(each.deprecated_at),
-            "sunset_at": text(each.sunset_at),
-            "successor": each.successor or None,
-            "migration_url": each.migration_url or None,
-        }
-        for each in versions().values()
-    ]

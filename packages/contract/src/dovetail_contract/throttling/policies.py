@@ -1,3 +1,5 @@
+"""Policies: the limit, its window, and whose requests count together."""
+
 from __future__ import annotations
 
 import re
@@ -19,13 +21,13 @@ _PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """``limit`` requests in ``window`` seconds, of which ``burst`` (default: all) may come at once.
+    """``limit`` requests in ``window`` seconds; at most ``burst`` of them (default: all) at once.
 
-    ``limit`` may be a function of the request, for limits by plan; None is no limit. ``by`` says whose requests are
-    counted together: ``"user"`` (only of who is signed in), ``"anonymous"`` (only of who is not, by address),
-    ``"caller"`` (either), ``"address"``, ``"organization"``, or a function ``(request) -> str or None``, where None is
-    not limited. ``cost`` is what one request counts for. ``on_error`` overrides ``CONTRACT_RATE_LIMIT_ON_ERROR``.
-    Names are shown to clients.
+    ``limit`` may be a function of the request, for limits by plan; None is no limit. ``by`` says whose requests count
+    together: ``"user"`` (signed-in users only), ``"anonymous"`` (other requests only, by address), ``"caller"``
+    (either), ``"address"``, ``"organization"``, or a function ``(request) -> str or None``, where None is not limited.
+    ``cost`` is the weight of one request. ``on_error`` overrides ``CONTRACT_RATE_LIMIT_ON_ERROR``. Clients see
+    the name.
     """
 
     name: str
@@ -37,7 +39,7 @@ class Policy:
     on_error: str = ""
 
     def subject(self, request: Any) -> str | None:
-        """Whom the request counts for; None where the policy does not apply to it."""
+        """The subject whose count the request increases; None if the policy does not apply to it."""
         if callable(self.by):
             return self.by(request)
         user = getattr(request, "user", None) if self.by != "address" else None
@@ -53,7 +55,7 @@ class Policy:
 
 
 def address(request: Any) -> str:
-    """The client's network. Never by ``X-Forwarded-For`` as the client sent it, which has a new one for every call."""
+    """The client's network. ``X-Forwarded-For`` counts from trusted proxies only, as clients can forge it."""
     plain: HttpRequest = getattr(request, "_request", request)
     meta = plain.META
     return _address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), tuple(core.TRUSTED_PROXIES))
@@ -61,7 +63,7 @@ def address(request: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def _address(remote: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
-    # Remembered, because a client comes again: reading addresses costs more than counting them.
+    # Cached, because clients return: parsing an address costs more than counting the request.
     request = HttpRequest()
     request.META = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded_for}
     return f"address:{client_network(request) or 'local'}"
@@ -69,7 +71,7 @@ def _address(remote: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=512)
 def parse_rate(rate: str) -> tuple[int, int]:
-    """``"600/min"`` as REST framework writes it, to ``(600, 60)``. Raises ``ValueError``."""
+    """``(600, 60)`` for ``"600/min"``, as REST framework writes rates. Raises ``ValueError``."""
     matched = re.fullmatch(r"([1-9][0-9]{0,8})/([smhd])[a-z]*", rate)
     if matched is None:
         raise ValueError(f"{rate!r} is no rate; write a number and a period: '600/min' (s, m, h or d).")
@@ -80,9 +82,9 @@ _BY_NAME = {"anon": "anonymous", "user": "user"}
 
 
 def make(name: str, declared: Any) -> Policy:
-    """A policy from a rate, from a mapping of its fields (``rate`` for ``limit`` and ``window``), or as it is.
+    """A policy from a rate, or from a mapping of its fields (``rate`` for ``limit`` and ``window``), or a ``Policy``.
 
-    Raises ``ValueError`` that says what is wrong.
+    Raises ``ValueError`` with a message about the mistake.
     """
     if isinstance(declared, Policy):
         return declared
@@ -109,7 +111,7 @@ def _valid(policy: Policy) -> Policy:
 
 
 def named(name: str, declared: Mapping[str, Any], rates: Mapping[str, Any]) -> Policy | None:
-    """The policy of that name: of ``CONTRACT_RATE_LIMITS``, else of ``DEFAULT_THROTTLE_RATES``; None if of neither."""
+    """The policy in ``CONTRACT_RATE_LIMITS``, else in ``DEFAULT_THROTTLE_RATES``; None if neither has the name."""
     if name in declared:
         return _made(name, declared[name])
     rate = rates.get(name)
@@ -128,7 +130,7 @@ def _made(name: str, declared: Any) -> Policy:
         return declared
     try:
         return _from_fields(name, tuple(declared.items()))
-    except TypeError:  # a function of the project's that has no hash
+    except TypeError:  # a project's function without a hash
         return make(name, declared)
 
 

@@ -1,6 +1,6 @@
-"""What is limited before anyone is known: a flood from one address, and failed authentications.
+"""Limits before authentication: floods from one address, and failed authentications.
 
-REST framework throttles after authentication and permissions, so who guesses credentials is never throttled by it.
+REST framework throttles after authentication and permissions, so it never throttles a client that guesses credentials.
 """
 
 from __future__ import annotations
@@ -15,32 +15,29 @@ from django.http.response import HttpResponseBase
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import problem
 from dovetail_contract.problems.outages import RETRY_AFTER
-from dovetail_contract.ratelimit.limiter import Decision, Limited, limiter
-from dovetail_contract.ratelimit.policies import Policy, address, make
-from dovetail_contract.throttling import DECISION, RateLimited
+from dovetail_contract.throttling.limiter import Decision, Limited, limiter
+from dovetail_contract.throttling.policies import Policy, address, make
+from dovetail_contract.throttling.throttle import DECISION, RateLimited
 
-# Networks that have failed here before, until when they are remembered. Only they are asked about before their request:
-# a client that has never failed costs nothing.
+# Networks with a failed authentication, and until when they are remembered. Only their requests are checked in advance:
+# a client without a failure costs nothing.
 _suspects: dict[str, float] = {}
 _MAX_SUSPECTS = 100_000
 
 
 def asks_before() -> bool:
-    """Whether :func:`before` may ask for counts, which takes a thread under ASGI. For most requests it does not."""
+    """Whether :func:`before` may read counts, which needs a thread under ASGI. For most requests it does not."""
     return bool(conf.RATE_LIMIT_FLOOD or _suspects)
 
 
 def asks_after(response: HttpResponseBase) -> bool:
-    """The same of :func:`after`."""
+    """The same for :func:`after`."""
     return _has_failed(response) and _failures() is not None
 
 
 def before(request: HttpRequest) -> HttpResponseBase | None:
-    """The refusal of a request that goes no further, or None."""
-    found = list(_of_the_address(request))
-    if not found:
-        return None
-    for limited, charge in found:
+    """The refusal of a request, or None if it may go on."""
+    for limited, charge in list(_address_limits(request)):
         decision = limiter().decide([limited], charge=charge)
         if decision.unavailable or decision.refused:
             return _refusal(decision)
@@ -48,14 +45,14 @@ def before(request: HttpRequest) -> HttpResponseBase | None:
 
 
 def after(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """``response`` with its rate limit headers; or, once the address has failed too often, the refusal in its place."""
+    """``response`` with rate limit headers; or a refusal, if the address has failed too often."""
     policy = _failures() if _has_failed(response) else None
     if policy is not None:
         limited = Limited(policy, int(policy.limit), address(request))  # type: ignore[arg-type]  # a rate's is a number
         _remember(limited.subject, policy.window)
         decision = limiter().decide([limited])
         if decision.refused:
-            # Charged after the answer is known, but many guesses may be under way: none beyond the limit is told.
+            # Charged after authentication, but many guesses may run at once: those above the limit get no result.
             response = _refusal(decision)
             setattr(request, DECISION, decision)
     headers: Decision | None = getattr(request, DECISION, None)
@@ -66,11 +63,11 @@ def after(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
 
 
 def forget() -> None:
-    """For tests: nobody has failed."""
+    """For tests: reset the failures."""
     _suspects.clear()
 
 
-def _of_the_address(request: HttpRequest) -> Any:
+def _address_limits(request: HttpRequest) -> Any:
     if conf.RATE_LIMIT_FLOOD:
         flood = _by_address("address", conf.RATE_LIMIT_FLOOD)
         yield Limited(flood, int(flood.limit), address(request)), True  # type: ignore[arg-type]  # a rate's is a number
@@ -95,7 +92,7 @@ def _by_address(name: str, rate: str) -> Policy:
 def _has_failed(response: HttpResponseBase) -> bool:
     if response.status_code == 401:
         return True
-    # REST framework says 403 where the first authentication class has no WWW-Authenticate.
+    # REST framework answers 403 if the first authentication class has no WWW-Authenticate.
     data = getattr(response, "data", None)
     return response.status_code == 403 and isinstance(data, dict) and data.get("code") == "authentication_failed"
 

@@ -1,4 +1,4 @@
-"""What each filter operator takes, means and is called in the schema; the types are django-filter's."""
+"""The filter operators: the values they accept, their lookups, and their schemas. Types come from django-filter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Operator:
     lookup: str
     meaning: str
     exclude: bool = False
-    #: ``value``, a comma-separated ``list`` of them, a piece of ``text``, or a ``flag``.
+    #: ``value``, a comma-separated ``list`` of values, a piece of ``text``, or a ``flag``.
     takes: str = "value"
 
 
@@ -45,14 +45,14 @@ OPERATORS = {
 _MAX_ITEMS = 100
 _MIN_TEXT = 2
 _MAX_TEXT = 200
-# Of a value that columns of any length are compared with; all of a parameter is at most 1024 bytes.
+# The longest value for columns without a maximum; a whole parameter has at most 1024 bytes.
 _MAX_VALUE = 1000
 _LARGEST = 10**18
 _FLAGS = {"true": True, "false": False}
 
 
 class Refused(ValueError):
-    """A value that the parameter does not take, as the caller is told."""
+    """A value that the parameter does not accept, with the text for the client."""
 
     def __init__(self, detail: str, *, code: str = "invalid", allowed: Sequence[str] = ()) -> None:
         self.code = code
@@ -62,7 +62,7 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One parameter of a view: parses its value and narrows a queryset by it."""
+    """One parameter of a view: parses its value, and filters a queryset by it."""
 
     name: str
     path: str
@@ -70,46 +70,46 @@ class Condition:
     column: models.Field[Any, Any]
     form: forms.Field
 
-    def apply(self, queryset: QuerySet[Any], given: str) -> QuerySet[Any]:
-        """Raises ``Refused``."""
-        value = self._parsed(given)
+    def apply(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """The filtered queryset. Raises ``Refused``."""
+        value = self._parsed(text)
         method = queryset.exclude if self.operator.exclude else queryset.filter
         narrowed: QuerySet[Any] = method(**{f"{self.path}{LOOKUP_SEP}{self.operator.lookup}": value})
         return narrowed
 
-    def _parsed(self, given: str) -> Any:
+    def _parsed(self, text: str) -> Any:
         if self.operator.takes == "flag":
-            return self._flag(given)
+            return self._flag(text)
         if self.operator.takes == "text":
-            if len(given) < _MIN_TEXT:
+            if len(text) < _MIN_TEXT:
                 raise Refused(f"At least {_MIN_TEXT} characters.", code="too_short")
-            return _no_longer(given, _MAX_TEXT)
+            return _no_longer(text, _MAX_TEXT)
         if self.operator.takes == "list":
             # A backslash before a comma makes it part of a value.
-            items = [item.replace("\\,", ",") for item in re.split(r"(?<!\\),", given)]
+            items = [item.replace("\\,", ",") for item in re.split(r"(?<!\\),", text)]
             if len(items) > _MAX_ITEMS:
                 raise Refused(f"At most {_MAX_ITEMS} values.", code="too_many")
             return [self._value(item) for item in items]
-        return self._value(given)
+        return self._value(text)
 
-    def _flag(self, given: str) -> bool:
-        if given not in _FLAGS:
+    def _flag(self, text: str) -> bool:
+        if text not in _FLAGS:
             raise Refused("Must be true or false.", allowed=[*_FLAGS])
-        return _FLAGS[given]
+        return _FLAGS[text]
 
-    def _value(self, given: str) -> Any:
+    def _value(self, text: str) -> Any:
         if isinstance(self.column, models.BooleanField):
-            return self._flag(given)
+            return self._flag(text)
         if choices := _choices(self.column):
-            if given not in choices:
-                raise Refused(f"{given[:100]!r} is not one of the values.", code="invalid_choice", allowed=choices)
-            return given
-        if not given.strip():
+            if text not in choices:
+                raise Refused(f"{text[:100]!r} is not one of the values.", code="invalid_choice", allowed=choices)
+            return text
+        if not text.strip():
             raise Refused("Must not be empty.", code="blank")
         if longest := _schema(self.column).get("maxLength"):
-            _no_longer(given, longest)
+            _no_longer(text, longest)
         try:
-            value = self.form.clean(given)
+            value = self.form.clean(text)
         except ValidationError as error:
             raise Refused(" ".join(error.messages)) from error
         except (ValueError, OverflowError, ArithmeticError) as error:
@@ -145,12 +145,12 @@ def condition(model: Any, name: str, path: str, operator: str) -> Condition:
     """The condition of one parameter. Raises ``ImproperlyConfigured`` for a path that leads to no column."""
     column = _column(model, path)
     chosen = OPERATORS[operator]
-    # Of one value, also where the lookup takes many: a list is taken apart before.
+    # The form field of one value, also for a list, which is split before.
     return Condition(name=name, path=path, operator=chosen, column=column, form=_form(column, path))
 
 
 def _form(column: models.Field[Any, Any], path: str) -> forms.Field:
-    # django-filter's take 1e50 for an integer, and times without a zone's colon only.
+    # django-filter's fields accept 1e50 for an integer, and only time zones without a colon.
     if isinstance(column, models.DateTimeField):
         return IsoDateTimeField()  # type: ignore[no-any-return]  # a form's field
     if isinstance(column, models.IntegerField):
@@ -169,7 +169,7 @@ def _column(model: Any, path: str) -> models.Field[Any, Any]:
         column: Any = model._meta.pk if last == "pk" else model._meta.get_field(last)
     except (FieldDoesNotExist, AttributeError) as error:
         raise ImproperlyConfigured(f"{label} has no column {path!r} to filter by.") from error
-    # django-filter looks a foreign key's row up, over the default manager: whether it exists would be told to anyone.
+    # django-filter would look the row of a foreign key up in the default manager, and reveal whether it exists.
     return getattr(column, "target_field", column)  # type: ignore[no-any-return]  # a field, whichever
 
 
@@ -180,7 +180,7 @@ def _choices(column: models.Field[Any, Any]) -> list[str]:
 def _in_range(column: models.Field[Any, Any], value: Any) -> Any:
     if isinstance(value, datetime) and is_aware(value):
         try:
-            # The first and last hours that a datetime can hold have no counterpart in other time zones.
+            # The first and last hours of datetime's range do not exist in other time zones.
             value = value.astimezone(UTC)
         except OverflowError:
             raise Refused("Out of range.", code="out_of_range") from None
@@ -191,10 +191,10 @@ def _in_range(column: models.Field[Any, Any], value: Any) -> Any:
     return value
 
 
-def _no_longer(given: str, longest: int) -> str:
-    if len(given) > longest:
+def _no_longer(text: str, longest: int) -> str:
+    if len(text) > longest:
         raise Refused(f"At most {longest} characters.", code="too_long")
-    return given
+    return text
 
 
 def _schema(column: models.Field[Any, Any]) -> dict[str, Any]:

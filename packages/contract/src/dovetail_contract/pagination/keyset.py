@@ -1,8 +1,8 @@
-"""Pages by the values of the last row instead of by counting rows: the same cost wherever a page lies.
+"""Keyset pagination: a page starts at the values of the last row, and costs the same at any depth.
 
-A list is ordered by keys that end in a unique one. "After this row" is then a sequence of ranges of the index, each a
-query of its own that is asked only while the page is not full. They are never joined by OR, for which no database uses
-the index (measured on 600 000 rows: 30 203 buffers read for a page in the middle, against 55 for a row comparison).
+A list is ordered by keys that end in a unique one. "After this row" is then a sequence of index ranges. Each range is a
+query of its own, executed only while the page is not full. They are not joined by OR, for which no database uses the
+index (measured on 600 000 rows: 30 203 buffers for a page in the middle, against 55 for a row comparison).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.db.models.lookups import Exact, GreaterThan, GreaterThanOrEqual, Les
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One column of the order. ``path`` is the ORM's, ``name`` where a row has the value."""
+    """One column of the order. ``path`` is the path of the ORM, ``name`` the attribute of a row with the value."""
 
     path: str
     name: str
@@ -29,8 +29,8 @@ class Key:
     unique: bool = False
 
     def order(self, *, backward: bool) -> OrderBy:
-        # NULLs stand last in every forward order, so first in every backward one. Without that word where there can be
-        # none: it keeps PostgreSQL from an index that is in the order already.
+        # NULLs are last in every forward order, so first in every backward one. A column without NULLs gets no such
+        # clause: it would keep PostgreSQL from using an index.
         options: dict[str, Any] = {"nulls_first" if backward else "nulls_last": True} if self.nullable else {}
         return OrderBy(F(self.path), descending=self.descending != backward, **options)
 
@@ -39,7 +39,7 @@ class Key:
 
 
 class RowComparison(Expression):
-    """``(a, b) > (x, y)``, which every supported database has."""
+    """``(a, b) > (x, y)``, which every supported database supports."""
 
     output_field = BooleanField()
     conditional = True
@@ -62,13 +62,13 @@ class RowComparison(Expression):
         for side in (self.columns, self.values):
             compiled = [compiler.compile(expression) for expression in side]
             sides.append(", ".join(sql for sql, _ in compiled))
-            params += [param for _, given in compiled for param in given]
+            params += [param for _, values in compiled for param in values]
         return f"({sides[0]}) {self.operator} ({sides[1]})", tuple(params)
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page begins: at the row with these ``values`` of the keys, without it unless ``inclusive``."""
+    """The position of a page: after the row with these values of the keys; with that row if ``inclusive``."""
 
     values: tuple[Any, ...]
     backward: bool = False
@@ -76,37 +76,37 @@ class Position:
 
 
 def keys(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[Key]]:
-    """The order of ``queryset``, made total by its primary key, and the queryset with every key on its rows.
+    """The queryset with every key on its rows, and its order, made total by the primary key.
 
-    Raises ``ImproperlyConfigured`` for an order that has no values to go by: random, or an expression.
+    Raises ``ImproperlyConfigured`` for an order without column values: random, or an expression.
     """
     query, model = queryset.query, queryset.model
-    given = query.order_by or ((model._meta.ordering or ()) if query.default_ordering else ())
-    backward = not query.standard_ordering  # reverse() leaves the entries as they are, and turns this flag
+    ordering = query.order_by or ((model._meta.ordering or ()) if query.default_ordering else ())
+    backward = not query.standard_ordering  # reverse() changes this flag and not the entries
     queryset = queryset.reverse() if backward else queryset
-    found: list[Key] = []
-    for entry in given:
+    order: list[Key] = []
+    for entry in ordering:
         key = _key(queryset, entry, backward=backward)
         if LOOKUP_SEP in key.path:
-            name = f"_key_{len(found)}"
+            name = f"_key_{len(order)}"
             queryset = queryset.annotate(**{name: F(key.path)})
             key = replace(key, path=name, name=name)
-        if all(key.path != other.path for other in found):
-            found.append(key)
+        if all(key.path != other.path for other in order):
+            order.append(key)
         if key.unique and not key.nullable:
-            return queryset, found
-    # In the direction of the last key, so that one index serves the whole order; alone, the newest first.
-    descending = found[-1].descending if found else True
+            return queryset, order
+    # In the direction of the last key, so that one index serves the whole order. Without other keys, the newest first.
+    descending = order[-1].descending if order else True
     primary = model._meta.pk
-    found.append(Key(primary.attname, primary.attname, descending, nullable=False, field=primary))
-    return queryset, found
+    order.append(Key(primary.attname, primary.attname, descending, nullable=False, field=primary))
+    return queryset, order
 
 
 def page(
     queryset: QuerySet[Any], order: Sequence[Key], position: Position | None, limit: int, *, skipped: int = 0
 ) -> list[Any]:
-    """Up to ``limit`` rows from ``position``, in the direction of travel; or after the first ``skipped``, in one query
-    that reads them all.
+    """Up to ``limit`` rows from ``position``, in its direction; or the rows after the first ``skipped``, in one query
+    that reads those too.
     """
     backward = position is not None and position.backward
     rows: list[Any] = []
@@ -125,7 +125,7 @@ Condition = list[Any]
 
 
 def _ranges(order: Sequence[Key], position: Position | None) -> Iterator[Condition]:
-    """The conditions whose rows, one after the other, are all that come from ``position`` on."""
+    """Conditions whose rows, in sequence, are all rows from ``position`` on."""
     if position is None:
         yield from _halves(order[0])
         return
@@ -133,7 +133,7 @@ def _ranges(order: Sequence[Key], position: Position | None) -> Iterator[Conditi
 
 
 def _halves(first: Key) -> Iterator[Condition]:
-    """Rows with a value in the first key, and those without: each is in the order of a plain index."""
+    """Rows with a value in the first key, and rows without: each part is in the order of a plain index."""
     if not first.nullable:
         yield []
         return
@@ -142,7 +142,7 @@ def _halves(first: Key) -> Iterator[Condition]:
 
 
 def _runs(order: Sequence[Key]) -> list[list[Key]]:
-    """Keys that one row comparison covers: of one direction, with NULLs in the first of them at most."""
+    """Groups of keys for one row comparison: in one direction, with NULLs in the first key at most."""
     runs: list[list[Key]] = []
     for key in order:
         if runs and not key.nullable and runs[-1][0].descending == key.descending:
@@ -156,26 +156,26 @@ def _after(runs: list[list[Key]], values: list[Any], position: Position, prefix:
     run, rest = runs[0], runs[1:]
     first = run[0]
     if values[0] is None:
-        # NULLs are the last of their key: further in only NULLs follow, in the other direction all that have a value.
+        # NULLs are last: forward, only NULLs follow; backward, all rows with a value.
         remaining = [run[1:], *rest] if run[1:] else rest
         yield from _after(remaining, values[1:], position, [*prefix, Q(**{f"{first.path}__isnull": True})])
         if position.backward:
             yield [*prefix, Q(**{f"{first.path}__isnull": False})]
         return
-    here, further = values[: len(run)], values[len(run) :]
+    current, remaining_values = values[: len(run)], values[len(run) :]
     if rest:
-        same = [_lookup(key, "=", value) for key, value in zip(run, here, strict=True)]
-        yield from _after(rest, further, position, [*prefix, *same])
+        same = [_lookup(key, "=", value) for key, value in zip(run, current, strict=True)]
+        yield from _after(rest, remaining_values, position, [*prefix, *same])
     descending = first.descending != position.backward
     operator = ("<" if descending else ">") + ("=" if position.inclusive and not rest else "")
-    yield [*prefix, *_compared(run, operator, here)]
+    yield [*prefix, *_compared(run, operator, current)]
     if first.nullable and not position.backward:
         yield [*prefix, Q(**{f"{first.path}__isnull": True})]
 
 
 def _compared(run: Sequence[Key], operator: str, values: Sequence[Any]) -> Condition:
-    """The row comparison, after what it implies of its first column: for the comparison alone MariaDB reads an index
-    from its beginning (measured: 15 052 rows for a page in the middle, against 52 with it)."""
+    """The row comparison, with the condition that it implies for its first column. With the comparison alone, MariaDB
+    reads an index from its beginning (measured: 15 052 rows for a page in the middle, against 52)."""
     first = _lookup(run[0], operator if len(run) == 1 else f"{operator[0]}=", values[0])
     return [first] if len(run) == 1 else [first, RowComparison(run, operator, values)]
 
@@ -203,7 +203,7 @@ def _key(queryset: QuerySet[Any], entry: Any, *, backward: bool) -> Key:
         raise ImproperlyConfigured(
             f"Cannot page by {path!r}: {queryset.model._meta.label} has no such column."
         ) from error
-    # A foreign key sorts by what it holds, and not, as order_by would have it, by the other table's own order.
+    # A foreign key sorts by its own value, and not by the ordering of the other model as in order_by().
     path = LOOKUP_SEP.join([*relations, field.attname])
     return Key(
         path=path,
@@ -221,7 +221,7 @@ def _parsed(entry: Any) -> tuple[str, bool]:
     if isinstance(expression, OrderBy):
         descending, expression = expression.descending, expression.expression
     if isinstance(expression, F):
-        expression = expression.name  # type: ignore[attr-defined]  # django-stubs leave it out
+        expression = expression.name  # type: ignore[attr-defined]  # missing in django-stubs
     if not isinstance(expression, str) or expression == "?":
         raise ImproperlyConfigured(
             f"Cannot page by {entry!r}: pages need an order by columns. Annotate the expression, and order by its name."

@@ -1,4 +1,4 @@
-"""``REST_FRAMEWORK = {"DEFAULT_THROTTLE_CLASSES": ["dovetail_contract.throttling.RateLimitThrottle"]}``"""
+"""The throttle class: finds the policies of a request, and refuses it if one of them does."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from rest_framework.throttling import BaseThrottle
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import Problem
 from dovetail_contract.problems.outages import RETRY_AFTER
-from dovetail_contract.ratelimit.limiter import Decision, Limited, limiter
-from dovetail_contract.ratelimit.policies import Policy, named
+from dovetail_contract.throttling.limiter import Decision, Limited, limiter
+from dovetail_contract.throttling.policies import named
 
 if TYPE_CHECKING:
-    # Not at run time: it is rest_framework.views that imports this module.
+    # Not at run time: rest_framework.views imports this module.
     from rest_framework.views import APIView
-
-__all__ = ["Policy", "RateLimitThrottle", "RateLimited"]
 
 logger = logging.getLogger("dovetail.ratelimit")
 
-#: Where the middleware finds the decision that it writes headers of.
+#: The attribute of a request with the decision, from which the middleware writes headers.
 DECISION = "dovetail_rate_limits"
 
 
 class RateLimited(Throttled):
-    """REST framework's, with the name of the ``policy`` that refused."""
+    """REST framework's exception, with the name of the ``policy`` that refused the request."""
 
     def __init__(self, decision: Decision) -> None:
         super().__init__(wait=decision.retry_after)
@@ -39,16 +37,16 @@ class RateLimited(Throttled):
 
 
 class RateLimitThrottle(BaseThrottle):
-    """One for all policies of a request: those of ``CONTRACT_RATE_LIMIT_DEFAULT``, and those that the view names.
+    """One throttle for all policies of a request: those of ``CONTRACT_RATE_LIMIT_DEFAULT``, and those of the view.
 
-    A view names its own as ``contract = {"throttle": "exports"}``, or as REST framework's ``throttle_scope``; rates are
-    in ``DEFAULT_THROTTLE_RATES`` or ``CONTRACT_RATE_LIMITS``. A name without a rate is no limit.
+    A view names its policies as ``contract = {"throttle": "exports"}``, or as REST framework's ``throttle_scope``; the
+    rates are in ``DEFAULT_THROTTLE_RATES`` or ``CONTRACT_RATE_LIMITS``. A name without a rate is no limit.
     """
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        """Raises ``RateLimited``, or 503 where the counts are out of reach and the policy says ``deny``."""
+        """Raises ``RateLimited``, or 503 if the store is unavailable and a policy says ``deny``."""
         if request.method == "OPTIONS":
-            return True  # a browser's question before the request itself
+            return True  # a browser's CORS preflight
         decision = limiter().decide(list(self.limited(request, view)))
         setattr(request._request, DECISION, decision)
         if decision.unavailable:
@@ -74,6 +72,7 @@ class RateLimitThrottle(BaseThrottle):
     @staticmethod
     def names(view: APIView) -> Iterator[str]:
         yield from conf.RATE_LIMIT_DEFAULT
-        for own in ((getattr(view, "contract", None) or {}).get("throttle"), getattr(view, "throttle_scope", None)):
-            if own:
-                yield from [own] if isinstance(own, str) else own
+        contract = getattr(view, "contract", None) or {}
+        for declared in (contract.get("throttle"), getattr(view, "throttle_scope", None)):
+            if declared:
+                yield from [declared] if isinstance(declared, str) else declared

@@ -1,4 +1,4 @@
-"""All limits of a request, decided together; and what happens when the counts are out of reach."""
+"""Decides about all limits of a request at once, also if the store is unavailable."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from django.core.signals import setting_changed
 
 from dovetail_contract.conf import conf
-from dovetail_contract.ratelimit.policies import Policy
-from dovetail_contract.ratelimit.stores import Check, MemoryStore, Result, Store, StoreUnavailable
+from dovetail_contract.throttling.policies import Policy
+from dovetail_contract.throttling.stores import Check, MemoryStore, Result, Store, StoreUnavailable
 from dovetail_core.secrets import keyed_hash
 
 logger = logging.getLogger("dovetail.ratelimit")
@@ -23,7 +23,7 @@ logger = logging.getLogger("dovetail.ratelimit")
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """One policy of a request, with the limit that holds for it."""
+    """One policy of a request, with its limit and its subject."""
 
     policy: Policy
     limit: int
@@ -40,7 +40,7 @@ class Limited:
 
 @lru_cache(maxsize=4096)
 def _check(name: str, subject: str, limit: int, window: int, burst: int, cost: int) -> Check:
-    # No address and no key of a user stands in the store. Remembered, because a client comes again.
+    # The store has no address and no primary key of a user. Cached, because clients return.
     key = f"{name}:{keyed_hash('dovetail_contract.ratelimit', subject)[:32]}"
     return Check(key, limit, window, burst, cost)
 
@@ -49,23 +49,23 @@ def _check(name: str, subject: str, limit: int, window: int, burst: int, cost: i
 class Decision:
     limited: Sequence[Limited]
     results: Sequence[Result]
-    #: A policy that says ``deny`` could not be asked.
+    #: The store is unavailable, and a policy says ``deny``.
     unavailable: bool = False
 
     @property
     def refused(self) -> tuple[Limited, Result] | None:
-        """The policy that holds the request up the longest."""
+        """The policy with the longest wait, if one refuses the request."""
         if all(result.allowed for result in self.results):
             return None
         refused = [
-            (each, result) for each, result in zip(self.limited, self.results, strict=True) if not result.allowed
+            (limited, result) for limited, result in zip(self.limited, self.results, strict=True) if not result.allowed
         ]
         return max(refused, key=lambda pair: pair[1].retry_after, default=None)
 
     @property
     def retry_after(self) -> int:
         refused = self.refused
-        # Rounded up: a client that comes back in the moment before is refused again.
+        # Rounded up: a client that returns a moment too early is refused again.
         return max(1, math.ceil(refused[1].retry_after)) if refused else 0
 
     def headers(self) -> dict[str, str]:
@@ -74,8 +74,8 @@ class Decision:
             return {}
         pairs = list(zip(self.limited, self.results, strict=True))
         tightest, left = self.refused or min(pairs, key=lambda pair: pair[1].remaining / pair[0].burst)
-        policies = (f'"{each.policy.name}";q={each.limit};w={each.policy.window}' for each in self.limited)
-        states = (f'"{each.policy.name}";r={result.remaining};t={_seconds(result)}' for each, result in pairs)
+        policies = (f'"{entry.policy.name}";q={entry.limit};w={entry.policy.window}' for entry in self.limited)
+        states = (f'"{entry.policy.name}";r={result.remaining};t={_seconds(result)}' for entry, result in pairs)
         return {
             "X-RateLimit-Limit": str(tightest.limit),
             "X-RateLimit-Remaining": str(left.remaining),
@@ -92,29 +92,29 @@ class Limiter:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.local = store if isinstance(store, MemoryStore) else MemoryStore()
-        self._told_at = -math.inf
+        self._logged_at = -math.inf
 
     def decide(self, limited: Sequence[Limited], *, charge: bool = True) -> Decision:
-        """Ask about all of them in one go."""
-        checks = [each.check() for each in limited]
+        """The decision about all of them, by one call of the store."""
+        checks = [entry.check() for entry in limited]
         try:
             return Decision(limited, self.store.hit(checks, charge=charge) if checks else [])
         except StoreUnavailable as error:
-            self._tell(error)
+            self._log(error)
             return self._without_store(limited, checks, charge=charge)
 
     def _without_store(self, limited: Sequence[Limited], checks: Sequence[Check], *, charge: bool) -> Decision:
-        ways = [each.policy.on_error or conf.RATE_LIMIT_ON_ERROR for each in limited]
-        if "deny" in ways:
+        modes = [entry.policy.on_error or conf.RATE_LIMIT_ON_ERROR for entry in limited]
+        if "deny" in modes:
             return Decision((), (), unavailable=True)
-        kept = [(each, check) for each, check, way in zip(limited, checks, ways, strict=True) if way == "local"]
-        results = self.local.hit([check for _, check in kept], charge=charge)
-        return Decision([each for each, _ in kept], results)
+        local = [(entry, check) for entry, check, mode in zip(limited, checks, modes, strict=True) if mode == "local"]
+        results = self.local.hit([check for _, check in local], charge=charge)
+        return Decision([entry for entry, _ in local], results)
 
-    def _tell(self, error: StoreUnavailable) -> None:
-        # Once a minute and process, and not for every request of an outage.
-        if time.monotonic() - self._told_at >= 60:
-            self._told_at = time.monotonic()
+    def _log(self, error: StoreUnavailable) -> None:
+        # Once a minute per process, and not for every request of an outage.
+        if time.monotonic() - self._logged_at >= 60:
+            self._logged_at = time.monotonic()
             logger.error("The counts of the rate limits cannot be reached.", exc_info=error)
 
 
@@ -123,13 +123,13 @@ _lock = threading.Lock()
 
 
 def limiter() -> Limiter:
-    """The one of this process, for the present settings."""
+    """The limiter of this process for the current settings."""
     key = (conf.RATE_LIMIT_STORE, conf.RATE_LIMIT_LOCATION)
-    found = _limiters.get(key)
-    if found is None:
+    current = _limiters.get(key)
+    if current is None:
         with _lock:
-            found = _limiters.setdefault(key, Limiter(conf.RATE_LIMIT_STORE()))
-    return found
+            current = _limiters.setdefault(key, Limiter(conf.RATE_LIMIT_STORE()))
+    return current
 
 
 def _forget(*, setting: str = "", **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""``REST_FRAMEWORK = {"DEFAULT_PARSER_CLASSES": ["dovetail_contract.parsers.JSONParser"]}``"""
+"""``REST_FRAMEWORK = {"DEFAULT_PARSER_CLASSES": ["dovetail_contract.validation.parsers.JSONParser"]}``"""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rest_framework.exceptions import ParseError
 
 
 class JSONParser(parsers.JSONParser):
-    """DRF's, and 400 for the bodies that it answers with 500, 413 for those that are too large.
+    """DRF's parser, with 400 for bodies that it would answer with 500, and 413 for bodies that are too large.
 
     A few kilobytes of ``[`` exhaust the stack. Half a surrogate pair (``"\\ud800"``) is text that cannot be encoded: a
-    field that repeats it in its error message breaks the answer. NUL is stored nowhere on PostgreSQL.
+    field that repeats it in its error message breaks the response. PostgreSQL cannot store NUL.
     """
 
     def parse(
