@@ -89,6 +89,8 @@ def test_every_package_is_under_the_import_contracts() -> None:
     assert modules <= set(contracts["root_packages"])
     layers = next(contract["layers"] for contract in contracts["contracts"] if contract["type"] == "layers")
     assert modules <= set(re.findall(r"\w+", " ".join(layers)))
+    acyclic = next(contract for contract in contracts["contracts"] if contract["type"] == "acyclic_siblings")
+    assert modules == set(acyclic["ancestors"])
 
 
 def imports(code: str) -> None:
