@@ -90,12 +90,12 @@ def lane(name: str, *arguments: str) -> tuple[str, ...]:
     return (PYTHON, "-m", "tests", name, *arguments)
 
 
-def on_postgres(name: str, *more: str) -> Step:
+def on_postgres(name: str, *more: str, arguments: Sequence[str] = ()) -> Step:
     exhaustive = {"TESTS_EXHAUSTIVE": "1"} if name == "notify" else {}
     return Step(
         f"postgres-{name}",
         "postgres",
-        lane(name),
+        lane(name, *arguments),
         needs=frozenset({"PostgreSQL", "Redis", *more}),
         environment={"DATABASE_URL": f"{POSTGRES}/ci_{name}", "REDIS_URL": REDIS, **exhaustive},
     )
@@ -135,7 +135,8 @@ def all_steps(*, full: bool) -> list[Step]:
         Step("build", "static", ("make", "build"), groups=frozenset({"build"})),
         Step("workflows", "static", ("make", "workflows"), groups=frozenset({"repository"})),
         Step("core-coverage", "static", (".ci/core-coverage",)),
-        *(on_postgres(name) for name in (*packages, "swapped", *VARIANTS) if name != "tenancy"),
+        *(on_postgres(name) for name in (*packages, "swapped") if name != "tenancy"),
+        *(on_postgres(name, arguments=("-m", "not process or models")) for name in VARIANTS),
         on_postgres("tenancy", "PgBouncer"),
         *(on_mariadb(name, "-m", "not process or locks") for name in packages if name not in {"core", "identity"}),
         on_mariadb("swapped", "-k", "retargeting", step="retargeting"),

@@ -144,7 +144,6 @@ class Installation:
             "DATABASE_URL": f"{self.server}/{self.database}" if self.server else "",
             "DJANGO_SETTINGS_MODULE": self.settings,
             "PYTHONPATH": str(self.project),
-            "PYTHONDEVMODE": "1",
         }
 
 
