@@ -7,7 +7,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils import timezone
 
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 from dovetail_tenancy.models import TenantForeignKey, TenantModel
 
 CENT = Decimal("0.01")

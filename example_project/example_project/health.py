@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 from django.core.cache import cache
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponseNotAllowed, JsonResponse
 from django.http.response import HttpResponseBase
 
+from dovetail_core.middleware import Middleware
+
 logger = logging.getLogger(__name__)
 
 Response = HttpResponseBase
 
 
-class HealthMiddleware:
-    """Stands first: a probe calls by the pod's address over plain HTTP, so the host check and the redirect to HTTPS
-    would refuse it. The answers name the part that failed and nothing else; the reason goes to the log.
+class HealthMiddleware(Middleware):
+    """Put it first: a probe calls the pod's address over plain HTTP, which the host check and the redirect to HTTPS
+    would refuse. The responses name the check that failed and nothing else; the reason goes to the log.
     """
 
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: Callable[[HttpRequest], Response | Awaitable[Response]]) -> None:
-        self.get_response = get_response
-        self.is_async = iscoroutinefunction(get_response)
-        if self.is_async:
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Response | Awaitable[Response]:
-        if self.is_async:
-            return self.__acall__(request)
+    def respond(self, request: HttpRequest) -> Response:
         return answer(request) or self.get_response(request)
 
-    async def __acall__(self, request: HttpRequest) -> Response:
+    async def arespond(self, request: HttpRequest) -> Response:
         if not request.path_info.startswith("/health/"):
-            return await self.get_response(request)  # type: ignore[misc, no-any-return]  # a coroutine function here
-        return await sync_to_async(answer)(request) or await self.get_response(request)  # type: ignore[misc]
+            return await self.get_response(request)  # type: ignore[no-any-return]  # sync or async, so Any
+        return await sync_to_async(answer)(request) or await self.get_response(request)
 
 
 def answer(request: HttpRequest) -> Response | None:

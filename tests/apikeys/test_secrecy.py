@@ -111,7 +111,7 @@ def broken(*args: Any, **kwargs: Any) -> Any:
 
 BREAKING = {
     "view": (None, ""),
-    "query": (lookup.Query, "run"),
+    "query": (lookup.CompiledQuery, "first"),
     "hash": (verifiers.SHA256, "verify"),
     "snapshot": (authentication, "_snapshot"),
     "note": (authentication.usage, "record_after_response"),
@@ -175,7 +175,7 @@ class mailed_reports:  # noqa: N801  # reads as a function
 
 def test_tracebacks_with_local_variables_do_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """As error trackers take them: every frame's variables by ``repr``, those of callers included."""
-    monkeypatch.setattr(lookup.Query, "run", broken)
+    monkeypatch.setattr(lookup.CompiledQuery, "first", broken)
     _api_key, raw = make_key()
     client = bearer(raw)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.databases import databases
@@ -53,7 +54,7 @@ class Command(BaseCommand):
 """
 KEYS_MODELS = """
 from django.db import models
-from dovetail_core.fields import SettingForeignKey
+from dovetail_core.models import SettingForeignKey
 
 
 class Key(models.Model):
@@ -62,7 +63,7 @@ class Key(models.Model):
 """
 KEYS_MIGRATION = """
 from django.db import migrations, models
-from dovetail_core.fields import TargetingMigration, dependency, target
+from dovetail_core.models import TargetingMigration, dependency, target
 
 
 class Migration(TargetingMigration):
@@ -120,15 +121,22 @@ class Project:
         self.write(f"{app}/models.py", "\n\n".join(["from django.db import models", *classes]))
 
     def migration(
-        self, path: str, *operations: str, after: list[tuple[str, str]] | None = None, replaces: list[str] | None = None
+        self,
+        path: str,
+        *operations: str,
+        after: list[tuple[str, str]] | None = None,
+        replaces: Sequence[str | tuple[str, str]] = (),
     ) -> None:
-        """``path`` is ``app/0001_name``; without ``after`` it depends on the one with the number before."""
+        """``path`` is ``app/0001_name``. Without ``after``, it depends on the migration with the previous number.
+
+        ``replaces`` holds names of the same app's migrations, or ``(app, name)`` for those of another app.
+        """
         app, name = path.split("/")[0], path.split("/")[-1]
         folder = self.folder / path.rpartition("/")[0] / ("" if path.count("/") > 1 else "migrations")
         number = int(name[:4])
         before = sorted(other.stem for other in folder.glob(f"{number - 1:04}_*.py"))
         text = MIGRATION.format(
-            replaces=[(app, old) for old in replaces or []],
+            replaces=[(app, old) if isinstance(old, str) else old for old in replaces],
             dependencies=[(app, before[0])] if after is None and before else after or [],
             operations=", ".join(operations),
         )

@@ -153,6 +153,16 @@ def test_a_squashed_migration_whose_parts_are_applied_only_in_part(make: Make) -
     goes_forth_and_back(project)
 
 
+@pytest.mark.parametrize("depends_on", ["zoo", "old"])
+def test_a_migration_that_replaces_one_of_another_app(make: Make, depends_on: str) -> None:
+    """The app ``old`` was renamed to ``zoo``, and its migrations replace those under the old label."""
+    project = make("zoo", model="zoo.Company")
+    project.models("zoo", "Company")
+    project.migration("zoo/0001_initial", FIRM, after=[], replaces=[("old", "0001_initial")])
+    project.migration("zoo/0002_rename", RENAME, after=[(depends_on, "0001_initial")])
+    goes_forth_and_back(project)
+
+
 def test_a_model_that_was_deleted_and_created_again(make: Make) -> None:
     project = make()
     project.models("companies", "Company")

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dovetail_core import fields
-from dovetail_core.fields import uuid7
+from dovetail_core import models
+from dovetail_core.models import uuid7
 
 
 def milliseconds(value: uuid.UUID) -> int:
@@ -31,7 +31,7 @@ def test_the_first_48_bits_are_the_unix_time_in_milliseconds() -> None:
 
 
 def test_the_fraction_of_a_millisecond_stands_in_the_12_bits_after_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "_uuid7_last", 0)
+    monkeypatch.setattr(models, "_uuid7_last", 0)
     monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_000_000_000 + 500_000)
     value = uuid7()
     assert milliseconds(value) == 1_700_000_000_000
@@ -56,7 +56,7 @@ def test_values_increase_strictly() -> None:
 
 
 def test_values_increase_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "_uuid7_last", 0)
+    monkeypatch.setattr(models, "_uuid7_last", 0)
     clock = iter([2_000_000_000_000_000, 1_000_000_000_000_000, 1_000_000_000_000_001])
     monkeypatch.setattr(time, "time_ns", lambda: next(clock))
     values = [uuid7() for _ in range(3)]
@@ -66,7 +66,7 @@ def test_values_increase_when_the_clock_goes_back(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_counter_carries_into_the_next_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fields, "_uuid7_last", 1_000 << 12 | 0xFFF)
+    monkeypatch.setattr(models, "_uuid7_last", 1_000 << 12 | 0xFFF)
     monkeypatch.setattr(time, "time_ns", lambda: 1_000_000_000)
     value = uuid7()
     assert (milliseconds(value), value.int >> 64 & 0xFFF, value.version) == (1_001, 0, 7)

@@ -32,7 +32,7 @@ class Order(TenantModel):
 """
 ADOPTION = """
 from django.db import migrations
-from dovetail_core.fields import dependency
+from dovetail_core.models import dependency
 from dovetail_tenancy.operations import AddOrganization
 
 

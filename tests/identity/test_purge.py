@@ -30,12 +30,12 @@ def test_what_has_expired_goes_and_the_rest_stays(django_assert_num_queries: Dja
     out = io.StringIO()
     with django_assert_num_queries(8):  # three batches, and the looks that find nothing more
         call_command("purge_sessions", batch=2, stdout=out)
-    assert out.getvalue() == "Deleted 5 expired sessions and 0 registrations.\n"
+    assert out.getvalue() == "5 expired sessions deleted.\n0 expired registrations deleted.\n"
     assert Session.objects.count() == 2
 
 
 def test_a_batch_of_none_is_refused() -> None:
-    with pytest.raises(CommandError, match="--batch is 0"):
+    with pytest.raises(CommandError, match="--batch-size is 0"):
         call_command("purge_sessions", batch=0)
 
 

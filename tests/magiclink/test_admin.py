@@ -81,7 +81,7 @@ def test_the_command_deletes_what_ended_a_day_ago(ask: Ask, user: Any) -> None:
     MagicLink.objects.filter(pk=links[3]).update(expires_at=ended + timedelta(minutes=1))
     output = StringIO()
     call_command("purge_magic_links", "--batch", "2", stdout=output)
-    assert output.getvalue() == "Deleted 3 magic links.\n"
+    assert output.getvalue() == "3 magic links deleted.\n"
     assert {str(key) for key in MagicLink.objects.values_list("pk", flat=True)} == set(links[3:])
     with pytest.raises(CommandError, match="at least 1"):
         call_command("purge_magic_links", "--batch", "0")

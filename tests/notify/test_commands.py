@@ -44,7 +44,7 @@ def test_notify_deliver_sends_due_deliveries(user):
 def test_purge_deletes_old_notifications(user):
     notify(Quiet(), to=user)
     get_notification_model()._default_manager.update(created_at=timezone.now() - timedelta(days=366))
-    assert said("purge_notifications") == "1 notifications were deleted."
+    assert said("purge_notifications") == "1 notifications deleted."
 
 
 def test_loop_ends_on_signal(tmp_path):

@@ -1,4 +1,4 @@
-"""Cached INSERT … SELECT statements, which write the same rows as statements that are compiled each time."""
+"""INSERT … SELECT statements that are compiled once, which write the same rows as those that are compiled each time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import BinaryField, Count, Exists, F, Manager, OuterRef, Q, QuerySet, Value, Window
 from django.db.models.functions import RowNumber
 from django.db.models.lookups import LessThan
-from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps, override_settings
 from django.utils import timezone
 
 from dovetail_notify import get_notification_model, notify
@@ -24,7 +24,6 @@ from dovetail_notify.models import Delivery
 from dovetail_notify.send import fanout
 from dovetail_notify.send.audience import _is_condition
 from dovetail_notify.services import register_device, set_organization_preference, set_preference
-from dovetail_notify.sql import cache
 from dovetail_notify.transports.email import EmailTransport
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Quiet, SignedIn, Tip
@@ -37,12 +36,13 @@ SHIPPED = OrderShipped(number="A-1")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept() -> None:
-    cache._cache.clear()
+def _nothing_is_compiled() -> Iterator[None]:
+    with override_settings(SAMPLE=1):  # a changed setting clears the caches, before and after
+        yield
 
 
 def rows_of(*arguments: Any, **keywords: Any) -> list[Any]:
-    """What a call wrote; rolled back of it are neither the rows nor what was kept."""
+    """The rows that a call writes."""
     Notification.objects.all().delete()
     notify(*arguments, **keywords)
     told = Notification.objects.order_by("recipient").values(
@@ -77,7 +77,7 @@ CASES = list(preference_cases())
 @pytest.mark.parametrize(
     ("organization", "chosen", "default", "part"), CASES, ids=[f"{o}-{c}-{d}" for o, c, d, _ in CASES]
 )
-def test_cached_and_fresh_statements_write_the_same_rows(organization, chosen, default, part, settings, monkeypatch):
+def test_reused_and_fresh_statements_write_the_same_rows(organization, chosen, default, part, settings, monkeypatch):
     settings.NOTIFY_TRANSPORTS = {
         "email": "dovetail_notify.transports.email.EmailTransport",
         "push": "dovetail_notify.testing.FakePush",
@@ -97,7 +97,7 @@ def test_cached_and_fresh_statements_write_the_same_rows(organization, chosen, d
     Group.objects.create(name="all").user_set.add(*people)
     calls = [(each, to, None) for each in types for to in (people[0], people, everybody)]
     calls += [(Tip(), to, "once") for to in (people[1:], everybody.exclude(pk=people[0].pk), grouped)]
-    # A third holds all types to one audience, so that a cached statement is used again within it.
+    # A third has all types for one audience, so that a statement is reused within it.
     calls = calls[part]
     by_kept = [rows_of(each, to=to, organization=organization, dedupe=dedupe) for each, to, dedupe in calls]
     with monkeypatch.context() as patch:
@@ -215,13 +215,13 @@ def test_statement_names_at_most_the_databases_limit(monkeypatch):
     assert len([query for query in queries if query["sql"].startswith("INSERT")]) == 3
 
 
-def test_similar_numbers_share_one_cached_statement():
+def test_similar_numbers_share_one_compiled_statement(compiled):
     people = [make_user() for _ in range(8)]
     notify(Quiet(), to=people)
-    several = set(cache._cache)
+    del compiled[:]
     for number in range(5, 8):
-        notify(Quiet(), to=people[:number])
-    assert set(cache._cache) == several
+        assert notify(Quiet(), to=people[:number]).created == number
+    assert compiled == []
 
 
 def test_second_notification_reuses_the_statement_for_its_recipient(compiled):
@@ -313,7 +313,7 @@ def test_custom_transports_condition_is_evaluated_each_time(settings, user):
     assert Delivery.objects.count() == 2
 
 
-def test_custom_user_manager_disables_the_cache(user, monkeypatch):
+def test_custom_user_manager_is_asked_each_time(user, monkeypatch):
     class Careful(Manager[Any]):
         name_of = user.username
 
@@ -359,12 +359,3 @@ def test_database_without_returning_reads_the_last_key(user, monkeypatch):
         assert notify(SHIPPED, to=[user, other], organization="1").created == 2
     assert len([query for query in queries if "SAVEPOINT" not in query["sql"]]) == 4
     assert Delivery.objects.get().notification.recipient == other
-
-
-def test_cache_size_is_limited(user, monkeypatch):
-    monkeypatch.setattr(cache, "_MAX_ENTRIES", 4)
-    people = [make_user() for _ in range(8)]
-    for number in range(1, 9):
-        for organization in (None, "1"):
-            assert notify(SHIPPED, to=people[:number], organization=organization).created == number
-            assert len(cache._cache) <= 4

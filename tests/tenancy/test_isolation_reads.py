@@ -212,7 +212,7 @@ def test_a_plain_thread_starts_without_an_organization(theirs: Any) -> None:
 
 
 def make_key() -> Any:
-    from dovetail_core.fields import uuid7
+    from dovetail_core.models import uuid7
 
     return uuid7()
 

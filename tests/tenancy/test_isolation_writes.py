@@ -12,7 +12,7 @@ from django.core import serializers
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, models, transaction
 
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 from dovetail_tenancy import TenantMismatch, TenantRequired, tenant, unscoped
 from tests.tenancy.documents.factories import make_document, make_organization, make_user
 from tests.tenancy.documents.models import Document, Folder

@@ -8,7 +8,7 @@ from django.test import override_settings
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.test import APIClient
 
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 from dovetail_tenancy import get_membership_model, get_organization_model, services
 from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES
 from tests.tenancy.factories import client_of, make_organization, make_user, membership_of

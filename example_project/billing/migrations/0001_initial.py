@@ -1,7 +1,7 @@
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import dovetail_core.fields
+import dovetail_core.models
 from decimal import Decimal
 from django.db import migrations, models
 
@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Customer',
             fields=[
-                ('id', models.UUIDField(default=dovetail_core.fields.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=dovetail_core.models.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=200)),
                 ('email', models.EmailField(max_length=254)),
                 ('status', models.CharField(choices=[('active', 'Active'), ('archived', 'Archived')], default='active', max_length=16)),
@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Invoice',
             fields=[
-                ('id', models.UUIDField(default=dovetail_core.fields.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=dovetail_core.models.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('number', models.CharField(max_length=32)),
                 ('status', models.CharField(choices=[('draft', 'Draft'), ('sent', 'Sent'), ('paid', 'Paid'), ('void', 'Void')], default='draft', max_length=16)),
                 ('currency', models.CharField(default='EUR', max_length=3, validators=[django.core.validators.RegexValidator('\\A[A-Z]{3}\\Z', 'Three capital letters (ISO 4217).')])),
@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='InvoiceLine',
             fields=[
-                ('id', models.UUIDField(default=dovetail_core.fields.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=dovetail_core.models.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('description', models.CharField(max_length=200)),
                 ('quantity', models.DecimalField(decimal_places=3, max_digits=9, validators=[django.core.validators.MinValueValidator(Decimal('0.001'))])),
                 ('unit_price', models.DecimalField(decimal_places=2, max_digits=12)),

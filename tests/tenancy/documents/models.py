@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 from dovetail_tenancy.models import TenantForeignKey, TenantModel
 
 

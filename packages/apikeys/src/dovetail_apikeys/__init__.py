@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dovetail_apikeys.lifecycle.declared_scopes import register_scopes
+from dovetail_core.models import get_setting_model
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -14,11 +15,7 @@ __all__ = ["get_actor", "get_api_key_model", "register_scopes"]
 
 def get_api_key_model() -> type[Model]:
     """The model that ``API_KEYS_MODEL`` names. Models must be loaded."""
-    from django.apps import apps
-
-    from dovetail_apikeys.conf import conf
-
-    return apps.get_model(conf.MODEL)
+    return get_setting_model("API_KEYS_MODEL")
 
 
 def get_actor(request: Any) -> tuple[Any, Any]:

@@ -8,7 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import SettingForeignKey, uuid7
+from dovetail_core.models import SettingForeignKey, uuid7
 
 
 class AbstractAPIKey(models.Model):

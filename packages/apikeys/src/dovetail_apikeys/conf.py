@@ -152,7 +152,7 @@ class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apike
         _imports,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
-        "dovetail_apikeys.api.pagination.CursorPagination", "The paginator of the list of keys."
+        "dovetail_core.rest.pagination.KeysetPagination", "The paginator of the list of keys."
     )
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dovetail_core.models import get_setting_model
+
 if TYPE_CHECKING:
     from django.db.models import Model
 
 
 def get_idempotency_model() -> type[Model]:
     """The model that ``CONTRACT_IDEMPOTENCY_MODEL`` names. Models must be loaded."""
-    from django.apps import apps
-
-    from dovetail_core.fields import named_model
-
-    return apps.get_model(named_model("CONTRACT_IDEMPOTENCY_MODEL"))
+    return get_setting_model("CONTRACT_IDEMPOTENCY_MODEL")

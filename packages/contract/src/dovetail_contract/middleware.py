@@ -5,11 +5,10 @@ Modules that import REST framework are imported late: it reads settings, and set
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Any, cast
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -21,48 +20,26 @@ from dovetail_contract.events import emit_deprecated_operation_used
 from dovetail_contract.lifecycle.dates import Lifecycle, earliest
 from dovetail_contract.versioning import deprecation, versions
 from dovetail_core import context
-from dovetail_core.fields import uuid7
+from dovetail_core.middleware import GetResponse, Middleware
+from dovetail_core.models import uuid7
 
 Response = HttpResponseBase
-GetResponse = Callable[[HttpRequest], Any]
 
 #: The attribute of a request that has an idempotency execution.
 _EXECUTION = "_dovetail_idempotency"
 
 
-class _Middleware:
-    """Sync and async in one class: subclasses implement ``answer`` and ``aanswer``."""
-
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-        self.is_async = iscoroutinefunction(get_response)
-        if self.is_async:
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Response | Awaitable[Response]:
-        return self.aanswer(request) if self.is_async else self.answer(request)
-
-    def answer(self, request: HttpRequest) -> Response:
-        raise NotImplementedError
-
-    async def aanswer(self, request: HttpRequest) -> Response:
-        raise NotImplementedError
-
-
-class RequestIDMiddleware(_Middleware):
+class RequestIDMiddleware(Middleware):
     """Put it first, before ``SecurityMiddleware``, so that the response to a wrong host has an id too.
 
     The id is ``dovetail_core.context.request_id()``; the response carries it as ``X-Request-ID``.
     """
 
-    def answer(self, request: HttpRequest) -> Response:
+    def respond(self, request: HttpRequest) -> Response:
         with context.bind(request_id=self._identify(request)), bound(request=request):
             return self._marked(request, self.get_response(request))
 
-    async def aanswer(self, request: HttpRequest) -> Response:
+    async def arespond(self, request: HttpRequest) -> Response:
         with context.bind(request_id=self._identify(request)), bound(request=request):
             return self._marked(request, await self.get_response(request))
 
@@ -86,16 +63,16 @@ class RequestIDMiddleware(_Middleware):
         return response
 
 
-class ProblemMiddleware(_Middleware):
+class ProblemMiddleware(Middleware):
     """Put it after ``RequestIDMiddleware``: it converts every error response to a problem.
 
     Only under ``CONTRACT_API_PATHS``; other paths keep their HTML.
     """
 
-    def answer(self, request: HttpRequest) -> Response:
+    def respond(self, request: HttpRequest) -> Response:
         return self._shaped(request, self.get_response(request))
 
-    async def aanswer(self, request: HttpRequest) -> Response:
+    async def arespond(self, request: HttpRequest) -> Response:
         return self._shaped(request, await self.get_response(request))
 
     @staticmethod
@@ -109,7 +86,7 @@ class ProblemMiddleware(_Middleware):
         return converted(request, response)
 
 
-class RateLimitMiddleware(_Middleware):
+class RateLimitMiddleware(Middleware):
     """Adds the headers of ``RateLimitThrottle``, and limits failed authentications and floods, which it does not see.
 
     Put it after ``ProblemMiddleware``, before middleware that answers requests itself.
@@ -122,12 +99,12 @@ class RateLimitMiddleware(_Middleware):
         self.before, self.after = failures.before, failures.after
         self.asks_before, self.asks_after = failures.asks_before, failures.asks_after
 
-    def answer(self, request: HttpRequest) -> Response:
+    def respond(self, request: HttpRequest) -> Response:
         if not request.path_info.startswith(tuple(conf.API_PATHS)):
             return cast("Response", self.get_response(request))
         return self.before(request) or self.after(request, self.get_response(request))
 
-    async def aanswer(self, request: HttpRequest) -> Response:
+    async def arespond(self, request: HttpRequest) -> Response:
         if not request.path_info.startswith(tuple(conf.API_PATHS)):
             return cast("Response", await self.get_response(request))
         # In a thread if counts are read, which may be in Redis.
@@ -140,20 +117,20 @@ class RateLimitMiddleware(_Middleware):
         return self.after(request, response)
 
 
-class DeprecationMiddleware(_Middleware):
+class DeprecationMiddleware(Middleware):
     """Adds deprecation headers for versions, paths and views, and emits ``deprecated_operation.used``.
 
     Answers 410 for those that have ended, and 404 for a version that ``CONTRACT_VERSIONS`` does not name. Put it
     anywhere after ``ProblemMiddleware``.
     """
 
-    def answer(self, request: HttpRequest) -> Response:
+    def respond(self, request: HttpRequest) -> Response:
         response = self._marked(request, self._refusal(request) or self.get_response(request))
         if self._used_while_deprecated(request, response):
             emit_deprecated_operation_used(request)
         return response
 
-    async def aanswer(self, request: HttpRequest) -> Response:
+    async def arespond(self, request: HttpRequest) -> Response:
         response = self._marked(request, self._refusal(request) or await self.get_response(request))
         if self._used_while_deprecated(request, response):
             # In a thread: a receiver may use the database.
@@ -214,17 +191,17 @@ class DeprecationMiddleware(_Middleware):
         return applied is not None and applied.has_begun and response.status_code != 410
 
 
-class UTCMiddleware(_Middleware):
+class UTCMiddleware(Middleware):
     """Writes the times of the API in UTC, with ``Z``, whatever ``TIME_ZONE`` is. Other paths keep their time zone.
 
     Historical offsets of some zones have seconds, which RFC 3339 does not allow.
     """
 
-    def answer(self, request: HttpRequest) -> Response:
+    def respond(self, request: HttpRequest) -> Response:
         with timezone.override(self._zone(request)):
             return cast("Response", self.get_response(request))
 
-    async def aanswer(self, request: HttpRequest) -> Response:
+    async def arespond(self, request: HttpRequest) -> Response:
         with timezone.override(self._zone(request)):
             return cast("Response", await self.get_response(request))
 
@@ -233,7 +210,7 @@ class UTCMiddleware(_Middleware):
         return UTC if request.path_info.startswith(tuple(conf.API_PATHS)) else timezone.get_current_timezone()
 
 
-class IdempotencyMiddleware(_Middleware):
+class IdempotencyMiddleware(Middleware):
     """Put it last: it calls the view itself, so that the claim of a key is committed before the view's transaction."""
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -243,10 +220,10 @@ class IdempotencyMiddleware(_Middleware):
         self.begin = execution.begin
         _attach_executions()
 
-    def answer(self, request: HttpRequest) -> Response:
+    def respond(self, request: HttpRequest) -> Response:
         return cast("Response", self.get_response(request))
 
-    async def aanswer(self, request: HttpRequest) -> Response:
+    async def arespond(self, request: HttpRequest) -> Response:
         return cast("Response", await self.get_response(request))
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:

@@ -18,6 +18,7 @@ from dovetail_contract import get_idempotency_model
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import Problem
+from dovetail_core.commands import Progress, delete_in_batches
 
 __all__ = ["Claim", "claim", "complete", "database", "leave_open", "purge_idempotency_records", "release"]
 
@@ -96,14 +97,10 @@ def leave_open(*, claim: Claim) -> None:
     held.update(locked_until=timezone.now())
 
 
-def purge_idempotency_records(*, batch_size: int = 1000) -> int:
-    """Delete expired records in batches that commit one by one. Returns their number."""
-    purged, now = 0, timezone.now()
-    over = _rows().filter(expires_at__lt=now).order_by("expires_at")
-    while keys := list(over.values_list("pk", flat=True)[:batch_size]):
-        # Filtered again: the key may have been reused since.
-        purged += over.filter(pk__in=keys).order_by().delete()[0]
-    return purged
+def purge_idempotency_records(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
+    """Delete the records that have expired, and return their number. Each batch commits."""
+    expired = _rows().filter(expires_at__lt=timezone.now()).order_by("expires_at")
+    return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
 def _rows() -> Any:

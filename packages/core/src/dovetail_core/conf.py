@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, Generic, TypeVar, overload
+from functools import lru_cache
+from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast, overload
 
 from django.conf import Settings, settings
 from django.core import checks
@@ -23,6 +24,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 #: Raises ``ValueError("must be …")`` for a value that is not allowed.
 Validator = Callable[[Any], None]
@@ -137,6 +139,18 @@ def _forget_imports(**kwargs: Any) -> None:
 
 # A reloaded or monkeypatched module must be seen by tests that switch a dotted path back and forth.
 setting_changed.connect(_forget_imports, dispatch_uid="dovetail_core.conf")
+
+
+def cached_until_settings_change(function: Callable[P, T]) -> Callable[P, T]:
+    """Cache what ``function`` returns for its arguments, which must be hashable, until a setting changes.
+
+    "Changes" means Django's ``setting_changed`` signal, which ``override_settings`` and pytest-django's ``settings``
+    send; settings of a running process do not change. The cache holds the 256 results that were used last, because
+    arguments may come from a request.
+    """
+    cached = lru_cache(maxsize=256)(function)
+    setting_changed.connect(lambda **kwargs: cached.cache_clear(), weak=False)
+    return cast("Callable[P, T]", cached)
 
 
 class AppSettings:

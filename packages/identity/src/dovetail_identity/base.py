@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 from dovetail_identity.fields import NormalizedEmailField, normalize_email, validate_language, validate_time_zone
 
 

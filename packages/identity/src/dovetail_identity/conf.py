@@ -26,7 +26,7 @@ class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_iden
         _callable,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
-        "dovetail_identity.api.pagination.CursorPagination", "The paginator of the list of sessions."
+        "dovetail_core.rest.pagination.KeysetPagination", "The paginator of the list of sessions."
     )
     PASSWORD_RESET_URL = Setting(
         "",

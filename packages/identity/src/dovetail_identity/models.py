@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import SettingForeignKey, uuid7
+from dovetail_core.models import SettingForeignKey, uuid7
 from dovetail_identity.base import AbstractUser
 
 

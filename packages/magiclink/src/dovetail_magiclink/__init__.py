@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dovetail_core.models import get_setting_model
+
 if TYPE_CHECKING:
     from dovetail_magiclink.base import AbstractMagicLink
 
@@ -12,8 +14,4 @@ __all__ = ["get_magic_link_model"]
 
 def get_magic_link_model() -> type[AbstractMagicLink]:
     """The model that ``MAGIC_LINK_MODEL`` names. Models must be loaded."""
-    from django.apps import apps
-
-    from dovetail_core.fields import named_model
-
-    return apps.get_model(named_model("MAGIC_LINK_MODEL"))
+    return get_setting_model("MAGIC_LINK_MODEL")

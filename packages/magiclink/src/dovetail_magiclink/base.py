@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 
 
 class AbstractMagicLink(models.Model):

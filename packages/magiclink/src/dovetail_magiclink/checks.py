@@ -11,7 +11,8 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 
-from dovetail_magiclink.accounts import create_user, email_field, missing_fields
+from dovetail_core.accounts import email_field
+from dovetail_magiclink.accounts import create_user, missing_fields
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.issuers import django_session, token_issuer
 

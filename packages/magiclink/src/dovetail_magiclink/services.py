@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import router
 from django.utils import timezone
 
+from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_magiclink import get_magic_link_model
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.limits.requests import TooManyRequests
@@ -26,15 +27,13 @@ __all__ = [
 ]
 
 
-def purge_magic_links(*, batch: int = 1000) -> int:
-    """Delete links ``MAGIC_LINK_RETENTION_HOURS`` after they expire, ``batch`` rows at a time, and return how many.
+def purge_magic_links(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
+    """Delete the links that expired ``MAGIC_LINK_RETENTION_HOURS`` ago, and return their number. Each batch commits.
 
     Not sooner: they hold the requests and wrong guesses that the limits of an address count.
     """
     model = get_magic_link_model()
-    rows = model._base_manager.using(router.db_for_write(model))
-    expired = rows.filter(expires_at__lte=timezone.now() - timedelta(hours=conf.RETENTION_HOURS)).order_by("expires_at")
-    deleted = 0
-    while keys := list(expired.values_list("pk", flat=True)[:batch]):
-        deleted += rows.filter(pk__in=keys).delete()[0]
-    return deleted
+    before = timezone.now() - timedelta(hours=conf.RETENTION_HOURS)
+    links = model._base_manager.using(router.db_for_write(model))
+    expired = links.filter(expires_at__lte=before).order_by("expires_at")
+    return delete_in_batches(expired, batch_size=batch_size, progress=progress)

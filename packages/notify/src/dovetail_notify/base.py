@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import SettingForeignKey, named_model
+from dovetail_core.models import SettingForeignKey, get_setting_model
 
 
 def get_notification_model() -> type[models.Model]:
     """Return the model that ``NOTIFY_NOTIFICATION_MODEL`` names. Django must have loaded the models."""
-    return apps.get_model(named_model("NOTIFY_NOTIFICATION_MODEL"))
+    return get_setting_model("NOTIFY_NOTIFICATION_MODEL")
 
 
 class UnreadIndex(models.Index):

@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import SettingForeignKey
+from dovetail_core.models import SettingForeignKey
 from dovetail_notify.base import AbstractNotification
 
 

@@ -117,7 +117,7 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
     BEFORE_INVITE = _before("an address is invited", "organization, email, role, actor")
     BEFORE_ACCEPT_INVITATION = _before("an invitation is accepted", "invitation, user")
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
-        "dovetail_tenancy.api.pagination.CursorPagination", "The paginator of this package's lists."
+        "dovetail_core.rest.pagination.KeysetPagination", "The paginator of this package's lists."
     )
     ENFORCEMENT = Setting(
         "raise",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
+from dovetail_core.middleware import Middleware
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.isolation.scope import Slot, in_report_mode
 from dovetail_tenancy.organizations.admin_choice import activate_choice, uses_organization_choice
@@ -21,7 +21,7 @@ from dovetail_tenancy.organizations.resolution import (
 )
 
 
-class TenantMiddleware:
+class TenantMiddleware(Middleware):
     """Opens an empty slot for the request's organization and closes it after the response.
 
     Until the slot is filled, no organization's rows are visible, whatever was active before. DRF views fill it by the
@@ -29,24 +29,11 @@ class TenantMiddleware:
     organization. Place it after the authentication middleware.
     """
 
-    sync_capable = True
-    async_capable = True
-
-    def __init__(
-        self, get_response: Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[Any]]
-    ) -> None:
-        self.get_response: Any = get_response
-        self.is_async = iscoroutinefunction(get_response)
-        if self.is_async:
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        if self.is_async:
-            return self.__acall__(request)
+    def respond(self, request: HttpRequest) -> HttpResponseBase:
         with _open_slot(request) as slot:
             return _with_scoped_stream(self.get_response(request), slot)
 
-    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+    async def arespond(self, request: HttpRequest) -> HttpResponseBase:
         with _open_slot(request) as slot:
             return _with_scoped_stream(await self.get_response(request), slot)
 

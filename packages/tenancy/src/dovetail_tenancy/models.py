@@ -5,7 +5,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.fields import SettingForeignKey, uuid7
+from dovetail_core.models import SettingForeignKey, uuid7
 from dovetail_tenancy.base import AbstractMembership, AbstractOrganization
 from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, TenantOneToOneField
 from dovetail_tenancy.isolation.querysets import TenantManager, TenantQuerySet

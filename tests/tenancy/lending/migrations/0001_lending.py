@@ -4,7 +4,7 @@ import django.db.models.deletion
 import uuid
 from django.db import migrations, models
 
-from dovetail_core.fields import TargetingMigration, dependency, target
+from dovetail_core.models import TargetingMigration, dependency, target
 
 
 # By hand: one migration whichever model is the organization and wherever it was created.

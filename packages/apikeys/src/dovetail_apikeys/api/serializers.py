@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
 from rest_framework import serializers
 
 from dovetail_apikeys import get_api_key_model
-from dovetail_apikeys.api.fields import TextField, WholeNumberField
 from dovetail_apikeys.conf import LONGEST_GRACE
+from dovetail_core.rest.fields import FIELD_MAPPING, TextField, WholeNumberField
 
 _MAX_ITEMS = 200
 
@@ -25,10 +24,7 @@ class Words(serializers.ListField):
 
 
 class APIKeySerializer(serializers.ModelSerializer[Any]):
-    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
-        models.CharField: TextField,
-        models.TextField: TextField,
-    }
+    serializer_field_mapping = FIELD_MAPPING
     prefix = serializers.CharField(source="key_prefix", read_only=True)
     scopes = Words(required=False)
     allowed_networks = Words(required=False, help_text="Addresses or networks (CIDR) that it may be used from.")

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,26 +29,19 @@ from dovetail_apikeys.exceptions import AlreadyRotated, APIKeysError, BeyondOwn,
 from dovetail_apikeys.principal.api_key import APIKeyCredential
 from dovetail_apikeys.restrictions.scope_names import READ, WRITE
 from dovetail_apikeys.verification.raw_key import RawKey
-
-_STATUS = {
-    AlreadyRotated: status.HTTP_409_CONFLICT,
-    NotActive: status.HTTP_409_CONFLICT,
-    BeyondOwn: status.HTTP_403_FORBIDDEN,
-    Gone: status.HTTP_404_NOT_FOUND,
-}
+from dovetail_core.rest.views import RefusalMixin, payload
 
 
-class Refused(APIException):
-    """An error of a service as a response with the same code."""
-
-    def __init__(self, error: APIKeysError) -> None:
-        self.status_code = _STATUS.get(type(error), status.HTTP_400_BAD_REQUEST)
-        super().__init__(str(error), code=error.code)
-
-
-class APIKeyViewSet(GenericViewSet[Any]):
+class APIKeyViewSet(RefusalMixin, GenericViewSet[Any]):
     """The API keys of the request's organization."""
 
+    refusals: ClassVar[Mapping[type[Exception], int]] = {
+        AlreadyRotated: status.HTTP_409_CONFLICT,
+        NotActive: status.HTTP_409_CONFLICT,
+        BeyondOwn: status.HTTP_403_FORBIDDEN,
+        Gone: status.HTTP_404_NOT_FOUND,
+        APIKeysError: status.HTTP_400_BAD_REQUEST,
+    }
     serializer_class = APIKeySerializer
     queryset = get_api_key_model()._default_manager.none()
     lookup_url_kwarg = "api_key_id"
@@ -74,11 +67,6 @@ class APIKeyViewSet(GenericViewSet[Any]):
             "rotate": RotateAPIKeySerializer,
             "revoke": NothingSerializer,
         }.get(self.action, self.serializer_class)
-
-    def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, APIKeysError):
-            exc = ValidationError({exc.field: [str(exc)]}, exc.code) if exc.field else Refused(exc)
-        return super().handle_exception(exc)
 
     @cached_property
     def organization(self) -> Any:
@@ -113,10 +101,7 @@ class APIKeyViewSet(GenericViewSet[Any]):
         return {"actor": self.request.user, "within": within}
 
     def validated(self, instance: Any = None, **options: Any) -> dict[str, Any]:
-        try:
-            serializer = self.get_serializer(instance, data=self.request.data, **options)
-        except RecursionError as error:  # the JSON parser accepts a few kilobytes of "["
-            raise ParseError(_("The request body is nested too deeply.")) from error
+        serializer = self.get_serializer(instance, data=payload(self.request), **options)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 

@@ -16,7 +16,7 @@ from celery import signals
 
 from dovetail_contract.correlation.callers import bound, caller
 from dovetail_core import context
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 
 HEADER = "dovetail_context"
 _STACK = "_dovetail_context"

@@ -13,7 +13,7 @@ from rest_framework.exceptions import APIException
 
 from dovetail_contract.problems.catalogue import CODES, phrase, problem_type, type_uri
 from dovetail_core import context
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
 
 MEDIA_TYPE = "application/problem+json"
 #: The number of ``errors`` in a response; ``errors_truncated`` says that there are more.

@@ -8,7 +8,7 @@ from django.db import models
 from rest_framework import serializers
 from rest_framework_simplejwt.exceptions import TokenError
 
-from dovetail_identity.api.fields import EmailField, TextField, URLField
+from dovetail_core.rest.fields import FIELD_MAPPING, EmailField, TextField
 from dovetail_identity.models import Session
 from dovetail_identity.sessions.tokens import session_id_of
 
@@ -117,12 +117,7 @@ def _options(key: str, source: str) -> dict[str, Any]:
 class UserSerializer(serializers.ModelSerializer[Any]):
     """A user as ``/me`` and the sign-in endpoints show it, for any user model."""
 
-    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
-        models.CharField: TextField,
-        models.EmailField: EmailField,
-        models.TextField: TextField,
-        models.URLField: URLField,
-    }
+    serializer_field_mapping = FIELD_MAPPING
 
     class Meta:
         model = User

@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from django.db.models import ProtectedError, RestrictedError
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import APIException, AuthenticationFailed, ParseError, ValidationError
+from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -17,6 +17,7 @@ from rest_framework.response import Response
 from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPES
 from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 
+from dovetail_core.rest.views import payload
 from dovetail_identity import services
 from dovetail_identity.api.permissions import IsPerson
 from dovetail_identity.api.serializers import (
@@ -28,13 +29,6 @@ from dovetail_identity.api.serializers import (
 )
 from dovetail_identity.conf import conf
 from dovetail_identity.exceptions import InvalidOrExpired
-
-
-def payload(request: Request) -> Any:
-    try:
-        return request.data
-    except RecursionError as error:  # a few kilobytes of "[" exceed the recursion limit in the JSON parser
-        raise ParseError(_("The request body is nested too deeply.")) from error
 
 
 class AccountEndpoint(GenericAPIView[Any]):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-import dovetail_core.fields
+import dovetail_core.models
 
 
 class Migration(migrations.Migration):
@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=dovetail_core.fields.uuid7,
+                        default=dovetail_core.models.uuid7,
                         editable=False,
                         primary_key=True,
                         serialize=False,

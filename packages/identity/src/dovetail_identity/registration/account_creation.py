@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import models
 from django.utils import timezone
 
-from dovetail_identity.accounts import email_field
-from dovetail_identity.sessions.users import alias_of, has_field
+from dovetail_core.accounts import email_field, has_field, required_fields
+from dovetail_identity.sessions.users import alias_of
 
 
 def create_user(*, email: str, password: str, first_name: str, last_name: str) -> Any:
@@ -27,9 +26,5 @@ def missing_fields() -> list[str]:
     email = email_field()
     provided = {"password", "first_name", "last_name"} | ({email.name} if email else set())
     model = get_user_model()
-    required = {model.USERNAME_FIELD, *model.REQUIRED_FIELDS}
-    for field in model._meta.concrete_fields:
-        optional = field.null or field.has_default() or field.blank or isinstance(field, models.AutoField)
-        if not optional and not getattr(field, "auto_now", False) and not getattr(field, "auto_now_add", False):
-            required.add(field.name)
+    required = {model.USERNAME_FIELD, *model.REQUIRED_FIELDS} | required_fields(model)
     return sorted(required - provided) + ([] if email else [getattr(model, "EMAIL_FIELD", "email")])

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt.settings import api_settings
 
+from dovetail_core.accounts import has_field
 from dovetail_core.events import emit
 from dovetail_identity import events, mail
 from dovetail_identity.accounts import account_with
@@ -22,7 +23,7 @@ from dovetail_identity.conf import conf
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.registration.link_tokens import user_of_reset_token
 from dovetail_identity.sessions.revocation import RevocationReason, revoke_all_sessions
-from dovetail_identity.sessions.users import alias_of, has_field
+from dovetail_identity.sessions.users import alias_of
 
 logger = logging.getLogger("dovetail.identity")
 

@@ -15,9 +15,10 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt.settings import api_settings
 
+from dovetail_core.accounts import accounts_with, email_field, has_field
+from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.events import emit
 from dovetail_identity import events, mail
-from dovetail_identity.accounts import accounts_with, email_field
 from dovetail_identity.conf import conf
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.fields import normalize_email
@@ -25,7 +26,6 @@ from dovetail_identity.models import Registration
 from dovetail_identity.registration.link_tokens import registration_of_token
 from dovetail_identity.sessions.sign_in import issue_tokens
 from dovetail_identity.sessions.tokens import Tokens
-from dovetail_identity.sessions.users import has_field
 
 
 @sensitive_variables("password")
@@ -37,7 +37,7 @@ def register(*, email: str, password: str, first_name: str = "", last_name: str 
     """
     names = {"first_name": first_name, "last_name": last_name}
     _validate(password, email, names)
-    accounts = accounts_with(email, active_only=False)
+    accounts = accounts_with(email)
     using = router.db_for_write(Registration)
     with transaction.atomic(using=using):
         now = timezone.now()
@@ -67,7 +67,7 @@ def verify_email(token: str, *, request: HttpRequest | None) -> tuple[Any, Token
     registration = rows.first()
     with transaction.atomic(using=using):
         # Of two parallel requests, one deletes the row.
-        if registration is None or not rows.delete()[0] or accounts_with(registration.email, active_only=False):
+        if registration is None or not rows.delete()[0] or accounts_with(registration.email):
             raise InvalidOrExpired
         user = _create_account(registration, using)
         Registration._base_manager.using(using).filter(email=registration.email).delete()
@@ -75,15 +75,11 @@ def verify_email(token: str, *, request: HttpRequest | None) -> tuple[Any, Token
         return user, issue_tokens(user, request=request, amr=("otp",))
 
 
-def purge_registrations(*, batch: int = 1000) -> int:
-    """Delete expired registrations, ``batch`` rows at a time, and return how many."""
-    using = router.db_for_write(Registration)
-    rows = Registration._base_manager.using(using)
-    expired = rows.filter(expires_at__lte=timezone.now()).order_by("expires_at")
-    deleted = 0
-    while keys := list(expired.values_list("pk", flat=True)[:batch]):
-        deleted += rows.filter(pk__in=keys).delete()[0]
-    return deleted
+def purge_registrations(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
+    """Delete the registrations that nobody confirmed in time, and return their number. Each batch commits."""
+    registrations = Registration._base_manager.using(router.db_for_write(Registration))
+    expired = registrations.filter(expires_at__lte=timezone.now()).order_by("expires_at")
+    return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
 def _create_account(registration: Registration, using: str) -> Any:

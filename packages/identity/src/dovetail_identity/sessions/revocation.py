@@ -10,6 +10,7 @@ from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.events import emit
 from dovetail_identity import events
 from dovetail_identity.models import Session
@@ -45,14 +46,11 @@ def sign_out(refresh: str) -> None:
         revoke_session(session, reason=RevocationReason.SIGNED_OUT)
 
 
-def purge_sessions(*, batch: int = 1000) -> int:
-    """Delete expired sessions, ``batch`` rows at a time, and return how many."""
-    using = router.db_for_write(Session)
-    expired = Session._base_manager.using(using).filter(expires_at__lte=timezone.now()).order_by("expires_at")
-    deleted = 0
-    while keys := list(expired.values_list("pk", flat=True)[:batch]):
-        deleted += Session._base_manager.using(using).filter(pk__in=keys).delete()[0]
-    return deleted
+def purge_sessions(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
+    """Delete the sessions that have expired, and return their number. Each batch commits."""
+    sessions = Session._base_manager.using(router.db_for_write(Session))
+    expired = sessions.filter(expires_at__lte=timezone.now()).order_by("expires_at")
+    return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
 def _revoke(user: Any, which: Q, reason: str) -> int:

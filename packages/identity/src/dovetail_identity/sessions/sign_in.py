@@ -18,13 +18,14 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 
+from dovetail_core.accounts import has_field
 from dovetail_core.events import emit
 from dovetail_core.secrets import keyed_hash
 from dovetail_identity import events
 from dovetail_identity.models import Session
 from dovetail_identity.sessions.clients import address_of, device_label, network_of
 from dovetail_identity.sessions.tokens import RefreshToken, Tokens, first_refresh_token
-from dovetail_identity.sessions.users import alias_of, has_field, sessions_of
+from dovetail_identity.sessions.users import alias_of, sessions_of
 
 logger = logging.getLogger("dovetail.identity")
 

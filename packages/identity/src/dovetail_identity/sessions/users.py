@@ -24,10 +24,6 @@ def alias_of(user: Any) -> str:
     return router.db_for_write(user.__class__, instance=user)
 
 
-def has_field(user: Any, name: str) -> bool:
-    return any(field.name == name for field in user._meta.concrete_fields)
-
-
 def sessions_of(user: Any) -> Any:
     """Every session of ``user``, from the database that the user is written to."""
     return Session._base_manager.using(alias_of(user)).filter(user=user.pk)

@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from rest_framework import serializers
 
-from dovetail_magiclink.api.fields import EmailField, TextField
+from dovetail_core.rest.fields import EmailField, TextField
 
 User = get_user_model()
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.debug import sensitive_variables
 from rest_framework import status
-from rest_framework.exceptions import ParseError, Throttled
+from rest_framework.exceptions import Throttled
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from dovetail_core.rest.views import payload
 from dovetail_magiclink import services
 from dovetail_magiclink.api.serializers import RequestSerializer, VerifySerializer
 from dovetail_magiclink.conf import conf
@@ -39,10 +39,7 @@ class MagicEndpoint(GenericAPIView[Any]):
 
     def valid(self, request: Request) -> Any:
         """The validated body. Raises ``ValidationError`` for a body of another shape."""
-        try:
-            serializer = self.get_serializer(data=request.data)
-        except RecursionError as error:  # a few kilobytes of "[" exceed the recursion limit in the JSON parser
-            raise ParseError(_("The request body is nested too deeply.")) from error
+        serializer = self.get_serializer(data=payload(request))
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 

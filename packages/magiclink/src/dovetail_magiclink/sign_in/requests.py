@@ -14,9 +14,10 @@ from django.db import IntegrityError, OperationalError, router, transaction
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
+from dovetail_core.accounts import normalize_address
 from dovetail_core.events import emit
 from dovetail_magiclink import events, get_magic_link_model
-from dovetail_magiclink.accounts import address_key, normalize
+from dovetail_magiclink.accounts import address_key
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.limits.counters import network_of, wide_network
 from dovetail_magiclink.limits.guesses import count_new_code
@@ -47,7 +48,7 @@ def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkR
     that is not an address, and ``TooManyRequests``. Then nothing has changed.
     """
     verify_page()
-    address = normalize(email)
+    address = normalize_address(email)
     validate_email(address)
     check_client(request)
     count_new_code()

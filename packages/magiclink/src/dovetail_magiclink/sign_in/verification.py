@@ -18,9 +18,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from dovetail_core.accounts import has_field
 from dovetail_core.events import emit
 from dovetail_magiclink import events, get_magic_link_model
-from dovetail_magiclink.accounts import has_field, owner_of
+from dovetail_magiclink.accounts import owner_of
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.issuers import token_issuer
 from dovetail_magiclink.limits.counters import Reservation, network_of, wide_network

@@ -9,10 +9,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from dovetail_core.rest.views import payload
 from dovetail_notify import services
 from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.api.serializers import DeviceSerializer, WebPushKeySerializer
-from dovetail_notify.api.views import key_or_404, payload
+from dovetail_notify.api.views import key_or_404
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Device
 from dovetail_notify.transports.push.vapid import public_key

@@ -7,10 +7,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from dovetail_core.rest.views import payload
 from dovetail_notify import services
 from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.api.serializers import PreferenceSerializer
-from dovetail_notify.api.views import organization_key, payload
+from dovetail_notify.api.views import organization_key
 from dovetail_notify.inbox.preferences import effective_preferences
 from dovetail_notify.models import Preference
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.functional import cached_property
 from rest_framework import serializers
 
-from dovetail_notify.api.fields import CleanCharField, FlagField, WholeNumberField
+from dovetail_core.rest.fields import FlagField, TextField, WholeNumberField
 from dovetail_notify.base import get_notification_model
 from dovetail_notify.exceptions import ForbiddenDestination
 from dovetail_notify.inbox.preferences import available_modes
@@ -109,9 +109,9 @@ class TicketSerializer(serializers.Serializer[Any]):
 class PreferenceSerializer(serializers.Serializer[Any]):
     """The preference for one type and one channel."""
 
-    type = CleanCharField(max_length=100)
-    channel = CleanCharField(max_length=20)
-    mode = CleanCharField(allow_null=True, help_text="on, off, hourly or daily; null is back to the default.")
+    type = TextField(max_length=100)
+    channel = TextField(max_length=20)
+    mode = TextField(allow_null=True, help_text="on, off, hourly or daily; null is back to the default.")
     category = serializers.CharField(read_only=True)
     source = serializers.CharField(  # type: ignore[assignment]  # a serializer is a field and has a source of its own
         read_only=True, help_text="type, organization, user or required."
@@ -144,10 +144,10 @@ class WebPushKeySerializer(serializers.Serializer[Any]):
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
     # Never shown: anybody with a push token can send to the device.
-    token = CleanCharField(max_length=2000, write_only=True)
-    name = CleanCharField(max_length=100, required=False, allow_blank=True)
+    token = TextField(max_length=2000, write_only=True)
+    name = TextField(max_length=100, required=False, allow_blank=True)
     keys = serializers.DictField(
-        child=CleanCharField(max_length=200), required=False, write_only=True, help_text="web: p256dh and auth."
+        child=TextField(max_length=200), required=False, write_only=True, help_text="web: p256dh and auth."
     )
 
     class Meta:

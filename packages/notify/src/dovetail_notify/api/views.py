@@ -5,11 +5,12 @@ from typing import Any, TypeGuard
 from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import status
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from dovetail_core.rest.views import payload
 from dovetail_notify import services
 from dovetail_notify.api.pagination import CursorPagination
 from dovetail_notify.api.permissions import IsRecipient
@@ -27,13 +28,6 @@ from dovetail_notify.conf import conf
 from dovetail_notify.inbox.reading import InboxFilter, inbox, unread, unread_of
 from dovetail_notify.realtime.tickets import TICKET_SECONDS, issue_ticket
 from dovetail_notify.types import registry
-
-
-def payload(request: Request) -> Any:
-    try:
-        return request.data
-    except RecursionError as error:  # a few kilobytes of "["
-        raise ParseError("The request body is nested too deeply.") from error
 
 
 def key_or_404(text: str) -> int:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from django.db.models import Q, QuerySet, Value
 
+from dovetail_core.sql import CompiledQuery, Placeholder
 from dovetail_notify.base import get_notification_model
 from dovetail_notify.conf import conf
-from dovetail_notify.sql.cache import Placeholder, fetch
+from dovetail_notify.sql.compiled import fetch
 
 UNREAD_CAP: Final = 100
 
@@ -97,14 +98,14 @@ def page(
     lookup: str | None = None,
     key: Any = None,
 ) -> list[Any]:
-    """Return at most ``limit`` of the user's notifications, newest first, with one query whose SQL is cached.
+    """Return at most ``limit`` of the user's notifications, newest first, with one query that is compiled once.
 
     With ``lookup``, only notifications whose key is less (lt, lte) or greater (gt, gte) than ``key``; with gt and gte
     oldest first.
     """
     constants = (shown.archived, shown.unread, lookup, limit)
     values = (*_inbox_values(user, organization_key), ("type", shown.type), ("type", shown.types), ("pk", key))
-    return fetch(get_notification_model(), _page, constants, values)
+    return fetch(get_notification_model(), _page, constants, values, read=CompiledQuery.instances)
 
 
 def _inbox_values(user: Any, organization_key: str | None) -> tuple[tuple[str, Any], ...]:
@@ -118,7 +119,7 @@ def _inbox_values(user: Any, organization_key: str | None) -> tuple[tuple[str, A
 
 
 def _page(
-    archived: bool,  # positional, because sql.cache.fetch() passes constants and values by position
+    archived: bool,  # positional, because fetch() passes constants and values by position
     unread: bool | None,
     lookup: str | None,
     limit: int,
@@ -155,7 +156,7 @@ def unread(rows: QuerySet[Any]) -> Unread:
 
 
 def unread_of(user: Any, *, organization_key: str | None = None, using: str | None = None) -> Unread:
-    """Count the unread notifications of ``inbox()`` with cached SQL. Clients poll this count for their badge."""
+    """Count the unread notifications of ``inbox()``, as clients often do, with a query that is compiled once."""
     rows = fetch(get_notification_model(), _unread_keys, (), _inbox_values(user, organization_key), using=using)
     return _capped(len(rows))
 

@@ -4,7 +4,7 @@ import django.db.models.deletion
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import migrations, models
 
-from dovetail_core.fields import TargetingMigration, dependency, target
+from dovetail_core.models import TargetingMigration, dependency, target
 from dovetail_notify.base import UnreadIndex
 
 

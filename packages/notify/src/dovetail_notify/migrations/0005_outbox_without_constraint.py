@@ -3,7 +3,7 @@ from __future__ import annotations
 import django.db.models.deletion
 from django.db import migrations, models
 
-from dovetail_core.fields import TargetingMigration, dependency, target
+from dovetail_core.models import TargetingMigration, dependency, target
 
 
 class Migration(TargetingMigration):

@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.models import F, Model, Q, QuerySet
 
+from dovetail_core import accounts
+from dovetail_core.sql import Placeholder, pad
 from dovetail_notify.conf import conf
-from dovetail_notify.sql.cache import Placeholder, padded
 from dovetail_notify.sql.insert_select import QuerySetPlaceholder
 
 #: Up to this many named recipients, a query first looks whether any of them has a preference.
 _FEW: Final = 64
-#: Up to this many named recipients, the compiled statement is cached.
-_MAX_CACHED_KEYS: Final = 512
+#: Up to this many named recipients, the statement is compiled once.
+_MAX_COMPILED_KEYS: Final = 512
+
+
+class AudienceShape(NamedTuple):
+    """Everything that the SQL of an audience depends on, apart from the values and querysets that have placeholders."""
+
+    model: type[Model]
+    #: How a queryset of recipients is read, or the number of recipients that are named.
+    recipients: Literal["condition", "subquery"] | int
+    has_members: bool
+
+    def users(self, using: str) -> QuerySet[Any]:
+        """Return the active users with placeholders for the recipients and the organization's members."""
+        condition: Any
+        if isinstance(self.recipients, int):
+            field = _key_field(self.model)
+            condition = Q(pk__in=[Placeholder(_recipient(number), field) for number in range(self.recipients)])
+        else:
+            condition = QuerySetPlaceholder("to", *([F("pk")] if self.recipients == "subquery" else []))
+        users = accounts.active(self.model._base_manager.using(using).order_by().filter(condition))
+        return users.filter(QuerySetPlaceholder("members", F("pk"))) if self.has_members else users
 
 
 @dataclass(frozen=True, slots=True)
-class CacheableAudience:
-    """An audience as one queryset with placeholders. ``cache_key`` is everything that its SQL depends on."""
+class CompilableAudience:
+    """An audience whose statement is compiled once for its shape; the rest fills the placeholders."""
 
-    cache_key: Hashable
-    users: Callable[[], QuerySet[Any]]
+    shape: AudienceShape
     values: Mapping[str, Any]
     querysets: Mapping[str, QuerySet[Any]]
 
@@ -64,15 +84,14 @@ class Audience:
         """Return the keys of named recipients if they are few, else an empty list."""
         return self.named if self.named and len(self.named) <= _FEW else []
 
-    def cacheable(self) -> CacheableAudience | None:
-        """Return the audience with placeholders for what changes from call to call.
+    def compilable(self) -> CompilableAudience | None:
+        """Return the audience as a shape with values and querysets.
 
         None if the statement must be compiled each time: for very many keys, for querysets on several databases, and
         if ``NOTIFY_MEMBERS`` returns a list.
         """
         members, querysets, values = self.members, {}, {}
-        condition: Any
-        kind: Hashable
+        recipients: Literal["condition", "subquery"] | int
         if members is not None:
             # A queryset without a database of its own runs on that of the statement.
             if not isinstance(members, QuerySet) or getattr(members, "_db", None) not in (None, self.using):
@@ -80,21 +99,13 @@ class Audience:
             querysets["members"] = members
         if self.rows is not None:
             querysets["to"] = self.rows
-            kind = "condition" if self.is_condition else "subquery"
-            condition = QuerySetPlaceholder("to") if self.is_condition else QuerySetPlaceholder("to", F("pk"))
-        elif self.named and len(self.named) <= _MAX_CACHED_KEYS and len(self.chunks) == 1:
-            values = {f"recipient {number}": key for number, key in enumerate(padded(self.named))}
-            kind = len(values)
-            field = _key_field(get_user_model())
-            condition = Q(pk__in=[Placeholder(name, field) for name in values])
+            recipients = "condition" if self.is_condition else "subquery"
+        elif self.named and len(self.named) <= _MAX_COMPILED_KEYS and len(self.chunks) == 1:
+            values = {_recipient(number): key for number, key in enumerate(pad(self.named))}
+            recipients = len(values)
         else:
             return None
-
-        def users() -> QuerySet[Any]:
-            rows = self._active(self._users().filter(condition))
-            return rows if members is None else rows.filter(QuerySetPlaceholder("members", F("pk")))
-
-        return CacheableAudience((kind, members is None), users, values, querysets)
+        return CompilableAudience(AudienceShape(get_user_model(), recipients, members is not None), values, querysets)
 
     def non_members(self) -> list[Any]:
         """Return named recipients who exist but are not members of the organization; at most ten for each query."""
@@ -109,12 +120,8 @@ class Audience:
         return get_user_model()._base_manager.using(self.using).order_by()
 
     def _narrow(self, users: QuerySet[Any]) -> QuerySet[Any]:
-        users = self._active(users)
+        users = accounts.active(users)
         return users if self.members is None else users.filter(pk__in=self.members)
-
-    def _active(self, users: QuerySet[Any]) -> QuerySet[Any]:
-        has_field = any(field.name == "is_active" for field in get_user_model()._meta.concrete_fields)
-        return users.filter(is_active=True) if has_field else users
 
     def _take_queryset(self, to: QuerySet[Any]) -> None:
         if not issubclass(to.model, get_user_model()):
@@ -157,6 +164,11 @@ def _parse_keys(to: Any) -> list[Any]:
         except (ValidationError, TypeError, ValueError):
             raise TypeError(f"to= takes users ({model._meta.label}) or their keys; got {recipient!r}.") from None
     return list(keys)
+
+
+def _recipient(number: int) -> str:
+    """Return the name of the placeholder for a named recipient."""
+    return f"recipient {number}"
 
 
 def _key_field(model: Any) -> Any:

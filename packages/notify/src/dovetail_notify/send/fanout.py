@@ -16,16 +16,17 @@ from django.db import connections, router, transaction
 from django.db.models import Case, DateTimeField, F, Manager, Q, QuerySet, When
 from django.utils import timezone
 
-from dovetail_core.fields import uuid7
+from dovetail_core.models import uuid7
+from dovetail_core.sql import Placeholder, once
 from dovetail_notify.base import get_notification_model
 from dovetail_notify.exceptions import ForeignRecipient
 from dovetail_notify.models import Delivery, Mode
 from dovetail_notify.send import after_commit
-from dovetail_notify.send.audience import Audience
-from dovetail_notify.send.preference_conditions import PreferenceConditions
-from dovetail_notify.sql.cache import Placeholder, cached, fetch
+from dovetail_notify.send.audience import Audience, AudienceShape
+from dovetail_notify.send.preference_conditions import ConditionsShape, PreferenceConditions
+from dovetail_notify.sql.compiled import fetch
 from dovetail_notify.sql.insert_select import InsertSelect, as_expression, python_defaults
-from dovetail_notify.transports import Transport, available_channels, required_channels, transport_for
+from dovetail_notify.transports import Transport, transport_for
 from dovetail_notify.types import IN_APP, NotificationType, payloads
 
 #: Returns what a statement contains for a name and a field: the value, or a placeholder for it.
@@ -103,7 +104,7 @@ def notify(
     message = _Message(notification, _key_text(organization) or None, _key_text(actor), _dedupe_key(dedupe))
     audience = Audience(to, organization_key=message.organization_key, using=alias)
     # Read before the transaction begins: SQLite refuses to write in a transaction whose earlier read is out of date.
-    conditions = PreferenceConditions(type(notification), message.organization_key, alias)
+    conditions = PreferenceConditions.for_type(type(notification), message.organization_key, alias)
     # For few recipients the database returns the keys of the new rows, if it can.
     if few := connections[alias].features.can_return_rows_from_bulk_insert and audience.few():
         conditions.check_recipients(few)
@@ -163,13 +164,11 @@ def _inbox_statements(
 ) -> Iterator[tuple[InsertSelect, _Values, _QuerySets]]:
     """Yield the statements that write the inbox, with their values; several only for very many keys."""
     columns, users = message.columns(), get_user_model()
-    cacheable = audience.cacheable() if type(users._base_manager) is Manager and _take_placeholders(columns) else None
-    if cacheable is not None:
-        key = ("inbox", users, conditions.using, conditions.cache_key, tuple(columns), cacheable.cache_key)
-        statement = cached(
-            key, lambda: _insert_inbox(columns, cacheable.users(), conditions.with_placeholders(), Placeholder)
-        )
-        yield statement, {**columns, **cacheable.values}, cacheable.querysets
+    plain = type(users._base_manager) is Manager and _take_placeholders(columns)
+    if plain and (compilable := audience.compilable()) is not None:
+        names = tuple(columns)
+        statement = once(_compile_inbox, names, compilable.shape, conditions.shape, using=conditions.using)
+        yield statement, {**columns, **compilable.values}, compilable.querysets
     else:
         for rows in audience.querysets():
             yield _insert_inbox(columns, rows, conditions, _values(columns)), {}, {}
@@ -177,6 +176,13 @@ def _inbox_statements(
 
 def _values(values: Mapping[str, Any]) -> _ValueOf:
     return lambda name, _: values[name]
+
+
+def _compile_inbox(
+    names: tuple[str, ...], audience: AudienceShape, conditions: ConditionsShape, using: str
+) -> InsertSelect:
+    with_placeholders = PreferenceConditions.with_placeholders(conditions, using)
+    return _insert_inbox(names, audience.users(using), with_placeholders, Placeholder)
 
 
 def _insert_inbox(
@@ -197,7 +203,7 @@ def _receiving_users(
     users: QuerySet[Any], columns: dict[str, Any], conditions: PreferenceConditions
 ) -> tuple[QuerySet[Any], dict[str, Any]]:
     """Return the users who receive the type on any channel, and the columns of their rows."""
-    receives = {channel: conditions.receives(channel, "pk") for channel in available_channels(conditions.cls)}
+    receives = {channel: conditions.receives(channel, "pk") for channel in conditions.defaults}
     if all(receives.values()):
         users = users.filter(_any(receives.values()))
     field = DateTimeField(null=True)
@@ -216,8 +222,9 @@ def _receiving_users(
 
 
 def _insert_deliveries(message: _Message, after: Any, conditions: PreferenceConditions) -> None:
-    model = get_notification_model()
-    channels = [channel for channel in available_channels(conditions.cls) if channel != IN_APP]
+    model, channels = get_notification_model(), _outbox_channels(conditions)
+    if not channels:
+        return
     next_hour = message.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     values = {
         "type": message.notification.key,
@@ -227,29 +234,35 @@ def _insert_deliveries(message: _Message, after: Any, conditions: PreferenceCond
         "now": message.now,
         "next_hour": next_hour,
     }
-
-    def statement(conditions: PreferenceConditions, value_of: _ValueOf) -> InsertSelect:
-        rows = model._base_manager.using(conditions.using).order_by()
-        rows = rows.filter(
-            pk__gt=value_of("after", model._meta.pk), batch=value_of("batch", model._meta.get_field("batch"))
-        )
-        parts = []
-        for channel in channels:
-            eligible = transport_for(channel).eligible("recipient")
-            recipients = rows.filter(conditions.receives(channel, "recipient"), eligible)
-            schedule = _schedule(channel, conditions, value_of)
-            columns = {"notification": F("pk"), "channel": channel, "attempts": 0, **schedule}
-            parts.append((recipients, columns | python_defaults(Delivery, columns)))
-        return InsertSelect(Delivery, parts, conditions.using)
-
-    if not channels:
-        return
     if type(model._base_manager) is Manager and all(_has_fixed_condition(transport_for(each)) for each in channels):
-        key = ("outbox", model, conditions.using, conditions.cache_key)
-        insert = cached(key, lambda: statement(conditions.with_placeholders(), Placeholder))
+        statement = once(_compile_outbox, model, conditions.shape, using=conditions.using)
     else:
-        insert = statement(conditions, _values(values))
-    insert.execute(conditions.using, values)
+        statement = _insert_outbox(model, conditions, _values(values))
+    statement.execute(conditions.using, values)
+
+
+def _compile_outbox(model: Any, conditions: ConditionsShape, using: str) -> InsertSelect:
+    return _insert_outbox(model, PreferenceConditions.with_placeholders(conditions, using), Placeholder)
+
+
+def _insert_outbox(model: Any, conditions: PreferenceConditions, value_of: _ValueOf) -> InsertSelect:
+    """Return the statement that writes the deliveries of a batch's rows for every channel but the inbox."""
+    rows = model._base_manager.using(conditions.using).order_by()
+    rows = rows.filter(
+        pk__gt=value_of("after", model._meta.pk), batch=value_of("batch", model._meta.get_field("batch"))
+    )
+    parts = []
+    for channel in _outbox_channels(conditions):
+        eligible = transport_for(channel).eligible("recipient")
+        recipients = rows.filter(conditions.receives(channel, "recipient"), eligible)
+        schedule = _schedule(channel, conditions, value_of)
+        columns = {"notification": F("pk"), "channel": channel, "attempts": 0, **schedule}
+        parts.append((recipients, columns | python_defaults(Delivery, columns)))
+    return InsertSelect(Delivery, parts, conditions.using)
+
+
+def _outbox_channels(conditions: PreferenceConditions) -> list[str]:
+    return [channel for channel in conditions.defaults if channel != IN_APP]
 
 
 def _has_fixed_condition(transport: Transport) -> bool:
@@ -268,7 +281,7 @@ def _schedule(channel: str, conditions: PreferenceConditions, value_of: _ValueOf
     """Return the state, digest and time of a channel's deliveries."""
     default = conditions.defaults[channel]
     modes = [mode for mode in (Mode.ON, Mode.HOURLY, Mode.DAILY) if mode != default]
-    has_digests = transport_for(channel).supports_digest and channel not in required_channels(conditions.cls)
+    has_digests = transport_for(channel).supports_digest and channel not in conditions.required
     first = default if has_digests and default != Mode.OFF else Mode.ON
     columns = {}
     for name in ("state", "digest", "next_at"):

@@ -6,31 +6,69 @@ override all of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
-from copy import copy
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from dovetail_core.sql import Placeholder, pad
 from dovetail_notify.models import ANY, Mode, OrganizationPreference, Preference
-from dovetail_notify.sql.cache import Placeholder, fetch, padded
+from dovetail_notify.sql.compiled import fetch
 from dovetail_notify.transports import available_channels, required_channels
 from dovetail_notify.types import NotificationType
 
 
+class ConditionsShape(NamedTuple):
+    """Everything that the SQL of conditions depends on, apart from the values that have a placeholder."""
+
+    #: Each channel with its default mode, and whether the type requires it.
+    channels: tuple[tuple[str, str, bool], ...]
+    #: How many organization keys the conditions compare with.
+    organizations: int
+    no_preferences: bool
+
+
+@dataclass(slots=True)
 class PreferenceConditions:
     """The conditions under which the users of one organization receive one type on each channel."""
 
-    def __init__(self, cls: type[NotificationType], organization_key: str | None, using: str) -> None:
-        self.cls = cls
-        self.using = using
-        self.type_key: Any = cls.key
-        self.organization_keys: list[Any] = ["", *([organization_key] if organization_key else [])]
-        self.defaults = _default_modes(cls, organization_key, using)
-        #: Whether none of the recipients is known to have a preference; the conditions then ask for none.
-        self.no_preferences = False
+    type_key: Any
+    organization_keys: Sequence[Any]
+    #: The mode of each available channel for a user without preferences.
+    defaults: Mapping[str, str]
+    required: AbstractSet[str]
+    using: str
+    #: Whether none of the recipients is known to have a preference; the conditions then ask for none.
+    no_preferences: bool = False
+
+    @classmethod
+    def for_type(cls, notification: type[NotificationType], organization_key: str | None, using: str) -> Self:
+        """Return the conditions of one type. One query if there is an organization."""
+        organization_keys = ("", organization_key) if organization_key else ("",)
+        defaults = _default_modes(notification, organization_key, using)
+        return cls(notification.key, organization_keys, defaults, required_channels(notification), using)
+
+    @classmethod
+    def with_placeholders(cls, shape: ConditionsShape, using: str) -> Self:
+        """Return conditions of this shape with placeholders for ``type`` and ``organization_key``."""
+        organization = Placeholder("organization_key", Preference._meta.get_field("organization_key"))
+        return cls(
+            type_key=Placeholder("type", Preference._meta.get_field("type")),
+            organization_keys=("", organization)[: shape.organizations],
+            defaults={channel: mode for channel, mode, _ in shape.channels},
+            required={channel for channel, _, required in shape.channels if required},
+            using=using,
+            no_preferences=shape.no_preferences,
+        )
+
+    @property
+    def shape(self) -> ConditionsShape:
+        channels = tuple((channel, mode, channel in self.required) for channel, mode in self.defaults.items())
+        return ConditionsShape(channels, len(self.organization_keys), self.no_preferences)
 
     def check_recipients(self, users: Sequence[Any]) -> None:
         """Look whether any of ``users``, the few keys of all recipients, has a preference. One query on an index.
@@ -38,23 +76,8 @@ class PreferenceConditions:
         Most have none, and PostgreSQL takes longer to plan the statements with preferences than to execute them.
         """
         keys = tuple(self.organization_keys)
-        values = (("user", tuple(padded(users))), ("type", (self.cls.key, ANY)), ("organization_key", keys))
+        values = (("user", tuple(pad(users))), ("type", (self.type_key, ANY)), ("organization_key", keys))
         self.no_preferences = not fetch(Preference, _user_preferences, (), values, using=self.using)
-
-    @property
-    def cache_key(self) -> Hashable:
-        """Everything that the conditions' SQL depends on, apart from the values that have a placeholder."""
-        required = required_channels(self.cls)
-        modes = tuple((channel, mode, channel in required) for channel, mode in self.defaults.items())
-        return modes, len(self.organization_keys), self.no_preferences
-
-    def with_placeholders(self) -> PreferenceConditions:
-        """Return a copy with placeholders for ``type`` and ``organization_key``."""
-        conditions = copy(self)
-        conditions.type_key = Placeholder("type", Preference._meta.get_field("type"))
-        organization = Placeholder("organization_key", Preference._meta.get_field("organization_key"))
-        conditions.organization_keys = ["", organization][: len(self.organization_keys)]
-        return conditions
 
     def users_with_mode(self, channel: str, modes: Collection[str]) -> QuerySet[Any]:
         """Return the keys of users whose most specific preference for the channel is one of ``modes``."""
@@ -66,7 +89,7 @@ class PreferenceConditions:
 
     def receives(self, channel: str, field: str) -> Q:
         """Return the condition on ``field``, a user's key, under which the user receives the type on the channel."""
-        if channel in required_channels(self.cls):
+        if channel in self.required:
             return Q()
         if self.no_preferences:
             return Q(pk__in=()) if self.defaults[channel] == Mode.OFF else Q()

@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import NOT_PROVIDED, BooleanField, Field, Func, Model, QuerySet, Value
 from django.db.models.constants import OnConflict
 
-from dovetail_notify.sql.cache import fill_placeholders
+from dovetail_core.sql import bind
 
 _NO_QUERYSETS: Final[Mapping[str, QuerySet[Any]]] = {}
 
@@ -119,7 +119,7 @@ class InsertSelect:
             else:
                 parameters.append(parameter)
         with connection.cursor() as cursor:
-            cursor.execute(sql + returning, fill_placeholders(parameters, values, connection))
+            cursor.execute(sql + returning, bind(parameters, values, connection))
             return read(cursor)
 
 

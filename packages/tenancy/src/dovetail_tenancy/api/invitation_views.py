@@ -12,6 +12,7 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from dovetail_core.rest.views import RefusalMixin
 from dovetail_tenancy import services
 from dovetail_tenancy.api.permissions import organization_credential
 from dovetail_tenancy.api.serializers import (
@@ -20,7 +21,7 @@ from dovetail_tenancy.api.serializers import (
     NothingSerializer,
     TokenSerializer,
 )
-from dovetail_tenancy.api.views import OrganizationView, Refused, row_or_404
+from dovetail_tenancy.api.views import REFUSALS, OrganizationView, row_or_404
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import (
     AccountExists,
@@ -30,7 +31,6 @@ from dovetail_tenancy.exceptions import (
     InvitationClosed,
     LimitReached,
     RoleNotAllowed,
-    TenancyError,
     WrongAccount,
 )
 from dovetail_tenancy.models import Invitation
@@ -79,8 +79,10 @@ class InvitationViewSet(OrganizationView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class InvitationTokenView(GenericAPIView[Any]):
+class InvitationTokenView(RefusalMixin, GenericAPIView[Any]):
     """A view for the holder of a token, which is in the body: servers log paths."""
+
+    refusals = REFUSALS
 
     permission_classes = [AllowAny]
 
@@ -90,8 +92,6 @@ class InvitationTokenView(GenericAPIView[Any]):
             return Response({"error": exc.code}, status=status.HTTP_400_BAD_REQUEST)
         if isinstance(exc, AccountExists):
             exc = NotAuthenticated(str(exc), code=exc.code)
-        elif isinstance(exc, TenancyError):
-            exc = Refused(exc)
         return super().handle_exception(exc)
 
     def token(self) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from dovetail_tenancy.api.fields import EmailField, SlugField, TextField, URLField
+from dovetail_core.rest.fields import FIELD_MAPPING, TextField
 from dovetail_tenancy.exceptions import UnknownRole
 from dovetail_tenancy.isolation.organization_model import get_organization_model, parse_key
 from dovetail_tenancy.models import Invitation
@@ -33,13 +32,7 @@ def declared_role(role: str) -> str:
 
 
 class ModelSerializer(serializers.ModelSerializer[Any]):
-    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
-        models.CharField: TextField,
-        models.EmailField: EmailField,
-        models.SlugField: SlugField,
-        models.TextField: TextField,
-        models.URLField: URLField,
-    }
+    serializer_field_mapping = FIELD_MAPPING
 
 
 class OrganizationSerializer(ModelSerializer):

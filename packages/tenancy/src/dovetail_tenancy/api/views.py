@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
 from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Value
 from django.http import Http404
 from rest_framework import status
-from rest_framework.exceptions import APIException, MethodNotAllowed, PermissionDenied
+from rest_framework.exceptions import MethodNotAllowed, PermissionDenied
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from dovetail_core.rest.views import RefusalMixin
 from dovetail_tenancy import services
 from dovetail_tenancy.api.permissions import HasOrganizationPermission, organization_credential
 from dovetail_tenancy.api.serializers import (
@@ -47,7 +48,7 @@ from dovetail_tenancy.organizations.project_models import (
 )
 from dovetail_tenancy.organizations.role_table import OWNER
 
-_STATUS = {
+REFUSALS: Mapping[type[Exception], int] = {
     LastOwner: status.HTTP_409_CONFLICT,
     AlreadyMember: status.HTTP_409_CONFLICT,
     OwnerCannotSignIn: status.HTTP_409_CONFLICT,
@@ -59,15 +60,8 @@ _STATUS = {
     RoleNotAllowed: status.HTTP_403_FORBIDDEN,
     Vetoed: status.HTTP_403_FORBIDDEN,
     Gone: status.HTTP_404_NOT_FOUND,
+    TenancyError: status.HTTP_400_BAD_REQUEST,
 }
-
-
-class Refused(APIException):
-    """The HTTP response to a service's refusal, with the same code."""
-
-    def __init__(self, error: TenancyError) -> None:
-        self.status_code = _STATUS.get(type(error), status.HTTP_400_BAD_REQUEST)
-        super().__init__(str(error), code=error.code)
 
 
 def visible_organizations(request: Request) -> QuerySet[Any]:
@@ -100,7 +94,8 @@ def row_or_404(rows: QuerySet[Any], key: str) -> Any:
     return row
 
 
-class OrganizationView(GenericViewSet[Any]):
+class OrganizationView(RefusalMixin, GenericViewSet[Any]):
+    refusals = REFUSALS
     permissions: ClassVar[dict[str | None, str]]
     #: Actions that every member may perform, whatever their role permits.
     open_to_members: ClassVar[frozenset[str]] = frozenset()
@@ -122,11 +117,6 @@ class OrganizationView(GenericViewSet[Any]):
         if "organization_id" in self.kwargs and self.action not in self.open_to_members:
             required.append(HasOrganizationPermission(self.permissions.get(self.action, "organization.view")))
         return required
-
-    def handle_exception(self, exc: Exception) -> Response:
-        if isinstance(exc, TenancyError):
-            exc = Refused(exc)
-        return super().handle_exception(exc)
 
     def paginated(self, rows: QuerySet[Any]) -> Response:
         rows = self.filter_queryset(rows)

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.sql.where import AND, WhereNode
 
-from dovetail_core.fields import SettingForeignKey
+from dovetail_core.models import SettingForeignKey
 from dovetail_tenancy.isolation.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant, SameTenant
 from dovetail_tenancy.isolation.on_delete import OnDelete, across_organizations, declared_on_delete
 from dovetail_tenancy.isolation.row_ownership import MOVED_FROM

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from dovetail_core.fields import named_model
+from dovetail_core.models import get_setting_model
 
 
 def get_organization_model() -> type[models.Model]:
     """Return the model that ``TENANCY_ORGANIZATION_MODEL`` names. Models must be loaded."""
-    return apps.get_model(named_model("TENANCY_ORGANIZATION_MODEL"))
+    return get_setting_model("TENANCY_ORGANIZATION_MODEL")
 
 
 def organization_key(organization: Any) -> Any:

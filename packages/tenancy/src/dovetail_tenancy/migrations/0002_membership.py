@@ -3,8 +3,8 @@ from __future__ import annotations
 import django.db.models.deletion
 from django.db import migrations, models
 
-import dovetail_core.fields
-from dovetail_core.fields import TargetingMigration, dependency, target
+import dovetail_core.models
+from dovetail_core.models import TargetingMigration, dependency, target
 
 
 class Migration(TargetingMigration):
@@ -24,7 +24,7 @@ class Migration(TargetingMigration):
                 (
                     "id",
                     models.UUIDField(
-                        default=dovetail_core.fields.uuid7, editable=False, primary_key=True, serialize=False
+                        default=dovetail_core.models.uuid7, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("role", models.CharField(max_length=50, verbose_name="role")),

@@ -26,7 +26,7 @@ class AddOrganization(Operation):
 
     In a migration with ``atomic = False`` each batch is committed, so locks are short, and an interrupted migration
     continues where it stopped. The migration depends on
-    ``dovetail_core.fields.dependency("TENANCY_ORGANIZATION_MODEL")``.
+    ``dovetail_core.models.dependency("TENANCY_ORGANIZATION_MODEL")``.
     """
 
     reduces_to_sql = False

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 from django.db import connections, models, router
 from django.db.migrations.loader import MigrationLoader
 
-from dovetail_core.fields import SettingForeignKey
+from dovetail_core.models import SettingForeignKey
 from dovetail_tenancy.operations.retarget_foreign_key import RetargetForeignKey, referenced_table
 
 

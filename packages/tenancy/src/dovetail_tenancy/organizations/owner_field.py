@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models.deletion import Collector
 
-from dovetail_core.fields import SettingForeignKey
+from dovetail_core.models import SettingForeignKey
 from dovetail_tenancy.organizations.memberships import active_members
 from dovetail_tenancy.organizations.role_table import OWNER
 

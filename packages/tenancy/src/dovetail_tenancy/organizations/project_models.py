@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db import router
 from django.db.models import Field, ForeignKey, Model
 
-from dovetail_core.fields import named_model
+from dovetail_core import accounts
+from dovetail_core.models import get_setting_model
 
 
 def get_membership_model() -> type[Model]:
     """Return the model that ``TENANCY_MEMBERSHIP_MODEL`` names. Models must be loaded."""
-    return apps.get_model(named_model("TENANCY_MEMBERSHIP_MODEL"))
+    return get_setting_model("TENANCY_MEMBERSHIP_MODEL")
 
 
 def user_model() -> type[Model]:
@@ -40,9 +40,8 @@ def has_owner_field(organization_model: type[Model]) -> bool:
 
 def email_field_name() -> str | None:
     """Return the name of the user model's e-mail field, or None if it has none."""
-    model: Any = user_model()
-    name = str(getattr(model, "EMAIL_FIELD", "email"))
-    return name if concrete_field(model, name) else None
+    field = accounts.email_field(user_model())
+    return None if field is None else str(field.name)
 
 
 def is_person(user: Any) -> bool:
@@ -50,8 +49,8 @@ def is_person(user: Any) -> bool:
 
     A machine's principal never is: its key could equal a person's.
     """
-    account: Any = user if isinstance(user, get_user_model()) else None
-    return account is not None and account.pk is not None and bool(getattr(account, "is_active", True))
+    model: Any = get_user_model()
+    return isinstance(user, model) and user.pk is not None and accounts.may_sign_in(user)
 
 
 def database_of(instance: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-from dovetail_core.fields import named_model
+from dovetail_core.models import named_model
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.isolation.database_scope import override_database_scope
 from dovetail_tenancy.isolation.scope import Scope

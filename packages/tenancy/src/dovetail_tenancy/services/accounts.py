@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from django.db import router, transaction
 
+from dovetail_core.accounts import create_passwordless_account
 from dovetail_tenancy import events
 from dovetail_tenancy.exceptions import LastOwner
 from dovetail_tenancy.organizations.memberships import active_members, memberships_of
 from dovetail_tenancy.organizations.project_models import (
     database_of,
-    email_field_name,
     get_membership_model,
     user_model,
 )
@@ -30,12 +30,7 @@ def create_user(*, email: str, invitation: Any) -> Any:
     The address is also its user name, and it has no usable password. Raises ``ValidationError`` if the user model
     needs more than that.
     """
-    model: Any = user_model()
-    user = model(**{name: email for name in {model.USERNAME_FIELD, email_field_name()} if name})
-    user.set_unusable_password()
-    user.full_clean()
-    user.save()
-    return user
+    return create_passwordless_account(email, user_model())
 
 
 def delete_user(user: Any, *, on_owned: Literal["refuse", "transfer", "delete"] = "refuse", actor: Any = None) -> None:

@@ -16,6 +16,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from dovetail_core import accounts
+from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
 from dovetail_tenancy import events, mail
 from dovetail_tenancy.conf import conf
@@ -153,23 +155,19 @@ def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[A
     return membership, dict(tokens)
 
 
-def purge_invitations(*, batch_size: int = 1000) -> int:
-    """Delete invitations that expired ``TENANCY_INVITATION_RETENTION_DAYS`` ago; return the number of rows.
+def purge_invitations(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
+    """Delete the invitations that expired ``TENANCY_INVITATION_RETENTION_DAYS`` ago, and return their number.
 
-    Each batch is committed.
+    Each batch commits.
     """
     before = timezone.now() - timedelta(days=conf.INVITATION_RETENTION_DAYS)
-    deleted = 0
     expired = _rows().filter(expires_at__lt=before).order_by("expires_at")
-    while keys := list(expired.values_list("pk", flat=True)[:batch_size]):
-        # The condition again: an invitation may have been resent since.
-        deleted += expired.filter(pk__in=keys).order_by().delete()[0]
-    return deleted
+    return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
 def normalize_address(email: str) -> str:
     """Return the address as it is stored and compared: lower case and stripped. Raises ``InvalidAddress``."""
-    address = str(email).strip().lower()
+    address = accounts.normalize_address(str(email))
     try:
         validate_email(address)
     except ValidationError:
@@ -181,8 +179,7 @@ def normalize_address(email: str) -> str:
 
 def address_of(user: Any) -> str | None:
     """Return the normalized address of an account, or None if it has none."""
-    name = email_field_name()
-    return str(getattr(user, name)).strip().lower() if name and getattr(user, name) else None
+    return accounts.normalize_address(accounts.address_of(user)) or None
 
 
 def _rows() -> Any:
@@ -192,8 +189,8 @@ def _rows() -> Any:
 
 def _accounts_with(address: str) -> Any:
     name = email_field_name()
-    accounts = user_model()._base_manager.all()
-    return accounts.filter(**{f"{name}__iexact": address}) if name else accounts.none()
+    users = user_model()._base_manager.all()
+    return users.filter(**{f"{name}__iexact": address}) if name else users.none()
 
 
 @sensitive_variables("token", "encoded")

@@ -1,19 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
-
-from django.core.management.base import BaseCommand, CommandParser
+from collections.abc import Iterable
 
 from dovetail_contract.services import purge_idempotency_records
+from dovetail_core.commands import Purge, PurgeCommand
 
 
-class Command(BaseCommand):
-    help = "Delete the records of idempotency keys whose CONTRACT_IDEMPOTENCY_RETENTION_HOURS are over."
+class Command(PurgeCommand):
+    help = "Delete the records of idempotency keys that expired, CONTRACT_IDEMPOTENCY_RETENTION_HOURS after their use."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--batch-size", type=int, default=1000, help="Rows of one statement (default: 1000).")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        purged = purge_idempotency_records(batch_size=max(1, options["batch_size"]))
-        if options["verbosity"]:
-            self.stdout.write(f"{purged} idempotency records deleted.")
+    def purges(self) -> Iterable[tuple[str, Purge]]:
+        return [("idempotency records", purge_idempotency_records)]

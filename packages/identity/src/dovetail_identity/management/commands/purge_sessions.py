@@ -1,21 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-
+from dovetail_core.commands import Purge, PurgeCommand
 from dovetail_identity import services
 
 
-class Command(BaseCommand):
+class Command(PurgeCommand):
     help = "Delete the sessions and registrations that have expired. Run it once a day."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--batch", type=int, default=1000, help="Rows in one statement (default: 1000).")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        if options["batch"] < 1:
-            raise CommandError(f"--batch is {options['batch']}; it takes a whole number of at least 1.")
-        deleted = services.purge_sessions(batch=options["batch"])
-        registrations = services.purge_registrations(batch=options["batch"])
-        self.stdout.write(f"Deleted {deleted} expired sessions and {registrations} registrations.")
+    def purges(self) -> Iterable[tuple[str, Purge]]:
+        return [("expired sessions", services.purge_sessions), ("expired registrations", services.purge_registrations)]

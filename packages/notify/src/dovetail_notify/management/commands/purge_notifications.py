@@ -1,14 +1,19 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-from django.core.management.base import BaseCommand
-
+from dovetail_core.commands import Progress, Purge, PurgeCommand
 from dovetail_notify.services import purge_notifications
 
 
-class Command(BaseCommand):
-    help = "Deletes notifications whose time is over (NOTIFY_RETENTION_DAYS, NOTIFY_UNREAD_RETENTION_DAYS)."
+class Command(PurgeCommand):
+    help = "Delete the notifications that NOTIFY_RETENTION_DAYS and NOTIFY_UNREAD_RETENTION_DAYS no longer keep."
+    batch_size = 5000
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        self.stdout.write(f"{purge_notifications()} notifications were deleted.")
+    def purges(self) -> Iterable[tuple[str, Purge]]:
+        return [("notifications", _purge)]
+
+
+def _purge(*, batch_size: int, progress: Progress | None) -> int:
+    # Not delete_in_batches(): the age of a notification depends on its type, which only Python knows.
+    return purge_notifications(batch=batch_size)

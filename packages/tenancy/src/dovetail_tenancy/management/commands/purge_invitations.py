@@ -1,19 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
-from django.core.management.base import BaseCommand, CommandParser
-
+from dovetail_core.commands import Purge, PurgeCommand
 from dovetail_tenancy.services import purge_invitations
 
 
-class Command(BaseCommand):
-    help = "Delete invitations whose term ended TENANCY_INVITATION_RETENTION_DAYS ago, answered or not."
+class Command(PurgeCommand):
+    help = "Delete the invitations that expired TENANCY_INVITATION_RETENTION_DAYS ago, answered or not."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--batch-size", type=int, default=1000, help="Rows of one statement (default: 1000).")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        purged = purge_invitations(batch_size=max(1, options["batch_size"]))
-        if options["verbosity"]:
-            self.stdout.write(f"{purged} invitations deleted.")
+    def purges(self) -> Iterable[tuple[str, Purge]]:
+        return [("invitations", purge_invitations)]

@@ -1,7 +1,8 @@
-"""Cached queries, which return the same rows as the ORM's own."""
+"""Compiled queries, which return the same rows as the ORM's own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,6 @@ from dovetail_notify import get_notification_model
 from dovetail_notify.api.pagination import CursorPagination
 from dovetail_notify.api.views import NotificationViewSet
 from dovetail_notify.inbox.reading import InboxFilter, Unread, inbox_of_key, page, unread_of
-from dovetail_notify.sql import cache
 from tests.notify.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -27,8 +27,9 @@ Notification: Any = get_notification_model()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept() -> None:
-    cache._cache.clear()
+def _nothing_is_compiled() -> Iterator[None]:
+    with override_settings(SAMPLE=1):  # a changed setting clears the caches, before and after
+        yield
 
 
 @pytest.fixture
@@ -58,13 +59,13 @@ def people() -> list[Any]:
 @pytest.mark.parametrize("organizations", [None, [], ["1"], ["1", "3"]])
 @pytest.mark.parametrize("bound", [None, "1"])
 @pytest.mark.parametrize("lookup", [None, "lt", "lte", "gt", "gte"])
-def test_cached_page_equals_the_orms(people, organizations, bound, lookup, settings):
+def test_compiled_page_equals_the_orms(people, organizations, bound, lookup, settings):
     settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
     middle = Notification.objects.order_by("pk")[len(people) * 16].pk
     asked = product((True, False), (None, True, False), (None, "a"), (None, (), ("b",), ("a", "b")))
     for archived, unread, type_key, types in asked:
         shown = InboxFilter(archived, unread, type_key, types)
-        for person in people:  # the second one's by what was kept of the first one's
+        for person in people:  # the second with the query that was compiled for the first
             rows = shown.apply(inbox_of_key(person.pk, organizations, organization_key=bound))
             if lookup:
                 rows = rows.filter(**{f"pk__{lookup}": middle})
@@ -89,7 +90,7 @@ def test_second_list_reuses_the_query_with_its_own_values(people, api, user, com
     assert compiled == ["Notification"]
 
 
-def test_custom_default_manager_disables_the_cache(people, compiled, monkeypatch):
+def test_custom_default_manager_is_asked_each_time(people, compiled, monkeypatch):
     class OfToday(Manager[Any]):
         type_key = "a"
 
@@ -103,7 +104,6 @@ def test_custom_default_manager_disables_the_cache(people, compiled, monkeypatch
         OfToday.type_key = type_key
         assert {row.type for row in page(people[0], shown=InboxFilter(), limit=50)} == {type_key}
     assert compiled == ["Notification"] * 2
-    assert not cache._cache
 
 
 def test_custom_queryset_and_paginator_are_used(people, user):
@@ -124,27 +124,18 @@ def test_custom_queryset_and_paginator_are_used(people, user):
     assert [row["type"] for row in answer.data["data"]] == ["b", "b"]
 
 
-def test_cache_is_limited_and_holds_no_connection(people, monkeypatch):
-    monkeypatch.setattr(cache, "_MAX_ENTRIES", 5)
-    for limit in range(1, 30):
-        page(people[0], shown=InboxFilter(), limit=limit)
-        assert len(cache._cache) <= 5
-    assert cache._cache
-    for each in cache._cache.values():
-        assert each.connection is not connection
-        assert each.connection.connection is None
-
-
-def test_changed_settings_clear_the_cache(people):
-    page(people[0], shown=InboxFilter(), limit=5)
-    assert cache._cache
+def test_changed_setting_compiles_the_page_again(people, compiled):
+    for _ in range(2):
+        page(people[0], shown=InboxFilter(), limit=5)
+    assert compiled == ["Notification"]
     with override_settings(TIME_ZONE="Asia/Kolkata"):
-        assert not cache._cache
+        page(people[0], shown=InboxFilter(), limit=5)
+    assert compiled == ["Notification"] * 2
 
 
 @pytest.mark.parametrize("organizations", [None, [], ["1", "3"]])
 @pytest.mark.parametrize("bound", [None, "1"])
-def test_cached_unread_count_equals_the_orms(people, organizations, bound, settings, django_assert_num_queries):
+def test_compiled_unread_count_equals_the_orms(people, organizations, bound, settings, django_assert_num_queries):
     settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
     for person in people:
         with django_assert_num_queries(1):

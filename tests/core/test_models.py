@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from django.apps import apps
 from django.conf import settings
+from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.migrations.serializer import serializer_factory
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from dovetail_core.fields import SettingForeignKey, dependency, named_model, target
+from dovetail_core.models import SettingForeignKey, dependency, get_setting_model, named_model, target
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def test_a_setting_that_is_no_label_says_what_it_takes(value: object, found: str
     with override_settings(SAMPLE_OWNER_MODEL=value), pytest.raises(ImproperlyConfigured) as refusal:
         make()
     assert str(refusal.value) == (
-        f"SAMPLE_OWNER_MODEL is {found}. It takes the model that the foreign key points at, as "
+        f"SAMPLE_OWNER_MODEL is {found}. It takes the label of a model, as "
         "'app_label.ModelName': one of your own models or 'auth.User'."
     )
 
@@ -92,3 +94,23 @@ def test_what_no_migration_creates_is_left_to_the_first_of_its_app(model: str) -
         app_label = model.split(".")[0]
         assert dependency("SAMPLE_OWNER_MODEL") == (app_label, "__first__")
         assert target("SAMPLE_OWNER_MODEL") == model
+
+
+def test_get_setting_model_returns_the_class_of_the_present_label() -> None:
+    assert get_setting_model("SAMPLE_OWNER_MODEL") is Group
+    with override_settings(SAMPLE_OWNER_MODEL="auth.Permission"):
+        assert get_setting_model("SAMPLE_OWNER_MODEL") is Permission
+    assert get_setting_model("SAMPLE_OWNER_MODEL") is Group
+
+
+def test_get_setting_model_resolves_a_label_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    get_setting_model("SAMPLE_OWNER_MODEL")
+    monkeypatch.setattr(apps, "get_model", None)
+    assert get_setting_model("SAMPLE_OWNER_MODEL") is Group
+
+
+def test_get_setting_model_fails_anew_for_a_model_that_is_not_installed() -> None:
+    with override_settings(SAMPLE_OWNER_MODEL="auth.Missing"):
+        for _ in range(2):
+            with pytest.raises(LookupError):
+                get_setting_model("SAMPLE_OWNER_MODEL")

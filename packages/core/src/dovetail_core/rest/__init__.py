@@ -1,0 +1,1 @@
+"""What the packages share for Django REST framework. No other module of core imports it."""

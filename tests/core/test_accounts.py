@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.test.utils import isolate_apps
+
+from dovetail_core import accounts
+
+pytestmark = pytest.mark.django_db
+
+
+def make(username: str = "ada", **values: Any) -> User:
+    return User.objects.create(username=username, **{"email": "Ada@Example.com", **values})
+
+
+def test_the_field_of_addresses_is_the_one_that_the_model_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert accounts.email_field().name == "email"
+    monkeypatch.setattr(User, "EMAIL_FIELD", "username")
+    assert accounts.email_field().name == "username"
+    assert accounts.email_field(make()).name == "username"
+    assert accounts.email_field(Group) is None
+    assert accounts.has_field(User, "last_login")
+    assert not accounts.has_field(Group, "last_login")
+
+
+def test_an_address_is_the_stored_one() -> None:
+    assert accounts.address_of(make()) == "Ada@Example.com"
+    assert accounts.address_of(make("bo", email="")) == ""
+    assert accounts.address_of(Group(name="ada@example.com")) == ""
+
+
+def test_a_label_is_the_best_name_that_the_account_has() -> None:
+    user = make(first_name="Ada", last_name="Lovelace")
+    assert accounts.label_of(user) == "Ada Lovelace"
+    assert accounts.label_of(make("bo")) == "Ada@Example.com"
+    assert accounts.label_of(make("cy", email="")) == "cy"
+
+
+def test_a_label_of_an_account_without_names_is_its_user_name() -> None:
+    class Stored:
+        _meta = Group._meta
+
+        def get_username(self) -> str:
+            return "dee"
+
+    assert accounts.label_of(Stored()) == "dee"
+
+
+def test_an_inactive_account_may_not_sign_in() -> None:
+    assert accounts.may_sign_in(make())
+    assert not accounts.may_sign_in(make("bo", is_active=False))
+    assert accounts.may_sign_in(object())
+    assert [user.username for user in accounts.active(User.objects.all())] == ["ada"]
+    assert accounts.active(Group.objects.all()).query.where.children == []
+
+
+@pytest.mark.parametrize("address", ["ada@example.com", " ADA@example.COM "])
+def test_accounts_are_those_with_the_address_in_any_case(address: str) -> None:
+    ada, inactive, _other = make(), make("bo", is_active=False), make("cy", email="cy@example.com")
+    assert {user.pk for user in accounts.accounts_with(address)} == {ada.pk, inactive.pk}
+    assert accounts.accounts_with(address, active_only=True) == [ada]
+    assert len(accounts.accounts_with(address, limit=1)) == 1
+    assert accounts.same_address(ada, address)
+    assert not accounts.same_address(ada, "cy@example.com")
+
+
+@pytest.mark.parametrize("address", ["", "  ", "ada\0@example.com"])
+def test_what_is_no_address_has_no_accounts(address: str, django_assert_num_queries: Any) -> None:
+    make(email="")
+    with django_assert_num_queries(0):
+        assert accounts.accounts_with(address) == []
+
+
+def test_a_user_model_without_addresses_has_no_accounts_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    make()
+    monkeypatch.setattr(User, "EMAIL_FIELD", "nowhere")
+    assert accounts.accounts_with("ada@example.com") == []
+
+
+def test_a_field_that_normalizes_is_compared_by_its_index(
+    monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    user = make(email="ada@example.com")
+    field = accounts.email_field()
+    monkeypatch.setattr(field, "get_prep_value", lambda value: str(value).lower())
+    with django_assert_num_queries(1) as statements:
+        assert accounts.accounts_with("ADA@example.com") == [user]
+    assert "LIKE" not in statements[0]["sql"]
+    assert "UPPER" not in statements[0]["sql"]
+
+
+def test_required_fields_are_those_that_nothing_supplies() -> None:
+    assert accounts.required_fields(get_user_model()) == {"username", "password"}
+    assert accounts.required_fields(Group) == {"name"}
+
+
+@isolate_apps("django.contrib.auth")
+def test_required_fields_leave_out_what_django_or_the_database_supplies() -> None:
+    class Sample(models.Model):
+        id = models.CharField(max_length=9, primary_key=True)
+        made = models.DateTimeField(auto_now_add=True)
+        changed = models.DateTimeField(auto_now=True)
+        counted = models.IntegerField(db_default=1)
+        doubled = models.GeneratedField(
+            expression=models.F("counted") * 2, output_field=models.IntegerField(), db_persist=True
+        )
+
+        class Meta:
+            app_label = "auth"
+
+    assert accounts.required_fields(Sample) == {"id"}
+
+
+def test_an_account_without_a_password_has_its_address_as_user_name() -> None:
+    user = accounts.create_passwordless_account("ada@example.com")
+    assert User.objects.get() == user
+    assert (user.username, user.email, user.has_usable_password()) == ("ada@example.com", "ada@example.com", False)
+    with pytest.raises(ValidationError):
+        accounts.create_passwordless_account("ada@example.com")
+
+
+def test_an_account_of_a_model_without_addresses_has_a_user_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(User, "EMAIL_FIELD", "nowhere")
+    user = accounts.create_passwordless_account("ada@example.com", User)
+    assert (user.username, user.email) == ("ada@example.com", "")
