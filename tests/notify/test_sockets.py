@@ -27,7 +27,7 @@ from dovetail_notify.contrib.channels import application
 from dovetail_notify.inbox.reading import visible_organizations
 from dovetail_notify.models import Ticket
 from dovetail_notify.realtime import admission as batched_admission
-from dovetail_notify.realtime import frames, process, protocol, socket_authentication, sockets, tickets
+from dovetail_notify.realtime import frames, messages, process, protocol, socket_authentication, sockets, tickets
 from dovetail_notify.realtime.channels import consumer
 from dovetail_notify.realtime.credentials import object_session, session_hash
 from dovetail_notify.realtime.database_thread import in_database_thread
@@ -150,7 +150,7 @@ def test_organization_socket_shows_and_counts_only_its_organization(user):
 
 
 def test_sweep_finds_unannounced_rows(user, monkeypatch):
-    monkeypatch.setattr(realtime, "publish", lambda messages: None)
+    monkeypatch.setattr(messages, "publish", lambda _: None)
 
     async def main() -> None:
         async with await open_socket(user) as socket:
@@ -612,7 +612,7 @@ def test_leaving_an_organization_hides_it_at_once(user, settings):
             assert (await socket.receive())["data"]["organization"] == "acme"
             of.remove("acme")
             await call(emit, "member.removed", organization_id="acme", data={"user_id": str(user.pk)})
-            await Hub.current()._recheck([*Hub.current().all()])
+            await revalidate([*Hub.current().all()])
             await call(notify, SHIPPED, to=user, organization="acme")
             await call(notify, SHIPPED, to=user, organization="globex")
             assert (await socket.receive())["data"]["organization"] == "globex"
@@ -839,13 +839,13 @@ def test_error_of_one_socket_affects_no_other(user, settings):
 def test_ticket_used_elsewhere_refuses_no_other_socket(user, monkeypatch):
     shared, *own = [issue_ticket(user=user) for _ in range(3)]
     (first,) = Ticket.objects.order_by("pk")[:1]
-    take = tickets._delete
+    delete = tickets._delete
 
     def meanwhile(keys: list[Any], using: str) -> set[Any]:
         assert Ticket.objects.filter(pk=first.pk)._raw_delete(using) == 1
-        return take(keys, using)
+        return delete(keys, using)
 
-    monkeypatch.setattr(tickets, "_taken", meanwhile)
+    monkeypatch.setattr(tickets, "_delete", meanwhile)
     admitted = redeem_tickets([(own[0], None), (shared, None), (own[1], None)])
     assert [each is not None for each in admitted] == [True, False, True]
     assert Ticket.objects.count() == 0
