@@ -45,7 +45,7 @@ REASONS = {
         r"no broker",
         r"not installed",
     ],
-    "PostgreSQL": [r"SQLite", r"MariaDB", r"every other database"],
+    "PostgreSQL": [r"SQLite", r"MariaDB", r"every other database", r"this Django has"],
     "the oldest Python and Django": [
         r"PostgreSQL",
         r"MariaDB",
