@@ -215,6 +215,14 @@ CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
 # Pages of the app in front of this API, which mails link to.
 _FRONTEND = "http://localhost:3000" if DEBUG else f"https://{ALLOWED_HOSTS[0].lstrip('.')}" if ALLOWED_HOSTS else ""
 
+DOVETAIL_BRAND = {
+    "name": env("PRODUCT_NAME", default="Dovetail example"),
+    "color": env("PRODUCT_COLOR", default="#1f2937"),
+    "logo_url": env("PRODUCT_LOGO_URL", default=""),
+    "url": env("PRODUCT_URL", default=_FRONTEND),
+    "address": env("PRODUCT_ADDRESS", default=""),
+}
+
 IDENTITY_PAGINATION_CLASS = TENANCY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
 IDENTITY_DELETE_USER = "dovetail_tenancy.services.delete_user"
 IDENTITY_REGISTRATION = env.bool("REGISTRATION_ENABLED", default=True)
@@ -240,6 +248,8 @@ TENANCY_BYPASS_ROLE = env("DATABASE_BYPASS_ROLE", default="tenancy_bypass")
 TENANCY_INVITATION_ACCEPT_URL = env(
     "INVITATION_ACCEPT_URL", default=f"{_FRONTEND}/invitations#token={{token}}" if _FRONTEND else ""
 )
+if CELERY_BROKER_URL:
+    TENANCY_INVITATION_SENDER = "dovetail_tenancy.contrib.celery.send_invitation"
 TENANCY_INVITATION_SIGNUP = env.bool("INVITATION_SIGNUP", default=True)
 TENANCY_INVITATION_CREATE_USER = "example_project.invitations.create_user"
 TENANCY_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  # names a function

@@ -56,3 +56,6 @@ USE_TZ = True
 
 # Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+
+# Many tests mail the same person.
+DOVETAIL_MAIL_PER_RECIPIENT = None

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core import mail as outbox
@@ -19,6 +20,7 @@ from rest_framework.test import APIClient
 from rest_framework_simplejwt.tokens import AccessToken
 
 from dovetail_core.events import Event
+from dovetail_core.mail import wait_for_background_mail
 from dovetail_identity import mail, services
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.models import Registration, Session, User
@@ -67,7 +69,7 @@ def test_a_registration_becomes_an_account_by_its_mail(post: Callable[..., Any],
     assert post(AUTH + "jwt/token/", email="ada@example.com", password=PASSWORD).status_code == 401
     (message,) = outbox.outbox
     assert message.to == ["ada@example.com"]
-    assert message.subject == "Confirm your address"
+    assert message.subject == "Confirm your email address"
     token = mailed_token()
     assert f"https://app.example.com/verify?lang=en&token={quote(token)}" in str(message.body)
     events.clear()
@@ -277,7 +279,9 @@ def test_a_mail_that_fails_changes_nothing_visible_and_logs_no_address(
     post: Callable[..., Any], settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_user(email="ada@example.com")
-    with patch("django.core.mail.EmailMultiAlternatives.send", side_effect=OSError("ada@example.com refused")):
+    with patch(
+        "django.core.mail.backends.locmem.EmailBackend.send_messages", side_effect=OSError("ada@example.com refused")
+    ):
         assert post(RESET, email="ada@example.com").status_code == 202
         assert post(REGISTER, email="linus@example.com", password=PASSWORD).status_code == 202
     settings.IDENTITY_MAIL_DISPATCH = _down
@@ -295,9 +299,7 @@ def test_by_default_a_thread_sends(settings: Any, post: Callable[..., Any]) -> N
     del settings.IDENTITY_MAIL_DISPATCH
     make_user(email="ada@example.com")
     post(RESET, email="ada@example.com")
-    mail._threads().submit(int).result(timeout=10)
-    mail._threads().shutdown(wait=True)
-    mail._threads.cache_clear()
+    wait_for_background_mail()
     assert len(outbox.outbox) == 1
 
 
@@ -325,7 +327,7 @@ def test_mails_are_text_and_html_in_the_languages_that_are_shipped(kind: str) ->
     texts = []
     for language in ("en", "de"):
         with translation.override(language):
-            message = mail.compose(mail.Mail(kind, target, language))
+            message = mail.letter_for(mail.Mail(kind, target, language)).compose()
         html = str(message.alternatives[0][0])
         assert f'<html lang="{language}">' in html
         texts.append((message.subject, message.body, html))
@@ -334,6 +336,27 @@ def test_mails_are_text_and_html_in_the_languages_that_are_shipped(kind: str) ->
             assert link is not None
             assert link[1].replace("&amp;", "&") in str(message.body)
     assert all(english != german for english, german in zip(*texts, strict=True))
+
+
+def test_mail_is_in_the_language_and_time_zone_of_the_account(post: Callable[..., Any], settings: Any) -> None:
+    settings.PASSWORD_RESET_TIMEOUT = 3600
+    make_user(email="ada@example.com", language="de", time_zone="Asia/Tokyo")
+    post(RESET, email="ada@example.com")
+    (message,) = outbox.outbox
+    assert message.subject == "Neues Passwort festlegen"
+    (hour,) = re.findall(r"bis .* (\d\d):\d\d \(JST\)", str(message.body))
+    assert int(hour) == (timezone.now() + timedelta(hours=1)).astimezone(ZoneInfo("Asia/Tokyo")).hour
+
+
+@pytest.mark.parametrize(("limit", "mails"), [(2, 2), (None, 4)])
+def test_stranger_cannot_fill_a_mailbox(post: Callable[..., Any], settings: Any, limit: int | None, mails: int) -> None:
+    settings.DOVETAIL_MAIL_PER_RECIPIENT = limit
+    make_user(email="ada@example.com")
+    assert [post(RESET, email="ada@example.com").status_code for _ in range(4)] == [202] * 4
+    assert len(outbox.outbox) == mails
+    # Another kind of mail has a budget of its own.
+    post(REGISTER, email="ada@example.com", password=PASSWORD)
+    assert len(outbox.outbox) == mails + 1
 
 
 def test_changing_the_password_ends_the_other_sessions(client: APIClient, events: list[Event]) -> None:

@@ -40,7 +40,6 @@ def test_the_smallest_project_has_nothing_to_be_told_but_its_cache() -> None:
         ("USER_SERIALIZER", "no.such.serializer", "cannot be imported"),
         ("CREATE_USER", None, "function"),
         ("MAIL_DISPATCH", "dovetail_magiclink.mail.nothing", "cannot be imported"),
-        ("BRAND", {"colour": "red"}, "keys name, color, logo_url"),
         ("UNBOUND_CODES", True, "'same_network'"),
         ("REQUESTS_PER_SITE", (1000, 3600), "pairs"),
         ("REQUESTS_PER_SITE", ((0, 3600),), "pairs"),

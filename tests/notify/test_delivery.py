@@ -6,6 +6,7 @@ import smtplib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core import mail
@@ -21,6 +22,7 @@ from dovetail_notify.outbox.worker import deliver, resend
 from dovetail_notify.realtime.tickets import issue_ticket
 from dovetail_notify.services import purge_notifications, remove_notification, set_preference, update_notification
 from dovetail_notify.transports import Outcome, Transport
+from dovetail_notify.types import Rendered
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Quiet, SignedIn, Tip
 
@@ -254,8 +256,8 @@ def test_deleting_a_user_deletes_deliveries(user):
 @pytest.mark.parametrize(
     ("language", "said"),
     [
-        ("de", ("Keine solchen Mails mehr", "2 Benachrichtigungen")),
-        ("en", ("No more mail like this", "2 notifications")),
+        ("de", ("Keine solchen E-Mails mehr", "2 Benachrichtigungen")),
+        ("en", ("Stop mail like this", "2 notifications")),
     ],
 )
 def test_mail_frame_uses_the_language_of_the_sending_process(user, settings, language, said):
@@ -273,6 +275,33 @@ def test_mail_frame_uses_the_language_of_the_sending_process(user, settings, lan
     assert f"{stop}: https://" in single.body
     assert f">{stop}</a>" in str(single.alternatives[0][0])
     assert several.subject == digest
+
+
+def test_mail_is_in_the_language_and_time_zone_of_its_recipient(user, settings, monkeypatch):
+    settings.LANGUAGES = [("en", "English"), ("de", "German")]
+    monkeypatch.setattr(type(user), "language", "de", raising=False)
+    monkeypatch.setattr(
+        OrderShipped, "render", lambda self: Rendered(title=f"{translation.get_language()} {self.number}")
+    )
+    with translation.override("en"):
+        notify(SHIPPED, to=user)
+        assert deliver().sent == 1
+    (message,) = mail.outbox
+    assert message.subject == f"de {SHIPPED.number}"
+    assert "Keine solchen E-Mails mehr: https://" in message.body
+    assert '<html lang="de">' in message.alternatives[0][0]
+    assert Notification.objects.get().title == f"en {SHIPPED.number}"
+
+
+def test_mail_keeps_the_stored_text_if_the_type_cannot_render(user, settings, monkeypatch, caplog):
+    settings.LANGUAGES = [("en", "English"), ("de", "German")]
+    notify(SHIPPED, to=user)
+    monkeypatch.setattr(type(user), "language", "de", raising=False)
+    monkeypatch.setattr(OrderShipped, "render", Mock(side_effect=KeyError("secret")))
+    assert deliver().sent == 1
+    assert mail.outbox[0].subject == Notification.objects.get().title
+    assert "did not render for a mail: KeyError." in caplog.text
+    assert "secret" not in caplog.text
 
 
 # --- After commit -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from io import StringIO
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -16,6 +17,7 @@ from django.test import override_settings
 from django.utils import timezone, translation
 
 from dovetail_core.events import Event, domain_event
+from dovetail_core.mail import wait_for_background_mail
 from dovetail_tenancy import get_membership_model, services
 from dovetail_tenancy.exceptions import (
     AccountExists,
@@ -43,9 +45,9 @@ rows = Invitation._default_manager
 @pytest.fixture(autouse=True)
 def _commits(django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sends at once what would be sent after the test's transaction, which is never committed."""
-    from dovetail_tenancy import mail as tenancy_mail
+    from dovetail_core import mail as core_mail
 
-    monkeypatch.setattr(tenancy_mail.transaction, "on_commit", lambda send, **kwargs: send())
+    monkeypatch.setattr(core_mail.transaction, "on_commit", lambda send, **kwargs: send())
 
 
 def sent_token() -> str:
@@ -271,7 +273,7 @@ def test_the_message_in_text_and_html_and_the_language_of_the_inviter(ada: Any) 
     invited(organization, actor=ada)
     english = mail.outbox[-1]
     assert english.subject == "Invitation to <Acme> Bcc: x & Söhne"
-    assert "ada has invited you to <Acme>" in english.body
+    assert "ada has invited you to join <Acme>" in english.body
     (html,) = (part for part, kind in english.alternatives if kind == "text/html")
     assert "&lt;Acme&gt;" in html
     assert "<Acme>" not in html
@@ -281,8 +283,8 @@ def test_the_message_in_text_and_html_and_the_language_of_the_inviter(ada: Any) 
     services.resend_invitation(invitation=rows.get(), language="de")
     by_name, by_system = mail.outbox[-2:]
     assert by_name.subject == "Einladung zu <Acme> Bcc: x & Söhne"
-    assert "ada lädt Sie zu <Acme>" in by_name.body
-    assert "Sie sind zu <Acme>" in by_system.body
+    assert "ada hat Sie zu <Acme>" in by_name.body
+    assert "Sie wurden zu <Acme>" in by_system.body
     assert 'lang="de"' in by_name.alternatives[0][0]
     assert translation.get_language() == "en-us"
 
@@ -296,11 +298,56 @@ def test_a_failing_mail_server_undoes_nothing_and_the_log_tells_no_secret(
     settings.TENANCY_INVITATION_SENDER = fail
     invitation = services.invite(organization=acme, email="bo@example.com", role="member")
     (record,) = (record for record in caplog.records if record.levelname == "ERROR")
-    assert record.getMessage() == f"Invitation {invitation.pk} could not be sent: OSError. Resend it."
+    assert record.getMessage() == f"Invitation {invitation.pk} could not be sent: OSError."
     assert record.exc_info is None
     assert "bo@example.com" not in caplog.text
     assert "token=" not in caplog.text
     assert rows.get().status == "pending"
+
+
+def test_worker_computes_the_token_and_its_broker_gets_none(acme: Any, bo: Any, settings: Any) -> None:
+    pytest.importorskip("celery", reason="celery is not installed")
+    from dovetail_tenancy.contrib import celery
+
+    settings.TENANCY_INVITATION_SENDER = "dovetail_tenancy.contrib.celery.send_invitation"
+    published: list[Any] = []
+    with patch.object(celery.send_invitation_by_worker, "delay", lambda *arguments: published.append(arguments)):
+        invitation = services.invite(organization=acme, email="bo@example.com", role="member", language="de")
+    assert published == [(str(invitation.pk), "de")]
+    # The key was rotated between the request and the worker.
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another key, for tests only, long enough for every check"
+    celery.send_invitation_by_worker(*published[0])
+    assert mail.outbox[-1].subject == "Einladung zu Acme"
+    services.accept_invitation(token=sent_token(), user=bo)
+    celery.send_invitation_by_worker(*published[0])  # brokers may deliver twice
+    celery.send_invitation_by_worker("00000000-0000-7000-8000-000000000000", None)
+    assert len(mail.outbox) == 1
+
+
+def test_worker_sends_nothing_if_the_key_is_no_longer_accepted(acme: Any, settings: Any) -> None:
+    pytest.importorskip("celery", reason="celery is not installed")
+    from dovetail_tenancy.contrib import celery
+
+    invitation, _ = invited(acme)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another key, for tests only, long enough for it", []
+    celery.send_invitation_by_worker(str(invitation.pk), None)
+    assert len(mail.outbox) == 1
+
+
+def test_resending_in_the_same_row_changes_the_token(acme: Any, bo: Any) -> None:
+    invitation, first = invited(acme)
+    services.resend_invitation(invitation=invitation)
+    assert sent_token() != first
+    with pytest.raises(InvalidInvitation):
+        services.accept_invitation(token=first, user=bo)
+
+
+def test_by_default_a_thread_sends(acme: Any, settings: Any) -> None:
+    del settings.TENANCY_INVITATION_SENDER
+    services.invite(organization=acme, email="bo@example.com", role="member")
+    wait_for_background_mail()
+    assert len(mail.outbox) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,7 +13,8 @@ One declaration yields the value, its system check and its row in the documentat
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast, overload
 
@@ -206,6 +207,27 @@ class AppSettings:
         return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
 
+BRAND: Final[Mapping[str, str]] = {"name": "", "color": "#1f2937", "logo_url": "", "url": "", "address": ""}
+"""The keys of ``DOVETAIL_BRAND`` and their defaults."""
+
+
+def _brand(value: object) -> None:
+    if not isinstance(value, Mapping) or not value.keys() <= BRAND.keys():
+        raise ValueError(f"must be a dict with some of the keys {', '.join(BRAND)}")
+    if not all(isinstance(text, str) for text in value.values()):
+        raise ValueError("must hold strings only")
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", value.get("color", BRAND["color"])):
+        raise ValueError("must have a color in the form '#1f2937'")
+    for key in ("logo_url", "url"):
+        if value.get(key) and not value[key].startswith(("https://", "http://")):
+            raise ValueError(f"must have an absolute http:// or https:// address as its {key}")
+
+
+def _limit(value: object) -> None:
+    if value is not None:
+        positive_integer(value)
+
+
 class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core"):
     TRAILING_SLASH = Setting(True, "Whether paths of the packages' REST resources end in a slash.", boolean)
     TRUSTED_PROXIES: Setting[Sequence[str]] = Setting(
@@ -217,6 +239,13 @@ class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core
         (),
         "Keys of at least 32 characters for keyed hashes at rest, newest first; empty derives one from `SECRET_KEY`.",
         sequence_of_strings,
+    )
+    BRAND: Setting[Mapping[str, str]] = Setting(
+        {}, "The product as mails show it: `name`, `color` of buttons, `logo_url`, `url`, postal `address`.", _brand
+    )
+    MAIL_TIMEOUT = Setting(10, "Seconds to wait for a mail server, if `EMAIL_TIMEOUT` is not set.", positive_integer)
+    MAIL_PER_RECIPIENT: Setting[int | None] = Setting(
+        10, "Mails of one kind to one address in an hour; more are dropped. `None`: no limit.", _limit
     )
 
 

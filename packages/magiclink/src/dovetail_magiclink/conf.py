@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,7 +9,6 @@ from dovetail_core.conf import AppSettings, ImportSetting, Setting, boolean, mod
 #: Pairs of a number and the seconds in which it is allowed. Every pair applies.
 Limits = Sequence[tuple[int, int]]
 
-_BRAND = {"name": "", "color": "#1f2937", "logo_url": ""}
 _DAY = 86400
 
 
@@ -59,11 +58,6 @@ def _budget(value: Any) -> None:
         raise ValueError("must be pairs: a probability from 1e-8 to below 1, and in how many seconds")
 
 
-def _brand(value: object) -> None:
-    if not isinstance(value, Mapping) or not value.keys() <= _BRAND.keys():
-        raise ValueError(f"must be a dict with some of the keys {', '.join(_BRAND)}")
-
-
 def _hours(value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 24:
         raise ValueError("must be a whole number of at least 24, because the limits look back a day")
@@ -108,9 +102,6 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
         "worker, `dovetail_magiclink.mail.deliver` at once, whose response time reveals who has an account.",
         _callable,
     )
-    BRAND: Setting[Mapping[str, str]] = Setting(
-        {}, f"Brand of the mail: {', '.join(f'`{key}`' for key in _BRAND)}.", _brand
-    )
     CACHE = Setting("default", "The alias of the cache that holds the counters. Its increments must be atomic.")
     UNBOUND_CODES = Setting(
         "any",
@@ -141,8 +132,3 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
 
 
 conf = MagicLinkSettings()
-
-
-def brand() -> dict[str, str]:
-    """``MAGIC_LINK_BRAND`` with defaults for missing keys."""
-    return {**_BRAND, **conf.BRAND}

@@ -81,8 +81,10 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         30, "Days after its expiry until `purge_invitations` deletes an invitation.", positive_integer
     )
     INVITATION_SENDER: ImportSetting[Any] = ImportSetting(
-        "dovetail_tenancy.mail.send_invitation",
-        "Sends an invitation after commit, called with `(invitation, link=…, language=…)`.",
+        "dovetail_tenancy.mail.send_in_background",
+        "Sends an invitation after commit, called with `(invitation, link=…, language=…)`: `send_in_background` by a "
+        "thread, `dovetail_tenancy.contrib.celery.send_invitation` by a worker, "
+        "`dovetail_tenancy.mail.send_invitation` during the request.",
         _callable,
     )
     INVITATION_SIGNUP = Setting(

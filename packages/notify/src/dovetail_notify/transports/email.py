@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.core import mail
-from django.core.mail import EmailMultiAlternatives
-from django.template.loader import render_to_string, select_template
+from django.template.loader import render_to_string
 
+from dovetail_core.accounts import address_of
+from dovetail_core.mail import compose, connection, language_of, localized, time_zone_of
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Delivery
 from dovetail_notify.transports.base import Outcome, Transport
 from dovetail_notify.transports.registry import required_channels
 from dovetail_notify.transports.unsubscribe_tokens import unsubscribe_token
-from dovetail_notify.types import registry
+from dovetail_notify.types import Rendered, registry
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.core.mail import EmailMultiAlternatives
+    from django.core.mail.backends.base import BaseEmailBackend
+
+logger = logging.getLogger("dovetail.notify")
 
 
 class EmailTransport(Transport):
@@ -31,65 +38,62 @@ class EmailTransport(Transport):
     supports_digest: ClassVar[bool] = True
 
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        connection = _connection()
-        connection.open()
+        backend = connection()
+        backend.open()
         try:
-            return [self._send_one(connection, delivery) for delivery in deliveries]
+            return [self._send_one(backend, delivery) for delivery in deliveries]
         finally:
-            connection.close()
+            backend.close()
 
-    def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
+    def send_digest(self, user: AbstractBaseUser, deliveries: Sequence[Delivery]) -> Outcome:
         newest = _collapsed(deliveries)
-        context = {"user": user, "notifications": [_template_context(each) for each in newest], "count": len(newest)}
-        message = self._message(deliveries[0], "digest", context, templates=["digest"])
-        return _outcome(_connection(), message) if message else Outcome.suppressed("no address")
+        with localized(language_of(user), time_zone_of(user)):
+            notifications = [_template_context(delivery) for delivery in newest]
+            context = {"user": user, "notifications": notifications, "count": len(newest)}
+            subject = render_to_string("dovetail_notify/email/digest_subject.txt", context)
+            message = self._message(deliveries[0], "digest", context, templates=["digest"], subject=subject)
+        return _outcome(connection(), message) if message else Outcome.suppressed("no address")
 
     def compose(self, delivery: Delivery) -> EmailMultiAlternatives | None:
-        """Return the message of a delivery, or None if the recipient has no address."""
-        notification = delivery.notification
-        context = {
-            "user": notification.recipient,
-            "notification": _template_context(delivery),
-            "unsubscribe": _link(delivery),
-        }
-        return self._message(delivery, notification.type, context, templates=[notification.type, "notification"])
+        """Return the message of a delivery, or None if the recipient has no address.
 
-    def _send_one(self, connection: Any, delivery: Delivery) -> Outcome:
+        The message is in the recipient's language, if the recipient has chosen one and the type is registered; else
+        its text is the stored one.
+        """
+        user, kind = delivery.notification.recipient, delivery.notification.type
+        with localized(language_of(user), time_zone_of(user)):
+            notification = _template_context(delivery)
+            context = {
+                "user": user,
+                "notification": notification,
+                "link": notification["url"],
+                "unsubscribe": _link(delivery),
+            }
+            subject = str(notification["title"])
+            return self._message(delivery, kind, context, templates=[kind, "notification"], subject=subject)
+
+    def _send_one(self, backend: BaseEmailBackend, delivery: Delivery) -> Outcome:
         message = self.compose(delivery)
-        return _outcome(connection, message) if message else Outcome.suppressed("no address")
+        return _outcome(backend, message) if message else Outcome.suppressed("no address")
 
     def _message(
-        self, delivery: Delivery, tag: str, context: dict[str, Any], *, templates: Sequence[str]
+        self, delivery: Delivery, tag: str, context: Mapping[str, object], *, templates: Sequence[str], subject: str
     ) -> EmailMultiAlternatives | None:
-        address = _address(delivery.notification.recipient)
+        address = address_of(delivery.notification.recipient)
         if not address:
             return None
-        text, html = (
-            select_template([f"dovetail_notify/email/{name}.{ending}" for name in templates]).render(context)
-            for ending in ("txt", "html")
-        )
-        if tag == "digest":
-            subject = render_to_string("dovetail_notify/email/digest_subject.txt", context)
-        else:
-            subject = delivery.notification.title
-        message = EmailMultiAlternatives(
-            " ".join(subject.split()), text, to=[address], headers=_headers(delivery, digest=tag == "digest")
-        )
-        message.attach_alternative(html, "text/html")
+        names = [f"dovetail_notify/email/{name}" for name in templates]
+        headers = _headers(delivery, digest=tag == "digest")
+        message = compose(names, context, subject=subject, to=address, headers=headers)
         # Anymail passes both to the provider, whose webhooks then name the delivery. Other backends ignore them.
         message.metadata = {"delivery": str(delivery.key)}  # type: ignore[attr-defined]
         message.tags = [tag]  # type: ignore[attr-defined]
         return message
 
 
-def _connection() -> Any:
-    # Django 6.1 introduces mailers and deprecates get_connection().
-    return mail.mailers.default if hasattr(mail, "mailers") else mail.get_connection()
-
-
-def _outcome(connection: Any, message: EmailMultiAlternatives) -> Outcome:
+def _outcome(backend: BaseEmailBackend, message: EmailMultiAlternatives) -> Outcome:
     try:
-        connection.send_messages([message])
+        backend.send_messages([message])
     except Exception as error:  # noqa: BLE001  # one refused address must not stop the others
         code = getattr(error, "smtp_code", None) or _recipient_refusal(error)
         reason = type(error).__name__ if code is None else f"{type(error).__name__} {code}"
@@ -121,26 +125,36 @@ def _link(delivery: Delivery) -> str:
     return conf.UNSUBSCRIBE_URL.replace("{token}", token)
 
 
-def _address(user: Any) -> str:
-    return str(getattr(user, getattr(get_user_model(), "EMAIL_FIELD", "email"), "") or "")
-
-
-def _template_context(delivery: Delivery) -> dict[str, Any]:
+def _template_context(delivery: Delivery) -> dict[str, object]:
     notification = delivery.notification
-    url = notification.target_url
+    text = _text_for(delivery)
     return {
-        "title": notification.title,
-        "body": notification.body,
-        "url": f"{conf.SITE_URL.rstrip('/')}{url}" if url.startswith("/") and conf.SITE_URL else url,
+        "title": text.title,
+        "body": text.body,
+        "url": f"{conf.SITE_URL.rstrip('/')}{text.url}" if text.url.startswith("/") and conf.SITE_URL else text.url,
         "created_at": notification.created_at,
         "payload": notification.payload,
         "type": notification.type,
     }
 
 
+def _text_for(delivery: Delivery) -> Rendered:
+    """Return the text in the recipient's language if the recipient chose one, else the stored text."""
+    row = delivery.notification
+    stored = Rendered(title=row.title, body=row.body, url=row.target_url)
+    cls = registry.get(row.type)
+    if cls is None or language_of(row.recipient) is None:
+        return stored
+    try:
+        return cls.from_payload(row.payload, row.payload_version).render()
+    except Exception as error:  # noqa: BLE001  # render() is the project's; the stored text still tells the news
+        logger.warning("Notification type %s did not render for a mail: %s.", row.type, type(error).__name__)
+        return stored
+
+
 def _collapsed(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Return the newest delivery of each collapse key, and all that have none; newest first."""
-    newest: dict[Any, Delivery] = {}
+    newest: dict[object, Delivery] = {}
     for delivery in deliveries:
         newest[delivery.notification.collapse_key or delivery.pk] = delivery
     return sorted(newest.values(), key=lambda delivery: delivery.notification.pk, reverse=True)

@@ -12,9 +12,12 @@ from typing import Any
 
 from celery import Task, shared_task
 from celery.signals import before_task_publish
+from django.db import router
 
-from dovetail_tenancy import services
+from dovetail_tenancy import mail, services
 from dovetail_tenancy.isolation.background import dump_current_organization, organization_scope
+from dovetail_tenancy.models import Invitation
+from dovetail_tenancy.services.invitation_tokens import token_of
 
 HEADER = "dovetail_organization"
 
@@ -90,3 +93,18 @@ def _with_organization(headers: Mapping[str, Any] | None, organization: str) -> 
 def purge_invitations() -> int:
     """Run the command of the same name on a schedule; return the number of deleted rows."""
     return services.purge_invitations()
+
+
+@shared_task(name="dovetail_tenancy.send_invitation", ignore_result=True)
+def send_invitation_by_worker(key: str, language: str | None) -> None:
+    """Send the invitation if it is still pending. If it was sent again in the meantime, the newer link is sent."""
+    # The primary database: a lagging replica may not have the row yet.
+    rows = Invitation._base_manager.using(router.db_for_write(Invitation))
+    invitation = rows.filter(pk=key).select_related("organization", "invited_by").first()
+    if invitation is not None and invitation.status == "pending" and (token := token_of(invitation)):
+        mail.send_invitation(invitation, link=mail.link_for(token), language=language)
+
+
+def send_invitation(invitation: Invitation, *, link: str, language: str | None) -> None:
+    """``TENANCY_INVITATION_SENDER``: a worker computes the link, so the broker holds a key and no secret."""
+    send_invitation_by_worker.delay(str(invitation.pk), language)

@@ -1,6 +1,6 @@
 """Invitations: an e-mail invites one address into one organization with one role.
 
-The token is in the e-mail and nowhere else; the row holds a keyed hash of it. Following the link proves the address.
+Only the e-mail holds the token; the row holds a keyed hash of it. Following the link proves the address.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core import accounts
 from dovetail_core.commands import Progress, delete_in_batches
-from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
 from dovetail_tenancy import events, mail
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import (
@@ -41,10 +40,10 @@ from dovetail_tenancy.organizations.project_models import (
     user_model,
 )
 from dovetail_tenancy.organizations.roles import authorize
+from dovetail_tenancy.services.invitation_tokens import new_token, token_hash, token_hashes
 from dovetail_tenancy.services.locks import lock_organization, lock_row
 from dovetail_tenancy.services.members import join, require_role
 
-_PURPOSE = "dovetail_tenancy.invitation"
 _DELETED_INVITER = object()
 
 
@@ -193,14 +192,11 @@ def _accounts_with(address: str) -> Any:
     return users.filter(**{f"{name}__iexact": address}) if name else users.none()
 
 
-@sensitive_variables("token", "encoded")
+@sensitive_variables("token")
 def _pending(token: str) -> Invitation:
     """Return the pending invitation of the token, by one query. Raises ``InvalidInvitation``."""
-    # A JSON string may hold lone surrogates, which UTF-8 cannot encode.
-    encoded = token.encode("ascii", "backslashreplace").decode()
-    hashes = list(keyed_hashes(_PURPOSE, encoded))
     invitation: Invitation | None = (
-        _rows().filter(token_hash__in=hashes).select_related("organization", "invited_by").first()
+        _rows().filter(token_hash__in=token_hashes(token)).select_related("organization", "invited_by").first()
     )
     if invitation is None or invitation.status != "pending":
         raise InvalidInvitation
@@ -280,9 +276,9 @@ def pending_key(invitation: Invitation) -> str:
 
 @sensitive_variables("token")
 def _send_with_new_token(invitation: Invitation, actor: Any, language: str | None, *, using: str) -> None:
-    token = random_token()
-    invitation.token_hash = keyed_hash(_PURPOSE, token)
     invitation.expires_at = timezone.now() + timedelta(days=conf.INVITATION_EXPIRY_DAYS)
+    token = new_token(invitation)
+    invitation.token_hash = token_hash(token)
     invitation.pending_key = pending_key(invitation)
     invitation.invited_by = actor
     invitation.bounded = actor is not None
