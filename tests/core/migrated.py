@@ -1,4 +1,4 @@
-"""A project whose app ``keys`` points at the model that a setting names, with its history written by each test."""
+"""A generated project whose app ``keys`` has a foreign key to the model in a setting. Tests write its migrations."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Command(BaseCommand):
         company = Company.objects.create(name="mill")
         key = Key.objects.create(company=company)
         assert Key.objects.get(company__name="mill") == key
-        # A real constraint, to the table that is the company's now.
+        # The database has a constraint that refers to the present table of companies.
         with connection.cursor() as cursor:
-            found = connection.introspection.get_relations(cursor, "keys_key")
-        assert found["company_id"][:2] == ("id", Company._meta.db_table), found
+            relations = connection.introspection.get_relations(cursor, "keys_key")
+        assert relations["company_id"][:2] == ("id", Company._meta.db_table), relations
         company.delete()
         assert not Key.objects.exists()
 """
@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
 
 
 class Project:
-    """Written to ``folder`` and run by its manage.py. ``more`` are further lines of settings."""
+    """A project in ``folder``. ``more`` contains additional settings."""
 
     def __init__(self, folder: Path, *apps: str, model: str = "companies.Company", more: str = "") -> None:
         self.folder = folder
@@ -114,7 +114,7 @@ class Project:
         self.write("settings.py", SETTINGS.format(apps=self.apps, model=model, more=more))
 
     def models(self, app: str, *names: str, table: str = "") -> None:
-        """The app's present models, each with a name and nothing else."""
+        """Write the models of an app, each with a primary key and a name."""
         fields = "id = models.AutoField(primary_key=True)\n    name = models.CharField(max_length=9)"
         meta = f"class Meta:\n        db_table = {table!r}" if table else ""
         classes = (f"class {name}(models.Model):\n    {fields}\n    {meta}\n" for name in names)
@@ -127,9 +127,9 @@ class Project:
         after: list[tuple[str, str]] | None = None,
         replaces: Sequence[str | tuple[str, str]] = (),
     ) -> None:
-        """``path`` is ``app/0001_name``. Without ``after``, it depends on the migration with the previous number.
+        """Write the migration ``app/0001_name``. By default it depends on the migration with the previous number.
 
-        ``replaces`` holds names of the same app's migrations, or ``(app, name)`` for those of another app.
+        ``replaces`` contains names of migrations of the same app, or ``(app, name)`` for other apps.
         """
         app, name = path.split("/")[0], path.split("/")[-1]
         folder = self.folder / path.rpartition("/")[0] / ("" if path.count("/") > 1 else "migrations")
@@ -152,9 +152,9 @@ class Project:
         (self.folder / app / "migrations" / f"{name}.py").unlink()
 
     def manage(self, *commands: str) -> None:
-        """Run management commands one after the other in one process, which is most of what they cost."""
+        """Run management commands in one process, because starting a process takes most of the time."""
         done = subprocess.run(
-            # -B: a test rewrites modules faster than the file times that tell compiled ones from stale ones.
+            # -B, because tests rewrite modules within the resolution of file times, which invalidate compiled modules.
             [sys.executable, "-B", "-W", "error", "manage.py", " / ".join(commands)],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "DATABASE_URL": self.database_url()},
@@ -170,7 +170,7 @@ class Project:
         return f"sqlite:///{self.folder / 'db.sqlite3'}"
 
     def on_server(self, *statements: str) -> None:
-        """Make or drop the project's database; SQLite needs neither."""
+        """Create or drop the database of the project. SQLite needs neither."""
         if not os.environ.get("DATABASE_URL"):
             return
         import psycopg

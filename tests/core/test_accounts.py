@@ -18,7 +18,7 @@ def make(username: str = "ada", **values: Any) -> User:
     return User.objects.create(username=username, **{"email": "Ada@Example.com", **values})
 
 
-def test_the_field_of_addresses_is_the_one_that_the_model_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_email_field_is_the_one_named_by_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     assert accounts.email_field().name == "email"
     monkeypatch.setattr(User, "EMAIL_FIELD", "username")
     assert accounts.email_field().name == "username"
@@ -28,20 +28,20 @@ def test_the_field_of_addresses_is_the_one_that_the_model_names(monkeypatch: pyt
     assert not accounts.has_field(Group, "last_login")
 
 
-def test_an_address_is_the_stored_one() -> None:
+def test_address_of_returns_the_stored_address() -> None:
     assert accounts.address_of(make()) == "Ada@Example.com"
     assert accounts.address_of(make("bo", email="")) == ""
     assert accounts.address_of(Group(name="ada@example.com")) == ""
 
 
-def test_a_label_is_the_best_name_that_the_account_has() -> None:
+def test_label_prefers_full_name_then_address_then_username() -> None:
     user = make(first_name="Ada", last_name="Lovelace")
     assert accounts.label_of(user) == "Ada Lovelace"
     assert accounts.label_of(make("bo")) == "Ada@Example.com"
     assert accounts.label_of(make("cy", email="")) == "cy"
 
 
-def test_a_label_of_an_account_without_names_is_its_user_name() -> None:
+def test_label_of_an_account_without_a_full_name_is_its_username() -> None:
     class Stored:
         _meta = Group._meta
 
@@ -51,7 +51,7 @@ def test_a_label_of_an_account_without_names_is_its_user_name() -> None:
     assert accounts.label_of(Stored()) == "dee"
 
 
-def test_an_inactive_account_may_not_sign_in() -> None:
+def test_inactive_account_may_not_sign_in() -> None:
     assert accounts.may_sign_in(make())
     assert not accounts.may_sign_in(make("bo", is_active=False))
     assert accounts.may_sign_in(object())
@@ -60,7 +60,7 @@ def test_an_inactive_account_may_not_sign_in() -> None:
 
 
 @pytest.mark.parametrize("address", ["ada@example.com", " ADA@example.COM "])
-def test_accounts_are_those_with_the_address_in_any_case(address: str) -> None:
+def test_accounts_with_ignores_case(address: str) -> None:
     ada, inactive, _other = make(), make("bo", is_active=False), make("cy", email="cy@example.com")
     assert {user.pk for user in accounts.accounts_with(address)} == {ada.pk, inactive.pk}
     assert accounts.accounts_with(address, active_only=True) == [ada]
@@ -70,19 +70,19 @@ def test_accounts_are_those_with_the_address_in_any_case(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "  ", "ada\0@example.com"])
-def test_what_is_no_address_has_no_accounts(address: str, django_assert_num_queries: Any) -> None:
+def test_accounts_with_an_invalid_address_is_empty(address: str, django_assert_num_queries: Any) -> None:
     make(email="")
     with django_assert_num_queries(0):
         assert accounts.accounts_with(address) == []
 
 
-def test_a_user_model_without_addresses_has_no_accounts_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accounts_with_is_empty_for_a_model_without_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     make()
     monkeypatch.setattr(User, "EMAIL_FIELD", "nowhere")
     assert accounts.accounts_with("ada@example.com") == []
 
 
-def test_a_field_that_normalizes_is_compared_by_its_index(
+def test_lookup_by_a_normalizing_field_uses_the_plain_index(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     user = make(email="ada@example.com")
@@ -94,13 +94,13 @@ def test_a_field_that_normalizes_is_compared_by_its_index(
     assert "UPPER" not in statements[0]["sql"]
 
 
-def test_required_fields_are_those_that_nothing_supplies() -> None:
+def test_required_fields_have_no_default() -> None:
     assert accounts.required_fields(get_user_model()) == {"username", "password"}
     assert accounts.required_fields(Group) == {"name"}
 
 
 @isolate_apps("django.contrib.auth")
-def test_required_fields_leave_out_what_django_or_the_database_supplies() -> None:
+def test_required_fields_exclude_those_that_django_or_the_database_supplies() -> None:
     class Sample(models.Model):
         id = models.CharField(max_length=9, primary_key=True)
         made = models.DateTimeField(auto_now_add=True)
@@ -116,7 +116,7 @@ def test_required_fields_leave_out_what_django_or_the_database_supplies() -> Non
     assert accounts.required_fields(Sample) == {"id"}
 
 
-def test_an_account_without_a_password_has_its_address_as_user_name() -> None:
+def test_passwordless_account_has_its_address_as_username() -> None:
     user = accounts.create_passwordless_account("ada@example.com")
     assert User.objects.get() == user
     assert (user.username, user.email, user.has_usable_password()) == ("ada@example.com", "ada@example.com", False)
@@ -124,7 +124,7 @@ def test_an_account_without_a_password_has_its_address_as_user_name() -> None:
         accounts.create_passwordless_account("ada@example.com")
 
 
-def test_an_account_of_a_model_without_addresses_has_a_user_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwordless_account_of_a_model_without_addresses_has_a_username(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(User, "EMAIL_FIELD", "nowhere")
     user = accounts.create_passwordless_account("ada@example.com", User)
     assert (user.username, user.email) == ("ada@example.com", "")

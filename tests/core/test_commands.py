@@ -43,7 +43,7 @@ def run(*arguments: Any, out: StringIO | None = None, **options: Any) -> str:
     return out.getvalue()
 
 
-def test_rows_are_deleted_in_batches_and_counted(groups: list[Group]) -> None:
+def test_delete_in_batches_returns_the_number_of_rows(groups: list[Group]) -> None:
     calls: list[int] = []
     with CaptureQueriesContext(connection) as statements:
         assert delete_in_batches(Group.objects.exclude(name="4"), batch_size=3, progress=calls.append) == 4
@@ -53,14 +53,14 @@ def test_rows_are_deleted_in_batches_and_counted(groups: list[Group]) -> None:
     assert len(keys) == 3
 
 
-def test_related_rows_are_deleted_but_not_counted(groups: list[Group]) -> None:
+def test_delete_in_batches_does_not_count_related_rows(groups: list[Group]) -> None:
     kind = ContentType.objects.create(app_label="sample", model="sample")
     groups[0].permissions.add(Permission.objects.create(content_type=kind, codename="a", name="a"))
     assert delete_in_batches(Group.objects.all()) == 5
     assert not Group.permissions.through.objects.exists()
 
 
-def test_a_row_that_was_renewed_meanwhile_stays(groups: list[Group], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delete_in_batches_keeps_a_row_that_was_renewed_meanwhile(groups: list[Group], monkeypatch: pytest.MonkeyPatch) -> None:
     rows = Group.objects.exclude(name="renewed")
     original = type(rows).values_list
 
@@ -74,13 +74,13 @@ def test_a_row_that_was_renewed_meanwhile_stays(groups: list[Group], monkeypatch
     assert [group.name for group in Group.objects.all()] == ["renewed"]
 
 
-def test_the_command_prints_one_line(groups: list[Group]) -> None:
+def test_command_prints_one_line(groups: list[Group]) -> None:
     assert run() == "5 groups deleted.\n"
     assert run(verbosity=0) == ""
 
 
 @pytest.mark.parametrize("option", ["--batch", "--batch-size"])
-def test_the_command_takes_the_size_of_a_batch(groups: list[Group], option: str) -> None:
+def test_command_accepts_a_batch_size(groups: list[Group], option: str) -> None:
     assert run(option, "2", "--verbosity", "2").splitlines() == [
         "2 groups deleted so far",
         "4 groups deleted so far",
@@ -89,19 +89,19 @@ def test_the_command_takes_the_size_of_a_batch(groups: list[Group], option: str)
     ]
 
 
-def test_the_progress_is_one_line_on_a_terminal(groups: list[Group]) -> None:
+def test_command_overwrites_its_progress_line_on_a_terminal(groups: list[Group]) -> None:
     assert run(batch_size=3, out=Terminal()) == (
         "\r3 groups deleted so far\r5 groups deleted so far\r\x1b[K5 groups deleted.\n"
     )
 
 
 @pytest.mark.parametrize("options", [{"batch": 0}, {"batch_size": -1}])
-def test_a_batch_of_no_rows_is_refused(options: dict[str, int]) -> None:
-    with pytest.raises(CommandError, match="it takes a whole number of at least 1"):
+def test_command_rejects_an_empty_batch(options: dict[str, int]) -> None:
+    with pytest.raises(CommandError, match="must be a whole number of at least 1"):
         run(**options)
 
 
-def test_an_interrupted_command_keeps_complete_batches_and_continues(groups: list[Group]) -> None:
+def test_interrupted_command_keeps_complete_batches_and_continues(groups: list[Group]) -> None:
     class Interrupted(PurgeCommand):
         def purges(self) -> Iterable[tuple[str, Purge]]:
             return [("groups", self.purge)]
@@ -121,6 +121,6 @@ def test_an_interrupted_command_keeps_complete_batches_and_continues(groups: lis
     assert run() == "3 groups deleted.\n"
 
 
-def test_a_subclass_must_name_its_purges() -> None:
+def test_subclass_must_implement_purges() -> None:
     with pytest.raises(NotImplementedError):
         call_command(PurgeCommand())

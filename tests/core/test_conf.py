@@ -52,7 +52,7 @@ def _model() -> Any:
         yield
 
 
-def test_a_setting_that_is_left_out_has_its_default() -> None:
+def test_missing_setting_has_its_default() -> None:
     assert conf.EXPIRY_DAYS == 7
 
 
@@ -62,7 +62,7 @@ def test_settings_are_read_live() -> None:
     assert conf.EXPIRY_DAYS == 7
 
 
-def test_a_setting_that_is_left_out_is_read_without_an_exception_of_djangos(monkeypatch: Any) -> None:
+def test_reading_a_missing_setting_raises_no_exception_in_django(monkeypatch: Any) -> None:
     monkeypatch.setattr(settings, "_wrapped", Settings(os.environ["DJANGO_SETTINGS_MODULE"]))
     asked: list[str] = []
     original = LazySettings.__getattr__
@@ -85,7 +85,7 @@ def test_a_setting_that_is_left_out_is_read_without_an_exception_of_djangos(monk
     assert conf.EXPIRY_DAYS == 7
 
 
-def test_a_required_setting_that_is_missing_raises_with_what_to_do() -> None:
+def test_missing_required_setting_raises_with_a_hint() -> None:
     with override_settings():
         del settings.SAMPLE_MODEL
         with pytest.raises(ImproperlyConfigured, match=r"^SAMPLE_MODEL is not set\. Name one of your models\.$"):
@@ -93,13 +93,13 @@ def test_a_required_setting_that_is_missing_raises_with_what_to_do() -> None:
         assert problems() == [("dovetail_sample.E001", "SAMPLE_MODEL is required and not set.")]
 
 
-def test_a_dotted_path_gives_the_object_it_names() -> None:
+def test_import_setting_returns_the_imported_object() -> None:
     from dovetail_core.secrets import random_token
 
     assert conf.ISSUER is random_token
 
 
-def test_an_object_stands_for_itself_and_none_stays_none() -> None:
+def test_import_setting_returns_other_values_unchanged() -> None:
     def issue() -> None: ...
 
     with override_settings(SAMPLE_ISSUER=issue):
@@ -107,7 +107,7 @@ def test_an_object_stands_for_itself_and_none_stays_none() -> None:
     assert conf.HOOK is None
 
 
-def test_a_dotted_path_is_imported_once_and_again_after_a_setting_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dotted_path_is_imported_again_after_a_setting_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("sample_module")
     module.hook = "first"  # type: ignore[attr-defined]  # made up here
     monkeypatch.setitem(sys.modules, "sample_module", module)
@@ -119,12 +119,12 @@ def test_a_dotted_path_is_imported_once_and_again_after_a_setting_changed(monkey
         assert conf.HOOK == "second"
 
 
-def test_reading_a_path_that_cannot_be_imported_raises() -> None:
+def test_invalid_dotted_path_raises_import_error() -> None:
     with override_settings(SAMPLE_HOOK="nowhere.at_all"), pytest.raises(ImportError, match="nowhere"):
         _ = conf.HOOK
 
 
-def test_good_settings_pass_the_check() -> None:
+def test_valid_settings_pass_the_check() -> None:
     assert conf.check() == []
 
 
@@ -137,43 +137,43 @@ def test_good_settings_pass_the_check() -> None:
         ("HOOK", "nowhere.x", "SAMPLE_HOOK is 'nowhere.x', which cannot be imported: No module named 'nowhere'."),
     ],
 )
-def test_e001_says_what_was_found_and_what_is_allowed(name: str, value: object, message: str) -> None:
+def test_e001_names_the_value_and_the_allowed_values(name: str, value: object, message: str) -> None:
     with override_settings(**{f"SAMPLE_{name}": value}):
-        found = conf.check()
-    assert [(error.id, error.msg) for error in found] == [("dovetail_sample.E001", message)]
-    assert isinstance(found[0], checks.Error)
+        errors = conf.check()
+    assert [(error.id, error.msg) for error in errors] == [("dovetail_sample.E001", message)]
+    assert isinstance(errors[0], checks.Error)
 
 
-def test_a_value_that_imports_to_something_not_allowed_is_e001() -> None:
+def test_import_of_an_invalid_object_is_e001() -> None:
     with override_settings(SAMPLE_ISSUER="django.VERSION"):
-        (found,) = conf.check()
-    assert found.id == "dovetail_sample.E001"
-    assert "must be callable" in found.msg
+        (error,) = conf.check()
+    assert error.id == "dovetail_sample.E001"
+    assert "must be callable" in error.msg
 
 
-def test_the_hint_of_e001_gives_the_meaning_and_the_default() -> None:
+def test_e001_hint_contains_meaning_and_default() -> None:
     with override_settings(SAMPLE_EXPIRY_DAYS=None):
-        (found,) = conf.check()
-    assert found.hint == "Days until it expires. Default: 7."
+        (error,) = conf.check()
+    assert error.hint == "Days until it expires. Default: 7."
     with override_settings(SAMPLE_MODEL=1):
-        (found,) = conf.check()
-    assert found.hint == "Name one of your models."
+        (error,) = conf.check()
+    assert error.hint == "Name one of your models."
 
 
-def test_w001_names_the_setting_that_a_misspelt_one_is_near() -> None:
+def test_w001_suggests_the_correct_spelling() -> None:
     with override_settings(SAMPLE_EXPIRY_DAY=3):
-        (found,) = conf.check()
-    assert (found.id, found.msg) == ("dovetail_sample.W001", "The setting SAMPLE_EXPIRY_DAY is unknown.")
-    assert found.hint == "Did you mean SAMPLE_EXPIRY_DAYS?"
-    assert isinstance(found, checks.Warning)
+        (warning,) = conf.check()
+    assert (warning.id, warning.msg) == ("dovetail_sample.W001", "The setting SAMPLE_EXPIRY_DAY is unknown.")
+    assert warning.hint == "Did you mean SAMPLE_EXPIRY_DAYS?"
+    assert isinstance(warning, checks.Warning)
 
 
-def test_another_apps_setting_with_the_same_prefix_is_left_alone() -> None:
+def test_check_ignores_other_settings_with_the_same_prefix() -> None:
     with override_settings(SAMPLE_SOMETHING_ELSE_ENTIRELY=1):
         assert conf.check() == []
 
 
-def test_defaults_are_installed_where_missing_and_only_there() -> None:
+def test_install_defaults_sets_only_missing_settings() -> None:
     with override_settings(SAMPLE_EXPIRY_DAYS=3):
         conf.install_defaults("EXPIRY_DAYS", "HOOK")
         assert settings.SAMPLE_EXPIRY_DAYS == 3
@@ -182,13 +182,13 @@ def test_defaults_are_installed_where_missing_and_only_there() -> None:
     assert not hasattr(settings, "SAMPLE_HOOK")
 
 
-def test_a_setting_seen_on_the_class_is_its_declaration() -> None:
+def test_class_attribute_is_the_declaration() -> None:
     assert SampleSettings.EXPIRY_DAYS.name == "SAMPLE_EXPIRY_DAYS"
     assert SampleSettings.EXPIRY_DAYS.meaning == "Days until it expires."
     assert list(SampleSettings.declared()) == ["EXPIRY_DAYS", "MODEL", "ISSUER", "HOOK"]
 
 
-def test_the_documentation_is_a_table_of_every_setting() -> None:
+def test_documentation_is_a_table_of_all_settings() -> None:
     assert conf.documentation().splitlines() == [
         "| setting | default | meaning |",
         "| --- | --- | --- |",
@@ -209,7 +209,7 @@ def test_the_documentation_is_a_table_of_every_setting() -> None:
         (one_of("a", None), ["a", None], ["b", 0]),
     ],
 )
-def test_validators_take_what_they_say(validate: Validator, good: list[object], bad: list[object]) -> None:
+def test_validators_accept_and_reject_values(validate: Validator, good: list[object], bad: list[object]) -> None:
     for value in good:
         validate(value)
     for value in bad:
@@ -217,19 +217,19 @@ def test_validators_take_what_they_say(validate: Validator, good: list[object], 
             validate(value)
 
 
-def test_one_of_lists_what_is_allowed() -> None:
+def test_one_of_lists_the_allowed_values() -> None:
     with pytest.raises(ValueError, match=re.escape("must be one of: 'a', None")):
         one_of("a", None)("b")
 
 
-def test_the_suites_own_settings_have_their_defaults_and_pass() -> None:
+def test_core_settings_have_valid_defaults() -> None:
     assert conf_module.conf.check() == []
     assert conf_module.conf.TRAILING_SLASH is True
     with override_settings(DOVETAIL_TRAILING_SLASH="no"):
         assert [message.id for message in conf_module.conf.check()] == ["dovetail_core.E001"]
 
 
-def test_manage_py_check_names_what_is_wrong_with_our_own_settings() -> None:
+def test_system_check_reports_invalid_core_settings() -> None:
     with override_settings(DOVETAIL_TRUSTED_PROXIES="10.0.0.0/8"):
-        (found,) = [message for message in checks.run_checks() if message.id.startswith("dovetail_core.")]
-    assert found.msg == "DOVETAIL_TRUSTED_PROXIES is '10.0.0.0/8'; it must be a list or tuple of strings."
+        (error,) = [message for message in checks.run_checks() if message.id.startswith("dovetail_core.")]
+    assert error.msg == "DOVETAIL_TRUSTED_PROXIES is '10.0.0.0/8'; it must be a list or tuple of strings."

@@ -11,11 +11,11 @@ def current() -> tuple[object, object, object]:
     return context.request_id(), context.principal(), context.organization_id()
 
 
-def test_nothing_is_bound_outside_a_unit_of_work() -> None:
+def test_context_is_empty_outside_of_bind() -> None:
     assert current() == (None, None, None)
 
 
-def test_a_block_binds_what_it_names_and_keeps_the_rest() -> None:
+def test_bind_keeps_other_values() -> None:
     with context.bind(request_id="outer", principal="ada", organization_id=7):
         with context.bind(organization_id=8):
             assert current() == ("outer", "ada", 8)
@@ -23,27 +23,27 @@ def test_a_block_binds_what_it_names_and_keeps_the_rest() -> None:
     assert current() == (None, None, None)
 
 
-def test_none_is_a_value_to_bind() -> None:
+def test_bind_accepts_none() -> None:
     with context.bind(principal="ada"):
         with context.bind(principal=None):
             assert context.principal() is None
         assert context.principal() == "ada"
 
 
-def test_leaving_restores_what_was_set_by_hand_inside_the_block() -> None:
+def test_bind_restores_values_that_were_set_inside_the_block() -> None:
     with context.bind(request_id="request"):
         context.set_organization_id(9)
         assert context.organization_id() == 9
     assert context.organization_id() is None
 
 
-def test_an_error_in_the_block_restores_too() -> None:
+def test_bind_restores_values_after_an_exception() -> None:
     with pytest.raises(RuntimeError), context.bind(organization_id=1):
         raise RuntimeError
     assert current() == (None, None, None)
 
 
-def test_a_task_run_eagerly_inside_a_request_leaves_the_requests_values() -> None:
+def test_eager_task_keeps_the_values_of_the_request() -> None:
     def task() -> None:
         with context.bind(request_id="task", principal=None, organization_id=2):
             assert current() == ("task", None, 2)
@@ -53,7 +53,7 @@ def test_a_task_run_eagerly_inside_a_request_leaves_the_requests_values() -> Non
         assert current() == ("request", "ada", 1)
 
 
-def test_concurrent_tasks_do_not_see_each_other() -> None:
+def test_concurrent_tasks_have_separate_values() -> None:
     async def work(number: int, barrier: asyncio.Barrier) -> list[object]:
         with context.bind(organization_id=number):
             await barrier.wait()
@@ -64,15 +64,15 @@ def test_concurrent_tasks_do_not_see_each_other() -> None:
     async def main() -> list[list[object]]:
         barrier = asyncio.Barrier(10)
         with context.bind(organization_id="outer"):
-            found = await asyncio.gather(*(work(number, barrier) for number in range(10)))
+            values = await asyncio.gather(*(work(number, barrier) for number in range(10)))
             assert context.organization_id() == "outer"
-        return found
+        return values
 
     assert asyncio.run(main()) == [[number, number] for number in range(10)]
 
 
-def test_a_block_may_be_left_in_another_context_than_it_was_entered_in() -> None:
-    """As a streaming answer under ASGI does; ``ContextVar.reset`` would raise here."""
+def test_bind_may_exit_in_another_context() -> None:
+    """A streaming response under ASGI does so, and ``ContextVar.reset`` would raise."""
 
     async def steps() -> list[object]:
         block = context.bind(organization_id=3)
@@ -83,7 +83,7 @@ def test_a_block_may_be_left_in_another_context_than_it_was_entered_in() -> None
     assert asyncio.run(steps()) == [None]
 
 
-def test_the_protocols_recognise_users_and_credentials() -> None:
+def test_protocols_recognize_users_and_credentials() -> None:
     class Key:
         organization_id = 1
         scopes = ("read",)

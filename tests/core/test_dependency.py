@@ -1,4 +1,4 @@
-"""``dependency()`` and ``target()`` find the model that a setting names wherever its project's history made it."""
+"""``dependency()`` and ``target()`` with different migration histories of the target model."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def make(tmp_path: Path) -> Iterator[Make]:
         return made[0]
 
     yield project
-    for each in made:
-        each.on_server("DROP DATABASE IF EXISTS {}")
+    for created in made:
+        created.on_server("DROP DATABASE IF EXISTS {}")
 
 
-def goes_forth_and_back(project: Project) -> None:
+def migrates_forward_and_back(project: Project) -> None:
     all_to_zero = [f"migrate {app} zero" for app in project.apps]
     project.manage("migrate", CLEAN, "try", *all_to_zero, "migrate", "try")
 
 
-def test_a_model_that_a_later_migration_creates(make: Make) -> None:
+def test_model_created_by_a_later_migration(make: Make) -> None:
     project = make()
     project.models("companies", "Industry", "Company")
     project.migration("companies/0001_initial", INDUSTRY)
     project.migration("companies/0002_company", COMPANY)
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
 def renamed(project: Project) -> None:
@@ -53,24 +53,24 @@ def renamed(project: Project) -> None:
     project.migration("companies/0003_rename", RENAME)
 
 
-def test_a_model_that_was_renamed_before_we_came(make: Make) -> None:
+def test_model_renamed_before_our_migration(make: Make) -> None:
     project = make()
     renamed(project)
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
 @pytest.mark.parametrize("app", ["companies", "zoo"])
-def test_a_renaming_before_we_came_whichever_app_migrates_first(make: Make, app: str) -> None:
-    """Without a dependency between them Django migrates apps in the order of their labels."""
+def test_earlier_renaming_with_either_app_first(make: Make, app: str) -> None:
+    """Without dependencies, Django migrates apps in the order of their labels."""
     project = make(app, model=f"{app}.Company")
     project.models(app, "Company")
     project.migration(f"{app}/0001_initial", FIRM)
     project.migration(f"{app}/0002_rename", RENAME)
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
 @pytest.mark.parametrize("app", ["companies", "zoo"])
-def test_a_renaming_that_comes_after_us(make: Make, app: str) -> None:
+def test_model_renamed_after_our_migration(make: Make, app: str) -> None:
     project = make(app, model=f"{app}.Firm")
     project.models(app, "Firm")
     project.migration(f"{app}/0001_initial", FIRM)
@@ -80,10 +80,10 @@ def test_a_renaming_that_comes_after_us(make: Make, app: str) -> None:
     project.migration(f"{app}/0002_rename", RENAME)
     project.configure(f"{app}.Company")
     project.manage("migrate", "try", CLEAN, "migrate keys zero")
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_a_model_that_state_operations_moved_from_another_app(make: Make) -> None:
+def test_model_moved_from_another_app_by_state_operations(make: Make) -> None:
     project = make("old", "companies")
     project.models("companies", "Company", table="old_company")
     project.migration("old/0001_initial", COMPANY)
@@ -99,12 +99,12 @@ def test_a_model_that_state_operations_moved_from_another_app(make: Make) -> Non
         "SeparateDatabaseAndState([], [DeleteModel('Company')])",
         after=[("old", "0001_initial"), ("companies", "0002_move")],
     )
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
 @pytest.mark.parametrize("old_files", ["kept", "removed"])
 @pytest.mark.parametrize("rename", ["folded in", "left apart"])
-def test_a_squashed_history(make: Make, old_files: str, rename: str) -> None:
+def test_squashed_migrations(make: Make, old_files: str, rename: str) -> None:
     project = make()
     renamed(project)
     operations = (INDUSTRY, COMPANY) if rename == "folded in" else (INDUSTRY, FIRM, RENAME)
@@ -113,10 +113,10 @@ def test_a_squashed_history(make: Make, old_files: str, rename: str) -> None:
     if old_files == "removed":
         for name in replaced:
             project.remove(f"companies/{name}")
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_a_history_that_is_squashed_after_we_came_and_loses_its_old_files(make: Make) -> None:
+def test_migrations_squashed_and_removed_after_our_migration(make: Make) -> None:
     project = make()
     renamed(project)
     project.manage("migrate")
@@ -126,23 +126,23 @@ def test_a_history_that_is_squashed_after_we_came_and_loses_its_old_files(make: 
     for name in replaced:
         project.remove(f"companies/{name}")
     project.manage("migrate")
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_a_migration_that_still_depends_on_a_squashed_one(make: Make) -> None:
+def test_migration_that_depends_on_a_replaced_one(make: Make) -> None:
     project = make()
     project.models("companies", "Industry", "Enterprise")
     project.migration("companies/0001_initial", INDUSTRY)
     project.migration("companies/0002_firm", FIRM)
     replaced = ["0001_initial", "0002_firm"]
     project.migration("companies/0001_squashed_0002_firm", INDUSTRY, FIRM, after=[], replaces=replaced)
-    # Before the squashed one by name, after it by dependency.
+    # Sorts before the squashed migration by name, but depends on it.
     project.migration("companies/0000_rename", "RenameModel('Firm', 'Enterprise')", after=[("companies", "0002_firm")])
     project.configure("companies.Enterprise")
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_a_squashed_migration_whose_parts_are_applied_only_in_part(make: Make) -> None:
+def test_squashed_migration_that_is_partially_applied(make: Make) -> None:
     project = make()
     project.models("companies", "Industry", "Company")
     project.migration("companies/0001_initial", INDUSTRY)
@@ -150,59 +150,59 @@ def test_a_squashed_migration_whose_parts_are_applied_only_in_part(make: Make) -
     project.migration("companies/0002_company", COMPANY)
     replaced = ["0001_initial", "0002_company"]
     project.migration("companies/0001_squashed_0002_company", INDUSTRY, COMPANY, after=[], replaces=replaced)
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
 @pytest.mark.parametrize("depends_on", ["zoo", "old"])
-def test_a_migration_that_replaces_one_of_another_app(make: Make, depends_on: str) -> None:
-    """The app ``old`` was renamed to ``zoo``, and its migrations replace those under the old label."""
+def test_migration_that_replaces_one_of_another_app(make: Make, depends_on: str) -> None:
+    """The app ``old`` was renamed to ``zoo``, and its migrations replace those with the old label."""
     project = make("zoo", model="zoo.Company")
     project.models("zoo", "Company")
     project.migration("zoo/0001_initial", FIRM, after=[], replaces=[("old", "0001_initial")])
     project.migration("zoo/0002_rename", RENAME, after=[(depends_on, "0001_initial")])
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_a_model_that_was_deleted_and_created_again(make: Make) -> None:
+def test_model_deleted_and_created_again(make: Make) -> None:
     project = make()
     project.models("companies", "Company")
     project.migration("companies/0001_initial", COMPANY)
     project.migration("companies/0002_delete", "DeleteModel('Company')")
     project.migration("companies/0003_again", COMPANY)
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_a_model_whose_earlier_name_another_one_has_taken(make: Make) -> None:
+def test_model_whose_former_name_belongs_to_another_model(make: Make) -> None:
     project = make()
     project.models("companies", "Company", "Firm")
     project.migration("companies/0001_initial", FIRM)
     project.migration("companies/0002_rename", RENAME)
     project.migration("companies/0003_firm", FIRM)
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_migrations_that_stand_elsewhere(make: Make) -> None:
+def test_migrations_in_another_module(make: Make) -> None:
     project = make(more='MIGRATION_MODULES = {"companies": "companies.history"}')
     project.models("companies", "Company")
     project.write("companies/history/__init__.py", "")
     project.migration("companies/history/0001_initial", INDUSTRY)
     project.migration("companies/history/0002_company", "DeleteModel('Industry')", COMPANY)
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_an_app_without_migrations(make: Make) -> None:
+def test_app_without_migrations(make: Make) -> None:
     project = make(more='MIGRATION_MODULES = {"companies": None}')
     project.models("companies", "Company")
     project.manage("migrate --run-syncdb", "try")
 
 
-def test_an_app_whose_first_migration_is_yet_to_be_written(make: Make) -> None:
+def test_app_whose_first_migration_is_not_written_yet(make: Make) -> None:
     project = make()
     project.models("companies", "Company")
     project.manage("makemigrations companies")
-    goes_forth_and_back(project)
+    migrates_forward_and_back(project)
 
 
-def test_djangos_own_user(make: Make) -> None:
+def test_django_user_model(make: Make) -> None:
     project = make("django.contrib.contenttypes", "django.contrib.auth", model="auth.Group")
     project.manage("migrate", "try", CLEAN)

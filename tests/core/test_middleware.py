@@ -23,7 +23,7 @@ class Marking(Middleware):
         return response
 
 
-def test_it_is_sync_around_a_sync_view() -> None:
+def test_middleware_is_sync_for_a_sync_view() -> None:
     middleware = Marking(lambda request: HttpResponse())
     assert not iscoroutinefunction(middleware)
     response = middleware(HttpRequest())
@@ -31,7 +31,7 @@ def test_it_is_sync_around_a_sync_view() -> None:
     assert response.headers["X-Way"] == "sync"
 
 
-def test_it_is_async_around_an_async_view() -> None:
+def test_middleware_is_async_for_an_async_view() -> None:
     async def view(request: HttpRequest) -> HttpResponse:
         return HttpResponse()
 
@@ -45,7 +45,7 @@ def test_it_is_async_around_an_async_view() -> None:
     assert asyncio.run(respond()).headers["X-Way"] == "async"
 
 
-def test_a_subclass_must_define_its_responses() -> None:
+def test_subclass_must_implement_respond() -> None:
     middleware = Middleware(lambda request: HttpResponse())
     with pytest.raises(NotImplementedError):
         middleware(HttpRequest())

@@ -24,7 +24,7 @@ def make(**options: object) -> SettingForeignKey:
 
 
 @isolate_apps("django.contrib.auth", "django.contrib.contenttypes")
-def test_it_points_at_the_model_that_the_setting_names() -> None:
+def test_foreign_key_points_to_the_model_in_the_setting() -> None:
     class Key(models.Model):
         owner = make(related_name="+")
 
@@ -35,7 +35,7 @@ def test_it_points_at_the_model_that_the_setting_names() -> None:
     assert field.remote_field.model == "auth.Group"
 
 
-def test_migrations_write_a_plain_foreign_key_to_the_setting() -> None:
+def test_migrations_contain_a_plain_foreign_key_to_the_setting() -> None:
     text, imports = serializer_factory(make()).serialize()
     assert "django.db.models.deletion.CASCADE" in text
     assert text.startswith("models.ForeignKey(")
@@ -44,18 +44,18 @@ def test_migrations_write_a_plain_foreign_key_to_the_setting() -> None:
 
 
 @pytest.mark.parametrize("model", ["auth.User", "nowhere.Model"])
-def test_an_inherited_one_keeps_the_setting_where_the_first_migration_creates_the_model(model: str) -> None:
+def test_inherited_key_to_a_model_of_the_first_migration_keeps_the_setting(model: str) -> None:
     with override_settings(SAMPLE_OWNER_MODEL=model):
         assert "to=settings.SAMPLE_OWNER_MODEL" in serializer_factory(make(inherited=True)).serialize()[0]
 
 
-def test_an_inherited_one_names_a_model_that_its_app_created_later() -> None:
-    # auth has migrations, and none of them creates this.
+def test_inherited_key_to_a_later_model_contains_its_label() -> None:
+    # No migration of auth creates this model.
     with override_settings(SAMPLE_OWNER_MODEL="auth.Missing"):
         assert "to='auth.missing'" in serializer_factory(make(inherited=True)).serialize()[0]
 
 
-def test_a_clone_is_the_same_field() -> None:
+def test_clone_deconstructs_equally() -> None:
     clone = make(inherited=True, null=True, db_index=False).clone()
     assert isinstance(clone, SettingForeignKey)
     assert (clone.setting, clone.inherited, clone.null, clone.db_index) == ("SAMPLE_OWNER_MODEL", True, True, False)
@@ -63,53 +63,53 @@ def test_a_clone_is_the_same_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "found"), [("Group", "'Group'"), ("a.b.C", "'a.b.C'"), (None, "not set"), (7, "7"), ("", "''")]
+    ("value", "shown"), [("Group", "'Group'"), ("a.b.C", "'a.b.C'"), (None, "not set"), (7, "7"), ("", "''")]
 )
-def test_a_setting_that_is_no_label_says_what_it_takes(value: object, found: str) -> None:
+def test_invalid_label_raises_with_the_expected_form(value: object, shown: str) -> None:
     with override_settings(SAMPLE_OWNER_MODEL=value), pytest.raises(ImproperlyConfigured) as refusal:
         make()
     assert str(refusal.value) == (
-        f"SAMPLE_OWNER_MODEL is {found}. It takes the label of a model, as "
-        "'app_label.ModelName': one of your own models or 'auth.User'."
+        f"SAMPLE_OWNER_MODEL is {shown}. It must be the label of a model in the form "
+        "'app_label.ModelName', such as 'auth.User' or one of your own models."
     )
 
 
-def test_a_setting_that_is_missing_says_so() -> None:
+def test_missing_setting_raises() -> None:
     with override_settings():
         del settings.SAMPLE_OWNER_MODEL
         with pytest.raises(ImproperlyConfigured, match=r"^SAMPLE_OWNER_MODEL is not set"):
             named_model("SAMPLE_OWNER_MODEL")
 
 
-def test_the_dependency_is_on_the_migration_that_creates_the_model_and_remembers_its_setting() -> None:
-    found = dependency("SAMPLE_OWNER_MODEL")
-    assert found == ("auth", "0001_initial")
-    assert found.setting == "SAMPLE_OWNER_MODEL"  # type: ignore[attr-defined]  # Django's SwappableTuple
+def test_dependency_contains_the_creating_migration_and_the_setting() -> None:
+    migration = dependency("SAMPLE_OWNER_MODEL")
+    assert migration == ("auth", "0001_initial")
+    assert migration.setting == "SAMPLE_OWNER_MODEL"  # type: ignore[attr-defined]  # Django's SwappableTuple
     assert target("SAMPLE_OWNER_MODEL") == "auth.Group"
 
 
 @pytest.mark.parametrize("model", ["nowhere.Model", "auth.Missing"])
-def test_what_no_migration_creates_is_left_to_the_first_of_its_app(model: str) -> None:
+def test_dependency_defaults_to_the_first_migration_of_the_app(model: str) -> None:
     with override_settings(SAMPLE_OWNER_MODEL=model):
         app_label = model.split(".")[0]
         assert dependency("SAMPLE_OWNER_MODEL") == (app_label, "__first__")
         assert target("SAMPLE_OWNER_MODEL") == model
 
 
-def test_get_setting_model_returns_the_class_of_the_present_label() -> None:
+def test_get_setting_model_reads_the_setting_live() -> None:
     assert get_setting_model("SAMPLE_OWNER_MODEL") is Group
     with override_settings(SAMPLE_OWNER_MODEL="auth.Permission"):
         assert get_setting_model("SAMPLE_OWNER_MODEL") is Permission
     assert get_setting_model("SAMPLE_OWNER_MODEL") is Group
 
 
-def test_get_setting_model_resolves_a_label_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_setting_model_is_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     get_setting_model("SAMPLE_OWNER_MODEL")
     monkeypatch.setattr(apps, "get_model", None)
     assert get_setting_model("SAMPLE_OWNER_MODEL") is Group
 
 
-def test_get_setting_model_fails_anew_for_a_model_that_is_not_installed() -> None:
+def test_get_setting_model_does_not_cache_errors() -> None:
     with override_settings(SAMPLE_OWNER_MODEL="auth.Missing"):
         for _ in range(2):
             with pytest.raises(LookupError):

@@ -9,11 +9,11 @@ from dovetail_core.conf import conf
 README = (Path(__file__).parents[2] / "packages/core/README.md").read_text()
 
 
-def test_the_table_of_settings_is_the_declaration() -> None:
+def test_settings_table_matches_the_declaration() -> None:
     assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
 
 
-def test_every_import_in_it_works_and_every_block_is_python() -> None:
+def test_examples_are_python_and_their_imports_work() -> None:
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     imports = [node for block in blocks for node in ast.walk(ast.parse(block)) if isinstance(node, ast.ImportFrom)]
     assert len(imports) >= 6

@@ -38,7 +38,7 @@ FIELDS = [
 
 
 @pytest.mark.parametrize(("field", "text"), FIELDS, ids=lambda value: type(value).__name__)
-def test_text_is_taken_and_trimmed(field: serializers.CharField, text: str) -> None:
+def test_text_is_accepted_and_trimmed(field: serializers.CharField, text: str) -> None:
     assert field.run_validation(text) == text
     if not isinstance(field, SlugField | RegexField):
         assert field.run_validation(f" {text} ") == text
@@ -46,12 +46,12 @@ def test_text_is_taken_and_trimmed(field: serializers.CharField, text: str) -> N
 
 @pytest.mark.parametrize("value", [5, 1.5, True, [], {}, b"a", "a\0b", "\ud800", "a" * 201])
 @pytest.mark.parametrize("kind", [TextField, EmailField, SlugField, URLField])
-def test_other_types_nul_surrogates_and_longer_text_are_refused(kind: type[TextField], value: object) -> None:
+def test_other_types_nul_surrogates_and_longer_text_are_rejected(kind: type[TextField], value: object) -> None:
     with pytest.raises(ValidationError):
         kind(max_length=200).run_validation(value)
 
 
-def test_a_text_is_as_long_as_it_was_sent() -> None:
+def test_length_is_checked_before_trimming() -> None:
     field = TextField(max_length=3)
     assert field.run_validation("abc") == "abc"
     with pytest.raises(ValidationError) as error:
@@ -60,31 +60,31 @@ def test_a_text_is_as_long_as_it_was_sent() -> None:
 
 
 @pytest.mark.parametrize("text", [" a-b", "a-b ", "a b"])
-def test_a_slug_has_no_spaces(text: str) -> None:
+def test_slug_with_spaces_is_rejected(text: str) -> None:
     with pytest.raises(ValidationError):
         SlugField().run_validation(text)
 
 
 @pytest.mark.parametrize("data", [{"flag": True, "number": 7}, {"flag": False, "number": 0}])
-def test_flags_and_numbers_have_their_own_types(data: dict[str, Any]) -> None:
+def test_flags_and_numbers_accept_their_own_types(data: dict[str, Any]) -> None:
     sample = Sample(data=data)
     assert sample.is_valid()
     assert sample.validated_data == data
 
 
 @pytest.mark.parametrize("data", [{"flag": "yes"}, {"flag": 1}, {"flag": "true"}, {"number": "7"}, {"number": "x"}])
-def test_text_is_no_flag_and_no_number(data: dict[str, Any]) -> None:
+def test_flags_and_numbers_reject_text(data: dict[str, Any]) -> None:
     assert not Sample(data=data).is_valid()
 
 
-def test_a_form_has_text_alone() -> None:
+def test_flags_and_numbers_accept_text_in_forms() -> None:
     sample = Sample(data=QueryDict("flag=true&number=7"))
     assert sample.is_valid()
     assert sample.validated_data == {"flag": True, "number": 7}
     assert not Sample(data=QueryDict("number=x")).is_valid()
 
 
-def test_a_model_serializer_has_these_fields_for_columns_of_text() -> None:
+def test_field_mapping_covers_text_columns() -> None:
     class People(serializers.ModelSerializer[Any]):
         serializer_field_mapping = FIELD_MAPPING
 

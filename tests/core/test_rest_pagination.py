@@ -44,7 +44,7 @@ def walk(rows: Any, limit: int, way: str = FORWARD, cursor: str | None = None) -
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(count=st.integers(0, 25), limit=st.integers(1, 9))
-def test_a_walk_meets_every_row_once_and_the_way_back_the_same(db: None, count: int, limit: int) -> None:
+def test_each_direction_returns_every_row_once(db: None, count: int, limit: int) -> None:
     with transaction.atomic():
         rows = Group.objects.all()
         expected = [Group.objects.create(name=f"group {n}").pk for n in range(count)][::-1]
@@ -66,7 +66,7 @@ def test_a_walk_meets_every_row_once_and_the_way_back_the_same(db: None, count: 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), count=st.integers(1, 15), limit=st.integers(1, 4))
-def test_rows_that_come_and_go_between_pages_repeat_and_hide_none(
+def test_changes_between_pages_neither_repeat_nor_skip_rows(
     db: None, data: st.DataObject, count: int, limit: int
 ) -> None:
     with transaction.atomic():
@@ -92,7 +92,7 @@ def test_rows_that_come_and_go_between_pages_repeat_and_hide_none(
 
 
 @pytest.mark.parametrize("way", [FORWARD, BACK])
-def test_a_page_that_lost_its_rows_leads_back_to_all_others(way: str) -> None:
+def test_page_whose_rows_were_deleted_links_to_the_others(way: str) -> None:
     keys = [Group.objects.create(name=str(n)).pk for n in range(6)][::-1]
     first = Page(Group.objects.all(), limit=3)
     second = Page(Group.objects.all(), limit=3, cursor=first.meta[FORWARD])
@@ -112,13 +112,13 @@ def test_a_page_that_lost_its_rows_leads_back_to_all_others(way: str) -> None:
     assert (again.keys, again.meta[way]) == ([], None)
 
 
-def test_a_page_has_fifty_items_unless_asked_for_up_to_two_hundred() -> None:
+def test_page_has_50_items_by_default_and_200_at_most() -> None:
     Group.objects.bulk_create(Group(name=str(n)) for n in range(201))
     assert len(KeysetPagination().paginate_queryset(Group.objects.all(), Request(APIRequestFactory().get("/")))) == 50
     assert len(Page(Group.objects.all(), limit=200).keys) == 200
 
 
-def test_the_cost_of_a_page_is_one_query_wherever_it_lies(django_assert_num_queries: Any) -> None:
+def test_each_page_takes_one_query(django_assert_num_queries: Any) -> None:
     for n in range(9):
         Group.objects.create(name=str(n))
     cursor = None
@@ -145,7 +145,7 @@ def get(query: str, path: str = "/groups") -> Any:
     return Groups.as_view()(APIRequestFactory().get(f"{path}?{query}"))
 
 
-def test_a_view_answers_the_page_and_links_to_its_neighbours() -> None:
+def test_response_contains_the_page_and_links() -> None:
     keys = [Group.objects.create(name=name).pk for name in "cab"]
     first = get("limit=1&q=%C3%A4")
     cursor = first.data["meta"]["next"]
@@ -162,19 +162,19 @@ def test_a_view_answers_the_page_and_links_to_its_neighbours() -> None:
 @pytest.mark.parametrize(
     "limit", ["0", "-1", "201", "", "x", "1.5", "1e1", "%205", "%2B5", "%D9%A3", "9" * 5000, "1%00"]
 )
-def test_a_limit_out_of_range_is_400_and_not_clamped(limit: str) -> None:
+def test_limit_out_of_range_is_400(limit: str) -> None:
     response = get(f"limit={limit}")
     assert (response.status_code, list(response.data)) == (400, ["limit"])
     assert response.data["limit"][0].code == "invalid_query"
 
 
 @pytest.mark.parametrize("name", ["limit", "cursor"])
-def test_a_repeated_parameter_is_400(name: str) -> None:
+def test_repeated_parameter_is_400(name: str) -> None:
     response = get(f"{name}=1&{name}=1")
     assert (response.status_code, list(response.data)) == (400, [name])
 
 
-def test_a_cursor_that_was_altered_or_of_another_list_is_400() -> None:
+def test_altered_or_foreign_cursor_is_400() -> None:
     for name in "ab":
         Group.objects.create(name=name)
     cursor = get("limit=1").data["meta"]["next"]
@@ -192,13 +192,13 @@ def test_a_cursor_that_was_altered_or_of_another_list_is_400() -> None:
         assert (response.status_code, list(response.data)) == (400, ["cursor"])
 
 
-def test_a_cursor_of_a_former_type_of_key_is_400() -> None:
+def test_cursor_with_a_former_key_type_is_400() -> None:
     token = Signer(salt="dovetail_core.cursor:/groups").sign_object(["lt", "not a number"])
     with pytest.raises(ValidationError):
         Page(Group.objects.all(), limit=1, cursor=token)
 
 
-def test_rows_need_be_no_queryset() -> None:
+def test_paginate_accepts_lists_that_are_not_querysets() -> None:
     users = [User(pk=number) for number in (3, 2, 1)]
     paginator = KeysetPagination()
     request = Request(APIRequestFactory().get("/users?limit=2"))
@@ -206,8 +206,8 @@ def test_rows_need_be_no_queryset() -> None:
     assert paginator.get_paginated_response([]).data["meta"]["next"]
 
 
-def test_the_schema_describes_parameters_and_response() -> None:
-    parameters = {each["name"]: each["schema"] for each in KeysetPagination().get_schema_operation_parameters(None)}
+def test_schema_describes_parameters_and_response() -> None:
+    parameters = {parameter["name"]: parameter["schema"] for parameter in KeysetPagination().get_schema_operation_parameters(None)}
     assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
     assert parameters["cursor"] == {"type": "string"}
     schema = KeysetPagination().get_paginated_response_schema({"type": "array"})

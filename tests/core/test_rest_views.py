@@ -70,33 +70,33 @@ def post(**options: Any) -> Response:
         (ClosedDoor("Too late."), 409, "delivered"),
     ],
 )
-def test_a_refusal_has_its_text_its_code_and_its_status(error: Exception, status: int, code: str) -> None:
+def test_refusal_has_text_code_and_status(error: Exception, status: int, code: str) -> None:
     response = post(error=error)
     assert (response.status_code, response.data["detail"]) == (status, "Too late.")
     assert response.data["detail"].code == code
 
 
-def test_a_refused_argument_is_named_as_a_serializer_names_it() -> None:
+def test_refusal_with_a_field_is_a_serializer_error() -> None:
     response = post(error=UnknownDoor("No such door."))
     assert (response.status_code, response.data) == (400, {"door": ["No such door."]})
     assert response.data["door"][0].code == "unknown_door"
 
 
-def test_other_exceptions_are_none_of_its_business() -> None:
+def test_other_exceptions_propagate() -> None:
     with pytest.raises(ZeroDivisionError):
         post(error=ZeroDivisionError())
 
 
-def test_a_payload_is_the_parsed_body() -> None:
+def test_payload_is_the_parsed_body() -> None:
     assert post(body='{"a": 1}').data == {"a": 1}
 
 
-def test_a_payload_that_is_nested_too_deeply_is_400() -> None:
+def test_deeply_nested_payload_is_400() -> None:
     response = post(body="[" * 100_000)
     assert (response.status_code, response.data["detail"].code) == (400, "parse_error")
 
 
-def test_only_rest_needs_rest_framework() -> None:
+def test_only_rest_requires_rest_framework() -> None:
     names = [name for _, name, _ in pkgutil.walk_packages(dovetail_core.__path__, "dovetail_core.")]
     without = [name for name in names if not name.startswith("dovetail_core.rest.")]
     assert len(without) >= 10

@@ -19,24 +19,24 @@ def test_tokens_are_url_safe_random_and_256_bits_long() -> None:
     assert all(token.replace("-", "").replace("_", "").isalnum() for token in tokens)
 
 
-def test_a_keyed_hash_is_hmac_sha256_under_a_key_derived_for_this_use() -> None:
+def test_keyed_hash_is_hmac_sha256_with_a_derived_key() -> None:
     with override_settings(DOVETAIL_SECRET_PEPPERS=[NEW]):
         key = hashlib.sha256(b"dovetail.secrets" + NEW.encode()).digest()
-        # Stored in databases: changing this voids every hash there is.
+        # Changing this value would invalidate all hashes in databases.
         assert keyed_hash("invitation", "abc") == hmac.new(key, b"10:invitationabc", hashlib.sha256).hexdigest()
 
 
-def test_purposes_are_separate_domains() -> None:
+def test_purposes_are_separated() -> None:
     assert keyed_hash("invitation", "abc") != keyed_hash("magic_link", "abc")
     assert keyed_hash("ab", "c") != keyed_hash("a", "bc")
     assert keyed_hash("1", "1:a") != keyed_hash("1:1", "a")
 
 
-def test_text_beyond_ascii_is_hashed() -> None:
+def test_non_ascii_text_is_hashed() -> None:
     assert len(keyed_hash("purpose", "schlüssel-鍵")) == 64
 
 
-def test_without_peppers_the_secret_key_and_its_fallbacks_serve() -> None:
+def test_secret_key_and_fallbacks_are_the_default_peppers() -> None:
     with override_settings(SECRET_KEY=OLD):
         stored = keyed_hash("invitation", "abc")
     with override_settings(SECRET_KEY=NEW, SECRET_KEY_FALLBACKS=[OLD]):
@@ -46,22 +46,22 @@ def test_without_peppers_the_secret_key_and_its_fallbacks_serve() -> None:
         assert stored not in keyed_hashes("invitation", "abc")
 
 
-def test_peppers_take_the_place_of_the_secret_key_newest_first() -> None:
+def test_peppers_replace_the_secret_key() -> None:
     with override_settings(DOVETAIL_SECRET_PEPPERS=[OLD]):
         stored = keyed_hash("invitation", "abc")
     with override_settings(DOVETAIL_SECRET_PEPPERS=(NEW, OLD), SECRET_KEY="one", SECRET_KEY_FALLBACKS=["two"]):
-        found = list(keyed_hashes("invitation", "abc"))
-    assert len(found) == 2
-    assert found[1] == stored
-    assert found[0] != stored
+        hashes = list(keyed_hashes("invitation", "abc"))
+    assert len(hashes) == 2
+    assert hashes[1] == stored
+    assert hashes[0] != stored
 
 
-def test_no_hash_equals_a_mac_that_django_makes_with_the_same_key() -> None:
+def test_hash_differs_from_django_salted_hmac() -> None:
     with override_settings(SECRET_KEY=NEW):
         assert keyed_hash("salt", "value") != salted_hmac("salt", "value", algorithm="sha256").hexdigest()
         assert keyed_hash("salt", "value") != hmac.new(NEW.encode(), b"4:saltvalue", hashlib.sha256).hexdigest()
 
 
-def test_comparison_is_djangos_constant_time_one() -> None:
+def test_comparison_takes_constant_time() -> None:
     assert constant_time_compare(keyed_hash("p", "v"), keyed_hash("p", "v"))
     assert not constant_time_compare(keyed_hash("p", "v"), keyed_hash("p", "w"))

@@ -15,13 +15,13 @@ from dovetail_identity import checks
 from dovetail_identity.fields import NormalizedEmailField
 
 
-def _found(*, deploy: bool = False) -> list[CheckMessage]:
+def _messages(*, deploy: bool = False) -> list[CheckMessage]:
     messages = run_checks(include_deployment_checks=deploy)
     return [message for message in messages if str(message.id).startswith("dovetail_identity.")]
 
 
 def test_the_smallest_project_is_clean() -> None:
-    assert _found() == []
+    assert _messages() == []
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_smallest_project_is_clean() -> None:
 )
 def test_e001_names_a_setting_that_is_wrong(value: Any, problem: str) -> None:
     with override_settings(IDENTITY_DELETE_USER=value):
-        (message,) = _found()
+        (message,) = _messages()
     assert message.id == "dovetail_identity.E001"
     assert message.msg.startswith("IDENTITY_DELETE_USER is ")
     assert problem in message.msg
@@ -39,21 +39,21 @@ def test_e001_names_a_setting_that_is_wrong(value: Any, problem: str) -> None:
 
 def test_w001_names_a_setting_that_looks_misspelt() -> None:
     with override_settings(IDENTITY_DELETE_USERS="x"):
-        (message,) = _found()
+        (message,) = _messages()
     assert message.id == "dovetail_identity.W001"
     assert message.hint == "Did you mean IDENTITY_DELETE_USER?"
 
 
 def test_e002_blacklisting_without_its_app(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_settings, "BLACKLIST_AFTER_ROTATION", True)
-    (message,) = _found()
+    (message,) = _messages()
     assert message.id == "dovetail_identity.E002"
     assert "'rest_framework_simplejwt.token_blacklist'" in str(message.hint)
 
 
 def test_e003_a_user_id_field_that_the_model_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_settings, "USER_ID_FIELD", "uuid")
-    (message,) = _found()
+    (message,) = _messages()
     assert message.id == "dovetail_identity.E003"
     assert message.msg == "SIMPLE_JWT['USER_ID_FIELD'] is 'uuid', which is no unique field of dovetail_identity.User."
     assert message.hint == "Set it to one of: 'id', 'email'."
@@ -130,49 +130,49 @@ def reset_page(settings: Any) -> None:
 
 def test_w004_only_in_deployment_a_reset_that_mails_nothing(settings: Any) -> None:
     settings.SECRET_KEY = "another"
-    (message,) = _found(deploy=True)
+    (message,) = _messages(deploy=True)
     assert message.id == "dovetail_identity.W004"
     assert "IDENTITY_PASSWORD_RESET_URL" in message.msg
 
 
 def test_e005_registration_without_a_page_to_link_to(settings: Any) -> None:
     settings.IDENTITY_REGISTRATION = True
-    (message,) = _found()
+    (message,) = _messages()
     assert message.id == "dovetail_identity.E005"
     settings.IDENTITY_EMAIL_VERIFICATION_URL = "https://app.example.com/verify"
-    assert _found() == []
+    assert _messages() == []
 
 
 def test_e004_registration_for_a_model_that_needs_more(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.IDENTITY_REGISTRATION = True
     settings.IDENTITY_EMAIL_VERIFICATION_URL = "https://app.example.com/verify"
     monkeypatch.setattr("dovetail_identity.models.User.REQUIRED_FIELDS", ["phone_number", "first_name"])
-    (message,) = _found()
+    (message,) = _messages()
     assert message.id == "dovetail_identity.E004"
     assert "it needs phone_number." in message.msg
     settings.IDENTITY_CREATE_USER = "tests.identity.test_me.note_deletion"
-    assert _found() == []
+    assert _messages() == []
 
 
 @pytest.mark.parametrize("url", ["/reset", "ftp://example.com", "https://", "javascript:x", "https://a/#/x", 7, None])
 def test_e001_a_page_that_no_mail_can_link_to(settings: Any, url: Any) -> None:
     settings.IDENTITY_PASSWORD_RESET_URL = url
-    (message,) = _found()
+    (message,) = _messages()
     assert message.id == "dovetail_identity.E001"
     assert "absolute http:// or https:// address" in message.msg
 
 
 @pytest.mark.usefixtures("reset_page")
 def test_w003_only_in_deployment_a_signing_key_that_is_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    (message,) = _found(deploy=True)
+    (message,) = _messages(deploy=True)
     assert message.id == "dovetail_identity.W003"
     assert "SIMPLE_JWT['SIGNING_KEY']" in str(message.hint)
     with override_settings(SECRET_KEY="rotated", SECRET_KEY_FALLBACKS=[api_settings.SIGNING_KEY]):
-        assert [message.id for message in _found(deploy=True)] == ["dovetail_identity.W003"]
+        assert [message.id for message in _messages(deploy=True)] == ["dovetail_identity.W003"]
     with override_settings(SECRET_KEY="another"):
-        assert _found(deploy=True) == []
+        assert _messages(deploy=True) == []
     monkeypatch.setattr(api_settings, "ALGORITHM", "RS256")
-    assert _found(deploy=True) == []
+    assert _messages(deploy=True) == []
 
 
 @pytest.mark.parametrize("name", ["ROTATE_REFRESH_TOKENS", "BLACKLIST_AFTER_ROTATION"])
@@ -181,7 +181,7 @@ def test_i002_only_in_deployment_rotation_that_has_no_effect(
 ) -> None:
     settings.SECRET_KEY = "another"
     monkeypatch.setattr(api_settings, name, True)
-    message = next(message for message in _found(deploy=True) if message.id == "dovetail_identity.I002")
+    message = next(message for message in _messages(deploy=True) if message.id == "dovetail_identity.I002")
     assert name in message.msg
     assert name in str(message.hint)
-    assert "dovetail_identity.I002" not in [message.id for message in _found()]
+    assert "dovetail_identity.I002" not in [message.id for message in _messages()]

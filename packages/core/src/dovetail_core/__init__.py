@@ -1,1 +1,1 @@
-"""What two Dovetail packages must share as one object at run time. No models, no migrations, Django alone."""
+"""Libraries that the Dovetail packages share. No models and no migrations; only ``rest`` needs more than Django."""

@@ -1,13 +1,13 @@
-"""Typed settings, read live from ``django.conf.settings``.
+"""Typed settings that are read live from ``django.conf.settings``.
 
-One declaration yields the value, its system check and its row in the documentation::
+One declaration provides the value, a system check and a row of the documentation::
 
     class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenancy"):
         INVITATION_EXPIRY_DAYS = Setting(7, "Days until an invitation expires.", positive_integer)
 
 
     conf = TenancySettings()
-    conf.INVITATION_EXPIRY_DAYS  # 7, or what TENANCY_INVITATION_EXPIRY_DAYS says now
+    conf.INVITATION_EXPIRY_DAYS  # the present value of TENANCY_INVITATION_EXPIRY_DAYS, or 7
 """
 
 from __future__ import annotations
@@ -27,8 +27,22 @@ from django.utils.module_loading import import_string
 T = TypeVar("T")
 P = ParamSpec("P")
 
-#: Raises ``ValueError("must be …")`` for a value that is not allowed.
+#: Raises ``ValueError("must be …")`` for an invalid value.
 Validator = Callable[[Any], None]
+
+
+def cached_until_settings_change(function: Callable[P, T]) -> Callable[P, T]:
+    """Cache the results of ``function`` until ``setting_changed`` is sent, as by ``override_settings``.
+
+    Arguments must be hashable. The cache holds the 256 most recently used results, because arguments may come from a
+    request.
+    """
+    cached = lru_cache(maxsize=256)(function)
+    setting_changed.connect(lambda **kwargs: cached.cache_clear(), weak=False)
+    return cast("Callable[P, T]", cached)
+
+
+_import = cached_until_settings_change(import_string)
 
 
 class _Required:
@@ -37,7 +51,7 @@ class _Required:
 
 
 REQUIRED: Final[Any] = _Required()
-"""The default of a setting that has none: leaving it out is an error that names the choices."""
+"""The default of a setting that a project must define."""
 
 
 def boolean(value: object) -> None:
@@ -69,10 +83,7 @@ def one_of(*allowed: object) -> Validator:
 
 
 class Setting(Generic[T]):
-    """One setting: its default, its meaning in a line, and what values it takes.
-
-    ``hint`` says what to do when a required one is missing.
-    """
+    """A setting: its default, its meaning, a validator, and a hint that tells how to correct an invalid value."""
 
     def __init__(self, default: T, meaning: str, validate: Validator | None = None, *, hint: str = "") -> None:
         self.default = default
@@ -89,17 +100,17 @@ class Setting(Generic[T]):
         return self if instance is None else self.read()
 
     def read(self) -> T:
-        """The present value. Raises ``ImproperlyConfigured`` where a required one is missing."""
-        # getattr raises and catches twice for one that is left out, as most are: 2 µs each, a dozen a request.
-        given = vars(settings).get("_wrapped")
-        absent = type(given) is Settings and self.name not in vars(given)
+        """Return the present value. Raise ``ImproperlyConfigured`` if a required setting is missing."""
+        # Most settings are not set, and getattr then raises and catches two exceptions: 2 µs each, a dozen a request.
+        wrapped = vars(settings).get("_wrapped")
+        absent = type(wrapped) is Settings and self.name not in vars(wrapped)
         value: T = self.default if absent else getattr(settings, self.name, self.default)
         if value is REQUIRED:
             raise ImproperlyConfigured(f"{self.name} is not set. {self.hint}".strip())
         return value
 
     def problem(self) -> str | None:
-        """What is wrong with the present value, as the end of a sentence that begins with the setting's name."""
+        """Return an error text that continues the name of the setting, or None if the present value is valid."""
         try:
             value = self.read()
             if self.validate is not None:
@@ -112,20 +123,11 @@ class Setting(Generic[T]):
 
 
 class ImportSetting(Setting[T]):
-    """A setting that names an importable object by its dotted path; reading it gives the object.
-
-    A value that is no string is taken as the object itself. ``None`` stays ``None``.
-    """
-
-    _imported: ClassVar[dict[str, Any]] = {}
+    """A setting that holds a dotted path and returns the imported object. Other values are returned unchanged."""
 
     def read(self) -> T:
         value: Any = super().read()
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]  # whatever object the project gave
-        if value not in self._imported:
-            self._imported[value] = import_string(value)
-        return self._imported[value]  # type: ignore[no-any-return]  # the setting's type is its author's promise
+        return _import(value) if isinstance(value, str) else value  # type: ignore[no-any-return]  # T is declared only
 
     def problem(self) -> str | None:
         try:
@@ -134,28 +136,8 @@ class ImportSetting(Setting[T]):
             return f"is {getattr(settings, self.name, self.default)!r}, which cannot be imported: {error}."
 
 
-def _forget_imports(**kwargs: Any) -> None:
-    ImportSetting._imported.clear()
-
-
-# A reloaded or monkeypatched module must be seen by tests that switch a dotted path back and forth.
-setting_changed.connect(_forget_imports, dispatch_uid="dovetail_core.conf")
-
-
-def cached_until_settings_change(function: Callable[P, T]) -> Callable[P, T]:
-    """Cache what ``function`` returns for its arguments, which must be hashable, until a setting changes.
-
-    "Changes" means Django's ``setting_changed`` signal, which ``override_settings`` and pytest-django's ``settings``
-    send; settings of a running process do not change. The cache holds the 256 results that were used last, because
-    arguments may come from a request.
-    """
-    cached = lru_cache(maxsize=256)(function)
-    setting_changed.connect(lambda **kwargs: cached.cache_clear(), weak=False)
-    return cast("Callable[P, T]", cached)
-
-
 class AppSettings:
-    """The settings of one package. Subclass with ``prefix`` and ``app_label``; instances hold no state."""
+    """The settings of a package. Subclasses pass ``prefix`` and ``app_label``; instances hold no state."""
 
     prefix: ClassVar[str]
     app_label: ClassVar[str]
@@ -163,7 +145,7 @@ class AppSettings:
     def __init_subclass__(cls, *, prefix: str, app_label: str) -> None:
         cls.prefix = prefix
         cls.app_label = app_label
-        # Not by __set_name__, which runs before this hook, when the prefix is not known yet.
+        # Not in __set_name__, which runs before this hook, without the prefix.
         for name, setting in cls.declared().items():
             setting.name = f"{prefix}{name}"
 
@@ -172,18 +154,16 @@ class AppSettings:
         return {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
 
     def install_defaults(self, *names: str) -> None:
-        """Put missing ``*_MODEL`` settings onto ``django.conf.settings``; for ``AppConfig.__init__``, because Django
-        reads them by name (``Meta.swappable``, migrations that contain ``settings.X``) when models load.
-        """
+        """Set missing ``*_MODEL`` settings, which Django reads by name. Call it in ``AppConfig.__init__``."""
         for name in names:
             setting = self.declared()[name]
             if not hasattr(settings, setting.name):
                 setattr(settings, setting.name, setting.default)
 
     def check(self) -> list[checks.CheckMessage]:
-        """``E001`` for every value that is missing or not allowed, ``W001`` for a name that looks misspelt."""
+        """Return ``E001`` for each missing or invalid value, and ``W001`` for each name that looks misspelled."""
         declared = {setting.name: setting for setting in self.declared().values()}
-        found: list[checks.CheckMessage] = [
+        messages: list[checks.CheckMessage] = [
             checks.Error(
                 f"{name} {problem}",
                 hint=setting.hint or f"{setting.meaning} Default: {setting.default!r}.",
@@ -195,14 +175,16 @@ class AppSettings:
         for name in dir(settings):
             if not name.startswith(self.prefix) or name in declared:
                 continue
-            # Another app may use the same prefix; only a near miss of one of our names is worth a word.
-            if near := difflib.get_close_matches(name, declared, n=1, cutoff=0.85):
-                message = f"The setting {name} is unknown."
-                found.append(checks.Warning(message, hint=f"Did you mean {near[0]}?", id=f"{self.app_label}.W001"))
-        return found
+            # Another app may use the same prefix, so only names close to a declared one are reported.
+            if matches := difflib.get_close_matches(name, declared, n=1, cutoff=0.85):
+                hint = f"Did you mean {matches[0]}?"
+                messages.append(
+                    checks.Warning(f"The setting {name} is unknown.", hint=hint, id=f"{self.app_label}.W001")
+                )
+        return messages
 
     def documentation(self) -> str:
-        """The settings as a Markdown table, for a README that a test holds against this declaration."""
+        """Return the settings as a Markdown table, for the README."""
         rows = [f"| `{s.name}` | `{s.default!r}` | {s.meaning} |" for s in self.declared().values()]
         return "\n".join(["| setting | default | meaning |", "| --- | --- | --- |", *rows])
 
@@ -229,10 +211,10 @@ def _limit(value: object) -> None:
 
 
 class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core"):
-    TRAILING_SLASH = Setting(True, "Whether paths of the packages' REST resources end in a slash.", boolean)
+    TRAILING_SLASH = Setting(True, "Whether the paths of REST resources end in a slash.", boolean)
     TRUSTED_PROXIES: Setting[Sequence[str]] = Setting(
         (),
-        "Networks (`10.0.0.0/8`) or addresses of the proxies whose `X-Forwarded-For` is believed.",
+        "Networks (`10.0.0.0/8`) or addresses of the proxies whose `X-Forwarded-For` header is trusted.",
         sequence_of_strings,
     )
     SECRET_PEPPERS: Setting[Sequence[str]] = Setting(
@@ -250,4 +232,5 @@ class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core
 
 
 conf = DovetailSettings()
-checks.register(lambda **kwargs: conf.check())  # core is no app: any package that reads its settings brings the check
+# Here and not in an AppConfig, because core need not be in INSTALLED_APPS.
+checks.register(lambda **kwargs: conf.check())

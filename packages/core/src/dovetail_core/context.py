@@ -1,6 +1,6 @@
-"""The context of one unit of work (a request, a task, a socket message): who, for which organization, under which id.
+"""The context of a unit of work (a request, a task, a socket message): principal, organization and request id.
 
-Values are for logs, events and hand-over to background work. They authorize nothing.
+The values are for logs, events and background tasks. Do not base authorization on them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class Principal(Protocol):
-    """Who acts: a person's user object or a machine's stand-in. ``pk`` is unique across both kinds."""
+    """The acting person (a user) or machine (such as an API key). ``pk`` is unique across both."""
 
     pk: Any
     is_authenticated: Any
@@ -21,10 +21,7 @@ class Principal(Protocol):
 
 @runtime_checkable
 class Credential(Protocol):
-    """What an authentication class puts at ``request.auth`` when the credential itself names an organization.
-
-    ``organization_id`` is authoritative; ``scopes`` is what the credential may do.
-    """
+    """A ``request.auth`` that belongs to an organization. ``organization_id`` is authoritative."""
 
     organization_id: Any
     scopes: Any
@@ -47,28 +44,28 @@ def principal() -> Any:
 
 
 def organization_id() -> Any:
-    """The primary key of the organization that the work is for, or None."""
+    """The primary key of the organization, or None."""
     return _organization_id.get()
 
 
-def set_organization_id(value: Any) -> None:
-    """Set for the rest of the unit of work; whoever opened that unit restores it (see :func:`bind`)."""
+def set_organization_id(value: object) -> None:
+    """Set the organization for the rest of the unit of work. The enclosing :func:`bind` restores the old value."""
     _organization_id.set(value)
 
 
 @contextmanager
 def bind(
-    *, request_id: str | None = _UNCHANGED, principal: Any = _UNCHANGED, organization_id: Any = _UNCHANGED
+    *, request_id: str | None = _UNCHANGED, principal: object = _UNCHANGED, organization_id: object = _UNCHANGED
 ) -> Iterator[None]:
-    """Set values for a block, and on leaving restore every value of the context to what it was on entering.
+    """Set values inside a ``with`` block. On exit, restore every value of the context, whether set here or not.
 
-    Restored to the previous value, never cleared: a task run eagerly inside a request must not wipe the request's
-    values. Never by ``Token``: under ASGI the block may be left in another context than it was entered in, where
-    ``ContextVar.reset`` raises.
+    Values are restored and not cleared, because a task that runs eagerly inside a request must not lose the request's
+    values. ``ContextVar.reset`` is not used: under ASGI the block may be left in another context than the one in which
+    it was entered, and ``reset`` raises there.
     """
-    given = ((_request_id, request_id), (_principal, principal), (_organization_id, organization_id))
-    previous = [(variable, variable.get()) for variable, _ in given]
-    for variable, value in given:
+    values = ((_request_id, request_id), (_principal, principal), (_organization_id, organization_id))
+    previous = [(variable, variable.get()) for variable, _ in values]
+    for variable, value in values:
         if value is not _UNCHANGED:
             variable.set(value)
     try:

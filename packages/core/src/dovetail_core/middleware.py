@@ -1,4 +1,4 @@
-"""The base of middleware that is sync and async in one class."""
+"""A base class for middleware that supports both sync and async requests."""
 
 from __future__ import annotations
 
@@ -13,18 +13,9 @@ GetResponse = Callable[[HttpRequest], Any]
 
 
 class Middleware:
-    """Subclasses define ``respond`` and ``arespond``; Django calls the one that its server needs.
+    """Subclasses implement ``respond`` for sync and ``arespond`` for async requests.
 
-    ::
-
-        class ServerTimingMiddleware(Middleware):
-            def respond(self, request):
-                return self.marked(self.get_response(request))
-
-            async def arespond(self, request):
-                return self.marked(await self.get_response(request))
-
-    An async server then needs no thread for this middleware, as it does for one that is sync only.
+    Under ASGI, Django runs sync-only middleware in a thread.
     """
 
     sync_capable = True

@@ -1,7 +1,4 @@
-"""UUIDv7 primary keys, foreign keys whose target a setting names, and access to the model that a setting names.
-
-This module defines no model.
-"""
+"""UUIDv7 primary keys, and foreign keys and accessors to models that are named in settings."""
 
 from __future__ import annotations
 
@@ -31,16 +28,16 @@ _uuid7_last = 0
 
 
 def uuid7() -> uuid.UUID:
-    """A version 7 UUID (RFC 9562): 48 bits of Unix milliseconds, then a counter and randomness.
+    """Return a version 7 UUID (RFC 9562): 48 bits of Unix milliseconds, then a counter and randomness.
 
-    Strictly increasing within a process, so rows created together keep their order and are appended to the index
-    (measured on 1 000 000 rows: half the insert time and four fifths of the index size of version 4).
-    It is no secret and discloses when it was created.
+    UUIDs are strictly increasing within a process, so rows created together keep their order and are appended to the
+    index (measured on 1 000 000 rows: half the insert time and four fifths of the index size of version 4). They reveal
+    their time of creation; do not use them as secrets.
     """
     global _uuid7_last
     with _uuid7_lock:
-        # RFC 9562 6.2 method 3: the 12 bits of rand_a hold a fraction of the millisecond. It is incremented by one
-        # where two calls get the same stamp or the clock goes back.
+        # RFC 9562 6.2 method 3: the 12 bits of rand_a hold a fraction of the millisecond, which is incremented if two
+        # calls get the same timestamp or the clock goes back.
         milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
         stamp = max(milliseconds << 12 | nanoseconds * 4096 // 1_000_000, _uuid7_last + 1)
         _uuid7_last = stamp
@@ -48,21 +45,21 @@ def uuid7() -> uuid.UUID:
     return uuid.UUID(int=value | 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2)
 
 
-class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the target's type is the project's choice
-    """A foreign key to the model that the setting ``setting`` names.
+class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the project chooses the target
+    """A foreign key to the model that is named in the setting ``setting``.
 
-    In migrations it is a plain ``ForeignKey(to=settings.X)``, so one shipped migration serves every target: the user
-    model, an organization model of ours or the project's, with integer or UUID keys.
+    Migrations contain a plain ``ForeignKey(to=settings.X)``, so a package ships one migration for every possible
+    target, whatever the type of its primary key.
 
-    ``inherited=True`` is for abstract models that projects inherit, whose migrations ``makemigrations`` writes. There,
-    Django translates a setting into a dependency on the target app's first migration, which fails if a later migration
-    creates the target. In that case the model's label and a dependency on its app's latest migration are written.
+    Set ``inherited=True`` in abstract models, for which projects run ``makemigrations``. Django would write a
+    dependency on the first migration of the target's app, which fails if a later migration creates the target. In that
+    case, the label of the model and a dependency on the latest migration are written instead.
     """
 
-    def __init__(self, to: Any = None, on_delete: Any = None, *, setting: str, inherited: bool = False, **kwargs: Any):
+    def __init__(self, *, setting: str, inherited: bool = False, to: str = "", **kwargs: Any) -> None:
         self.setting = setting
         self.inherited = inherited
-        super().__init__(to or named_model(setting), on_delete=on_delete, **kwargs)
+        super().__init__(to or named_model(setting), **kwargs)
 
     @property
     def swappable_setting(self) -> str | None:
@@ -73,54 +70,55 @@ class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the tar
         return name, "django.db.models.ForeignKey", list(args), dict(kwargs)
 
     def clone(self) -> SettingForeignKey:
-        _, _, args, kwargs = self.deconstruct()
-        return type(self)(*args, setting=self.setting, inherited=self.inherited, **kwargs)
+        *_, kwargs = self.deconstruct()
+        return type(self)(setting=self.setting, inherited=self.inherited, **kwargs)
 
 
 def named_model(setting: str) -> str:
-    """The label ``app_label.ModelName`` in ``setting``. Raises ``ImproperlyConfigured`` for anything else."""
+    """Return the label ``app_label.ModelName`` in ``setting``. Raise ``ImproperlyConfigured`` for any other value."""
     label = getattr(settings, setting, None)
     if isinstance(label, str) and len(label.split(".")) == 2:
         return label
     value = "not set" if label is None else repr(label)
     raise ImproperlyConfigured(
-        f"{setting} is {value}. It takes the label of a model, as 'app_label.ModelName': "
-        f"one of your own models or {settings.AUTH_USER_MODEL!r}."
+        f"{setting} is {value}. It must be the label of a model in the form 'app_label.ModelName', "
+        f"such as {settings.AUTH_USER_MODEL!r} or one of your own models."
     )
 
 
 @cached_until_settings_change
 def get_setting_model(setting: str) -> type[Any]:
-    """The model class that ``setting`` names, cached until a setting changes.
+    """Return the model class that is named in ``setting``, cached until a setting changes.
 
-    Models must be loaded (``AppRegistryNotReady``). Raises ``ImproperlyConfigured`` where the setting holds no label,
-    and ``LookupError`` where no installed app has the model.
+    Raises ``ImproperlyConfigured`` if the setting is not a label, ``LookupError`` if no installed app has the model,
+    and ``AppRegistryNotReady`` before models are loaded.
     """
     return apps.get_model(named_model(setting))
 
 
 def dependency(setting: str) -> tuple[str, str]:
-    """The migration that creates the model which ``setting`` names, for ``Migration.dependencies``.
+    """Return an item of ``Migration.dependencies``: the migration that creates the model named in ``setting``.
 
-    Django's own ``swappable_dependency`` means the app's first migration, and fails for a model that was created
-    later. This function finds the migration in all cases: a later migration, a model that was renamed since, state
-    operations (a model that was moved from another app), a squashed migration. Use it together with :func:`target`.
+    Django's ``swappable_dependency`` depends on the first migration of the app, and fails if a later migration creates
+    the model. This function also finds later and squashed migrations, models that were renamed, and models that state
+    operations moved from another app. Use it together with :func:`target`.
     """
     app_label = named_model(setting).split(".")[0]
     creation = _creation(named_model(setting))
-    # None if the app has no migrations yet, or they are being imported now. Django ignores __first__ of the same app.
+    # There is no creation if the app has no migrations, or Python is importing them now. Django ignores __first__ of
+    # the same app.
     return SwappableTuple((app_label, creation[0] if creation else "__first__"), setting)
 
 
 class Target(str):
-    """A model's label at its creation; ``labels`` holds that one and all later ones, the present one last."""
+    """The label of a model when it was created. ``labels`` holds all its labels, oldest first."""
 
     __slots__ = ("labels",)
     labels: list[str]
 
 
 def target(setting: str) -> Target:
-    """The ``to`` of a foreign key in a :class:`TargetingMigration` that has ``dependency(setting)``."""
+    """Return ``to`` for a foreign key in a :class:`TargetingMigration` that depends on ``dependency(setting)``."""
     app_label, name = named_model(setting).split(".")
     _, names = _creation(named_model(setting)) or (None, [name])
     label = Target(f"{app_label}.{names[0]}")
@@ -129,63 +127,63 @@ def target(setting: str) -> Target:
 
 
 class TargetingMigration(Migration):
-    """A migration with relations to :func:`target`. They get the name that the model has when the migration runs.
+    """A migration that points relations to :func:`target` at the name of the model at the time it runs.
 
-    If the project renames the model, that name is unknown before: on a new database the order of the app labels decides
-    whether the renaming or our migration runs first, and on an existing database either may have been applied already.
-    A dependency that fixed the order would make Django refuse databases with the other order
-    (``InconsistentMigrationHistory``).
+    The name differs if the project renames the model. On a new database, the order of the app labels decides whether
+    the renaming runs first; on an existing database, either migration may have been applied. With a dependency that
+    fixes the order, Django would reject databases with the other order (``InconsistentMigrationHistory``).
     """
 
     def mutate_state(self, project_state: ProjectState, preserve: bool = True) -> ProjectState:
         return Migration.mutate_state(self._resolved(project_state), project_state, preserve)
 
-    def apply(self, project_state: ProjectState, schema_editor: Any, collect_sql: bool = False) -> ProjectState:
-        return Migration.apply(self._resolved(project_state), project_state, schema_editor, collect_sql)
+    def apply(self, project_state: ProjectState, *args: Any, **kwargs: Any) -> ProjectState:
+        return Migration.apply(self._resolved(project_state), project_state, *args, **kwargs)
 
-    def unapply(self, project_state: ProjectState, schema_editor: Any, collect_sql: bool = False) -> ProjectState:
-        return Migration.unapply(self._resolved(project_state), project_state, schema_editor, collect_sql)
+    def unapply(self, project_state: ProjectState, *args: Any, **kwargs: Any) -> ProjectState:
+        return Migration.unapply(self._resolved(project_state), project_state, *args, **kwargs)
 
     def _resolved(self, state: ProjectState) -> Migration:
-        # Copies, because states keep the field objects of the operations that created them.
+        # Copied, because project states keep the field objects of the operations that created them.
         resolved: Any = copy.copy(self)
         resolved.operations = copy.deepcopy(self.operations)
         for operation in _state_operations(resolved.operations):
             fields = [field for _, field in getattr(operation, "fields", ())] or [getattr(operation, "field", None)]
             for relation in filter(None, (getattr(field, "remote_field", None) for field in fields)):
                 for end in ("model", "through"):
-                    # The latest label that exists wins: another model may have taken an earlier one.
+                    # The last existing label wins: an earlier one may belong to another model now.
                     for label in getattr(getattr(relation, end, None), "labels", []):
                         if tuple(label.lower().split(".")) in state.models:
                             setattr(relation, end, label)
-        return resolved  # type: ignore[no-any-return]  # assigned to as Any: the stubs know operations of classes only
+        return resolved  # type: ignore[no-any-return]  # Any, because the stubs declare operations on classes only
 
 
 def _creation(label: str) -> tuple[str, list[str]] | None:
-    """The migration that creates the model, and all names of the model since, the present one last."""
+    """Return the name of the migration that creates the model, and all names of the model, oldest first."""
     app_label, model_name = label.split(".")
-    now: dict[str, tuple[str, list[str]]] = {}
+    creations: dict[str, tuple[str, list[str]]] = {}
     for migration_name, migration in _in_order(app_label, _migrations(app_label)):
         for operation in _state_operations(migration.operations):
             if isinstance(operation, operations.CreateModel):
-                now[operation.name_lower] = migration_name, [operation.name]
-            elif isinstance(operation, operations.RenameModel) and operation.old_name_lower in now:
-                now[operation.new_name_lower] = now.pop(operation.old_name_lower)
-                now[operation.new_name_lower][1].append(operation.new_name)
+                creations[operation.name_lower] = migration_name, [operation.name]
+            elif isinstance(operation, operations.RenameModel) and operation.old_name_lower in creations:
+                creations[operation.new_name_lower] = creations.pop(operation.old_name_lower)
+                creations[operation.new_name_lower][1].append(operation.new_name)
             elif isinstance(operation, operations.DeleteModel):
-                now.pop(operation.name_lower, None)
-    return now.get(model_name.lower())
+                creations.pop(operation.name_lower, None)
+    return creations.get(model_name.lower())
 
 
 def _created_first(label: str) -> bool:
-    app_label, migrations, creation = label.split(".")[0], _migrations(label.split(".")[0]), _creation(label)
+    app_label = label.split(".")[0]
+    migrations, creation = _migrations(app_label), _creation(label)
     if creation is None:
         return not migrations
     return all(parent_label != app_label for parent_label, _ in migrations[creation[0]].dependencies)
 
 
 def _migrations(app_label: str) -> dict[str, type[Migration]]:
-    from django.db.migrations.loader import MigrationLoader  # imports the registry, which models are still filling
+    from django.db.migrations.loader import MigrationLoader  # imports the app registry, too early for this module
 
     try:
         module_name, _ = MigrationLoader.migrations_module(app_label)
@@ -198,12 +196,12 @@ def _migrations(app_label: str) -> dict[str, type[Migration]]:
 
 
 def _in_order(app_label: str, migrations: dict[str, type[Migration]]) -> Iterator[tuple[str, type[Migration]]]:
-    """The app's migrations, dependencies first, without those that a squashed migration replaces.
+    """Yield the migrations of an app after their dependencies, without those that a squashed migration replaces.
 
-    Where Django runs the replaced migrations instead (a database that has applied some of them), it turns a dependency
-    on the squashed migration into one on the last that it replaces, where the model has the same name.
+    If Django runs the replaced migrations (on a database that has applied some of them), it replaces a dependency on
+    the squashed migration by one on the last replaced migration, where the model has the same name.
     """
-    # Keys are (app label, name): an app that was renamed replaces migrations of its old label, often of the same name.
+    # Keyed by (app label, name): a renamed app replaces migrations of its old label, often of the same name.
     replaced_by = {tuple(old): name for name, migration in migrations.items() for old in migration.replaces}
     done: set[str] = set()
 
@@ -221,8 +219,8 @@ def _in_order(app_label: str, migrations: dict[str, type[Migration]]) -> Iterato
         yield from visit(app_label, name)
 
 
-def _state_operations(listed: Iterable[Operation]) -> Iterator[Operation]:
-    for operation in listed:
+def _state_operations(migration_operations: Iterable[Operation]) -> Iterator[Operation]:
+    for operation in migration_operations:
         if isinstance(operation, operations.SeparateDatabaseAndState):
             yield from _state_operations(operation.state_operations)
         else:

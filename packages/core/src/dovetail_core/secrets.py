@@ -1,4 +1,4 @@
-"""Random tokens and keyed hashes for what must be found again but never be read from the database."""
+"""Random tokens, and keyed hashes to look up secrets that are not stored."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["constant_time_compare", "keyed_hash", "keyed_hashes", "random_token"
 
 
 def random_token(nbytes: int = 32) -> str:
-    """A URL-safe token with ``nbytes`` bytes of randomness (default 256 bits) from the system's generator."""
+    """Return a URL-safe token with ``nbytes`` bytes of randomness (by default 256 bits) from the operating system."""
     return secrets.token_urlsafe(nbytes)
 
 
 def keyed_hash(purpose: str, value: str) -> str:
-    """HMAC-SHA256 of ``value`` under the newest pepper, in 64 hex digits. Store this.
+    """Return the HMAC-SHA256 of ``value`` with the newest pepper, as 64 hex digits, to be stored.
 
-    ``purpose`` separates domains (OWASP ASVS 5.0 11.1): a hash made for one use is worthless for another.
+    ``purpose`` separates domains (OWASP ASVS 5.0 11.1): a hash made for one purpose does not match for another.
     """
     return next(keyed_hashes(purpose, value))
 
 
 def keyed_hashes(purpose: str, value: str) -> Iterator[str]:
-    """The hashes of ``value`` under every pepper that is still accepted, newest first. Look up with these.
+    """Yield the hash of ``value`` with each accepted pepper, newest first, for lookups.
 
-    Peppers are ``DOVETAIL_SECRET_PEPPERS``, or where that is empty ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``, so
-    that rotating a key does not void what was issued under the one before.
+    The peppers are ``DOVETAIL_SECRET_PEPPERS``, or if that is empty ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``. Hashes
+    made with an older pepper remain valid until it is removed.
     """
     # The length prefix keeps ("ab", "c") and ("a", "bc") apart.
     message = f"{len(purpose)}:{purpose}{value}".encode()
     keys: Sequence[str | bytes] = conf.SECRET_PEPPERS or (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     for pepper in keys:
-        # Derived, so that no hash here equals a MAC that Django makes with the same SECRET_KEY.
+        # The key is derived, so that no hash equals a MAC that Django computes with the same SECRET_KEY.
         key = hashlib.sha256(b"dovetail.secrets" + force_bytes(pepper)).digest()
         yield hmac.new(key, message, hashlib.sha256).hexdigest()

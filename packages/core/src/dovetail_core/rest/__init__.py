@@ -1,1 +1,1 @@
-"""What the packages share for Django REST framework. No other module of core imports it."""
+"""Fields, pagination and view mixins for Django REST framework. No other module of core imports this package."""

@@ -1,7 +1,7 @@
-"""Serializer fields that accept the type of their schema alone.
+"""Serializer fields that accept only the type in their schema.
 
-REST framework's own fields convert: the number ``5`` becomes the text ``"5"``, the text ``"yes"`` becomes true. An API
-that does so accepts what its schema forbids, and can never stop.
+REST framework's own fields convert the number ``5`` to ``"5"``, and ``"yes"`` to true. An API that does so accepts
+values that its schema forbids, and cannot reject them later without breaking clients.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from rest_framework.utils.html import is_html_input
 
 
 class TextField(serializers.CharField):
-    """Text alone, of at most ``max_length`` characters as it was sent. NUL and lone surrogates are invalid."""
+    """Accepts only strings, of at most ``max_length`` characters before trimming."""
 
-    def to_internal_value(self, data: Any) -> str:
+    def to_internal_value(self, data: object) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        # Before trimming: otherwise the field accepts more characters than the schema allows.
+        # REST framework checks the length after trimming, and so accepts more characters than the schema allows.
         if self.max_length is not None and len(data) > self.max_length:
             self.fail("max_length", max_length=self.max_length)
         text: str = super().to_internal_value(data)
@@ -35,9 +35,9 @@ class RegexField(TextField, serializers.RegexField):
 
 
 class SlugField(TextField, serializers.SlugField):
-    """Spaces at its ends are as invalid as inside it, because its pattern has none."""
+    """Rejects surrounding spaces instead of trimming them, because the pattern in the schema allows none."""
 
-    def to_internal_value(self, data: Any) -> str:
+    def to_internal_value(self, data: object) -> str:
         text = super().to_internal_value(data)
         if text != data:
             self.fail("invalid")
@@ -48,7 +48,7 @@ class URLField(TextField, serializers.URLField):
     pass
 
 
-#: A ``serializer_field_mapping`` for model serializers: these fields for the columns of text.
+#: A ``serializer_field_mapping`` for model serializers, with these fields for text columns.
 FIELD_MAPPING: dict[type[models.Field[Any, Any]], type[serializers.Field[Any, Any, Any, Any]]] = {
     **serializers.ModelSerializer.serializer_field_mapping,
     models.CharField: TextField,
@@ -60,18 +60,18 @@ FIELD_MAPPING: dict[type[models.Field[Any, Any]], type[serializers.Field[Any, An
 
 
 class FlagField(serializers.BooleanField):
-    """True or false. An HTML form, whose values are all text, may use REST framework's words."""
+    """Accepts true and false, and in HTML forms, where all values are strings, also what ``BooleanField`` accepts."""
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> Any:
         if not isinstance(data, bool) and not _in_form(self):
             self.fail("invalid", input=data)
         return super().to_internal_value(data)
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A number. An HTML form, whose values are all text, may use digits."""
+    """Accepts numbers, and in HTML forms, where all values are strings, also digits."""
 
-    def to_internal_value(self, data: Any) -> Any:
+    def to_internal_value(self, data: object) -> Any:
         if isinstance(data, str) and not _in_form(self):
             self.fail("invalid")
         return super().to_internal_value(data)

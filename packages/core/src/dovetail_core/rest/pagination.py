@@ -1,7 +1,7 @@
 """Keyset pagination by primary key, newest first.
 
-Keys are unique and ordered (UUIDv7 or integers), so each page costs the same, and rows that are added or deleted
-between two requests are neither repeated nor skipped.
+Primary keys are unique and ordered (UUIDv7 or integers). Each page therefore costs the same, and no row is repeated or
+skipped if others are added or deleted between two requests.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from django.core.exceptions import ValidationError as InvalidValue
 from django.core.signing import BadSignature, Signer
 from django.db.models import Model
+from dovetail_core.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -21,33 +22,29 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-# Newest first: forward is towards smaller keys. The inclusive lookups lead back from a page that lost all its rows.
-_BACKWARD: Final = ("gt", "gte")
-
-
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The rows whose primary key is ``lookup`` (lt, lte: forward; gt, gte: backward) than ``key``."""
+    """Selects rows by ``pk__<lookup>=key``. ``lt`` and ``lte`` lead forward (to older rows), ``gt`` and ``gte`` back."""
 
     lookup: str
     key: Any
 
     @property
     def backward(self) -> bool:
-        return self.lookup in _BACKWARD
+        return self.lookup in {"gt", "gte"}
 
 
-#: Returns at most so many rows from a cursor on, in its direction; None is the beginning.
+#: Takes a cursor, or None for the first page, and a limit. Returns at most that many rows in the cursor's direction.
 Fetch = Callable[[Cursor | None, int], list[Any]]
 
 
 class KeysetPagination(BasePagination):
-    """``?cursor=`` and ``?limit=`` (1 to ``max_limit``, default ``default_limit``), newest first.
+    """Pagination with ``?cursor=`` and ``?limit=`` (1 to ``max_limit``, default ``default_limit``), newest first.
 
-    A parameter that is repeated, a limit out of range and a cursor of another list are 400, never clamped or ignored.
+    Repeated parameters, limits out of range and cursors of other lists are errors (400), never corrected or ignored.
 
-    Answers ``{"data": […], "meta": {"next": cursor or null, "prev": cursor or null, "total": null}}`` and a ``Link``
-    header (RFC 8288) with the same as absolute URLs. Cursors are opaque, signed, and valid for one path.
+    Responses have the form ``{"data": […], "meta": {"next": cursor or null, "prev": cursor or null, "total": null}}``,
+    and a ``Link`` header (RFC 8288) with the absolute URLs. Cursors are opaque, signed, and valid for one path.
     """
 
     default_limit = 50
@@ -57,7 +54,7 @@ class KeysetPagination(BasePagination):
     prev: Cursor | None = None
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
-        # Any, because the base class also accepts sequences; this one needs a queryset.
+        # queryset is Any because the base class also accepts sequences.
         def fetch(cursor: Cursor | None, limit: int) -> list[Any]:
             rows = queryset if cursor is None else queryset.filter(**{f"pk__{cursor.lookup}": cursor.key})
             return list(rows.order_by("pk" if cursor is not None and cursor.backward else "-pk")[:limit])
@@ -65,18 +62,18 @@ class KeysetPagination(BasePagination):
         return self.paginate(queryset.model, request, fetch)
 
     def paginate(self, model: type[Model], request: Request, fetch: Fetch) -> list[Any]:
-        """The page of rows of ``model`` that ``fetch`` gets, for lists that are no queryset."""
+        """Return a page of the rows of ``model`` that ``fetch`` returns, for lists that are not querysets."""
         self.request = request
         limit = self._limit()
         cursor = self._cursor(model)
-        # One more row than the page has tells whether another page follows, without a count.
+        # An additional row shows whether another page follows, without a COUNT query.
         rows = fetch(cursor, limit + 1)
         more = len(rows) > limit
         rows = rows[:limit][::-1] if cursor is not None and cursor.backward else rows[:limit]
         self._set_neighbours(rows, cursor, more=more)
         return rows
 
-    def get_paginated_response(self, data: Any) -> Response:
+    def get_paginated_response(self, data: object) -> Response:
         tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
         url = self.request.build_absolute_uri()
         links = [
@@ -105,43 +102,35 @@ class KeysetPagination(BasePagination):
             },
         }
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        limits = {"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}
+    def get_schema_operation_parameters(self, view: APIView | None) -> list[dict[str, Any]]:
+        limit = {"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}
+        parameters: list[tuple[str, str, dict[str, Any]]] = [
+            ("cursor", _("The `next` or `prev` cursor of another page."), {"type": "string"}),
+            ("limit", _("Maximum number of items per page."), limit),
+        ]
         return [
-            {
-                "name": "cursor",
-                "in": "query",
-                "required": False,
-                "description": "Where the page begins: `next` or `prev` of another page.",
-                "schema": {"type": "string"},
-            },
-            {
-                "name": "limit",
-                "in": "query",
-                "required": False,
-                "description": "How many items a page has at most.",
-                "schema": limits,
-            },
+            {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+            for name, description, schema in parameters
         ]
 
     def _set_neighbours(self, page: Sequence[Any], cursor: Cursor | None, *, more: bool) -> None:
         backward = cursor is not None and cursor.backward
-        if not page:
-            if cursor is not None and backward:
-                self.next = Cursor("lte" if cursor.lookup == "gt" else "lt", cursor.key)
-            elif cursor is not None:
-                self.prev = Cursor("gte" if cursor.lookup == "lt" else "gt", cursor.key)
-            return
-        # There was a row where the client came from; the extra row tells about the other end.
-        if backward or more:
-            self.next = Cursor("lt", page[-1].pk)
-        if more if backward else cursor is not None:
-            self.prev = Cursor("gt", page[0].pk)
+        if page:
+            # The client came from a page at one end. The additional row shows whether there is one at the other end.
+            if backward or more:
+                self.next = Cursor("lt", page[-1].pk)
+            if more if backward else cursor is not None:
+                self.prev = Cursor("gt", page[0].pk)
+        # All rows of the page have been deleted. The inclusive lookups lead back to the row of the cursor.
+        elif cursor is not None and backward:
+            self.next = Cursor("lte" if cursor.lookup == "gt" else "lt", cursor.key)
+        elif cursor is not None:
+            self.prev = Cursor("gte" if cursor.lookup == "lt" else "gt", cursor.key)
 
     def _parameter(self, name: str) -> str | None:
         values = self.request.query_params.getlist(name)
         if len(values) > 1:
-            raise ValidationError({name: ["Given more than once."]}, code="invalid_query")
+            raise ValidationError({name: [_("This parameter must not be repeated.")]}, "invalid_query")
         return values[0] if values else None
 
     def _limit(self) -> int:
@@ -149,7 +138,8 @@ class KeysetPagination(BasePagination):
         if text is None:
             return self.default_limit
         if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= self.max_limit:
-            raise ValidationError({"limit": [f"Must be a whole number from 1 to {self.max_limit}."]}, "invalid_query")
+            message = _("This must be a whole number from 1 to %(maximum)d.") % {"maximum": self.max_limit}
+            raise ValidationError({"limit": [message]}, "invalid_query")
         return int(text)
 
     def _signer(self) -> Signer:
@@ -166,5 +156,5 @@ class KeysetPagination(BasePagination):
             lookup, key = self._signer().unsign_object(token)
             return Cursor(lookup, model._meta.pk.to_python(key))
         except (BadSignature, InvalidValue) as error:
-            message = "Not a cursor of this list. Take `meta.next` or `meta.prev` of a page as it is."
+            message = _("This is not a cursor of this list. Use `meta.next` or `meta.prev` of a page unchanged.")
             raise ValidationError({"cursor": [message]}, "invalid_query") from error

@@ -1,11 +1,11 @@
-"""Parts of views: the request's body, and the refusals of services as HTTP responses."""
+"""Helpers for views: request parsing, and responses for the exceptions of services."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from django.utils.translation import gettext as _
+from dovetail_core.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.request import Request
@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 
 
 def payload(request: Request) -> Any:
-    """The parsed body. Raises ``ParseError`` (400) for one that is nested too deeply.
+    """Return the parsed body. Raise ``ParseError`` (400) if it is nested too deeply.
 
-    A few kilobytes of ``[`` pass DRF's JSON parser as a ``RecursionError``, which would be answered with 500.
+    REST framework does not catch the ``RecursionError`` that a few kilobytes of ``[`` cause, and responds with 500.
     """
     try:
         return request.data
@@ -25,7 +25,7 @@ def payload(request: Request) -> Any:
 
 
 class Refusal(APIException):
-    """A service's exception as a response with the exception's own text and ``code``."""
+    """An API exception with the text and the ``code`` of a service's exception."""
 
     def __init__(self, error: Exception, status_code: int) -> None:
         self.status_code = status_code
@@ -33,11 +33,10 @@ class Refusal(APIException):
 
 
 class RefusalMixin(APIView):
-    """A view that answers the exceptions of its services; it stands before the view's base class.
+    """Responds to exceptions of services. List it before the base class of the view.
 
-    ``refusals`` maps exception classes to HTTP statuses. The first class that an exception is an instance of decides,
-    so a base class stands last. An exception with a ``field`` is the argument's fault: 400 with its text under that
-    field, as a serializer would answer.
+    ``refusals`` maps exception classes to HTTP status codes. The first class that matches applies, so list base classes
+    last. If the status is 400 and the exception has a ``field``, the response has the form of a serializer error.
     """
 
     refusals: ClassVar[Mapping[type[Exception], int]] = {}
