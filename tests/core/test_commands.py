@@ -60,7 +60,9 @@ def test_delete_in_batches_does_not_count_related_rows(groups: list[Group]) -> N
     assert not Group.permissions.through.objects.exists()
 
 
-def test_delete_in_batches_keeps_a_row_that_was_renewed_meanwhile(groups: list[Group], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delete_in_batches_keeps_a_row_that_was_renewed_meanwhile(
+    groups: list[Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = Group.objects.exclude(name="renewed")
     original = type(rows).values_list
 

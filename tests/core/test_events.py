@@ -82,9 +82,7 @@ def test_rows_of_a_receiver_are_rolled_back_with_the_change(listen: Any) -> None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_exception_in_a_receiver_prevents_the_log_line(
-    listen: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_exception_in_a_receiver_prevents_the_log_line(listen: Any, caplog: pytest.LogCaptureFixture) -> None:
     def refuse(event: Event) -> None:
         raise PermissionError("audit is down")
 

@@ -207,7 +207,9 @@ def test_paginate_accepts_lists_that_are_not_querysets() -> None:
 
 
 def test_schema_describes_parameters_and_response() -> None:
-    parameters = {parameter["name"]: parameter["schema"] for parameter in KeysetPagination().get_schema_operation_parameters(None)}
+    parameters = {
+        parameter["name"]: parameter["schema"] for parameter in KeysetPagination().get_schema_operation_parameters(None)
+    }
     assert parameters["limit"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
     assert parameters["cursor"] == {"type": "string"}
     schema = KeysetPagination().get_paginated_response_schema({"type": "array"})

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from dovetail_core.events import Event, domain_event
 from tests.identity.hashers import CountingHasher
 
-# test_own_user_projects.py and test_parallel.py run them in processes of their own.
+# test_own_user_projects.py and test_parallel.py run these in separate processes.
 collect_ignore = ["own_user_project", "parallel"]
 if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.identity.settings":
     collect_ignore.clear()

@@ -1,4 +1,4 @@
-"""The smallest project with ``dovetail_identity.User``."""
+"""A minimal project with ``dovetail_identity.User``."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ TEMPLATES = [
 ]
 AUTH_USER_MODEL = "dovetail_identity.User"
 ROOT_URLCONF = "tests.identity.urls"
-# Fast; what the hashing costs is counted, not timed.
+# A fast hasher that counts its calls.
 PASSWORD_HASHERS = ["tests.identity.hashers.CountingHasher"]
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "dovetail_identity.api.authentication.JWTAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    # A project's default that sign-in must not be stopped by.
+    # Sign-in must work despite this default.
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAdminUser"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -54,7 +54,7 @@ STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
+# Django 6.1 reads MAILERS and deprecates EMAIL_BACKEND, which earlier versions read.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 
 # Many tests mail the same person.

@@ -1,4 +1,4 @@
-"""Registering, proving an address, changing and resetting a password."""
+"""Registration, e-mail verification, and password change and reset."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _bearer(client: APIClient, access: str) -> int:
     return int(client.get("/api/v1/me/").status_code)
 
 
-def test_a_registration_becomes_an_account_by_its_mail(post: Callable[..., Any], events: list[Event]) -> None:
+def test_registration_creates_an_account_after_verification(post: Callable[..., Any], events: list[Event]) -> None:
     answer = post(REGISTER, email="Ada@Example.com", password=PASSWORD, first_name="Ada")
     assert (answer.status_code, answer.json()) == (202, {})
     assert not User.objects.exists()
@@ -87,7 +87,7 @@ def test_a_registration_becomes_an_account_by_its_mail(post: Callable[..., Any],
     assert not Registration.objects.exists()
 
 
-def test_who_registers_an_address_of_another_gets_no_account_by_the_owners_own_registration(
+def test_verification_uses_the_password_of_its_own_registration(
     post: Callable[..., Any],
 ) -> None:
     post(REGISTER, email="ada@example.com", password="the thief's own password")
@@ -98,7 +98,7 @@ def test_who_registers_an_address_of_another_gets_no_account_by_the_owners_own_r
     assert post(VERIFY, token=stolen).json() == INVALID
 
 
-def test_an_expired_registration_is_void_and_purged(post: Callable[..., Any]) -> None:
+def test_expired_registration_is_invalid_and_purged(post: Callable[..., Any]) -> None:
     post(REGISTER, email="ada@example.com", password=PASSWORD)
     Registration.objects.update(expires_at=timezone.now())
     assert post(VERIFY, token=mailed_token()).json() == INVALID
@@ -107,7 +107,7 @@ def test_an_expired_registration_is_void_and_purged(post: Callable[..., Any]) ->
 
 
 @pytest.mark.parametrize("token", ["x", "a.b", ":", "é", "a" * 500, "\ud83d"])
-def test_tokens_that_are_none_are_400_with_one_body(client: APIClient, token: str) -> None:
+def test_invalid_tokens_have_the_same_response(client: APIClient, token: str) -> None:
     if token != "\ud83d":
         assert client.post(VERIFY, {"token": token}).json() == INVALID
         answer = client.post(CONFIRM, {"token": token, "password": NEW})
@@ -134,7 +134,7 @@ def _without_password() -> None:
 
 @pytest.mark.parametrize("path", [REGISTER, RESET])
 @pytest.mark.parametrize("account", [_known, _unknown, _inactive, _without_password])
-def test_no_answer_tells_whether_the_address_has_an_account(
+def test_responses_do_not_reveal_whether_an_address_has_an_account(
     client: APIClient, hashes: type[CountingHasher], path: str, account: Callable[[], None]
 ) -> None:
     account()
@@ -144,7 +144,7 @@ def test_no_answer_tells_whether_the_address_has_an_account(
         answer = client.post(path, body)
     assert (answer.status_code, answer.json()) == (202, {})
     assert hashes.calls == (1 if path == REGISTER else 0)
-    assert len(queries) == (4 if path == REGISTER else 1)  # with the savepoint of the test's transaction
+    assert len(queries) == (4 if path == REGISTER else 1)  # includes the savepoint in the transaction of the test
 
 
 def test_the_owner_of_an_address_is_told_that_there_is_an_account(post: Callable[..., Any]) -> None:
@@ -156,7 +156,7 @@ def test_the_owner_of_an_address_is_told_that_there_is_an_account(post: Callable
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_weak_password_is_400_for_everybody(client: APIClient, exists: bool) -> None:
+def test_weak_password_is_400_with_and_without_an_account(client: APIClient, exists: bool) -> None:
     if exists:
         make_user(email="ada.lovelace@example.com")
     for password in ("short", "ada.lovelace"):
@@ -166,7 +166,7 @@ def test_a_weak_password_is_400_for_everybody(client: APIClient, exists: bool) -
 
 
 @pytest.mark.parametrize("email", ["", "x", "a@b", None, [], "a\x00@example.com", "a@example.com\nBcc: b@example.com"])
-def test_registering_takes_an_address(client: APIClient, email: Any) -> None:
+def test_registration_requires_a_valid_address(client: APIClient, email: Any) -> None:
     assert client.post(REGISTER, {"email": email, "password": PASSWORD}).status_code == 400
 
 
@@ -183,7 +183,7 @@ def test_registering_takes_an_address(client: APIClient, email: Any) -> None:
         (f"{AUTH}jwt/verify/", ("token",)),
     ],
 )
-def test_what_is_no_text_is_refused_and_its_field_named(
+def test_non_text_value_is_400_for_its_field(
     client: APIClient, path: str, fields: tuple[str, ...], value: Any
 ) -> None:
     sign_in(client, make_user(email="ada@example.com"))
@@ -197,13 +197,13 @@ def test_what_is_no_text_is_refused_and_its_field_named(
     assert outbox.outbox == []
 
 
-def test_registration_is_closed_unless_a_setting_opens_it(client: APIClient, settings: Any) -> None:
+def test_registration_is_closed_by_default(client: APIClient, settings: Any) -> None:
     del settings.IDENTITY_REGISTRATION
     assert client.post(REGISTER, {"email": "ada@example.com", "password": PASSWORD}).status_code == 403
     assert not Registration.objects.exists()
 
 
-def test_an_address_that_got_an_account_meanwhile_is_400(post: Callable[..., Any]) -> None:
+def test_verification_is_400_if_the_address_has_an_account_by_now(post: Callable[..., Any]) -> None:
     post(REGISTER, email="ada@example.com", password=PASSWORD)
     token = mailed_token()
     make_user(email="ada@example.com")
@@ -211,7 +211,7 @@ def test_an_address_that_got_an_account_meanwhile_is_400(post: Callable[..., Any
     assert not Session.objects.exists()
 
 
-def test_a_reset_sets_the_password_once_and_ends_every_session(
+def test_reset_sets_the_password_once_and_ends_all_sessions(
     client: APIClient, post: Callable[..., Any], events: list[Event]
 ) -> None:
     user = make_user(email="ada@example.com")
@@ -232,7 +232,7 @@ def test_a_reset_sets_the_password_once_and_ends_every_session(
     assert post(CONFIRM, token=token, password=PASSWORD).json() == INVALID
 
 
-def test_of_two_resets_at_once_one_counts() -> None:
+def test_only_one_of_two_concurrent_resets_succeeds() -> None:
     user = make_user()
     token = mail.reset_token(user)
     late = User.objects.get()
@@ -244,13 +244,13 @@ def test_of_two_resets_at_once_one_counts() -> None:
     assert user.check_password(NEW)
 
 
-def test_a_reset_expires(client: APIClient, settings: Any) -> None:
+def test_reset_token_expires(client: APIClient, settings: Any) -> None:
     token = mail.reset_token(make_user())
     settings.PASSWORD_RESET_TIMEOUT = -1
     assert client.post(CONFIRM, {"token": token, "password": NEW}).json() == INVALID
 
 
-def test_a_reset_of_an_account_that_was_deactivated_is_400(client: APIClient) -> None:
+def test_reset_of_an_inactive_account_is_400(client: APIClient) -> None:
     user = make_user()
     token = mail.reset_token(user)
     User.objects.update(is_active=False)
@@ -359,7 +359,7 @@ def test_stranger_cannot_fill_a_mailbox(post: Callable[..., Any], settings: Any,
     assert len(outbox.outbox) == mails + 1
 
 
-def test_changing_the_password_ends_the_other_sessions(client: APIClient, events: list[Event]) -> None:
+def test_password_change_ends_other_sessions(client: APIClient, events: list[Event]) -> None:
     user = make_user()
     other = services.issue_tokens(user, request=None)["access"]
     here = sign_in(client, user)["access"]
@@ -376,7 +376,7 @@ def test_changing_the_password_ends_the_other_sessions(client: APIClient, events
     assert user.check_password(NEW)
 
 
-def test_a_session_of_django_goes_on(client: APIClient) -> None:
+def test_password_change_keeps_a_django_session(client: APIClient) -> None:
     user = make_user()
     client.force_login(user)
     assert client.post(CHANGE, {"current_password": PASSWORD, "new_password": NEW}).status_code == 204
@@ -387,7 +387,7 @@ def test_a_session_of_django_goes_on(client: APIClient) -> None:
     ("current", "new", "field"),
     [("wrong", NEW, "current_password"), (PASSWORD, "short", "new_password"), ("", NEW, "current_password")],
 )
-def test_a_change_that_is_refused_is_400_and_changes_nothing(
+def test_rejected_password_change_is_400_and_has_no_effect(
     client: APIClient, current: str, new: str, field: str
 ) -> None:
     user = make_user()
@@ -398,11 +398,11 @@ def test_a_change_that_is_refused_is_400_and_changes_nothing(
     assert _bearer(client, other) == 200
 
 
-def test_nobody_changes_no_password(client: APIClient) -> None:
+def test_password_change_requires_authentication(client: APIClient) -> None:
     assert client.post(CHANGE, {"current_password": PASSWORD, "new_password": NEW}).status_code == 401
 
 
-def test_passwords_and_tokens_are_in_no_log(
+def test_logs_and_events_contain_no_passwords_and_tokens(
     post: Callable[..., Any], caplog: pytest.LogCaptureFixture, events: list[Event]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -418,7 +418,7 @@ def test_passwords_and_tokens_are_in_no_log(
         assert secret not in repr([event.data for event in events])
 
 
-def test_an_old_registration_does_not_stand_in_the_way() -> None:
+def test_expired_registration_does_not_prevent_a_new_one() -> None:
     now = timezone.now()
     Registration.objects.create(
         email="ada@example.com", password="x", created_at=now, expires_at=now - timedelta(seconds=1)

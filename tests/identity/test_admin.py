@@ -27,18 +27,18 @@ def _form(user: User, **changes: Any) -> dict[str, Any]:
     return {"email": user.email, "is_active": "on", "_save": "Save", **changes}
 
 
-def test_our_user_is_registered() -> None:
+def test_user_is_registered() -> None:
     assert type(admin.site.get_model_admin(User)) is UserAdmin
 
 
-def test_staff_sign_in_with_the_address_in_any_case(staff: Client) -> None:
+def test_admin_login_ignores_the_case_of_the_address(staff: Client) -> None:
     client = Client()
     answer = client.post("/admin/login/?next=/admin/", {"username": "ROOT@example.com", "password": PASSWORD})
     assert answer.status_code == 302
     assert client.get("/admin/").status_code == 200
 
 
-def test_staff_add_a_user_by_address(staff: Client) -> None:
+def test_admin_adds_a_user(staff: Client) -> None:
     assert b"password1" in staff.get(f"{URL}add/").content
     body = {"email": "Ada@Example.com", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
     assert staff.post(f"{URL}add/", body).status_code == 302
@@ -48,7 +48,7 @@ def test_staff_add_a_user_by_address(staff: Client) -> None:
     assert answer.context["adminform"].form.errors == {"email": ["A user with that email address already exists."]}
 
 
-def test_staff_search_change_and_set_a_password(staff: Client) -> None:
+def test_admin_searches_and_changes_users(staff: Client) -> None:
     user = make_user(email="ada@example.com", first_name="Ada")
     make_user(email="linus@example.com")
     page = staff.get(f"{URL}?q=ada")
@@ -66,7 +66,7 @@ def test_staff_search_change_and_set_a_password(staff: Client) -> None:
     assert user.check_password("another-strong-one")
 
 
-def test_staff_change_a_language_and_a_time_zone(staff: Client) -> None:
+def test_admin_changes_language_and_time_zone(staff: Client) -> None:
     user = make_user()
     change = f"{URL}{user.pk}/change/"
     answer = staff.post(change, _form(user, language="tlh", time_zone="Berlin"))
@@ -76,7 +76,7 @@ def test_staff_change_a_language_and_a_time_zone(staff: Client) -> None:
     assert (user.language, user.time_zone) == ("de", "Europe/Berlin")
 
 
-def test_a_password_that_staff_set_ends_the_sessions_of_its_account(staff: Client) -> None:
+def test_password_change_in_admin_ends_the_sessions_of_the_user(staff: Client) -> None:
     user, other = make_user(email="ada@example.com"), make_user(email="bo@example.com")
     for each in (user, other):
         issue_tokens(each, request=None)
@@ -86,7 +86,7 @@ def test_a_password_that_staff_set_ends_the_sessions_of_its_account(staff: Clien
     assert Session.objects.get(user=user).revoked_reason == "password_changed"
 
 
-def test_the_list_is_in_order_of_addresses(staff: Client) -> None:
+def test_users_are_ordered_by_address(staff: Client) -> None:
     make_user(email="b@example.com")
     make_user(email="a@example.com")
     emails = [user.email for user in staff.get(URL).context["cl"].queryset]
@@ -96,7 +96,7 @@ def test_the_list_is_in_order_of_addresses(staff: Client) -> None:
 SESSIONS = "/admin/dovetail_identity/session/"
 
 
-def test_staff_see_sessions_and_change_none(staff: Client, django_assert_max_num_queries: Any) -> None:
+def test_sessions_are_read_only(staff: Client, django_assert_max_num_queries: Any) -> None:
     for _ in range(5):
         issue_tokens(make_user(), request=None)
     session = Session.objects.all()[0]
@@ -109,7 +109,7 @@ def test_staff_see_sessions_and_change_none(staff: Client, django_assert_max_num
     assert staff.post(f"{SESSIONS}{session.pk}/change/", {"device": "x"}).status_code == 403
 
 
-def test_staff_end_sessions(staff: Client) -> None:
+def test_admin_action_ends_sessions(staff: Client) -> None:
     for _ in range(2):
         issue_tokens(make_user(), request=None)
     chosen = Session.objects.all()[0]
@@ -118,7 +118,7 @@ def test_staff_end_sessions(staff: Client) -> None:
     assert Session.objects.exclude(revoked_at=None).get() == chosen
 
 
-def test_staff_who_only_look_end_none(staff: Client) -> None:
+def test_admin_action_requires_permission(staff: Client) -> None:
     issue_tokens(make_user(), request=None)
     viewer = make_user(is_staff=True)
     viewer.user_permissions.add(
@@ -131,7 +131,7 @@ def test_staff_who_only_look_end_none(staff: Client) -> None:
     assert Session.objects.get().revoked_at is None
 
 
-def test_staff_delete_an_account_that_has_sessions(staff: Client) -> None:
+def test_admin_deletes_an_account_with_sessions(staff: Client) -> None:
     user = make_user()
     issue_tokens(user, request=None)
     assert staff.post(f"{URL}{user.pk}/delete/", {"post": "yes"}).status_code == 302

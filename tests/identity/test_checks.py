@@ -20,7 +20,7 @@ def _messages(*, deploy: bool = False) -> list[CheckMessage]:
     return [message for message in messages if str(message.id).startswith("dovetail_identity.")]
 
 
-def test_the_smallest_project_is_clean() -> None:
+def test_minimal_project_has_no_messages() -> None:
     assert _messages() == []
 
 
@@ -28,7 +28,7 @@ def test_the_smallest_project_is_clean() -> None:
     ("value", "problem"),
     [("tests.identity.nowhere.delete", "cannot be imported"), (7, "must be a function"), (None, "must be a function")],
 )
-def test_e001_names_a_setting_that_is_wrong(value: Any, problem: str) -> None:
+def test_e001_for_an_invalid_setting(value: Any, problem: str) -> None:
     with override_settings(IDENTITY_DELETE_USER=value):
         (message,) = _messages()
     assert message.id == "dovetail_identity.E001"
@@ -37,37 +37,37 @@ def test_e001_names_a_setting_that_is_wrong(value: Any, problem: str) -> None:
     assert message.hint
 
 
-def test_w001_names_a_setting_that_looks_misspelt() -> None:
+def test_w001_for_a_misspelled_setting() -> None:
     with override_settings(IDENTITY_DELETE_USERS="x"):
         (message,) = _messages()
     assert message.id == "dovetail_identity.W001"
     assert message.hint == "Did you mean IDENTITY_DELETE_USER?"
 
 
-def test_e002_blacklisting_without_its_app(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_e002_for_blacklisting_without_its_app(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_settings, "BLACKLIST_AFTER_ROTATION", True)
     (message,) = _messages()
     assert message.id == "dovetail_identity.E002"
     assert "'rest_framework_simplejwt.token_blacklist'" in str(message.hint)
 
 
-def test_e003_a_user_id_field_that_the_model_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_e003_for_a_missing_user_id_field(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_settings, "USER_ID_FIELD", "uuid")
     (message,) = _messages()
     assert message.id == "dovetail_identity.E003"
-    assert message.msg == "SIMPLE_JWT['USER_ID_FIELD'] is 'uuid', which is no unique field of dovetail_identity.User."
+    assert message.msg == "SIMPLE_JWT['USER_ID_FIELD'] is 'uuid', which is not a unique field of dovetail_identity.User."
     assert message.hint == "Set it to one of: 'id', 'email'."
 
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Makes ``get_user_model()`` of the checks a model with this e-mail field and these constraints."""
+    """Return a function that sets the user model for the checks, with an e-mail field and constraints."""
 
     def make(email: models.Field[Any, Any] | None, *constraints: models.BaseConstraint, by: str = "email") -> None:
         class Meta:
             app_label = "own"
 
-        Meta.constraints = list(constraints)  # type: ignore[attr-defined]  # what differs between the cases
+        Meta.constraints = list(constraints)  # type: ignore[attr-defined]  # set dynamically
         fields = {"email": email} if email else {}
         body = {"__module__": __name__, "Meta": Meta, "EMAIL_FIELD": "email", "USERNAME_FIELD": by, **fields}
         model = type("Account", (models.Model,), body)
@@ -91,7 +91,7 @@ def _unique(*expressions: Any) -> models.UniqueConstraint:
         (None, []),
     ],
 )
-def test_an_email_that_is_unique_in_any_case_or_absent_is_fine(account: Any, email: Any, constraints: Any) -> None:
+def test_no_message_if_email_is_unique_regardless_of_case_or_missing(account: Any, email: Any, constraints: Any) -> None:
     account(email, *constraints)
     assert [*checks.check_sign_in_email(), *checks.check_other_email()] == []
 
@@ -109,14 +109,14 @@ def test_an_email_that_is_unique_in_any_case_or_absent_is_fine(account: Any, ema
         (models.EmailField(), [models.CheckConstraint(condition=models.Q(email=Lower("email")), name="own_lower")]),
     ],
 )
-def test_another_is_a_warning_where_people_sign_in_by_it(account: Any, email: Any, constraints: Any) -> None:
+def test_w002_if_the_address_is_the_username(account: Any, email: Any, constraints: Any) -> None:
     account(email, *constraints)
     (message,) = [*checks.check_sign_in_email(), *checks.check_other_email()]
     assert (message.id, message.level) == ("dovetail_identity.W002", 30)
     assert "NormalizedEmailField" in str(message.hint)
 
 
-def test_and_a_notice_where_they_do_not(account: Any) -> None:
+def test_i001_if_the_address_is_not_the_username(account: Any) -> None:
     account(models.EmailField(), by="id")
     (message,) = [*checks.check_sign_in_email(), *checks.check_other_email()]
     assert (message.id, message.level) == ("dovetail_identity.I001", 20)
@@ -128,14 +128,14 @@ def reset_page(settings: Any) -> None:
     settings.IDENTITY_PASSWORD_RESET_URL = "https://app.example.com/reset"
 
 
-def test_w004_only_in_deployment_a_reset_that_mails_nothing(settings: Any) -> None:
+def test_w004_in_deployment_without_a_reset_url(settings: Any) -> None:
     settings.SECRET_KEY = "another"
     (message,) = _messages(deploy=True)
     assert message.id == "dovetail_identity.W004"
     assert "IDENTITY_PASSWORD_RESET_URL" in message.msg
 
 
-def test_e005_registration_without_a_page_to_link_to(settings: Any) -> None:
+def test_e005_for_registration_without_a_verification_url(settings: Any) -> None:
     settings.IDENTITY_REGISTRATION = True
     (message,) = _messages()
     assert message.id == "dovetail_identity.E005"
@@ -143,19 +143,19 @@ def test_e005_registration_without_a_page_to_link_to(settings: Any) -> None:
     assert _messages() == []
 
 
-def test_e004_registration_for_a_model_that_needs_more(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_e004_for_registration_with_more_required_fields(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.IDENTITY_REGISTRATION = True
     settings.IDENTITY_EMAIL_VERIFICATION_URL = "https://app.example.com/verify"
     monkeypatch.setattr("dovetail_identity.models.User.REQUIRED_FIELDS", ["phone_number", "first_name"])
     (message,) = _messages()
     assert message.id == "dovetail_identity.E004"
-    assert "it needs phone_number." in message.msg
-    settings.IDENTITY_CREATE_USER = "tests.identity.test_me.note_deletion"
+    assert message.msg.endswith(": phone_number.")
+    settings.IDENTITY_CREATE_USER = "tests.identity.test_me_never_responds_with_5xx.note_deletion"
     assert _messages() == []
 
 
 @pytest.mark.parametrize("url", ["/reset", "ftp://example.com", "https://", "javascript:x", "https://a/#/x", 7, None])
-def test_e001_a_page_that_no_mail_can_link_to(settings: Any, url: Any) -> None:
+def test_e001_for_an_invalid_url(settings: Any, url: Any) -> None:
     settings.IDENTITY_PASSWORD_RESET_URL = url
     (message,) = _messages()
     assert message.id == "dovetail_identity.E001"
@@ -163,7 +163,7 @@ def test_e001_a_page_that_no_mail_can_link_to(settings: Any, url: Any) -> None:
 
 
 @pytest.mark.usefixtures("reset_page")
-def test_w003_only_in_deployment_a_signing_key_that_is_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_w003_in_deployment_if_the_signing_key_is_the_secret_key(monkeypatch: pytest.MonkeyPatch) -> None:
     (message,) = _messages(deploy=True)
     assert message.id == "dovetail_identity.W003"
     assert "SIMPLE_JWT['SIGNING_KEY']" in str(message.hint)
@@ -176,7 +176,7 @@ def test_w003_only_in_deployment_a_signing_key_that_is_the_secret_key(monkeypatc
 
 
 @pytest.mark.parametrize("name", ["ROTATE_REFRESH_TOKENS", "BLACKLIST_AFTER_ROTATION"])
-def test_i002_only_in_deployment_rotation_that_has_no_effect(
+def test_i002_in_deployment_for_rotation_without_effect(
     monkeypatch: pytest.MonkeyPatch, settings: Any, name: str
 ) -> None:
     settings.SECRET_KEY = "another"

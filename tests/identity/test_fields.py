@@ -14,13 +14,13 @@ from tests.identity.factories import make_user
 pytestmark = pytest.mark.django_db
 
 
-def test_migrations_import_the_field_from_its_public_module() -> None:
+def test_migrations_import_the_field_from_its_module() -> None:
     _, path, _, kwargs = NormalizedEmailField(unique=True).deconstruct()
     assert path == "dovetail_identity.fields.NormalizedEmailField"
     assert kwargs == {"unique": True, "max_length": 254}
 
 
-def test_saving_puts_the_stored_form_onto_the_instance() -> None:
+def test_save_normalizes_the_instance() -> None:
     user = User(email="  Ada@Example.COM\n")
     user.save()
     assert user.email == "ada@example.com"
@@ -28,7 +28,7 @@ def test_saving_puts_the_stored_form_onto_the_instance() -> None:
 
 
 @pytest.mark.parametrize("written", ["ada@example.com", "ADA@example.com", " Ada@Example.Com "])
-def test_lookups_of_any_case_find_the_row(written: str) -> None:
+def test_lookups_ignore_case(written: str) -> None:
     user = make_user(email="ada@example.com")
     assert User.objects.get(email=written) == user
     assert User.objects.get(email__in=[written, "linus@example.com"]) == user
@@ -36,7 +36,7 @@ def test_lookups_of_any_case_find_the_row(written: str) -> None:
     assert not User.objects.exclude(email=written).exists()
 
 
-def test_a_lookup_is_plain_equality_that_the_unique_index_serves() -> None:
+def test_lookup_uses_the_unique_index() -> None:
     sql, parameters = User.objects.filter(email="Ada@Example.com").values("pk").query.sql_with_params()
     assert parameters == ("ada@example.com",)
     assert "LOWER" not in sql.upper()
@@ -49,7 +49,7 @@ def test_a_lookup_is_plain_equality_that_the_unique_index_serves() -> None:
     assert ["email"] in columns
 
 
-def test_bulk_operations_and_updates_write_the_stored_form() -> None:
+def test_bulk_operations_and_updates_normalize() -> None:
     one, two = User.objects.bulk_create([User(email="One@Example.com"), User(email="TWO@example.com")])
     User.objects.filter(pk=one.pk).update(email="Eins@Example.com")
     two.email = "ZWEI@Example.com"
@@ -57,21 +57,21 @@ def test_bulk_operations_and_updates_write_the_stored_form() -> None:
     assert set(User.objects.values_list("email", flat=True)) == {"eins@example.com", "zwei@example.com"}
 
 
-def test_expressions_reach_the_database_as_they_are() -> None:
+def test_expressions_are_not_normalized() -> None:
     user = make_user(email="ada@example.com")
     User.objects.filter(pk=user.pk).update(email=Concat(Value("x"), "email"))
     user.refresh_from_db()
     assert user.email == "xada@example.com"
 
 
-def test_validation_answers_with_the_stored_form() -> None:
+def test_validation_normalizes() -> None:
     field = User._meta.get_field("email")
     assert field.clean(" Ada@Example.com", None) == "ada@example.com"
     with pytest.raises(ValidationError, match="valid email"):
         field.clean("ada", None)
 
 
-def test_null_stays_null() -> None:
+def test_null_is_not_changed() -> None:
     field = NormalizedEmailField(null=True)
     assert field.to_python(None) is None
     assert field.get_prep_value(None) is None

@@ -1,4 +1,4 @@
-"""Whatever is sent to it, no endpoint answers 5xx."""
+"""No request causes a 5xx response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.identity.factories import make_user
 
 pytestmark = pytest.mark.django_db
 
-TEXT = st.text(st.characters(exclude_categories=()), max_size=300)  # lone surrogates and NUL too
+TEXT = st.text(st.characters(exclude_categories=()), max_size=300)  # includes lone surrogates and NUL
 VALUE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.emails(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
@@ -27,7 +27,7 @@ def _bodies(*keys: str) -> st.SearchStrategy[Any]:
     return VALUE | st.fixed_dictionaries({}, optional=dict.fromkeys(keys, VALUE))
 
 
-# The fixtures are shared by the examples: a rolled-back transaction around all of them is enough here.
+# All examples share the fixtures, and one transaction that is rolled back.
 fuzzed = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -39,25 +39,25 @@ def _send(client: APIClient, method: str, path: str, body: Any) -> int:
 
 @fuzzed
 @given(body=_bodies("email", "password"))
-def test_token(client: APIClient, body: Any) -> None:
+def test_token_endpoint_never_responds_with_5xx(client: APIClient, body: Any) -> None:
     assert _send(client, "POST", "/api/auth/jwt/token/", body) in (400, 401)
 
 
 @fuzzed
 @given(body=_bodies("refresh"))
-def test_refresh(client: APIClient, body: Any) -> None:
+def test_refresh_endpoint_never_responds_with_5xx(client: APIClient, body: Any) -> None:
     assert _send(client, "POST", "/api/auth/jwt/refresh/", body) in (400, 401)
 
 
 @fuzzed
 @given(body=_bodies("token"))
-def test_verify(client: APIClient, body: Any) -> None:
+def test_verify_endpoint_never_responds_with_5xx(client: APIClient, body: Any) -> None:
     assert _send(client, "POST", "/api/auth/jwt/verify/", body) in (400, 401)
 
 
 @fuzzed
 @given(body=_bodies("first_name", "last_name", "avatar_url", "phone_number", "email", "id", "is_staff"))
-def test_me(client: APIClient, body: Any) -> None:
+def test_me_never_responds_with_5xx(client: APIClient, body: Any) -> None:
     if "HTTP_AUTHORIZATION" not in client._credentials:
         sign_in(client, make_user())
     assert _send(client, "PATCH", "/api/v1/me/", body) in (200, 400)
@@ -65,7 +65,7 @@ def test_me(client: APIClient, body: Any) -> None:
 
 @fuzzed
 @given(raw=st.binary(max_size=300), kind=st.sampled_from(["application/json", "multipart/form-data; boundary=x", "a"]))
-def test_bodies_that_are_not_even_json(client: APIClient, raw: bytes, kind: str) -> None:
+def test_invalid_json_is_not_5xx(client: APIClient, raw: bytes, kind: str) -> None:
     for path in ("token", "refresh", "verify"):
         answer = client.generic("POST", f"/api/auth/jwt/{path}/", raw, content_type=kind)
         assert answer.status_code in (400, 401, 415)
@@ -73,6 +73,6 @@ def test_bodies_that_are_not_even_json(client: APIClient, raw: bytes, kind: str)
 
 @fuzzed
 @given(header=st.binary(max_size=100))
-def test_authorization_headers(client: APIClient, header: bytes) -> None:
+def test_authorization_header_is_not_5xx(client: APIClient, header: bytes) -> None:
     client.credentials(HTTP_AUTHORIZATION=(b"Bearer " + header).decode("latin-1"))
     assert client.get("/api/v1/me/").status_code == 401

@@ -1,4 +1,4 @@
-"""The table of sign-in, as clients read it: every request with every status and body that is documented."""
+"""The documented requests of sign-in, with their status codes and bodies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAIR, ERROR = {"access", "refresh"}, {"error": "invalid_or_expired"}
 
 
 class Row(NamedTuple):
-    """``answer``: the exact body, or the set of its keys, or None for an empty one; a refusal's may be anything."""
+    """``answer`` is the exact body, the set of its keys, or None for an empty body. Error bodies may be omitted."""
 
     path: str
     body: dict[str, Any]
@@ -88,7 +88,7 @@ def _send(client: APIClient, row: Row, values: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.path}-{row.status}")
-def test_every_documented_request_has_its_documented_answer(
+def test_requests_have_the_documented_responses(
     client: APIClient, values: dict[str, str], row: Row
 ) -> None:
     answer = _send(client, row, values)
@@ -103,14 +103,14 @@ def test_every_documented_request_has_its_documented_answer(
         assert answer["Cache-Control"] == "no-store"
 
 
-def test_every_path_of_ours_is_in_the_table() -> None:
+def test_all_paths_are_documented() -> None:
     from dovetail_identity.api.urls import urlpatterns
 
     assert {str(each.pattern) for each in urlpatterns} == {row.path for row in TABLE}
 
 
 @pytest.mark.parametrize("path", ["jwt/logout/", "password/reset/confirm/", "password/change/"])
-def test_what_ends_sessions_ends_access_tokens_at_once(client: APIClient, values: dict[str, str], path: str) -> None:
+def test_ended_sessions_end_access_tokens_immediately(client: APIClient, values: dict[str, str], path: str) -> None:
     def access() -> int:
         other = APIClient()
         other.credentials(HTTP_AUTHORIZATION=f"Bearer {values['access']}")

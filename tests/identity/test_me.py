@@ -19,7 +19,7 @@ from rest_framework_simplejwt.models import TokenUser
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 
-from dovetail_identity.api.views import MeView
+from dovetail_identity.api.account_views import MeView
 from dovetail_identity.models import User
 from dovetail_identity.testing import sign_in
 from tests.identity.factories import make_user
@@ -32,7 +32,7 @@ def _time(value: Any) -> str:
     return value.isoformat().replace("+00:00", "Z")  # type: ignore[no-any-return]  # a datetime in UTC
 
 
-def test_a_person_sees_the_own_account_in_one_query(
+def test_account_takes_one_query(
     client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = make_user(email="ada@example.com", first_name="Ada", email_verified_at=timezone.now())
@@ -54,7 +54,7 @@ def test_a_person_sees_the_own_account_in_one_query(
     }
 
 
-def test_a_session_serves_as_well(client: APIClient) -> None:
+def test_account_accepts_a_django_session(client: APIClient) -> None:
     user = make_user()
     client.force_login(user)
     assert client.get(URL).json()["id"] == str(user.pk)
@@ -63,14 +63,14 @@ def test_a_session_serves_as_well(client: APIClient) -> None:
     assert client.get(URL).status_code == 401
 
 
-def test_nobody_is_401(client: APIClient) -> None:
+def test_anonymous_request_is_401(client: APIClient) -> None:
     for method in ("get", "patch", "delete"):
         answer = getattr(client, method)(URL)
         assert answer.status_code == 401
         assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
 
 
-def test_an_inactive_or_deleted_user_is_401(client: APIClient) -> None:
+def test_inactive_or_deleted_user_is_401(client: APIClient) -> None:
     inactive, gone = make_user(), make_user()
     sign_in(client, inactive)
     User.objects.filter(pk=inactive.pk).update(is_active=False)
@@ -81,7 +81,7 @@ def test_an_inactive_or_deleted_user_is_401(client: APIClient) -> None:
 
 
 @pytest.mark.parametrize("user_id", ["42", 42, ["a"], {"a": 1}, None, "x\x00"])
-def test_a_token_for_a_user_id_of_another_kind_is_401(client: APIClient, user_id: Any) -> None:
+def test_token_with_another_type_of_user_id_is_401(client: APIClient, user_id: Any) -> None:
     token = AccessToken()
     token[api_settings.USER_ID_CLAIM] = user_id
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {token}")
@@ -89,12 +89,12 @@ def test_a_token_for_a_user_id_of_another_kind_is_401(client: APIClient, user_id
 
 
 @pytest.mark.parametrize("header", [b"Bearer \xff\xfe", b"Bearer a.b.c", b"Bearer a b", b"Bearer " + b"W1t" * 3000])
-def test_a_malformed_header_is_401(client: APIClient, header: bytes) -> None:
+def test_malformed_header_is_401(client: APIClient, header: bytes) -> None:
     client.credentials(HTTP_AUTHORIZATION=header.decode("latin-1"))
     assert client.get(URL).status_code == 401
 
 
-def test_simplejwts_own_authentication_serves_as_well() -> None:
+def test_account_accepts_simplejwt_authentication() -> None:
     class View(MeView):
         authentication_classes = (SimpleJWTAuthentication,)
 
@@ -103,7 +103,7 @@ def test_simplejwts_own_authentication_serves_as_well() -> None:
     assert View.as_view()(request).data["id"] == str(user.pk)
 
 
-def test_a_machine_has_no_account() -> None:
+def test_machine_principal_is_403() -> None:
     request = APIRequestFactory().get("/")
     force_authenticate(request, user=TokenUser(AccessToken()))
     answer = MeView.as_view()(request)
@@ -111,11 +111,11 @@ def test_a_machine_has_no_account() -> None:
     assert "for people" in answer.data["detail"]
 
 
-def test_the_projects_default_permissions_do_not_shut_people_out() -> None:
+def test_account_ignores_default_permissions() -> None:
     assert all(issubclass(permission, IsAuthenticated) for permission in MeView.permission_classes)
 
 
-def test_people_change_what_is_theirs_to_change(client: APIClient) -> None:
+def test_patch_changes_editable_fields(client: APIClient) -> None:
     user = make_user()
     sign_in(client, user)
     changes = {
@@ -133,7 +133,7 @@ def test_people_change_what_is_theirs_to_change(client: APIClient) -> None:
     assert {name: getattr(user, name) for name in changes} == changes
 
 
-def test_and_nothing_else(client: APIClient) -> None:
+def test_patch_ignores_other_fields(client: APIClient) -> None:
     user = make_user(email="ada@example.com")
     sign_in(client, user)
     before = User.objects.filter(pk=user.pk).values().get()
@@ -176,14 +176,14 @@ def test_and_nothing_else(client: APIClient) -> None:
         "text",
     ],
 )
-def test_what_a_field_cannot_hold_is_400(client: APIClient, body: Any) -> None:
+def test_value_that_does_not_fit_the_field_is_400(client: APIClient, body: Any) -> None:
     sign_in(client, make_user())
     assert client.patch(URL, body).status_code == 400
 
 
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
 @pytest.mark.parametrize("field", ["first_name", "last_name", "avatar_url", "phone_number", "language", "time_zone"])
-def test_what_is_no_text_is_refused_and_its_field_named(client: APIClient, field: str, value: Any) -> None:
+def test_non_text_value_is_400_for_its_field(client: APIClient, field: str, value: Any) -> None:
     sign_in(client, make_user())
     before = User.objects.values().get()
     answer = client.patch(URL, {field: value})
@@ -193,7 +193,7 @@ def test_what_is_no_text_is_refused_and_its_field_named(client: APIClient, field
 
 @override_settings(LANGUAGES=[("en", "English"), ("de-at", "Austrian German")])
 @pytest.mark.parametrize("language", ["de", "de-AT", "xx"])
-def test_an_unavailable_language_is_400_and_names_the_available_ones(client: APIClient, language: str) -> None:
+def test_unavailable_language_is_400_with_the_available_ones(client: APIClient, language: str) -> None:
     sign_in(client, make_user(language="en"))
     answer = client.patch(URL, {"language": language})
     assert answer.status_code == 400
@@ -201,7 +201,7 @@ def test_an_unavailable_language_is_400_and_names_the_available_ones(client: API
     assert User.objects.get().language == "en"
 
 
-def test_an_unknown_time_zone_is_400_and_names_where_zones_are_listed(client: APIClient) -> None:
+def test_unknown_time_zone_is_400_with_a_hint(client: APIClient) -> None:
     sign_in(client, make_user(time_zone="Asia/Tokyo"))
     answer = client.patch(URL, {"time_zone": "Berlin"})
     assert answer.status_code == 400
@@ -210,26 +210,26 @@ def test_an_unknown_time_zone_is_400_and_names_where_zones_are_listed(client: AP
     assert User.objects.get().time_zone == "Asia/Tokyo"
 
 
-def test_a_language_and_a_time_zone_can_be_cleared(client: APIClient) -> None:
+def test_language_and_time_zone_can_be_cleared(client: APIClient) -> None:
     sign_in(client, make_user(language="de", time_zone="Asia/Tokyo"))
     assert client.patch(URL, {"language": "", "time_zone": ""}).status_code == 200
     assert User.objects.values_list("language", "time_zone").get() == ("", "")
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[" * 100_000, b'{"first_name": "\\ud800"}'])
-def test_what_is_no_json_is_400(client: APIClient, raw: bytes) -> None:
+def test_invalid_json_is_400(client: APIClient, raw: bytes) -> None:
     sign_in(client, make_user())
     assert client.patch(URL, raw, content_type="application/json").status_code == 400
 
 
-def test_put_and_post_are_not_there(client: APIClient) -> None:
+def test_put_and_post_are_405(client: APIClient) -> None:
     sign_in(client, make_user())
     assert client.put(URL, {}).status_code == 405
     assert client.post(URL, {}).status_code == 405
     assert client.options(URL).status_code == 200
 
 
-def test_deleting_ends_the_account_and_its_tokens(client: APIClient) -> None:
+def test_delete_ends_the_account_and_its_tokens(client: APIClient) -> None:
     user = make_user()
     tokens = sign_in(client, user)
     answer = client.delete(URL)
@@ -246,18 +246,18 @@ def note_deletion(user: Any) -> None:
     deleted.append(user)
 
 
-def test_a_setting_names_the_deletion(client: APIClient) -> None:
+def test_deletion_service_can_be_replaced(client: APIClient) -> None:
     user = make_user()
     sign_in(client, user)
     deleted.clear()
-    with override_settings(IDENTITY_DELETE_USER="tests.identity.test_me.note_deletion"):
+    with override_settings(IDENTITY_DELETE_USER="tests.identity.test_me_never_responds_with_5xx.note_deletion"):
         assert client.delete(URL).status_code == 204
     assert deleted == [user]
     assert User.objects.get() == user
 
 
 class LastOwner(Exception):
-    """As another package's service raises it."""
+    """An exception of another package's service."""
 
     code = "last_owner"
 
@@ -288,7 +288,7 @@ def _refused_by(error: Exception) -> Iterator[None]:
         (LastOwner("Make another member an owner first."), "Make another member an owner first."),
     ],
 )
-def test_a_refused_deletion_is_409(client: APIClient, error: Exception, detail: str) -> None:
+def test_refused_deletion_is_409(client: APIClient, error: Exception, detail: str) -> None:
     sign_in(client, make_user())
     with _refused_by(error):
         answer = client.delete(URL)
@@ -298,14 +298,14 @@ def test_a_refused_deletion_is_409(client: APIClient, error: Exception, detail: 
     assert client.get(URL).status_code == 200
 
 
-def test_what_a_deletion_service_raises_for_drf_stays(client: APIClient) -> None:
+def test_api_exceptions_of_the_deletion_service_are_kept(client: APIClient) -> None:
     sign_in(client, make_user())
     with _refused_by(APIException("later")):
         answer = client.delete(URL)
     assert (answer.status_code, answer.json()) == (500, {"detail": "later"})
 
 
-def test_a_failure_of_the_deletion_is_no_refusal(client: APIClient) -> None:
+def test_other_exceptions_of_the_deletion_service_propagate(client: APIClient) -> None:
     sign_in(client, make_user())
     with _refused_by(ValidationError("without a code")), pytest.raises(ValidationError):
         client.delete(URL)

@@ -10,13 +10,13 @@ from django.test import override_settings
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("auto_field", ["django.db.models.AutoField", "django.db.models.BigAutoField"])
-def test_no_migration_is_missing_whatever_the_projects_auto_field(auto_field: str) -> None:
+def test_no_migration_is_missing_with_any_default_auto_field(auto_field: str) -> None:
     with override_settings(DEFAULT_AUTO_FIELD=auto_field):
         call_command("makemigrations", "--check", "--dry-run", stdout=io.StringIO())
 
 
 @pytest.mark.django_db(transaction=True)
-def test_migrations_go_back_to_zero_and_forth() -> None:
+def test_migrations_are_reversible() -> None:
     try:
         call_command("migrate", "dovetail_identity", "zero", verbosity=0)
         assert not [name for name in connection.introspection.table_names() if name.startswith("dovetail_identity")]

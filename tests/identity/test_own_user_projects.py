@@ -1,4 +1,4 @@
-"""Projects with user models of their own. One has one user model a process, so each runs in its own."""
+"""Projects with other user models. Each runs in its own process, because a process has only one user model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# By name, because loading all that are installed takes longer than the tests.
+# Only these plugins, because loading all installed ones takes longer than the tests.
 PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
 
 
@@ -27,5 +27,5 @@ def run_tests(folder: str, settings: str, **environment: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["Employee", "Person", "Subscriber", "Clerk", "Reader", "Customer"])
-def test_everything_works_with(model: str) -> None:
+def test_project_with_its_own_user_model(model: str) -> None:
     run_tests("own_user_project", "settings_own_user", OWN_USER=model)

@@ -22,24 +22,24 @@ def _sessions(number: int) -> None:
         issue_tokens(user, request=None)
 
 
-def test_what_has_expired_goes_and_the_rest_stays(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_only_expired_rows_are_purged(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     _sessions(5)
     Session.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     _sessions(2)
     Session.objects.filter(expires_at__gt=timezone.now()).update(revoked_at=timezone.now())
     out = io.StringIO()
-    with django_assert_num_queries(8):  # three batches, and the looks that find nothing more
+    with django_assert_num_queries(8):  # three batches, and the queries that return no more rows
         call_command("purge_sessions", batch=2, stdout=out)
     assert out.getvalue() == "5 expired sessions deleted.\n0 expired registrations deleted.\n"
     assert Session.objects.count() == 2
 
 
-def test_a_batch_of_none_is_refused() -> None:
+def test_batch_of_no_rows_is_rejected() -> None:
     with pytest.raises(CommandError, match="--batch-size is 0"):
         call_command("purge_sessions", batch=0)
 
 
-def test_celery_does_the_same() -> None:
+def test_celery_task_purges_rows() -> None:
     pytest.importorskip("celery", reason="celery is not installed")
     from dovetail_identity.contrib.celery import purge_sessions
 

@@ -31,7 +31,7 @@ def _of(user_id: Any) -> str:
     return str(token)
 
 
-def test_a_refresh_token_gives_the_pair_that_follows_in_three_statements(
+def test_refresh_takes_three_statements(
     client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = make_user()
@@ -50,7 +50,7 @@ def test_a_refresh_token_gives_the_pair_that_follows_in_three_statements(
     assert (first["gen"], second["gen"], access.get("gen")) == (1, 2, None)
 
 
-def test_verifying_accepts_what_the_api_would(
+def test_verify_accepts_the_same_tokens_as_the_api(
     client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     tokens = issue_tokens(make_user(), request=None)
@@ -62,7 +62,7 @@ def test_verifying_accepts_what_the_api_would(
 
 
 @pytest.mark.parametrize(("path", "key"), [(REFRESH, "refresh"), (VERIFY, "token")])
-def test_the_account_must_be_there_and_active(client: APIClient, path: str, key: str) -> None:
+def test_missing_or_inactive_account_is_401(client: APIClient, path: str, key: str) -> None:
     gone, inactive = make_user(), make_user()
     tokens = [issue_tokens(user, request=None)["refresh"] for user in (gone, inactive)]
     gone.delete()
@@ -77,19 +77,19 @@ def test_the_account_must_be_there_and_active(client: APIClient, path: str, key:
 
 @pytest.mark.parametrize("user_id", ["42", 42, "no uuid", ["a"], {"a": "b"}, None, "", True, "x\x00"])
 @pytest.mark.parametrize(("path", "key"), [(REFRESH, "refresh"), (VERIFY, "token")])
-def test_a_user_id_that_this_user_model_cannot_have_is_401(
+def test_impossible_user_id_is_401(
     client: APIClient, path: str, key: str, user_id: Any
 ) -> None:
     make_user()
     assert client.post(path, {key: _of(user_id)}).status_code == 401
 
 
-def test_a_token_that_names_no_user_is_401(client: APIClient) -> None:
+def test_token_without_a_user_is_401(client: APIClient) -> None:
     assert client.post(REFRESH, {"refresh": str(RefreshToken())}).status_code == 401
     assert client.post(VERIFY, {"token": str(AccessToken())}).status_code == 401
 
 
-def test_only_refresh_tokens_refresh(client: APIClient) -> None:
+def test_refresh_rejects_access_tokens(client: APIClient) -> None:
     user = make_user()
     for token in (issue_tokens(user, request=None)["access"], str(SlidingToken.for_user(user))):
         answer = client.post(REFRESH, {"refresh": token})
@@ -97,13 +97,13 @@ def test_only_refresh_tokens_refresh(client: APIClient) -> None:
         assert answer.json()["detail"] == "Token has wrong type"
 
 
-def test_expired_tokens_are_401(client: APIClient) -> None:
+def test_expired_token_is_401(client: APIClient) -> None:
     user = make_user()
     assert client.post(REFRESH, {"refresh": _expired(RefreshToken, user)}).status_code == 401
     assert client.post(VERIFY, {"token": _expired(AccessToken, user)}).status_code == 401
 
 
-def test_forged_tokens_are_401(client: APIClient) -> None:
+def test_forged_token_is_401(client: APIClient) -> None:
     claims = RefreshToken(issue_tokens(make_user(), request=None)["refresh"]).payload
     forged = jwt.encode(claims, "another-key-that-is-at-least-32-characters", algorithm="HS256")
     unsigned = jwt.encode(claims, None, algorithm="none")
@@ -113,12 +113,12 @@ def test_forged_tokens_are_401(client: APIClient) -> None:
 
 
 @pytest.mark.parametrize("value", ["", None, [], {}, True, "\x00", "x" * 20_000])
-def test_other_shapes_are_400(client: APIClient, value: Any) -> None:
+def test_invalid_body_is_400(client: APIClient, value: Any) -> None:
     assert client.post(REFRESH, {"refresh": value}).status_code == 400
     assert client.post(VERIFY, {"token": value}).status_code == 400
 
 
-def test_no_default_of_the_project_stands_before_it(client: APIClient) -> None:
+def test_refresh_ignores_project_defaults(client: APIClient) -> None:
     tokens = issue_tokens(make_user(), request=None)
     client.credentials(HTTP_AUTHORIZATION="Bearer expired")
     assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 200

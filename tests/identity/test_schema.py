@@ -39,7 +39,7 @@ def _shape(schema: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
         ("verify", {"token"}, set()),
     ],
 )
-def test_sign_in_is_described_as_it_is(schema: dict[str, Any], path: str, sent: set[str], answered: set[str]) -> None:
+def test_schema_of_sign_in_matches_requests_and_responses(schema: dict[str, Any], path: str, sent: set[str], answered: set[str]) -> None:
     operation = schema["paths"][f"/api/auth/jwt/{path}/"]["post"]
     body = _shape(schema, operation["requestBody"]["content"]["application/json"]["schema"])
     answer = operation["responses"]["200"]
@@ -51,7 +51,7 @@ def test_sign_in_is_described_as_it_is(schema: dict[str, Any], path: str, sent: 
     assert operation["security"] == [{}]
 
 
-def test_the_account_is_described_as_it_is(schema: dict[str, Any]) -> None:
+def test_schema_of_the_account_matches_the_responses(schema: dict[str, Any]) -> None:
     me = schema["paths"]["/api/v1/me/"]
     assert set(me) == {"get", "patch", "delete"}
     assert set(me["delete"]["responses"]) == {"204"}

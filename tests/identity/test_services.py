@@ -17,14 +17,14 @@ from tests.identity.factories import PASSWORD, make_user
 pytestmark = pytest.mark.django_db
 
 
-def test_lifetimes_are_simplejwts() -> None:
+def test_lifetimes_come_from_simplejwt() -> None:
     tokens = services.issue_tokens(make_user(), request=None)
     access, refresh = AccessToken(tokens["access"]), RefreshToken(tokens["refresh"])
     assert access["exp"] - access["iat"] == api_settings.ACCESS_TOKEN_LIFETIME.total_seconds()
     assert refresh["exp"] - refresh["iat"] == api_settings.REFRESH_TOKEN_LIFETIME.total_seconds()
 
 
-def test_every_way_of_signing_in_says_how(events: list[Event]) -> None:
+def test_tokens_and_events_contain_the_authentication_method(events: list[Event]) -> None:
     request = RequestFactory().get("/", REMOTE_ADDR="2001:db8::1")
     tokens = services.issue_tokens(make_user(), request=request, amr=("otp", "mfa"))
     assert AccessToken(tokens["access"])["amr"] == ["otp", "mfa"]
@@ -33,18 +33,18 @@ def test_every_way_of_signing_in_says_how(events: list[Event]) -> None:
     assert session.address == "2001:db8::1"
 
 
-def test_outside_a_request_there_is_no_network(events: list[Event]) -> None:
+def test_network_is_none_outside_a_request(events: list[Event]) -> None:
     services.issue_tokens(make_user(), request=None)
     assert events[0].data["network"] is None
 
 
-def test_an_inactive_account_gets_no_tokens(events: list[Event]) -> None:
+def test_inactive_account_gets_no_tokens(events: list[Event]) -> None:
     with pytest.raises(TokenError, match="No active account"):
         services.issue_tokens(make_user(is_active=False), request=None)
     assert events == []
 
 
-def test_a_receiver_that_fails_fails_the_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exception_in_a_receiver_prevents_the_sign_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_settings, "UPDATE_LAST_LOGIN", True)
     user = make_user(email="ada@example.com")
 
@@ -61,7 +61,7 @@ def test_a_receiver_that_fails_fails_the_sign_in(monkeypatch: pytest.MonkeyPatch
     assert user.last_login is None
 
 
-def test_updating_writes_the_named_fields_only(events: list[Event]) -> None:
+def test_update_user_saves_only_the_changes(events: list[Event]) -> None:
     user = make_user(first_name="Ada")
     User.objects.filter(pk=user.pk).update(is_staff=True, last_name="Lovelace")
     services.update_user(user, changes={"first_name": "Augusta", "phone_number": ""})
@@ -73,14 +73,14 @@ def test_updating_writes_the_named_fields_only(events: list[Event]) -> None:
     ]
 
 
-def test_updating_with_nothing_new_writes_nothing(events: list[Event], django_assert_num_queries: Any) -> None:
+def test_update_user_without_changes_takes_no_query(events: list[Event], django_assert_num_queries: Any) -> None:
     user = make_user(first_name="Ada")
     with django_assert_num_queries(0):
         services.update_user(user, changes={"first_name": "Ada"})
     assert events == []
 
 
-def test_deleting_is_an_event_that_still_knows_who_it_was(events: list[Event]) -> None:
+def test_deletion_event_contains_the_primary_key(events: list[Event]) -> None:
     user = make_user()
     user_id = user.pk
     services.delete_user(user)
@@ -89,7 +89,7 @@ def test_deleting_is_an_event_that_still_knows_who_it_was(events: list[Event]) -
     assert (event.name, event.target.pk, event.data) == ("user.deleted", user_id, {"user_id": str(user_id)})
 
 
-def test_a_refused_deletion_is_no_event(events: list[Event]) -> None:
+def test_prevented_deletion_emits_no_event(events: list[Event]) -> None:
     user = make_user()
 
     def refuse(**kwargs: Any) -> None:

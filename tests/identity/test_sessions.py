@@ -34,7 +34,7 @@ def _refresh(client: APIClient, token: str) -> str:
 
 
 def _later(seconds: float) -> None:
-    """As if the sessions had last rotated that much longer ago."""
+    """Move the last rotation of all sessions into the past."""
     for session in Session.objects.all():
         session.rotated_at -= timedelta(seconds=seconds)
         session.save()
@@ -45,7 +45,7 @@ def _bearer(client: APIClient, access: str) -> int:
     return int(client.get(ME).status_code)
 
 
-def test_every_use_of_a_refresh_token_gives_the_same_successor(client: APIClient) -> None:
+def test_repeated_refresh_returns_the_same_token(client: APIClient) -> None:
     first = services.issue_tokens(make_user(), request=None)["refresh"]
     second = _refresh(client, first)
     _later(3600)
@@ -54,7 +54,7 @@ def test_every_use_of_a_refresh_token_gives_the_same_successor(client: APIClient
     assert RefreshToken(second)["jti"] == RefreshToken(again.pop())["jti"] != RefreshToken(first)["jti"]
 
 
-def test_a_client_that_keeps_its_first_refresh_token_stays_signed_in(client: APIClient) -> None:
+def test_first_refresh_token_can_be_used_repeatedly(client: APIClient) -> None:
     first = services.issue_tokens(make_user(), request=None)["refresh"]
     for _ in range(5):
         _refresh(client, first)
@@ -62,10 +62,10 @@ def test_a_client_that_keeps_its_first_refresh_token_stays_signed_in(client: API
     assert Session.objects.get().generation == 1
 
 
-def test_a_chain_of_refresh_tokens_goes_on_past_the_lifetime_of_the_first(client: APIClient) -> None:
+def test_rotation_extends_the_session(client: APIClient) -> None:
     token = services.issue_tokens(make_user(), request=None)["refresh"]
     lifetime = api_settings.REFRESH_TOKEN_LIFETIME
-    # Two thirds of its life pass before each use. What is in the token cannot be moved, so the row is.
+    # Each use happens after two thirds of the lifetime. The token cannot be changed, so the row is.
     for _ in range(3):
         Session.objects.update(expires_at=timezone.now() + lifetime / 3)
         token = _refresh(client, token)
@@ -73,16 +73,16 @@ def test_a_chain_of_refresh_tokens_goes_on_past_the_lifetime_of_the_first(client
         assert left == pytest.approx(lifetime.total_seconds(), abs=5)
 
 
-def test_a_lost_answer_costs_nothing(client: APIClient) -> None:
+def test_lost_response_does_not_end_the_session(client: APIClient) -> None:
     first = services.issue_tokens(make_user(), request=None)["refresh"]
-    _refresh(client, first)  # the answer is lost
+    _refresh(client, first)  # the response is lost
     _later(3600)
     second = _refresh(client, first)
     third = _refresh(client, second)
     assert [RefreshToken(token)["gen"] for token in (first, second, third)] == [1, 2, 3]
 
 
-def test_for_some_seconds_a_superseded_token_still_works(client: APIClient) -> None:
+def test_superseded_token_is_tolerated_for_some_seconds(client: APIClient) -> None:
     first = services.issue_tokens(make_user(), request=None)["refresh"]
     second = _refresh(client, first)
     third = _refresh(client, second)
@@ -93,7 +93,7 @@ def test_for_some_seconds_a_superseded_token_still_works(client: APIClient) -> N
     _refresh(client, third)
 
 
-def test_after_that_it_is_401_and_ends_the_session(client: APIClient, events: list[Event]) -> None:
+def test_superseded_token_is_401_and_ends_the_session(client: APIClient, events: list[Event]) -> None:
     user = make_user()
     first = services.issue_tokens(user, request=None)["refresh"]
     second = _refresh(client, first)
@@ -108,19 +108,19 @@ def test_after_that_it_is_401_and_ends_the_session(client: APIClient, events: li
     (event,) = events
     assert (event.name, event.target) == ("session.revoked", user)
     assert event.data == {"session_ids": [str(session.pk)], "reason": "reused"}
-    # The thief's chain and the owner's are both over, at once.
+    # The session has ended for both the attacker and the owner.
     assert client.post(REFRESH, {"refresh": second}).status_code == 401
     assert _bearer(client, access) == 401
 
 
-def test_a_token_of_two_generations_ago_ends_the_session_at_once(client: APIClient) -> None:
+def test_token_of_two_generations_ago_ends_the_session_immediately(client: APIClient) -> None:
     first = services.issue_tokens(make_user(), request=None)["refresh"]
     _refresh(client, _refresh(client, _refresh(client, first)))
     assert client.post(REFRESH, {"refresh": first}).status_code == 401
     assert Session.objects.get().revoked_reason == "reused"
 
 
-def test_after_a_database_was_restored_later_tokens_are_401_and_end_nothing(client: APIClient) -> None:
+def test_later_token_after_a_restore_is_401_and_keeps_the_session(client: APIClient) -> None:
     token = services.issue_tokens(make_user(), request=None)["refresh"]
     for _ in range(3):
         token = _refresh(client, token)
@@ -145,7 +145,7 @@ def test_after_a_database_was_restored_later_tokens_are_401_and_end_nothing(clie
         {"gen": 10**30},
     ],
 )
-def test_claims_of_another_kind_are_401(client: APIClient, claims: dict[str, Any]) -> None:
+def test_invalid_claims_are_401(client: APIClient, claims: dict[str, Any]) -> None:
     token = RefreshToken(services.issue_tokens(make_user(), request=None)["refresh"])
     token.payload |= claims
     for path, body in ((REFRESH, {"refresh": str(token)}), (VERIFY, {"token": str(token)})):
@@ -154,34 +154,34 @@ def test_claims_of_another_kind_are_401(client: APIClient, claims: dict[str, Any
         assert _bearer(client, str(token.access_token)) == 401
 
 
-def test_a_token_for_another_user_than_the_sessions_is_401(client: APIClient) -> None:
+def test_token_of_another_user_than_the_session_is_401(client: APIClient) -> None:
     token = RefreshToken(services.issue_tokens(make_user(), request=None)["refresh"])
     token[api_settings.USER_ID_CLAIM] = str(make_user().pk)
     assert client.post(REFRESH, {"refresh": str(token)}).status_code == 401
     assert _bearer(client, str(token.access_token)) == 401
 
 
-def test_tokens_that_belong_to_no_session_are_401(client: APIClient) -> None:
+def test_token_without_a_session_is_401(client: APIClient) -> None:
     user = make_user()
     assert client.post(REFRESH, {"refresh": str(RefreshToken.for_user(user))}).status_code == 401
     assert _bearer(client, str(AccessToken.for_user(user))) == 401
 
 
-def test_an_expired_session_is_401(client: APIClient) -> None:
+def test_expired_session_is_401(client: APIClient) -> None:
     tokens = services.issue_tokens(make_user(), request=None)
     Session.objects.update(expires_at=timezone.now())
     assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 401
     assert _bearer(client, tokens["access"]) == 401
 
 
-def test_rotation_settings_of_simplejwt_change_nothing(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simplejwt_rotation_settings_have_no_effect(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROTATE_REFRESH_TOKENS", "BLACKLIST_AFTER_ROTATION"):
         monkeypatch.setattr(api_settings, name, True)
     first = services.issue_tokens(make_user(), request=None)["refresh"]
     assert _refresh(client, first) == _refresh(client, first)
 
 
-def test_signing_out_ends_the_session_and_its_access_tokens(client: APIClient, events: list[Event]) -> None:
+def test_sign_out_ends_the_session_and_its_access_tokens(client: APIClient, events: list[Event]) -> None:
     user = make_user()
     tokens, other = (services.issue_tokens(user, request=None) for _ in range(2))
     second = client.post(REFRESH, {"refresh": tokens["refresh"]}).json()
@@ -194,22 +194,22 @@ def test_signing_out_ends_the_session_and_its_access_tokens(client: APIClient, e
         assert client.post(REFRESH, {"refresh": pair["refresh"]}).status_code == 401
         assert client.post(VERIFY, {"token": pair["access"]}).status_code == 401
     assert _bearer(client, other["access"]) == 200
-    # Again: it is as the client wants it.
+    # Signing out again is not an error.
     assert client.post(LOGOUT, {"refresh": second["refresh"]}).status_code == 204
     assert len(events) == 1
 
 
 @pytest.mark.parametrize(("body", "status"), [({}, 400), ({"refresh": "a.b.c"}, 401), ({"refresh": None}, 400)])
-def test_signing_out_takes_a_refresh_token(client: APIClient, body: dict[str, Any], status: int) -> None:
+def test_sign_out_requires_a_refresh_token(client: APIClient, body: dict[str, Any], status: int) -> None:
     assert client.post(LOGOUT, body).status_code == status
 
 
-def test_an_access_token_signs_nobody_out(client: APIClient) -> None:
+def test_sign_out_rejects_an_access_token(client: APIClient) -> None:
     assert client.post(LOGOUT, {"refresh": sign_in(client, make_user())["access"]}).status_code == 401
     assert Session.objects.get().revoked_at is None
 
 
-def test_deactivation_ends_access_tokens_at_once(client: APIClient) -> None:
+def test_deactivation_ends_access_tokens_immediately(client: APIClient) -> None:
     user = make_user()
     tokens = sign_in(client, user)
     assert client.get(ME).status_code == 200
@@ -241,14 +241,14 @@ def _from(agent: str, address: str = "192.0.2.7") -> Any:
         ("", ""),
     ],
 )
-def test_a_session_is_labelled_by_its_device(agent: str, device: str) -> None:
+def test_session_has_a_device_label(agent: str, device: str) -> None:
     services.issue_tokens(make_user(), request=_from(agent))
     session = Session.objects.get()
     assert (session.device, session.address) == (device, "192.0.2.7")
     assert str(session) == device or str(session.pk)
 
 
-def test_a_sign_in_from_a_new_device_is_an_event(events: list[Event]) -> None:
+def test_sign_in_from_a_new_device_emits_an_event(events: list[Event]) -> None:
     user = make_user()
     services.issue_tokens(make_user(), request=_from(SAFARI))
     for agent in (FIREFOX, FIREFOX, SAFARI, FIREFOX.replace("128", "129")):
@@ -264,7 +264,7 @@ def test_a_sign_in_from_a_new_device_is_an_event(events: list[Event]) -> None:
     }
 
 
-def test_people_see_where_they_are_signed_in_in_two_queries(
+def test_session_list_takes_two_queries(
     client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = make_user()
@@ -287,7 +287,7 @@ def test_people_see_where_they_are_signed_in_in_two_queries(
         assert len(client.get("/api/v1/me/sessions/").json()["data"]) == 22
 
 
-def test_the_list_goes_by_pages(client: APIClient) -> None:
+def test_session_list_is_paginated(client: APIClient) -> None:
     user = make_user()
     for _ in range(4):
         services.issue_tokens(user, request=None)
@@ -310,18 +310,18 @@ def test_the_list_goes_by_pages(client: APIClient) -> None:
     "query",
     ["limit=0", "limit=201", "limit=x", "limit=", "limit=1&limit=2", "cursor=x", "cursor=cD1hYmM=", "cursor=&cursor="],
 )
-def test_a_page_that_is_none_is_400(client: APIClient, query: str) -> None:
+def test_invalid_page_is_400(client: APIClient, query: str) -> None:
     sign_in(client, make_user())
     assert client.get(f"/api/v1/me/sessions/?{query}").status_code == 400
 
 
-def test_a_setting_names_the_paginator(client: APIClient, settings: Any) -> None:
+def test_paginator_can_be_replaced(client: APIClient, settings: Any) -> None:
     settings.IDENTITY_PAGINATION_CLASS = "rest_framework.pagination.LimitOffsetPagination"
     sign_in(client, make_user())
     assert client.get("/api/v1/me/sessions/?limit=1").json()["count"] == 1
 
 
-def test_people_end_one_session(client: APIClient) -> None:
+def test_delete_ends_one_session(client: APIClient) -> None:
     user = make_user()
     other = services.issue_tokens(user, request=None)
     sign_in(client, user)
@@ -333,7 +333,7 @@ def test_people_end_one_session(client: APIClient) -> None:
     assert Session.objects.exclude(revoked_at=None).get().revoked_reason == "revoked"
 
 
-def test_nobody_elses(client: APIClient) -> None:
+def test_session_of_another_user_is_404(client: APIClient) -> None:
     services.issue_tokens(make_user(), request=None)
     session = Session.objects.get()
     sign_in(client, make_user())
@@ -344,7 +344,7 @@ def test_nobody_elses(client: APIClient) -> None:
     assert session.revoked_at is None
 
 
-def test_people_end_all_other_sessions(client: APIClient, events: list[Event]) -> None:
+def test_delete_of_the_list_ends_all_other_sessions(client: APIClient, events: list[Event]) -> None:
     user = make_user()
     others = [services.issue_tokens(user, request=None)["access"] for _ in range(2)]
     sign_in(client, user)
@@ -357,7 +357,7 @@ def test_people_end_all_other_sessions(client: APIClient, events: list[Event]) -
     assert client.delete("/api/v1/me/sessions/").status_code == 401
 
 
-def test_from_a_session_of_django_all_are_others(client: APIClient) -> None:
+def test_delete_of_the_list_with_a_django_session_ends_all(client: APIClient) -> None:
     user = make_user()
     services.issue_tokens(user, request=None)
     client.force_login(user)
@@ -366,7 +366,7 @@ def test_from_a_session_of_django_all_are_others(client: APIClient) -> None:
     assert client.get("/api/v1/me/sessions/").json()["data"] == []
 
 
-def test_revoking_is_for_projects_code_as_well(events: list[Event]) -> None:
+def test_revoke_services(events: list[Event]) -> None:
     user = make_user()
     services.issue_tokens(user, request=None)
     session = Session.objects.get()
@@ -379,12 +379,12 @@ def test_revoking_is_for_projects_code_as_well(events: list[Event]) -> None:
     assert [event.data["reason"] for event in events] == ["revoked"]
 
 
-def test_a_session_without_a_request_has_no_address() -> None:
+def test_session_without_a_request_has_no_address() -> None:
     services.issue_tokens(make_user(), request=None)
     assert Session.objects.get().address is None
 
 
-def test_a_use_is_noted(client: APIClient) -> None:
+def test_refresh_updates_last_use(client: APIClient) -> None:
     token = services.issue_tokens(make_user(), request=_from(FIREFOX))["refresh"]
     before = timezone.now() - timedelta(days=1)
     Session.objects.update(last_used_at=before)
@@ -394,6 +394,6 @@ def test_a_use_is_noted(client: APIClient) -> None:
     assert session.address == "198.51.100.4"
 
 
-def test_services_refuse_what_signs_nobody_in() -> None:
+def test_services_reject_invalid_tokens() -> None:
     with pytest.raises(TokenError):
         services.refresh_tokens("x", request=None)

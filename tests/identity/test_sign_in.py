@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 URL = "/api/auth/jwt/token/"
 
 
-def test_credentials_give_a_pair(client: APIClient) -> None:
+def test_credentials_return_a_token_pair(client: APIClient) -> None:
     user = make_user(email="ada@example.com")
     answer = client.post(URL, {"email": " Ada@Example.com", "password": PASSWORD})
     assert answer.status_code == 200
@@ -35,7 +35,7 @@ def test_credentials_give_a_pair(client: APIClient) -> None:
         assert token["auth_time"] == refresh["iat"]
 
 
-def test_spaces_at_its_ends_are_part_of_a_password(client: APIClient) -> None:
+def test_password_is_not_trimmed(client: APIClient) -> None:
     make_user(email="ada@example.com", password=" secret ")
     assert client.post(URL, {"email": "ada@example.com", "password": " secret "}).status_code == 200
     assert client.post(URL, {"email": "ada@example.com", "password": "secret"}).status_code == 401
@@ -58,7 +58,7 @@ def _inactive() -> None:
 
 
 @pytest.mark.parametrize("account", [_unknown, _wrong_password, _no_password, _inactive])
-def test_no_answer_tells_whether_the_account_exists(
+def test_response_does_not_reveal_whether_the_account_exists(
     client: APIClient, hashes: type[CountingHasher], account: Callable[[], None]
 ) -> None:
     account()
@@ -72,7 +72,7 @@ def test_no_answer_tells_whether_the_account_exists(
     assert len(queries) == 1
 
 
-def test_an_account_that_only_a_lenient_backend_lets_in_gets_the_same_answer(
+def test_inactive_account_of_a_lenient_backend_has_the_same_response(
     client: APIClient, settings: Any, events: list[Event]
 ) -> None:
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.AllowAllUsersModelBackend"]
@@ -106,7 +106,7 @@ def test_an_account_that_only_a_lenient_backend_lets_in_gets_the_same_answer(
         None,
     ],
 )
-def test_a_body_of_another_shape_is_400(client: APIClient, body: Any) -> None:
+def test_unexpected_body_is_400(client: APIClient, body: Any) -> None:
     make_user(email="ada@example.com")
     assert client.post(URL, body, format="json").status_code == 400
 
@@ -124,14 +124,14 @@ def test_a_body_of_another_shape_is_400(client: APIClient, body: Any) -> None:
         b'{"email": ' + b"9" * 10_000 + b', "password": "x"}',
     ],
 )
-def test_a_body_that_is_no_json_is_400(client: APIClient, raw: bytes) -> None:
+def test_malformed_json_is_400(client: APIClient, raw: bytes) -> None:
     for path in (URL, "/api/auth/jwt/refresh/", "/api/auth/jwt/verify/"):
         assert client.post(path, raw, content_type="application/json").status_code == 400
 
 
 @pytest.mark.parametrize("value", [12345678, 1.5, True, None, ["12345678"]])
 @pytest.mark.parametrize("field", ["email", "password"])
-def test_what_is_no_text_is_refused_and_its_field_named(client: APIClient, field: str, value: Any) -> None:
+def test_non_text_value_is_400_for_its_field(client: APIClient, field: str, value: Any) -> None:
     make_user(email="ada@example.com", password="12345678")
     answer = client.post(URL, {"email": "ada@example.com", "password": "12345678", field: value})
     assert (answer.status_code, set(answer.json())) == (400, {field})
@@ -139,22 +139,22 @@ def test_what_is_no_text_is_refused_and_its_field_named(client: APIClient, field
     assert client.post(URL, {"email": "ada@example.com", "password": "12345678"}, format="multipart").status_code == 200
 
 
-def test_forms_are_taken_where_the_project_parses_them(client: APIClient) -> None:
+def test_forms_are_accepted_with_a_form_parser(client: APIClient) -> None:
     make_user(email="ada@example.com")
     assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}, format="multipart").status_code == 200
 
 
-def test_what_is_sent_as_credentials_otherwise_is_not_looked_at(client: APIClient) -> None:
+def test_other_credentials_are_ignored(client: APIClient) -> None:
     make_user(email="ada@example.com")
     client.credentials(HTTP_AUTHORIZATION="Bearer expired")
     assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
 
 
-def test_a_sign_in_is_three_statements_and_one_more_where_it_notes_the_time(
+def test_sign_in_takes_three_statements_and_one_for_last_login(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = make_user(email="ada@example.com")
-    # The user, the known devices, the session; a savepoint and its release, because the test is a transaction.
+    # The user, the known devices, the session, and a savepoint and its release in the transaction of the test.
     with django_assert_num_queries(5):
         assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
     user.refresh_from_db()
@@ -166,7 +166,7 @@ def test_a_sign_in_is_three_statements_and_one_more_where_it_notes_the_time(
     assert user.last_login is not None
 
 
-def test_signing_in_is_an_event(client: APIClient, events: list[Event]) -> None:
+def test_sign_in_emits_an_event(client: APIClient, events: list[Event]) -> None:
     user = make_user(email="ada@example.com")
     client.post(URL, {"email": "ada@example.com", "password": PASSWORD})
     (event,) = events
@@ -176,7 +176,7 @@ def test_signing_in_is_an_event(client: APIClient, events: list[Event]) -> None:
     assert event.using == "default"
 
 
-def test_failing_to_is_an_event_without_an_address_in_clear(client: APIClient, events: list[Event]) -> None:
+def test_failed_sign_in_emits_an_event_without_the_address(client: APIClient, events: list[Event]) -> None:
     make_user(email="ada@example.com")
     for email in ("ada@example.com", " ADA@example.com", "linus@example.com"):
         client.post(URL, {"email": email, "password": "wrong"})
@@ -187,7 +187,7 @@ def test_failing_to_is_an_event_without_an_address_in_clear(client: APIClient, e
     assert ada == again != linus
 
 
-def test_a_name_that_several_rows_have_is_treated_as_unknown_and_logged(
+def test_ambiguous_username_is_treated_as_unknown_and_logged(
     client: APIClient,
     hashes: type[CountingHasher],
     monkeypatch: pytest.MonkeyPatch,
@@ -208,14 +208,14 @@ def test_a_name_that_several_rows_have_is_treated_as_unknown_and_logged(
     assert "ada@example.com" not in caplog.text
 
 
-def test_the_answers_name_their_hooks_and_nothing_of_drf() -> None:
+def test_views_declare_their_contract() -> None:
     for view in (views.TokenObtainView, views.TokenRefreshView, views.TokenVerifyView, views.SignOutView):
-        # Kept answers would be tokens, and a replay would take back an attempt that was counted.
+        # A replayed response would contain tokens, and would not count as an attempt.
         assert view.contract == {"throttle": "sign_in", "idempotency": "off"}
         assert not hasattr(view, "throttle_scope")
 
 
-def test_only_post(client: APIClient) -> None:
+def test_other_methods_are_405(client: APIClient) -> None:
     for path in ("token", "refresh", "verify", "logout"):
         assert client.get(f"/api/auth/jwt/{path}/").status_code == 405
         assert client.options(f"/api/auth/jwt/{path}/").status_code == 200

@@ -9,7 +9,7 @@ from tests.identity.factories import make_user
 
 
 @pytest.mark.django_db
-def test_sign_in_makes_the_clients_further_requests_the_users(client: APIClient) -> None:
+def test_sign_in_authenticates_further_requests(client: APIClient) -> None:
     ada, linus = make_user(), make_user()
     for user in (ada, linus):
         tokens = sign_in(client, user)

@@ -23,7 +23,7 @@ from tests.identity.factories import PASSWORD, make_user
 
 
 @pytest.mark.django_db
-def test_a_user_has_a_version_7_uuid_and_no_username() -> None:
+def test_user_has_a_version_7_uuid_and_no_username() -> None:
     user = make_user()
     assert isinstance(user.pk, uuid.UUID)
     assert user.pk.version == 7
@@ -34,7 +34,7 @@ def test_a_user_has_a_version_7_uuid_and_no_username() -> None:
     assert user.email_verified_at is None
 
 
-def test_a_user_is_one_of_djangos_users() -> None:
+def test_user_inherits_from_django_user() -> None:
     assert issubclass(User, auth_models.AbstractUser)
     assert isinstance(User.objects, auth_models.UserManager)
     assert User.REQUIRED_FIELDS == []
@@ -47,7 +47,7 @@ def test_a_user_is_one_of_djangos_users() -> None:
 
 
 @pytest.mark.django_db
-def test_the_manager_takes_djangos_keywords() -> None:
+def test_manager_accepts_django_keywords() -> None:
     user = User.objects.create_user(email="Ada@Example.com", password=PASSWORD, first_name="Ada", is_staff=True)
     assert (user.email, user.first_name, user.is_staff) == ("ada@example.com", "Ada", True)
     assert user.check_password(PASSWORD)
@@ -56,7 +56,7 @@ def test_the_manager_takes_djangos_keywords() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("email", ["ada@example.com", "ADA@EXAMPLE.COM", " Ada@example.com "])
-def test_an_address_in_another_case_is_refused_on_create(email: str) -> None:
+def test_address_in_another_case_is_rejected_on_create(email: str) -> None:
     make_user(email="Ada@Example.com")
     with pytest.raises(IntegrityError), transaction.atomic():
         User.objects.create(email=email)
@@ -66,7 +66,7 @@ def test_an_address_in_another_case_is_refused_on_create(email: str) -> None:
 
 
 @pytest.mark.django_db
-def test_an_address_in_another_case_is_refused_to_raw_sql() -> None:
+def test_address_in_another_case_is_rejected_in_raw_sql() -> None:
     ada, linus = make_user(email="ada@example.com"), make_user(email="linus@example.com")
     table = connection.ops.quote_name(User._meta.db_table)
     pk = User._meta.pk.get_db_prep_value(linus.pk, connection)
@@ -77,7 +77,7 @@ def test_an_address_in_another_case_is_refused_to_raw_sql() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor == "mysql", reason="MySQL compares text without case: unique is enough there")
-def test_the_database_refuses_an_address_that_is_not_in_lower_case() -> None:
+def test_database_rejects_an_address_in_mixed_case() -> None:
     user = make_user(email="ada@example.com")
     table = connection.ops.quote_name(User._meta.db_table)
     with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
@@ -87,22 +87,22 @@ def test_the_database_refuses_an_address_that_is_not_in_lower_case() -> None:
 
 
 @pytest.mark.django_db
-def test_the_constraint_is_named_after_app_and_model() -> None:
+def test_constraint_name_contains_app_and_model() -> None:
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, User._meta.db_table)
     assert constraints["dovetail_identity_user_email_lower"]["check"]
 
 
 @pytest.mark.django_db
-def test_validation_says_that_the_address_is_taken() -> None:
+def test_validation_reports_an_existing_address() -> None:
     make_user(email="ada@example.com")
     with pytest.raises(ValidationError) as refused:
         User(email="ADA@example.com", password="x").full_clean()
     assert refused.value.message_dict == {"email": ["A user with that email address already exists."]}
 
 
-def test_cleaning_changes_an_address_no_further_than_storing_does() -> None:
-    # U+FF41, a full-width a, which Django's NFKC would turn into the letter a: another person's address.
+def test_clean_normalizes_like_the_field() -> None:
+    # NFKC would convert U+FF41 (a full-width a) to the letter a, which is the address of another person.
     user = User(email=" ａDA@Example.com")
     user.clean()
     assert user.email == "ａda@example.com"
@@ -111,19 +111,19 @@ def test_cleaning_changes_an_address_no_further_than_storing_does() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("email", ["", "   ", None])
-def test_a_user_needs_an_address(email: str) -> None:
+def test_user_requires_an_address(email: str) -> None:
     with pytest.raises(ValueError, match="needs an e-mail address"):
         User.objects.create_user(email)
 
 
 @pytest.mark.django_db
-def test_a_user_without_a_password_cannot_sign_in_with_any() -> None:
+def test_user_without_a_password_has_an_unusable_one() -> None:
     user = User.objects.create_user("ada@example.com")
     assert not user.has_usable_password()
 
 
 @pytest.mark.django_db
-def test_superusers() -> None:
+def test_create_superuser() -> None:
     user = User.objects.create_superuser("Root@Example.com", PASSWORD, first_name="Ada")
     assert (user.email, user.first_name, user.is_staff, user.is_superuser) == ("root@example.com", "Ada", True, True)
     for name in ("is_staff", "is_superuser"):
@@ -139,7 +139,7 @@ async def _create_users() -> tuple[AbstractUser, AbstractUser]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_manager_creates_users_asynchronously() -> None:
+def test_manager_creates_users_asynchronously() -> None:
     ada, root = async_to_sync(_create_users)()
     assert (ada.email, ada.is_superuser) == ("ada@example.com", False)
     assert (root.email, root.is_superuser) == ("root@example.com", True)
@@ -152,7 +152,7 @@ def test_templates_cannot_create_users() -> None:
 
 
 @pytest.mark.django_db
-def test_users_are_found_by_permission() -> None:
+def test_with_perm_returns_users() -> None:
     user = make_user()
     make_user()
     user.user_permissions.add(Permission.objects.get(codename="view_group"))
@@ -162,7 +162,7 @@ def test_users_are_found_by_permission() -> None:
 
 
 @pytest.mark.django_db
-def test_the_natural_key_and_djangos_authentication_take_any_case() -> None:
+def test_natural_key_and_authentication_ignore_case() -> None:
     user = make_user(email="ada@example.com")
     assert User.objects.get_by_natural_key("ADA@example.com") == user
     assert authenticate(email=" ADA@example.com", password=PASSWORD) == user
@@ -170,7 +170,7 @@ def test_the_natural_key_and_djangos_authentication_take_any_case() -> None:
 
 
 @pytest.mark.django_db
-def test_createsuperuser_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_createsuperuser_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
     call_command("createsuperuser", "--no-input", "--email=Root@Example.com", stdout=io.StringIO())
     user = User.objects.get(email="root@example.com")
@@ -181,7 +181,7 @@ def test_createsuperuser_works(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db
-def test_fixtures_with_natural_keys_survive_a_round_trip() -> None:
+def test_fixtures_with_natural_keys_are_loaded_again() -> None:
     user = make_user(first_name="Ada")
     dumped = serializers.serialize("json", User.objects.all(), use_natural_foreign_keys=True)
     user.delete()
@@ -195,13 +195,13 @@ def test_validation_accepts_known_languages_and_time_zones() -> None:
         User(email="ada@example.com", password="x", **values).clean_fields()
 
 
-def test_validation_refuses_unknown_languages_and_time_zones() -> None:
+def test_validation_rejects_unknown_languages_and_time_zones() -> None:
     with pytest.raises(ValidationError) as refused:
         User(email="ada@example.com", password="x", language="tlh", time_zone="Mars/Olympus").clean_fields()
     assert set(refused.value.message_dict) == {"language", "time_zone"}
 
 
-def test_names_and_mail() -> None:
+def test_full_name_and_email_user() -> None:
     user = User(email="ada@example.com", first_name="Ada", last_name="Lovelace")
     assert (str(user), user.get_full_name(), user.get_short_name()) == ("ada@example.com", "Ada Lovelace", "Ada")
     assert User(email="ada@example.com", last_name="Lovelace").get_full_name() == "Lovelace"
@@ -209,7 +209,7 @@ def test_names_and_mail() -> None:
     assert [(message.subject, message.to) for message in mail.outbox] == [("Hello", ["ada@example.com"])]
 
 
-def test_the_abstract_user_imports_although_the_app_is_not_installed() -> None:
+def test_abstract_user_can_be_imported_without_the_app() -> None:
     program = """
 from django.conf import settings
 settings.configure(INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"])

@@ -1,4 +1,4 @@
-"""What holds for every user model."""
+"""Tests for all user models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKEN, REFRESH, VERIFY, ME = "/api/auth/jwt/token/", "/api/auth/jwt/refresh/", "
 
 
 @pytest.mark.django_db
-def test_no_table_of_users_is_made() -> None:
+def test_no_user_table_is_created() -> None:
     assert "dovetail_identity_user" not in connection.introspection.table_names()
     assert get_user_model()._meta.db_table in connection.introspection.table_names()
 
@@ -37,13 +37,13 @@ def test_no_migration_is_missing() -> None:
     call_command("makemigrations", "--check", "--dry-run", stdout=io.StringIO())
 
 
-def test_no_error_is_found() -> None:
-    found = [message for message in run_checks() if message.level > WARNING and not message.is_silenced()]
-    assert found == []
+def test_system_checks_report_no_error() -> None:
+    messages = [message for message in run_checks() if message.level > WARNING and not message.is_silenced()]
+    assert messages == []
 
 
 @pytest.mark.django_db
-def test_signing_in_refreshing_and_verifying(client: APIClient, user: Any) -> None:
+def test_sign_in_refresh_and_verify(client: APIClient, user: Any) -> None:
     answer = client.post(TOKEN, credentials(user))
     assert answer.status_code == 200
     tokens = answer.json()
@@ -56,7 +56,7 @@ def test_signing_in_refreshing_and_verifying(client: APIClient, user: Any) -> No
 
 
 @pytest.mark.django_db
-def test_an_access_token_authenticates_in_one_query(
+def test_access_token_authenticates_with_one_query(
     client: APIClient, user: Any, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     access = client.post(TOKEN, credentials(user)).json()["access"]
@@ -67,7 +67,7 @@ def test_an_access_token_authenticates_in_one_query(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("password", ["wrong", PASSWORD])
-def test_other_credentials_are_401_after_one_hash(
+def test_wrong_credentials_are_401_after_one_hash(
     client: APIClient, user: Any, hashes: type[CountingHasher], password: str
 ) -> None:
     body = credentials(user) | {"password": password}
@@ -82,13 +82,13 @@ def test_other_credentials_are_401_after_one_hash(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["", " ", None, 7, -1, 10**30, True, [], {}, "\x00", "\ud800", "x" * 10_000, "ａ"])
-def test_no_name_is_an_error_of_the_server(client: APIClient, user: Any, name: Any) -> None:
+def test_no_username_is_5xx(client: APIClient, user: Any, name: Any) -> None:
     body = json.dumps({user.USERNAME_FIELD: name, "password": PASSWORD})
     assert client.post(TOKEN, body, content_type="application/json").status_code in (400, 401)
 
 
 @pytest.mark.django_db
-def test_a_token_of_a_deleted_user_is_401(client: APIClient, user: Any) -> None:
+def test_token_of_a_deleted_user_is_401(client: APIClient, user: Any) -> None:
     tokens = client.post(TOKEN, credentials(user)).json()
     user.delete()
     assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 401
@@ -100,7 +100,7 @@ def test_a_token_of_a_deleted_user_is_401(client: APIClient, user: Any) -> None:
     "user_id",
     ["424242", 424242, -1, 10**30, None, "", "x", "\ud800", "9" * 5000, [], ["a"], {}, {"a": "b"}],
 )
-def test_a_token_for_a_user_who_cannot_exist_is_401(client: APIClient, user: Any, user_id: Any) -> None:
+def test_token_with_an_impossible_user_id_is_401(client: APIClient, user: Any, user_id: Any) -> None:
     refresh = RefreshToken()
     refresh[api_settings.USER_ID_CLAIM] = user_id
     assert client.post(REFRESH, {"refresh": str(refresh)}).status_code == 401
@@ -110,7 +110,7 @@ def test_a_token_for_a_user_who_cannot_exist_is_401(client: APIClient, user: Any
 
 
 @pytest.mark.django_db
-def test_the_account_is_shown_and_deleted(signed_in: APIClient, user: Any) -> None:
+def test_account_is_shown_and_deleted(signed_in: APIClient, user: Any) -> None:
     shown = signed_in.get(ME)
     assert shown.status_code == 200
     assert str(shown.json()["id"]) == str(user.pk)
@@ -122,7 +122,7 @@ def test_the_account_is_shown_and_deleted(signed_in: APIClient, user: Any) -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_noted_about_a_failed_attempt_outlives_the_requests_transaction(client: APIClient) -> None:
+def test_records_of_a_failed_attempt_survive_the_rollback(client: APIClient) -> None:
     noted = make_user()
 
     def note(event: Event, **kwargs: Any) -> None:
@@ -140,7 +140,7 @@ def test_what_is_noted_about_a_failed_attempt_outlives_the_requests_transaction(
 
 
 @pytest.mark.django_db
-def test_a_password_is_reset_by_a_token_for_any_key(client: APIClient, user: Any) -> None:
+def test_password_reset_with_any_primary_key(client: APIClient, user: Any) -> None:
     tokens = client.post(TOKEN, credentials(user)).json()
     user.refresh_from_db()
     body = {"token": reset_token(user), "password": "another battery staple 7"}
@@ -154,7 +154,7 @@ def test_a_password_is_reset_by_a_token_for_any_key(client: APIClient, user: Any
 
 
 @pytest.mark.django_db
-def test_the_password_is_changed(signed_in: APIClient, user: Any) -> None:
+def test_password_change(signed_in: APIClient, user: Any) -> None:
     body = {"current_password": PASSWORD, "new_password": "another battery staple 7"}
     assert signed_in.post("/api/auth/password/change/", body).status_code == 204
     user.refresh_from_db()
@@ -162,7 +162,7 @@ def test_the_password_is_changed(signed_in: APIClient, user: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_signing_out_outlives_the_requests_transaction(client: APIClient, user: Any) -> None:
+def test_sign_out_survives_the_rollback(client: APIClient, user: Any) -> None:
     tokens = client.post(TOKEN, credentials(user)).json()
     assert client.post("/api/auth/jwt/logout/", {"refresh": tokens["refresh"]}).status_code == 204
     assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 401
@@ -171,7 +171,7 @@ def test_signing_out_outlives_the_requests_transaction(client: APIClient, user: 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", ["x", "shared@example.com", "%", "a" * 200])
-def test_a_reset_is_202_for_whatever_is_asked(client: APIClient, user: Any, address: str) -> None:
+def test_password_reset_is_always_202(client: APIClient, user: Any, address: str) -> None:
     answer = client.post("/api/auth/password/reset/", {"email": address})
     assert (answer.status_code, answer.json()) == (202, {})
 

@@ -12,13 +12,13 @@ from tests.identity.own_user_project.users import PASSWORD
 pytestmark = pytest.mark.django_db
 
 
-def test_a_number_is_taken_as_number_and_as_text(client: APIClient, user: Any) -> None:
+def test_numeric_username_is_accepted_as_number_and_text(client: APIClient, user: Any) -> None:
     for number in (user.number, str(user.number), f" {user.number} "):
         body = {"number": number, "password": PASSWORD}
         assert client.post("/api/auth/jwt/token/", body, format="json").status_code == 200
 
 
-def test_a_relation_is_not_shown_and_cannot_be_changed(client: APIClient, user: Any) -> None:
+def test_relation_is_neither_shown_nor_changed(client: APIClient, user: Any) -> None:
     sign_in(client, user)
     answer = client.patch("/api/v1/me/", {"language": ContentType.objects.get_for_model(user).pk})
     assert (answer.status_code, answer.json()) == (200, {"id": user.pk})

@@ -15,21 +15,21 @@ from tests.identity.own_users.models import Customer
 pytestmark = pytest.mark.django_db
 
 
-def test_the_databases_refusal_of_mixed_case_is_inherited_under_a_name_of_its_own() -> None:
+def test_constraint_is_inherited_with_another_name() -> None:
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, Customer._meta.db_table)
     assert constraints["own_users_customer_email_lower"]["check"]
     assert run_checks() == []
 
 
-def test_an_extended_user_has_a_language_and_a_time_zone(client: APIClient, user: Any) -> None:
+def test_extended_user_has_language_and_time_zone(client: APIClient, user: Any) -> None:
     sign_in(client, user)
     changes = {"language": "de", "time_zone": "Europe/Berlin"}
     assert client.patch("/api/v1/me/", changes).json().items() >= changes.items()
     assert client.patch("/api/v1/me/", {"time_zone": "Berlin"}).status_code == 400
 
 
-def test_our_administration_serves_an_extended_user(user: Any) -> None:
+def test_user_admin_works_for_an_extended_user(user: Any) -> None:
     client = Client()
     client.force_login(Customer.objects.create_superuser("root@example.com", PASSWORD))
     body = {"email": "Ada@Example.com", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}

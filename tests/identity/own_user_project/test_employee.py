@@ -10,7 +10,7 @@ from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework_simplejwt.tokens import AccessToken
 
 from dovetail_identity.api.authentication import JWTAuthentication
-from dovetail_identity.api.views import MeView
+from dovetail_identity.api.account_views import MeView
 from dovetail_identity.models import User
 from dovetail_identity.testing import mailed_token
 from tests.identity.own_user_project.users import PASSWORD, make_user
@@ -19,7 +19,7 @@ from tests.identity.own_users.models import Employee
 pytestmark = pytest.mark.django_db
 
 
-def test_the_account_has_the_keys_that_the_model_has(signed_in: APIClient, user: Any) -> None:
+def test_account_has_the_keys_of_the_model(signed_in: APIClient, user: Any) -> None:
     shown = signed_in.get("/api/v1/me/").json()
     assert set(shown) == {"id", "email", "first_name", "last_name", "date_joined"}
     assert shown["id"] == user.pk
@@ -29,7 +29,7 @@ def test_the_account_has_the_keys_that_the_model_has(signed_in: APIClient, user:
     assert (user.first_name, user.email) == ("Ada", "")
 
 
-def test_blank_and_equal_addresses_do_not_disturb(client: APIClient) -> None:
+def test_blank_and_duplicate_addresses_are_allowed(client: APIClient) -> None:
     for email in ("", "", "same@example.com", "same@example.com"):
         user = make_user(email=email)
         body = {"username": user.username, "password": PASSWORD}
@@ -38,13 +38,13 @@ def test_blank_and_equal_addresses_do_not_disturb(client: APIClient) -> None:
     assert client.post("/api/auth/jwt/token/", body).status_code == 400
 
 
-def test_names_are_compared_as_djangos_login_form_does(client: APIClient) -> None:
+def test_username_is_normalized(client: APIClient) -> None:
     make_user(username="ﬁnn")  # stored as "finn": NFKC
     body = {"username": "ﬁnn", "password": PASSWORD}
     assert client.post("/api/auth/jwt/token/", body).status_code == 200
 
 
-def test_an_inactive_employee_is_401(client: APIClient, user: Any) -> None:
+def test_inactive_employee_is_401(client: APIClient, user: Any) -> None:
     body = {"username": user.username, "password": PASSWORD}
     tokens = client.post("/api/auth/jwt/token/", body).json()
     user.is_active = False
@@ -53,18 +53,18 @@ def test_an_inactive_employee_is_401(client: APIClient, user: Any) -> None:
     assert client.post("/api/auth/jwt/refresh/", {"refresh": tokens["refresh"]}).status_code == 401
 
 
-def test_claims_are_named_by_simplejwt(client: APIClient, user: Any) -> None:
+def test_claim_names_come_from_simplejwt(client: APIClient, user: Any) -> None:
     body = {"username": user.username, "password": PASSWORD}
     access = AccessToken(client.post("/api/auth/jwt/token/", body).json()["access"])
     assert access["sub"] == str(user.pk)
     assert "user_id" not in access
 
 
-def test_with_sessions_only_nobody_is_403_as_everywhere_in_such_a_project(client: APIClient) -> None:
+def test_anonymous_request_is_403_with_session_authentication_only(client: APIClient) -> None:
     assert client.get("/api/v1/me/").status_code == 403
 
 
-def test_jwt_opens_the_account_once_it_is_in_the_settings(client: APIClient, user: Any) -> None:
+def test_account_accepts_jwt_when_configured(client: APIClient, user: Any) -> None:
     class View(MeView):
         authentication_classes = (JWTAuthentication,)
 
@@ -74,16 +74,16 @@ def test_jwt_opens_the_account_once_it_is_in_the_settings(client: APIClient, use
     assert View.as_view()(request).data["id"] == user.pk
 
 
-def test_our_administration_keeps_out() -> None:
+def test_user_admin_is_not_registered() -> None:
     assert not admin.site.is_registered(User)
 
 
-def test_addresses_that_nobody_signs_in_by_are_a_notice_in_deployment_only() -> None:
-    def found(**options: bool) -> list[str]:
+def test_i001_in_deployment_for_ambiguous_addresses() -> None:
+    def message_ids(**options: bool) -> list[str]:
         return [str(message.id) for message in run_checks(**options) if str(message.id).startswith("dovetail")]
 
-    assert found() == []
-    assert sorted(found(include_deployment_checks=True)) == ["dovetail_identity.I001", "dovetail_identity.W004"]
+    assert message_ids() == []
+    assert sorted(message_ids(include_deployment_checks=True)) == ["dovetail_identity.I001", "dovetail_identity.W004"]
 
 
 @pytest.fixture
@@ -109,12 +109,12 @@ def test_blank_and_shared_addresses_get_no_mail(
 
 
 @pytest.mark.usefixtures("_mail")
-def test_registration_needs_a_function_of_the_projects_own(
+def test_registration_requires_a_create_user_function(
     client: APIClient, settings: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
     settings.IDENTITY_REGISTRATION = True
-    found = {str(message.id): message.msg for message in run_checks() if "identity" in str(message.id)}
-    assert found["dovetail_identity.E004"].endswith("it needs username.")
+    messages = {str(message.id): message.msg for message in run_checks() if "identity" in str(message.id)}
+    assert messages["dovetail_identity.E004"].endswith(": username.")
     settings.IDENTITY_CREATE_USER = _hire
     assert [message for message in run_checks() if "identity" in str(message.id)] == []
     body = {"email": "Ada@example.com", "password": PASSWORD, "first_name": "Ada"}

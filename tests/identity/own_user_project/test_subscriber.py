@@ -13,12 +13,12 @@ pytestmark = pytest.mark.django_db
 ME = "/api/v1/me/"
 
 
-def test_what_people_sign_in_by_is_not_changed_in_passing(signed_in: APIClient, user: Any) -> None:
+def test_patch_does_not_change_the_username(signed_in: APIClient, user: Any) -> None:
     answer = signed_in.patch(ME, {"phone_number": "+1", "first_name": "Ada"})
     assert answer.json() == {"id": user.pk, "first_name": "Ada", "phone_number": user.phone_number}
 
 
-def test_a_change_stamps_what_the_model_stamps(signed_in: APIClient, user: Any) -> None:
+def test_patch_updates_auto_now_fields(signed_in: APIClient, user: Any) -> None:
     before = datetime(2020, 1, 1, tzinfo=UTC)
     get_user_model()._default_manager.filter(pk=user.pk).update(updated_at=before)
     signed_in.patch(ME, {"first_name": "Ada"})
@@ -26,7 +26,7 @@ def test_a_change_stamps_what_the_model_stamps(signed_in: APIClient, user: Any) 
     assert user.updated_at > before
 
 
-def test_a_changed_password_ends_the_tokens_where_simplejwt_is_told_to(client: APIClient, user: Any) -> None:
+def test_check_revoke_token_ends_tokens_after_a_password_change(client: APIClient, user: Any) -> None:
     tokens = client.post("/api/auth/jwt/token/", credentials(user)).json()
     user.set_password("another")
     user.save()

@@ -1,4 +1,4 @@
-"""User models as projects have them. ``AUTH_USER_MODEL`` chooses one; the others are swapped out and have no table."""
+"""User models of projects. ``AUTH_USER_MODEL`` selects one; the others are swapped out and have no table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Manager(BaseUserManager[Any]):
 
 
 class Employee(AbstractUser):
-    """Django's own: an integer key, a username, and e-mails that are blank or the same."""
+    """Django's user: an integer key, a username, and blank or duplicate addresses."""
 
     id = models.AutoField(primary_key=True)
 
@@ -30,7 +30,7 @@ class Employee(AbstractUser):
 
 
 class Person(AbstractBaseUser):
-    """A UUID key that is not called ``id``, and an e-mail that is not called ``email``."""
+    """A UUID key that is not named ``id``, and an address that is not named ``email``."""
 
     key = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     login = models.CharField(max_length=40, unique=True)
@@ -47,13 +47,13 @@ class Person(AbstractBaseUser):
 
 
 class Subscriber(AbstractBaseUser):
-    """A text key, signing in by telephone, no e-mail at all, no note of the last sign-in."""
+    """A text key, a phone number as username, no address and no ``last_login``."""
 
     code = models.CharField(max_length=20, primary_key=True)
     phone_number = models.CharField(max_length=20, unique=True)
     first_name = models.CharField(max_length=40, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
-    last_login = None  # type: ignore[assignment]  # Django's way to leave an inherited field out
+    last_login = None  # type: ignore[assignment]  # removes the inherited field
 
     objects = Manager()
     USERNAME_FIELD = "phone_number"
@@ -63,7 +63,7 @@ class Subscriber(AbstractBaseUser):
 
 
 class Clerk(AbstractBaseUser):
-    """Signs in by a staff number, and has a language that is a row of another table."""
+    """A staff number as username, and a foreign key named ``language``."""
 
     id = models.BigAutoField(primary_key=True)
     number = models.IntegerField(unique=True)
@@ -83,7 +83,7 @@ class ReaderManager(Manager):
 
 
 class Reader(AbstractBaseUser):
-    """Signs in by an address, which several may have."""
+    """An address as username that is not unique."""
 
     id = models.BigAutoField(primary_key=True)
     email = models.EmailField()
@@ -97,7 +97,7 @@ class Reader(AbstractBaseUser):
 
 
 class Customer(base.AbstractUser):
-    """Ours, extended."""
+    """A model that inherits from ``AbstractUser``."""
 
     loyalty_points = models.IntegerField(default=0)
 

@@ -1,4 +1,4 @@
-"""What must hold when requests meet: real threads, each with a connection of its own."""
+"""Concurrent requests in threads with separate connections."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def at_once(call: Callable[[], Any]) -> list[Any]:
 
     def run() -> None:
         try:
-            # The connection is opened first, so that the calls themselves meet.
+            # The connection is opened first, so that the calls run at the same time.
             connection.ensure_connection()
             barrier.wait(timeout=30)
             outcomes.append(call())
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
+        except Exception as error:  # noqa: BLE001  # the test asserts on it
             outcomes.append(error)
         finally:
             connections.close_all()
@@ -47,7 +47,7 @@ def at_once(call: Callable[[], Any]) -> list[Any]:
     return outcomes
 
 
-def test_a_refresh_token_used_in_parallel_has_one_successor() -> None:
+def test_parallel_refreshes_return_the_same_token() -> None:
     user = make_user()
     token = services.issue_tokens(user, request=None)["refresh"]
     first = token
@@ -63,7 +63,7 @@ def test_a_refresh_token_used_in_parallel_has_one_successor() -> None:
     assert APIClient().post(REFRESH, {"refresh": first}).status_code == 401
 
 
-def test_a_superseded_token_in_parallel_ends_the_session_once() -> None:
+def test_parallel_use_of_a_superseded_token_ends_the_session_once() -> None:
     first = services.issue_tokens(make_user(), request=None)["refresh"]
     second = APIClient().post(REFRESH, {"refresh": first}).json()["refresh"]
     assert APIClient().post(REFRESH, {"refresh": second}).status_code == 200
@@ -72,6 +72,6 @@ def test_a_superseded_token_in_parallel_ends_the_session_once() -> None:
     answers = at_once(lambda: APIClient().post(REFRESH, {"refresh": first}))
     assert [answer.status_code for answer in answers] == [401] * PARALLEL, answers
     session.refresh_from_db()
-    # Under ATOMIC_REQUESTS as well, although the answer is a refusal.
+    # The session is revoked despite the error, also with ATOMIC_REQUESTS.
     assert session.revoked_reason == "reused"
     assert APIClient().post(REFRESH, {"refresh": second}).status_code == 401

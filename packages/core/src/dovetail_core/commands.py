@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
+
 from dovetail_core.translation import gettext as _
 
 #: Called after each batch with the number of rows deleted so far.

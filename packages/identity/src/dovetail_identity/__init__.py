@@ -1,1 +1,1 @@
-"""People: a user model for projects that have none, JWT sign-in and account endpoints for any user model."""
+"""JWT sign-in and account endpoints for any user model, and a user model with an e-mail address as username."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import admin as auth_admin
@@ -14,36 +14,25 @@ from dovetail_identity.models import Session, User
 from dovetail_identity.sessions.revocation import RevocationReason
 from dovetail_identity.sessions.users import alias_of
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Session]
-    _UserAdmin = auth_admin.UserAdmin[Any]
-    _CreationForm = forms.AdminUserCreationForm[Any]
-    _ChangeForm = forms.UserChangeForm[Any]
-    _PasswordForm = forms.AdminPasswordChangeForm[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
-    _UserAdmin = auth_admin.UserAdmin
-    _CreationForm = forms.AdminUserCreationForm
-    _ChangeForm = forms.UserChangeForm
-    _PasswordForm = forms.AdminPasswordChangeForm
+# The classes of Django that have type arguments here are not generic at run time.
 
 
-class UserCreationForm(_CreationForm):
+class UserCreationForm(forms.AdminUserCreationForm):  # type: ignore[type-arg]  # as above
     class Meta:
         model = User
         fields = ("email",)
 
 
-class UserChangeForm(_ChangeForm):
+class UserChangeForm(forms.UserChangeForm):  # type: ignore[type-arg]  # as above
     class Meta:
         model = User
-        # UserAdmin names the fields; "__all__" would make Django 5.2 warn about the URL field first.
+        # UserAdmin chooses the fields. With "__all__", Django 5.2 would warn about the URL field.
         fields = ("email",)
 
 
-class PasswordForm(_PasswordForm):
+class PasswordForm(forms.AdminPasswordChangeForm):  # type: ignore[type-arg]  # as above
     def save(self, commit: bool = True) -> Any:
-        # Somebody who knew the old password may be signed in.
+        # An attacker who knows the old password may be signed in.
         with transaction.atomic(using=alias_of(self.user)):
             user = super().save(commit)
             if commit:
@@ -51,15 +40,15 @@ class PasswordForm(_PasswordForm):
         return user
 
 
-# Django does not register a swapped model, so this does nothing in a project with its own users.
+# Django does not register swapped models, so this has no effect in projects with another user model.
 @admin.register(User)
-class UserAdmin(_UserAdmin):
-    """Administration of ``User``. Register a model that inherits from ``AbstractUser`` with it or with a subclass."""
+class UserAdmin(auth_admin.UserAdmin):  # type: ignore[type-arg]  # as above
+    """Admin options for ``User`` and for other models that inherit from ``AbstractUser``."""
 
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = PasswordForm
-    # Later versions of Django assume https for a missing scheme, and 5.2 warns until it is chosen.
+    # Django 5.2 warns unless the default scheme is set. Later versions assume https.
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     list_display = ("email", "first_name", "last_name", "is_active", "is_staff", "date_joined")
     list_filter = ("is_staff", "is_superuser", "is_active", "groups")
@@ -79,13 +68,13 @@ class UserAdmin(_UserAdmin):
 
 
 @admin.register(Session)
-class SessionAdmin(_ModelAdmin):
-    """Sessions, read-only, with an action that ends them."""
+class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
+    """A read-only list of sessions, with an action to end them."""
 
     list_display = ("user", "device", "address", "created_at", "last_used_at", "revoked_at", "revoked_reason")
     list_filter = ("revoked_reason",)
     list_select_related = ("user",)
-    # Keys are in the order of time, and indexed.
+    # Primary keys are in chronological order.
     ordering = ("-pk",)
     actions = ("revoke",)
 
@@ -99,7 +88,7 @@ class SessionAdmin(_ModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Session | None = None) -> bool:
-        # Deleting an account needs this permission for its sessions. The list has its own action, which emits an event.
+        # Required to delete an account and its sessions. The list has the action "revoke" instead, which emits events.
         return obj is not None and super().has_delete_permission(request, obj)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 class IdentityConfig(AppConfig):
     name = "dovetail_identity"
     verbose_name = _("Identity")
-    # Every model names its key. This makes the app independent of the project's DEFAULT_AUTO_FIELD.
+    # All models define their primary key. This makes the app independent of DEFAULT_AUTO_FIELD.
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
@@ -23,5 +23,5 @@ class IdentityConfig(AppConfig):
         checks.register(identity_checks.check_rotation, checks.Tags.security, deploy=True)
         checks.register(identity_checks.check_signing_key, checks.Tags.security, deploy=True)
         if apps.is_installed("drf_spectacular"):
-            # drf-spectacular finds extensions when they are imported.
+            # drf-spectacular registers extensions on import.
             from dovetail_identity.contrib import spectacular  # noqa: F401

@@ -1,4 +1,4 @@
-"""The user as an abstract model. It can be imported although ``dovetail_identity`` is not installed."""
+"""The user as an abstract model, which can be imported without ``dovetail_identity`` in ``INSTALLED_APPS``."""
 
 from __future__ import annotations
 
@@ -10,30 +10,28 @@ from django.db import models
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
+from dovetail_core.accounts import normalize_address
 from dovetail_core.models import uuid7
-from dovetail_identity.fields import NormalizedEmailField, normalize_email, validate_language, validate_time_zone
+from dovetail_identity.fields import NormalizedEmailField, validate_language, validate_time_zone
 
 
 class UserManager(auth_models.UserManager["AbstractUser"]):
-    """Django's ``UserManager``, whose methods take an e-mail address in the place of a username."""
+    """Django's ``UserManager`` with an e-mail address in place of the username."""
 
     @classmethod
     def normalize_email(cls, email: str | None) -> str:
-        # Django's lowers the domain only, and would make a second form of an address.
-        return normalize_email(email or "")
+        # Django's method converts only the domain to lower case.
+        return normalize_address(email or "")
 
     def create_user(  # type: ignore[override]  # there is no username
         self, email: str, password: str | None = None, **fields: Any
     ) -> AbstractUser:
-        """Create and return a user. Without ``password``, no password signs it in.
-
-        Raises ``ValueError`` for an empty address.
-        """
+        """Create and return a user, with an unusable password by default. Raise ``ValueError`` without an address."""
         user = self._new(email, password, **{"is_staff": False, "is_superuser": False, **fields})
         user.save(using=self._db)
         return user
 
-    create_user.alters_data = True  # type: ignore[attr-defined]  # Django's mark: templates do not call it
+    create_user.alters_data = True  # type: ignore[attr-defined]  # not called by templates
 
     async def acreate_user(  # type: ignore[override]  # there is no username
         self, email: str, password: str | None = None, **fields: Any
@@ -42,20 +40,20 @@ class UserManager(auth_models.UserManager["AbstractUser"]):
         await user.asave(using=self._db)
         return user
 
-    acreate_user.alters_data = True  # type: ignore[attr-defined]  # Django's mark: templates do not call it
+    acreate_user.alters_data = True  # type: ignore[attr-defined]  # not called by templates
 
     def create_superuser(  # type: ignore[override]  # there is no username
         self, email: str, password: str | None = None, **fields: Any
     ) -> AbstractUser:
-        """Create and return a user with every permission.
+        """Create and return a superuser.
 
-        Raises ``ValueError`` for an empty address, and if ``fields`` has ``is_staff`` or ``is_superuser`` off.
+        Raises ``ValueError`` without an address, and if ``is_staff`` or ``is_superuser`` is not True.
         """
         user = self._new(email, password, **_superuser(fields))
         user.save(using=self._db)
         return user
 
-    create_superuser.alters_data = True  # type: ignore[attr-defined]  # Django's mark: templates do not call it
+    create_superuser.alters_data = True  # type: ignore[attr-defined]  # not called by templates
 
     async def acreate_superuser(  # type: ignore[override]  # there is no username
         self, email: str, password: str | None = None, **fields: Any
@@ -64,31 +62,31 @@ class UserManager(auth_models.UserManager["AbstractUser"]):
         await user.asave(using=self._db)
         return user
 
-    acreate_superuser.alters_data = True  # type: ignore[attr-defined]  # Django's mark: templates do not call it
+    acreate_superuser.alters_data = True  # type: ignore[attr-defined]  # not called by templates
 
     def _new(self, email: str, password: str | None, **fields: Any) -> AbstractUser:
         if not email or not email.strip():
-            raise ValueError("A user needs an e-mail address; got an empty one.")
-        # make_password and not set_password: historical models in migrations have fields and no methods.
-        return self.model(email=normalize_email(email), password=make_password(password), **fields)
+            raise ValueError("A user must have an e-mail address.")
+        # Not set_password(): historical models in migrations have no methods.
+        return self.model(email=normalize_address(email), password=make_password(password), **fields)
 
 
 def _superuser(fields: dict[str, Any]) -> dict[str, Any]:
     fields = {"is_staff": True, "is_superuser": True, **fields}
     for name in ("is_staff", "is_superuser"):
         if fields[name] is not True:
-            raise ValueError(f"A superuser has {name}=True; got {fields[name]!r}.")
+            raise ValueError(f"A superuser must have {name}=True; got {fields[name]!r}.")
     return fields
 
 
 class AbstractUser(auth_models.AbstractUser):
-    """Django's user without a username. People are known by an e-mail address, which is unique in any case.
+    """Django's user with an e-mail address, unique regardless of case, in place of the username.
 
-    Inherit from it to add fields, and name your model in ``AUTH_USER_MODEL``. A ``Meta`` of your own inherits from
-    ``AbstractUser.Meta``, which holds the constraint that refuses an address in mixed case.
+    Inherit from it to add fields, and set ``AUTH_USER_MODEL`` to your model. If you define ``Meta``, inherit from
+    ``AbstractUser.Meta``, which contains the constraint that rejects addresses in mixed case.
     """
 
-    username = None  # type: ignore[assignment]  # Django's way to leave an inherited field out
+    username = None  # type: ignore[assignment]  # removes the inherited field
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     email = NormalizedEmailField(
@@ -129,11 +127,11 @@ class AbstractUser(auth_models.AbstractUser):
     class Meta(auth_models.AbstractUser.Meta):
         abstract = True
         constraints = [
-            # bulk operations with expressions, raw SQL and other programs get past the field; nothing gets past this.
+            # Expressions in bulk operations, raw SQL and other programs bypass the field.
             models.CheckConstraint(condition=models.Q(email=Lower("email")), name="%(app_label)s_%(class)s_email_lower")
         ]
 
     @classmethod
-    def normalize_username(cls, username: Any) -> Any:
-        # Not Django's NFKC: it makes one address out of two that are different to a mail server.
-        return normalize_email(username) if isinstance(username, str) else username
+    def normalize_username(cls, username: object) -> Any:
+        # Not NFKC as in Django, which merges addresses that are different to a mail server.
+        return normalize_address(username) if isinstance(username, str) else username

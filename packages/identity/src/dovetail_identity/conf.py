@@ -8,7 +8,7 @@ from dovetail_core.conf import AppSettings, ImportSetting, Setting, boolean, pos
 
 def _callable(value: object) -> None:
     if not callable(value):
-        raise ValueError("must be a function, or its dotted path")
+        raise ValueError("must be a function or the dotted path of one")
 
 
 def _absolute_url(value: object) -> None:
@@ -22,11 +22,11 @@ def _absolute_url(value: object) -> None:
 class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_identity"):
     DELETE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.services.delete_user",
-        "What `DELETE /me` calls with the user. An exception with a `code` refuses the deletion, as 409.",
+        "The function that `DELETE /me` calls with the user. An exception with a `code` prevents the deletion (409).",
         _callable,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
-        "dovetail_core.rest.pagination.KeysetPagination", "The paginator of the list of sessions."
+        "dovetail_core.rest.pagination.KeysetPagination", "The paginator for the list of sessions."
     )
     PASSWORD_RESET_URL = Setting(
         "",
@@ -34,12 +34,12 @@ class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_iden
         _absolute_url,
     )
     EMAIL_VERIFICATION_URL = Setting("", "The page that a registration mail links to, with `?token=`.", _absolute_url)
-    REGISTRATION = Setting(False, "Whether people may register. If not, `register/` answers 403.", boolean)
+    REGISTRATION = Setting(False, "Whether people may register. If not, `register/` responds with 403.", boolean)
     REGISTRATION_EXPIRY_HOURS = Setting(24, "Hours until an unverified registration expires.", positive_integer)
     CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.registration.create_user",
-        "Creates the account of a verified registration. Called with `email`, `password` (a hash), `first_name` and "
-        "`last_name`, it returns the saved user.",
+        "The function that creates the account of a verified registration. It is called with `email`, `password` (a "
+        "hash), `first_name` and `last_name`, and returns the saved user.",
         _callable,
     )
     MAIL_DISPATCH: ImportSetting[Any] = ImportSetting(

@@ -2,4 +2,4 @@ from __future__ import annotations
 
 
 class InvalidOrExpired(Exception):
-    """A mailed token is malformed, forged, used, superseded or too old. Callers do not learn which."""
+    """The token from a mail is malformed, forged, used, superseded or expired. The reason is not disclosed."""

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import zoneinfo
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-if TYPE_CHECKING:
-    _EmailField = models.EmailField[Any, Any]
-else:
-    _EmailField = models.EmailField
-
-
-def normalize_email(address: str) -> str:
-    """Return the form in which an address is stored and compared: without surrounding space, in lower case.
-
-    RFC 5321 lets a host tell ``Ada@`` from ``ada@``, but the hosts that people use do not. Separate accounts for the
-    two would let one person's mail open another's account.
-    """
-    return address.strip().lower()
+from dovetail_core.accounts import normalize_address
 
 
 def validate_language(code: str) -> None:
-    """Raise ``ValidationError`` unless ``LANGUAGES`` has this code."""
+    """Raise ``ValidationError`` unless ``code`` is in ``LANGUAGES``."""
     codes = [available for available, _name in settings.LANGUAGES]
     if code not in codes:
         raise ValidationError(
@@ -38,7 +26,7 @@ def validate_language(code: str) -> None:
 
 
 def validate_time_zone(name: str) -> None:
-    """Raise ``ValidationError`` unless ``zoneinfo`` has a time zone with this name."""
+    """Raise ``ValidationError`` unless ``name`` is a time zone of ``zoneinfo``."""
     if name not in _time_zones():
         raise ValidationError(
             _("“%(value)s” is not a time zone. Use a name from the IANA time zone database, such as Europe/Berlin."),
@@ -49,27 +37,27 @@ def validate_time_zone(name: str) -> None:
 
 @cache
 def _time_zones() -> set[str]:
-    # zoneinfo opens several hundred files for this.
+    # Cached, because zoneinfo opens several hundred files.
     return zoneinfo.available_timezones()
 
 
-class NormalizedEmailField(_EmailField):
-    """An e-mail address that is stored and looked up in the form of :func:`normalize_email`.
+class NormalizedEmailField(models.EmailField):  # type: ignore[type-arg]  # not generic at run time
+    """An e-mail address that is stored and looked up without surrounding space and in lower case.
 
-    ``filter(email="Ada@Example.com")`` and ``email__in`` compare with the stored form and use the plain unique index.
-    (``iexact`` cannot use it, and SQLite folds only ASCII there.) Raw SQL and expressions bypass this field; the check
-    constraint of ``base.AbstractUser`` covers them.
+    ``filter(email="Ada@Example.com")`` and ``email__in`` use the plain unique index. (``iexact`` cannot, and on SQLite
+    it ignores case for ASCII only.) Raw SQL and expressions bypass the field; ``base.AbstractUser`` has a check
+    constraint for them.
     """
 
-    # CharField.get_prep_value, which prepares lookups and updates, goes through here too.
-    def to_python(self, value: Any) -> Any:
+    # Also called by CharField.get_prep_value, which prepares lookups and updates.
+    def to_python(self, value: object) -> Any:
         value = super().to_python(value)
-        return normalize_email(value) if isinstance(value, str) else value
+        return normalize_address(value) if isinstance(value, str) else value
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         value = super().pre_save(model_instance, add)
         if isinstance(value, str):
-            # The instance must say what the row says: the next comparison may be made with it.
-            value = normalize_email(value)
+            # The instance must have the stored value, because it may be compared with others.
+            value = normalize_address(value)
             setattr(model_instance, self.attname, value)
         return value

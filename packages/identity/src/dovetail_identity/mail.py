@@ -14,8 +14,8 @@ from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone, translation
 
+from dovetail_core.accounts import address_of
 from dovetail_core.mail import Letter, after_commit, language_of, time_zone_of
-from dovetail_identity.accounts import address_of
 from dovetail_identity.conf import conf
 from dovetail_identity.models import Registration
 from dovetail_identity.registration.link_tokens import registration_token, reset_token

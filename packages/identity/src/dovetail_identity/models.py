@@ -15,10 +15,10 @@ class User(AbstractUser):
 
 
 class Session(models.Model):
-    """One sign-in on one device, with its sequence of refresh tokens and the access tokens made from them.
+    """A sign-in on a device, with its refresh tokens and their access tokens.
 
-    ``generation`` is that of the newest used refresh token (0: none yet), and ``rotated_at`` the time of its first use.
-    The successor is derived from these, so no row holds a token.
+    ``generation`` is the generation of the newest refresh token that was used (0 for none), and ``rotated_at`` is the
+    time of its first use. The next token is derived from these values, so no token is stored.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
@@ -42,12 +42,12 @@ class Session(models.Model):
     def __str__(self) -> str:
         return f"{self.device or self.pk}"
 
-    def lives(self, now: datetime) -> bool:
+    def is_live(self, now: datetime) -> bool:
         return self.revoked_at is None and self.expires_at > now
 
 
 class Registration(models.Model):
-    """A request for an account whose address is not verified yet."""
+    """A request for an account with an unverified address."""
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(_("email address"), db_index=True)

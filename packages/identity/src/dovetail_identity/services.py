@@ -1,10 +1,11 @@
-"""Every rule that signs people in and changes or ends their accounts. Works with any ``AUTH_USER_MODEL``."""
+"""Services that sign users in, and create, change and delete accounts, for any ``AUTH_USER_MODEL``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 
 from dovetail_core.events import emit
@@ -47,31 +48,31 @@ __all__ = [
 ]
 
 
-def update_user(user: Any, *, changes: Mapping[str, Any]) -> None:
-    """Write ``changes`` (field name to validated value) and nothing else of ``user``. Emits ``user.updated``."""
+def update_user(user: AbstractBaseUser, *, changes: Mapping[str, Any]) -> None:
+    """Save only ``changes``, which maps field names to validated values. Emits ``user.updated``."""
     changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
     if not changed:
         return
     for name, value in changed.items():
         setattr(user, name, value)
     using = alias_of(user)
-    # A whole save would write back the password and the rights as they were when this request began.
+    # Saving all fields could overwrite a password or permission that changed since the request began.
     stamps = [field.name for field in user._meta.concrete_fields if getattr(field, "auto_now", False)]
     with transaction.atomic(using=using):
         user.save(update_fields=[*changed, *stamps], using=using)
         emit(events.USER_UPDATED, target=user, data={"fields": sorted(changed)}, using=using)
 
 
-def delete_user(user: Any) -> None:
-    """Delete the account and the rows that cascade from it. Emits ``user.deleted``. ``user`` keeps its primary key.
+def delete_user(user: AbstractBaseUser) -> None:
+    """Delete an account and the rows that cascade from it. Emits ``user.deleted``. ``user`` keeps its primary key.
 
-    Raises ``ProtectedError`` or ``RestrictedError`` if a foreign key forbids it, and any exception of a ``pre_delete``
-    receiver. Then nothing has changed.
+    Raises ``ProtectedError`` or ``RestrictedError`` if a foreign key prevents the deletion, and any exception of a
+    receiver of ``pre_delete``. No row is deleted in these cases.
     """
     using, user_id = alias_of(user), user.pk
     with transaction.atomic(using=using):
         user.delete(using=using)
-        # Receivers and the request's principal still need to name the user.
+        # Receivers and the principal of the request still need the primary key.
         user.pk = user_id
-        # After the deletion: a protecting foreign key refuses many, and the log must not claim that they happened.
+        # Emitted after the deletion, because foreign keys prevent many, and the event is logged.
         emit(events.USER_DELETED, target=user, data={"user_id": str(user_id)}, using=using)

@@ -14,7 +14,6 @@ from typing import Any
 from django.core.exceptions import ValidationError as InvalidValue
 from django.core.signing import BadSignature, Signer
 from django.db.models import Model
-from dovetail_core.translation import gettext as _
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
@@ -22,9 +21,12 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
+from dovetail_core.translation import gettext as _
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Selects rows by ``pk__<lookup>=key``. ``lt`` and ``lte`` lead forward (to older rows), ``gt`` and ``gte`` back."""
+    """Selects rows by ``pk__<lookup>=key``: older rows with ``lt`` and ``lte``, newer ones with ``gt`` and ``gte``."""
 
     lookup: str
     key: Any

@@ -1,1 +1,1 @@
-"""The HTTP surface: ``urls`` (sign-in) and ``v1_urls`` (the account)."""
+"""The HTTP API: ``urls`` (sign-in) and ``v1_urls`` (the account)."""

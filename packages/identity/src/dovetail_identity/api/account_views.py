@@ -1,86 +1,98 @@
-"""Registration and passwords. No answer reveals whether an address has an account."""
+"""The account and the sessions of the authenticated user."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
+from uuid import UUID
 
-from django.contrib.auth import SESSION_KEY, update_session_auth_hash
+from django.db.models import ProtectedError, QuerySet, RestrictedError
+from django.http import Http404
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import APIException
+from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
+from rest_framework.response import Response
 
+from dovetail_core.rest.views import payload
 from dovetail_identity import services
 from dovetail_identity.api.permissions import IsPerson
-from dovetail_identity.api.serializers import (
-    ChangePasswordSerializer,
-    ConfirmResetSerializer,
-    RegisterSerializer,
-    RequestResetSerializer,
-    UserSerializer,
-    VerifyEmailSerializer,
-    current_session,
-)
-from dovetail_identity.api.views import AccountEndpoint, SignInEndpoint
+from dovetail_identity.api.serializers import SessionSerializer, UserSerializer, current_session
 from dovetail_identity.conf import conf
+from dovetail_identity.models import Session
+from dovetail_identity.sessions.users import live_sessions
 
 
-class RegisterView(SignInEndpoint):
-    """Ask for an account. A mail verifies the address, or tells its owner that it has an account already."""
-
-    serializer_class = RegisterSerializer
-    success = status.HTTP_202_ACCEPTED
-
-    def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
-        if not conf.REGISTRATION:
-            raise PermissionDenied(_("Registration is closed."), code="registration_closed")
-        services.register(**data)
-        return {}
+class DeletionRefused(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = _("The account cannot be deleted: records that must be kept refer to it.")
+    default_code = "deletion_refused"
 
 
-class VerifyEmailView(SignInEndpoint):
-    """Verify the address by a mailed token. The account is created and signed in."""
-
-    serializer_class = VerifyEmailSerializer
-
-    def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
-        user, tokens = services.verify_email(data["token"], request=request._request)
-        return {**tokens, "user": UserSerializer(user, context=self.get_serializer_context()).data}
-
-
-class ChangePasswordView(AccountEndpoint):
-    """Change the own password. Every other session ends."""
+class MeView(RetrieveAPIView[Any]):
+    """The account of the authenticated user."""
 
     permission_classes = (IsPerson,)
-    serializer_class = ChangePasswordSerializer
-    success = status.HTTP_204_NO_CONTENT
+    serializer_class = UserSerializer
+    contract: ClassVar[Mapping[str, Any]] = {"codes": ("deletion_refused",)}
 
-    def answer(self, data: Mapping[str, Any], request: Request) -> None:
+    def get_object(self) -> Any:
+        return self.request.user
+
+    def patch(self, request: Request, **_: Any) -> Response:
+        user = self.get_object()
+        serializer = self.get_serializer(user, data=payload(request), partial=True)
+        serializer.is_valid(raise_exception=True)
+        services.update_user(user, changes=serializer.validated_data)
+        return Response(self.get_serializer(user).data)
+
+    def delete(self, request: Request, **_: Any) -> Response:
+        try:
+            conf.DELETE_USER(self.get_object())
+        except (ProtectedError, RestrictedError) as error:
+            raise DeletionRefused from error
+        except Exception as error:
+            # Services and receivers of other packages raise exceptions that cannot be imported here.
+            if isinstance(code := getattr(error, "code", None), str):
+                raise DeletionRefused(str(error), code) from error
+            raise
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class SessionEndpoint(GenericAPIView[Session]):
+    permission_classes = (IsPerson,)
+    serializer_class = SessionSerializer
+    filter_backends = ()
+    lookup_url_kwarg = "session_id"
+
+    @property
+    def pagination_class(self) -> Any:  # type: ignore[override]  # settings are read live
+        return conf.PAGINATION_CLASS
+
+    def get_queryset(self) -> QuerySet[Session]:
+        if getattr(self, "swagger_fake_view", False):  # drf-spectacular calls this without a user
+            return Session._default_manager.none()
+        user: Any = self.request.user
+        return live_sessions(user).order_by("-pk")
+
+
+class SessionListView(SessionEndpoint, ListAPIView[Session]):
+    """The sessions of the authenticated user, newest first."""
+
+    def delete(self, request: Request, **_: Any) -> Response:
+        """End all sessions except the current one."""
         user: Any = request.user
-        services.change_password(user, **data, keep=current_session(request))
-        session = getattr(request._request, "session", {})
-        if SESSION_KEY in session:
-            # Django would sign out this session too: it holds a hash of the password.
-            update_session_auth_hash(request._request, user)
+        services.revoke_all_sessions(user, keep=current_session(request))
+        return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class RequestResetView(SignInEndpoint):
-    """Ask for a mail with a link that sets a new password."""
+class SessionView(SessionEndpoint):
+    """A session of the authenticated user."""
 
-    serializer_class = RequestResetSerializer
-    success = status.HTTP_202_ACCEPTED
-
-    def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
-        services.request_password_reset(data["email"])
-        return {}
-
-
-class ConfirmResetView(SignInEndpoint):
-    """Set a new password by a mailed token. Every session ends."""
-
-    serializer_class = ConfirmResetSerializer
-    success = status.HTTP_204_NO_CONTENT
-
-    def answer(self, data: Mapping[str, Any], request: Request) -> None:
-        services.reset_password(token=data["token"], password=data["password"])
+    def delete(self, request: Request, session_id: UUID, **_: Any) -> Response:
+        """End the session and its access tokens."""
+        session = self.get_queryset().filter(pk=session_id).first()
+        if session is None or not services.revoke_session(session):
+            raise Http404
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -13,10 +13,10 @@ from dovetail_identity.sessions.users import user_and_session_state
 
 
 class JWTAuthentication(authentication.JWTAuthentication):
-    """``Authorization: Bearer <access>``, in one query for the user and the state of the session.
+    """Authenticates ``Authorization: Bearer <access>`` with one query for the user and the state of the session.
 
-    Answers 401 if the user is deleted or inactive, or if the session has ended. So sign-out takes effect with the next
-    request, in every process.
+    The response is 401 if the user is deleted or inactive, or if the session has ended, so sign-out takes effect
+    with the next request in every process.
     """
 
     def get_user(self, validated_token: Token) -> Any:
@@ -24,7 +24,7 @@ class JWTAuthentication(authentication.JWTAuthentication):
             user = user_and_session_state(validated_token)
         except TokenError as error:
             raise InvalidToken(error.args[0]) from error
-        # The errors of simplejwt, because clients may test their codes.
+        # These are simplejwt's errors, because clients may depend on their codes.
         if user is None:
             raise AuthenticationFailed(str(_("User not found")), code="user_not_found")
         if api_settings.CHECK_USER_IS_ACTIVE and not user.is_active:
@@ -33,6 +33,6 @@ class JWTAuthentication(authentication.JWTAuthentication):
         claim = validated_token.get(api_settings.REVOKE_TOKEN_CLAIM)
         if revocable and claim != get_md5_hash_password(user.password):
             raise AuthenticationFailed(str(_("The user's password has been changed.")), code="password_changed")
-        if not user.identity_session_lives:
+        if not user.identity_session_is_live:
             raise InvalidToken(str(_("The session is over.")))
         return user

@@ -8,7 +8,7 @@ from rest_framework.views import APIView
 
 
 class IsPerson(IsAuthenticated):
-    """Allows users who are rows of the user model. An API key or a stateless token has no account."""
+    """Allows only instances of the user model. API keys and stateless tokens have no account."""
 
     message = _("This endpoint is for people. Sign in with an account of your own.")
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db import models
 from rest_framework import serializers
+from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
 
 from dovetail_core.rest.fields import FIELD_MAPPING, EmailField, TextField
@@ -14,26 +15,20 @@ from dovetail_identity.sessions.tokens import session_id_of
 
 User = get_user_model()
 
-# Longer than any real value, and bounded, because hashing and comparing cost the server and not the sender.
+# Longer than any real value. Limited, because the server must hash and compare whatever a client sends.
 _LONGEST_USERNAME = max(getattr(User._meta.get_field(User.USERNAME_FIELD), "max_length", None) or 0, 254)
 _LONGEST_PASSWORD = 4096
 _LONGEST_TOKEN = 16384
 
 
 class _Password(TextField):
-    """Spaces at the ends of a password are part of it."""
-
     def __init__(self) -> None:
-        super().__init__(
-            write_only=True,
-            max_length=_LONGEST_PASSWORD,
-            trim_whitespace=False,
-            style={"input_type": "password"},
-        )
+        style = {"input_type": "password"}
+        super().__init__(write_only=True, max_length=_LONGEST_PASSWORD, trim_whitespace=False, style=style)
 
 
 class TokenObtainSerializer(serializers.Serializer[Any]):
-    """``{<USERNAME_FIELD>, "password"}`` to ``{"access", "refresh"}``."""
+    """Accepts ``{<USERNAME_FIELD>, "password"}`` and returns ``{"access", "refresh"}``."""
 
     password = _Password()
     access = serializers.CharField(read_only=True)
@@ -41,7 +36,7 @@ class TokenObtainSerializer(serializers.Serializer[Any]):
 
     def get_fields(self) -> dict[str, Any]:
         column = User._meta.get_field(User.USERNAME_FIELD)
-        # In JSON, a number to sign in by is a number.
+        # A numeric username is a number in JSON.
         kind = TextField if isinstance(column, models.CharField | models.TextField) else serializers.CharField
         name = kind(write_only=True, max_length=_LONGEST_USERNAME)
         return {User.USERNAME_FIELD: name, **super().get_fields()}
@@ -66,7 +61,7 @@ class ChangePasswordSerializer(serializers.Serializer[Any]):
 
 
 class RequestResetSerializer(serializers.Serializer[Any]):
-    # No EmailField: text that is no address is an unknown address.
+    # Not an EmailField: an invalid address is treated as unknown.
     email = TextField(write_only=True, max_length=_LONGEST_USERNAME)
 
 
@@ -83,7 +78,7 @@ class RegisterSerializer(serializers.Serializer[Any]):
 
 
 class VerifyEmailSerializer(serializers.Serializer[Any]):
-    """``{"token"}`` to ``{"access", "refresh", "user"}``."""
+    """Accepts ``{"token"}`` and returns ``{"access", "refresh", "user"}``."""
 
     token = TextField(write_only=True, max_length=_LONGEST_TOKEN)
     access = serializers.CharField(read_only=True)
@@ -93,13 +88,13 @@ class VerifyEmailSerializer(serializers.Serializer[Any]):
         return {**super().get_fields(), "user": UserSerializer(read_only=True)}
 
 
-# What a person may change, and the order in which /me shows it.
+# The fields that users may change, in the order of the representation.
 _EDITABLE = ("first_name", "last_name", "avatar_url", "phone_number", "language", "time_zone")
 
 
 def _sources() -> dict[str, str]:
-    """Map the keys of a user in JSON to the fields of the model. A key without a field is left out."""
-    # No relations: a model of another project may have a table of languages.
+    """Map keys in JSON to fields of the user model, without keys that the model lacks."""
+    # Without relations: a project's language may be a foreign key.
     columns = {field.name for field in User._meta.concrete_fields if not field.is_relation}
     sources = {"id": "pk", "email": getattr(User, "EMAIL_FIELD", "email")}
     sources |= {name: name for name in (*_EDITABLE, "email_verified_at", "date_joined")}
@@ -108,14 +103,14 @@ def _sources() -> dict[str, str]:
 
 def _options(key: str, source: str) -> dict[str, Any]:
     options: dict[str, Any] = {} if key == source else {"source": source}
-    # The name that people sign in by stays: in some projects it is the phone number.
+    # Users cannot change the field with which they sign in. In some projects it is the phone number.
     if key not in _EDITABLE or source in (User.USERNAME_FIELD, getattr(User, "EMAIL_FIELD", "email")):
         options["read_only"] = True
     return options
 
 
 class UserSerializer(serializers.ModelSerializer[Any]):
-    """A user as ``/me`` and the sign-in endpoints show it, for any user model."""
+    """The representation of a user, for any user model."""
 
     serializer_field_mapping = FIELD_MAPPING
 
@@ -126,7 +121,7 @@ class UserSerializer(serializers.ModelSerializer[Any]):
 
 
 class SessionSerializer(serializers.ModelSerializer[Any]):
-    current = serializers.SerializerMethodField(help_text="Whether this request belongs to it.")
+    current = serializers.SerializerMethodField(help_text="Whether this is the session of the request.")
 
     class Meta:
         model = Session
@@ -137,8 +132,8 @@ class SessionSerializer(serializers.ModelSerializer[Any]):
         return session.pk == current_session(self.context["request"])
 
 
-def current_session(request: Any) -> UUID | None:
-    """The session of the request's access token. None for Django's sessions and other credentials."""
+def current_session(request: Request) -> UUID | None:
+    """Return the session id of the request's access token, or None with another authentication."""
     try:
         return session_id_of(request.auth)
     except TokenError:

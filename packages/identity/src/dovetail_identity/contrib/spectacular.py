@@ -1,4 +1,4 @@
-"""Extensions of drf-spectacular for our authentication, which extends simplejwt's, and for our answers."""
+"""Extensions of drf-spectacular for ``JWTAuthentication`` and for responses without a serializer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
+from rest_framework.request import Request
 
 
-class JWTScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]  # registers itself by a hook without types
+class JWTScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]  # its registration is untyped
     target_class = "dovetail_identity.api.authentication.JWTAuthentication"
 
 
@@ -18,7 +19,7 @@ _EMPTY = {"type": "object", "description": "An empty object.", "additionalProper
 
 
 class AccountEndpointViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
-    """Answers whose status does not follow from the serializer."""
+    """Documents responses other than 200 with a serializer."""
 
     target_class = "dovetail_identity.api.views.AccountEndpoint"
     match_subclasses = True
@@ -29,21 +30,21 @@ class AccountEndpointViews(OpenApiViewExtension):  # type: ignore[no-untyped-cal
 
         body = None if self.target.success == status.HTTP_204_NO_CONTENT else _EMPTY
 
-        class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
+        class Described(self.target):  # type: ignore[misc, name-defined]  # a class known only at run time
             @extend_schema(responses={self.target.success: body})
-            def post(self, request: Any, **kwargs: Any) -> Any: ...
+            def post(self, request: Request, **kwargs: Any) -> Any: ...
 
         return Described
 
 
 class SessionListViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
-    """Without an ``operation_id``, both deletions would get the same one."""
+    """Sets an ``operation_id``, because the operations that end one and all sessions would get the same."""
 
-    target_class = "dovetail_identity.api.session_views.SessionListView"
+    target_class = "dovetail_identity.api.account_views.SessionListView"
 
     def view_replacement(self) -> Any:
         class Described(self.target):  # type: ignore[misc, name-defined]  # as above
             @extend_schema(operation_id="me_sessions_destroy_others")
-            def delete(self, request: Any, **kwargs: Any) -> Any: ...
+            def delete(self, request: Request, **kwargs: Any) -> Any: ...
 
         return Described

@@ -1,4 +1,4 @@
-"""Sign-up. No account exists before its address is verified: a registration waits in a table of its own."""
+"""Registration. An account is created only when its address is verified; until then, there is a ``Registration``."""
 
 from __future__ import annotations
 
@@ -7,42 +7,44 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, router, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from rest_framework_simplejwt.settings import api_settings
 
-from dovetail_core.accounts import accounts_with, email_field, has_field
+from dovetail_core.accounts import accounts_with, email_field, has_field, normalize_address
 from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.events import emit
 from dovetail_identity import events, mail
 from dovetail_identity.conf import conf
 from dovetail_identity.exceptions import InvalidOrExpired
-from dovetail_identity.fields import normalize_email
 from dovetail_identity.models import Registration
 from dovetail_identity.registration.link_tokens import registration_of_token
+from dovetail_identity.registration.passwords import check_strength
 from dovetail_identity.sessions.sign_in import issue_tokens
 from dovetail_identity.sessions.tokens import Tokens
 
 
 @sensitive_variables("password")
 def register(*, email: str, password: str, first_name: str = "", last_name: str = "") -> None:
-    """Mail a link that creates the account. If the address has an account, its owner gets a mail that says so.
+    """Mail a link that creates the account. If the address already has an account, its owner is informed by mail.
 
-    Both take one query, one password hash and one row. Raises ``ValidationError`` with the key ``password`` for a weak
-    password.
+    Takes one query, one password hash and one new row in both cases. Raises ``ValidationError`` with the key
+    ``password`` for a weak password.
     """
     names = {"first_name": first_name, "last_name": last_name}
-    _validate(password, email, names)
+    # Validators compare the password with an unsaved user, which does not depend on whether the address has an account.
+    model, field = get_user_model(), email_field()
+    values = names | ({field.name: email} if field else {})
+    user = model(**{name: value for name, value in values.items() if has_field(model, name)})
+    check_strength(password, user, "password")
     accounts = accounts_with(email)
     using = router.db_for_write(Registration)
     with transaction.atomic(using=using):
         now = timezone.now()
         registration = Registration(
-            email=normalize_email(email),
+            email=normalize_address(email),
             password=make_password(password),
             created_at=now,
             expires_at=now + timedelta(hours=conf.REGISTRATION_EXPIRY_HOURS),
@@ -57,16 +59,16 @@ def register(*, email: str, password: str, first_name: str = "", last_name: str 
 
 @sensitive_variables("token")
 def verify_email(token: str, *, request: HttpRequest | None) -> tuple[Any, Tokens]:
-    """Create the account that a mailed link stands for, once, and sign it in. Emits ``user.registered``.
+    """Create the account of a registration and sign it in. Emits ``user.registered``.
 
-    Raises ``InvalidOrExpired``, also if the address has an account by now.
+    Raises ``InvalidOrExpired`` for the token, and if the address has an account by now.
     """
     key = registration_of_token(token)
     using = router.db_for_write(Registration)
     rows = Registration._base_manager.using(using).filter(pk=key, expires_at__gt=timezone.now())
     registration = rows.first()
     with transaction.atomic(using=using):
-        # Of two parallel requests, one deletes the row.
+        # Only one of two parallel requests deletes the row.
         if registration is None or not rows.delete()[0] or accounts_with(registration.email):
             raise InvalidOrExpired
         user = _create_account(registration, using)
@@ -76,33 +78,16 @@ def verify_email(token: str, *, request: HttpRequest | None) -> tuple[Any, Token
 
 
 def purge_registrations(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
-    """Delete the registrations that nobody confirmed in time, and return their number. Each batch commits."""
+    """Delete expired registrations and return their number. Each batch is committed."""
     registrations = Registration._base_manager.using(router.db_for_write(Registration))
     expired = registrations.filter(expires_at__lte=timezone.now()).order_by("expires_at")
     return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
 def _create_account(registration: Registration, using: str) -> Any:
+    names = ("email", "password", "first_name", "last_name")
     try:
         with transaction.atomic(using=using):
-            return conf.CREATE_USER(
-                email=registration.email,
-                password=registration.password,
-                first_name=registration.first_name,
-                last_name=registration.last_name,
-            )
+            return conf.CREATE_USER(**{name: getattr(registration, name) for name in names})
     except IntegrityError as error:
         raise InvalidOrExpired from error
-
-
-def _validate(password: str, email: str, names: dict[str, str]) -> None:
-    # An unsaved user, for validators that compare the password with a person's data. It is the same whether or not the
-    # address has an account.
-    model = get_user_model()
-    field = email_field()
-    values = names | ({field.name: email} if field else {})
-    stand_in = model(**{name: value for name, value in values.items() if has_field(model, name)})
-    try:
-        validate_password(password, stand_in)
-    except ValidationError as error:
-        raise ValidationError({"password": error.messages}) from error

@@ -1,8 +1,8 @@
 """Sessions and their tokens: sign-in, rotation and revocation.
 
-A refresh token names its session (``sid``) and its generation (``gen``) in it. The first use of a refresh token makes
-it the session's newest, and only then is its predecessor dead. Each use answers with the successor. The successor is
-derived from the session's row, so repeated and parallel requests get the same one. So a lost answer costs nothing,
-and a client that keeps only its first refresh token stays signed in. A token that comes back after its successor was
-used is in two hands, and ends the session (RFC 9700, 4.14.2).
+A refresh token contains its session (``sid``) and its generation in the session (``gen``). Each use of a refresh token
+returns the next one, which is derived from the row of the session, so repeated and parallel requests get the same
+token. A refresh token expires only when the next one is used. Therefore, a client stays signed in if a response is lost
+or if it keeps only its first refresh token. If a token is used after the next one, two parties have it, and the session
+ends (RFC 9700, 4.14.2).
 """

@@ -1,4 +1,4 @@
-"""What a session and its events record about the client: its device, address and network."""
+"""The device, address and network of a client, for sessions and events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from dovetail_core.net import client_address, client_network
 
-# The order matters: most browsers also send the names of older ones.
+# The order matters: most browsers also send the names of older browsers.
 _BROWSERS = {
     "Edg": "Edge",
     "OPR/": "Opera",
@@ -29,9 +29,10 @@ _SYSTEMS = {
 
 
 def device_label(request: HttpRequest | None) -> str:
-    """A label by which people recognize a device: ``"Firefox on Windows"``, or a client's own name (``"okhttp"``).
+    """Return a label for the device, such as ``"Firefox on Windows"``, or the name of another client (``"okhttp"``).
 
-    At most 100 characters, and empty without a ``User-Agent``. Without versions, so that an update is no new device.
+    Has at most 100 characters, and is empty without a ``User-Agent``. It contains no versions, because a device with an
+    update is not a new device.
     """
     agent = "" if request is None else request.META.get("HTTP_USER_AGENT", "")
     browser = next((name for mark, name in _BROWSERS.items() if mark in agent), None)
@@ -39,7 +40,7 @@ def device_label(request: HttpRequest | None) -> str:
     if browser and system:
         return f"{browser} on {system}"
     name = agent.partition("/")[0].strip()
-    # PostgreSQL cannot store a NUL, and a list of devices is no place for control characters.
+    # Without control characters: PostgreSQL cannot store NUL, and labels are displayed.
     return "".join(character for character in name if character.isprintable())[:100]
 
 

@@ -1,11 +1,11 @@
-"""The end of sessions: sign-out, revocation and deletion."""
+"""Sign-out, and revocation and deletion of sessions."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -19,27 +19,27 @@ from dovetail_identity.sessions.users import alias_of, sessions_of
 
 
 class RevocationReason(StrEnum):
-    """Why a session ended."""
-
     SIGNED_OUT = "signed_out"
     REVOKED = "revoked"
     REUSED = "reused"
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a reason, no password
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a reason, not a password
     PASSWORD_RESET = "password_reset"  # noqa: S105
 
 
 def revoke_session(session: Session, *, reason: str = RevocationReason.REVOKED) -> bool:
-    """End one session and its access tokens. Return False if it had ended. Emits ``session.revoked``."""
+    """End a session and its access tokens. Return False if it had already ended. Emits ``session.revoked``."""
     return bool(_revoke(session.user, Q(pk=session.pk), reason))
 
 
-def revoke_all_sessions(user: Any, *, reason: str = RevocationReason.REVOKED, keep: UUID | None = None) -> int:
-    """End every session of ``user`` except ``keep``, and return how many. Emits ``session.revoked`` if any ended."""
+def revoke_all_sessions(
+    user: AbstractBaseUser, *, reason: str = RevocationReason.REVOKED, keep: UUID | None = None
+) -> int:
+    """End all sessions of ``user`` except ``keep`` and return their number. Emits ``session.revoked`` if any ended."""
     return _revoke(user, ~Q(pk=keep) if keep else Q(), reason)
 
 
 def sign_out(refresh: str) -> None:
-    """End the session of this refresh token, superseded or not. Raises ``TokenError`` for any other token."""
+    """End the session of a refresh token, even if it is superseded. Raise ``TokenError`` for any other token."""
     session_id, _generation = parse(RefreshToken, refresh).position
     session = Session._base_manager.select_related("user").filter(pk=session_id, revoked_at=None).first()
     if session is not None:
@@ -47,20 +47,20 @@ def sign_out(refresh: str) -> None:
 
 
 def purge_sessions(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
-    """Delete the sessions that have expired, and return their number. Each batch commits."""
+    """Delete expired sessions and return their number. Each batch is committed."""
     sessions = Session._base_manager.using(router.db_for_write(Session))
     expired = sessions.filter(expires_at__lte=timezone.now()).order_by("expires_at")
     return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
-def _revoke(user: Any, which: Q, reason: str) -> int:
+def _revoke(user: AbstractBaseUser, condition: Q, reason: str) -> int:
     using = alias_of(user)
     with transaction.atomic(using=using):
-        # Written before read: SQLite refuses a transaction that read first and was overtaken by another's write.
+        # Writes first: on SQLite, a transaction that has read fails to write after another transaction has written.
         now = timezone.now()
-        ended: int = sessions_of(user).filter(which, revoked_at=None).update(revoked_at=now, revoked_reason=reason)
+        ended = sessions_of(user).filter(condition, revoked_at=None).update(revoked_at=now, revoked_reason=reason)
         if ended:
-            keys = sessions_of(user).filter(which, revoked_at=now).values_list("pk", flat=True)
+            keys = sessions_of(user).filter(condition, revoked_at=now).values_list("pk", flat=True)
             data = {"session_ids": [str(key) for key in keys], "reason": str(reason)}
             emit(events.SESSION_REVOKED, target=user, data=data, using=using)
     return ended

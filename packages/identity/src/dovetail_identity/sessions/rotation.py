@@ -1,4 +1,4 @@
-"""The use of a session's tokens: refresh and verification."""
+"""Refresh and verification of tokens."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from dovetail_identity.models import Session
 from dovetail_identity.sessions.clients import address_of
 from dovetail_identity.sessions.revocation import RevocationReason, revoke_session
 from dovetail_identity.sessions.tokens import RefreshToken, Tokens, parse
-from dovetail_identity.sessions.users import check_sign_in_allowed, user_and_session_state, user_named_by
+from dovetail_identity.sessions.users import check_sign_in_allowed, user_and_session_state, user_of_token
 
-#: How long a refresh token still works after the first use of its successor. Long enough for requests of another tab
-#: that are under way, and too short to be of use to a thief.
+#: How long a refresh token is still accepted after the first use of the next one. Long enough for concurrent requests
+#: of another browser tab, and too short for an attacker.
 TOLERANCE: Final = timedelta(seconds=10)
 
 
 def refresh_tokens(refresh: str, *, request: HttpRequest | None) -> Tokens:
-    """Return a new access token and the successor of ``refresh``.
+    """Return a new access token and the next refresh token.
 
     Raises ``TokenError`` for a token that is malformed, forged, expired, superseded or not a refresh token, for a
     session that has ended, and for an account that is deleted or may not sign in. A superseded token revokes its
-    session: in a transaction of your own, do not let the error roll that back.
+    session; if you call this function in a transaction, commit it despite the exception.
     """
     token = parse(RefreshToken, refresh)
     session_id, generation = token.position
@@ -40,12 +40,12 @@ def refresh_tokens(refresh: str, *, request: HttpRequest | None) -> Tokens:
     using = router.db_for_write(Session)
     _record_use(session_id, generation, request, now, using)
     session = Session._base_manager.using(using).filter(pk=session_id).first()
-    if session is None or not session.lives(now) or generation > session.generation:
+    if session is None or not session.is_live(now) or generation > session.generation:
         raise TokenError(_("The session is over."))
     if not _is_current(generation, session, now):
         revoke_session(session, reason=RevocationReason.REUSED)
         raise TokenError(_("The session is over."))
-    user = user_named_by(token)
+    user = user_of_token(token)
     check_sign_in_allowed(user, token)
     if user.pk != session.user_id:
         raise TokenError(_("The session is over."))
@@ -57,7 +57,7 @@ def refresh_tokens(refresh: str, *, request: HttpRequest | None) -> Tokens:
 
 
 def verify_token(token: str) -> None:
-    """Raise ``TokenError`` unless the API accepts this access token, or the refresh endpoint this refresh token."""
+    """Raise ``TokenError`` if the API does not accept the access token, or cannot refresh the refresh token."""
     verified: Token = parse(UntypedToken, token)
     condition = Q()
     if verified.get(api_settings.TOKEN_TYPE_CLAIM) == RefreshToken.token_type:
@@ -66,17 +66,17 @@ def verify_token(token: str) -> None:
         condition = Q(generation__in=(generation - 1, generation)) | recent
     user = user_and_session_state(verified, condition)
     check_sign_in_allowed(user, verified)
-    if not user.identity_session_lives:
+    if not user.identity_session_is_live:
         raise TokenError(_("The session is over."))
 
 
 def _record_use(session_id: UUID, generation: int, request: HttpRequest | None, now: datetime, using: str) -> None:
-    """Record the use in one statement, which makes the generation the newest if it is the next one.
+    """Record the use of a refresh token, and if its generation is the next one, make it the newest.
 
-    It writes before anything is read. A read first would need a second one after a lost race, and fails with a lock
-    under SQLite's deferred transactions.
+    This is one statement before any read. After a read, a lost race would require another one, and SQLite's deferred
+    transactions could not get the lock.
     """
-    # Whole seconds, as in tokens: a database that rounds must not make two successors of one.
+    # Whole seconds, as in tokens. If a database rounded, requests would get different tokens.
     stamp = now.replace(microsecond=0)
     is_next = Q(generation=generation - 1)
     rows = Session._base_manager.using(using).filter(
@@ -87,7 +87,7 @@ def _record_use(session_id: UUID, generation: int, request: HttpRequest | None, 
         expires_at=Case(When(is_next, then=Value(stamp + RefreshToken.lifetime)), default=F("expires_at")),
         last_used_at=now,
         address=address_of(request),
-        # Last, because MySQL's assignments see those before them.
+        # Last, because on MySQL later assignments use the new value.
         generation=generation,
     )
 

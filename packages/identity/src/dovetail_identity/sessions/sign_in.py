@@ -1,4 +1,4 @@
-"""Sign-in: by a password, or after any other proof."""
+"""Sign-in with a password, or with any other authentication method."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import update_last_login
 from django.core.exceptions import ValidationError
@@ -34,8 +35,8 @@ logger = logging.getLogger("dovetail.identity")
 def sign_in(*, username: str, password: str, request: HttpRequest) -> Tokens | None:
     """Return a token pair for the account with this ``USERNAME_FIELD`` and password, or None.
 
-    None has one meaning for an unknown name, a wrong password, an inactive account and a name that several accounts
-    have. All of them take one query and one password hash. Emits ``user.signed_in`` or ``user.sign_in_failed``.
+    The result is None for an unknown or ambiguous username, a wrong password and an inactive account. All of them take
+    one query and one password hash. Emits ``user.signed_in`` or ``user.sign_in_failed``.
     """
     user = _authenticate(username, password, request)
     if user is None or not api_settings.USER_AUTHENTICATION_RULE(user):
@@ -51,13 +52,13 @@ def sign_in(*, username: str, password: str, request: HttpRequest) -> Tokens | N
     return issue_tokens(user, request=request)
 
 
-def issue_tokens(user: Any, *, request: HttpRequest | None, amr: Sequence[str] = ("pwd",)) -> Tokens:
-    """Sign ``user`` in: start a session and return its token pair, with lifetimes and claims from ``SIMPLE_JWT``.
+def issue_tokens(user: AbstractBaseUser, *, request: HttpRequest | None, amr: Sequence[str] = ("pwd",)) -> Tokens:
+    """Create a session for ``user`` and return its token pair, with lifetimes and claims from ``SIMPLE_JWT``.
 
-    ``amr`` says how the person proved their identity (RFC 8176: ``pwd``, ``otp``, …). It and ``auth_time`` (seconds
-    since 1970, OpenID Connect Core 2) are claims of both tokens. ``request`` is None outside a request. Raises
-    ``TokenError`` for an account that may not sign in. Emits ``user.signed_in``, and ``user.new_device`` if the
-    account has other sessions, all of them on other devices.
+    ``amr`` lists the authentication methods (RFC 8176: ``pwd``, ``otp``, …). It and ``auth_time`` (seconds since 1970,
+    OpenID Connect Core 2) are claims of both tokens. ``request`` is None outside a request. Raises ``TokenError`` for
+    an account that may not sign in. Emits ``user.signed_in``, and ``user.new_device`` if the account has other
+    sessions, all of them on other devices.
     """
     if not api_settings.USER_AUTHENTICATION_RULE(user):
         raise TokenError(_("No active account found with the given credentials"))
@@ -80,7 +81,7 @@ def issue_tokens(user: Any, *, request: HttpRequest | None, amr: Sequence[str] =
         devices = set(sessions_of(user).exclude(pk=session.pk).values_list("device", flat=True).distinct())
         token.set_position(session.pk, 1)
         if api_settings.UPDATE_LAST_LOGIN and has_field(user, "last_login"):
-            update_last_login(None, user)  # type: ignore[arg-type]  # a signal receiver, called as simplejwt calls it
+            update_last_login(None, user)  # type: ignore[arg-type]  # a signal receiver, which simplejwt calls like this
         data = {"session_id": str(session.pk), "amr": list(amr), "network": network_of(request)}
         emit(events.USER_SIGNED_IN, actor=user, target=user, data=data, using=using)
         if devices and session.device not in devices:
@@ -92,24 +93,24 @@ def issue_tokens(user: Any, *, request: HttpRequest | None, amr: Sequence[str] =
 @sensitive_variables("password")
 def _authenticate(username: str, password: str, request: HttpRequest) -> Any:
     model = get_user_model()
-    # As Django's login form does: accounts are stored under the normalized name.
+    # Accounts are stored with the normalized username. Django's login form also normalizes it.
     username = model.normalize_username(username)
     if _fits_column(model, username):
         try:
             return authenticate(request, **{model.USERNAME_FIELD: username, "password": password})
         except model.MultipleObjectsReturned:
             logger.warning(
-                "Sign-in refused: several rows of %s have the same %s. Make it unique in any case.",
+                "Sign-in was rejected: several rows of %s have the same %s. Make it unique regardless of case.",
                 model._meta.label,
                 model.USERNAME_FIELD,
             )
-    # As ModelBackend does for an unknown name, so that the answer takes no less time.
+    # Takes the same time as an existing account. ModelBackend does the same for an unknown username.
     make_password(password)
     return None
 
 
-def _fits_column(model: Any, username: str) -> bool:
-    """Whether the column can hold this name: text in a query for a number or a UUID raises an exception."""
+def _fits_column(model: type[AbstractBaseUser], username: str) -> bool:
+    """Return whether a query for ``username`` is possible. Text raises an exception for a numeric or UUID column."""
     try:
         model._meta.get_field(model.USERNAME_FIELD).to_python(username)
     except ValidationError:

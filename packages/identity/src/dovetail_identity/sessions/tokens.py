@@ -1,10 +1,11 @@
-"""The JSON Web Tokens of a session."""
+"""JSON Web Tokens (RFC 7519) of sessions."""
 
 from __future__ import annotations
 
 from typing import Any, Final, TypedDict, TypeVar
 from uuid import UUID, uuid5
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import tokens as simplejwt
 from rest_framework_simplejwt.exceptions import TokenError
@@ -23,10 +24,7 @@ class Tokens(TypedDict):
 
 
 class RefreshToken(simplejwt.RefreshToken):
-    """simplejwt's refresh token without its blacklist and its outstanding tokens, which stores tokens as they are sent.
-
-    The session's row takes the place of both.
-    """
+    """simplejwt's refresh token with a session in place of the blacklist, which stores tokens in clear text."""
 
     no_copy_claims: Any = (*simplejwt.RefreshToken.no_copy_claims, GENERATION_CLAIM)
 
@@ -40,28 +38,27 @@ class RefreshToken(simplejwt.RefreshToken):
 
     @property
     def position(self) -> tuple[UUID, int]:
-        """The session and the generation. Raises ``TokenError`` for a token without them."""
+        """The id of the session and the generation. Raises ``TokenError`` if a claim is missing or invalid."""
         generation = self.get(GENERATION_CLAIM)
         if type(generation) is not int or not 0 < generation < 2**31 - 1:
             raise TokenError(_("Token is invalid"))
         return session_id_of(self), generation
 
 
-def first_refresh_token(user: Any) -> RefreshToken:
-    """A refresh token of ``user`` without a session yet."""
-    # RefreshToken.for_user is the blacklist's where its app is installed, and stores the token in a row.
+def first_refresh_token(user: AbstractBaseUser) -> RefreshToken:
+    """Return a refresh token of ``user`` without a session."""
+    # Not RefreshToken.for_user, which stores the token in the database if simplejwt's blacklist app is installed.
     return Token.for_user.__func__(RefreshToken, user)  # type: ignore[attr-defined, no-any-return]  # of a classmethod
 
 
-def session_id_of(token: Any) -> UUID:
-    """The session that a token (or ``request.auth``) belongs to. Raises ``TokenError`` if it names none."""
+def session_id_of(token: object) -> UUID:
+    """Return the session id of a token or of ``request.auth``. Raise ``TokenError`` if it has none."""
     try:
-        return UUID(token.get(SESSION_CLAIM))
+        return UUID(token.get(SESSION_CLAIM))  # type: ignore[attr-defined]  # other objects raise AttributeError
     except (AttributeError, TypeError, ValueError):
         raise TokenError(_("Token is invalid")) from None
 
 
-def parse(kind: type[T], encoded: Any) -> T:
-    """Verify an encoded token. Raises ``TokenError`` for one that is malformed, forged, expired or of another kind."""
-    # encoded is Any because simplejwt annotates the string that it takes as a Token.
-    return kind(encoded)
+def parse(kind: type[T], encoded: str) -> T:
+    """Verify an encoded token. Raise ``TokenError`` if it is malformed, forged, expired or of another type."""
+    return kind(encoded)  # type: ignore[arg-type]  # simplejwt annotates the string as a Token

@@ -1,13 +1,14 @@
-"""Users of any model: their database and columns, their sessions, and the user that a token names."""
+"""The sessions of a user of any model, and the user of a token."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import router
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt.exceptions import TokenError
@@ -19,52 +20,50 @@ from dovetail_identity.models import Session
 from dovetail_identity.sessions.tokens import session_id_of
 
 
-def alias_of(user: Any) -> str:
-    """The database that ``user`` is written to."""
+def alias_of(user: AbstractBaseUser) -> str:
+    """Return the alias of the database to which ``user`` is written."""
     return router.db_for_write(user.__class__, instance=user)
 
 
-def sessions_of(user: Any) -> Any:
-    """Every session of ``user``, from the database that the user is written to."""
+def sessions_of(user: AbstractBaseUser) -> QuerySet[Session]:
     return Session._base_manager.using(alias_of(user)).filter(user=user.pk)
 
 
-def live_sessions(user: Any) -> Any:
-    """The sessions of ``user`` that have neither ended nor expired."""
+def live_sessions(user: AbstractBaseUser) -> QuerySet[Session]:
+    """Return the sessions of ``user`` that have neither been revoked nor expired."""
     return sessions_of(user).filter(revoked_at=None, expires_at__gt=timezone.now())
 
 
-def user_named_by(token: Token, **annotations: Any) -> Any:
-    """The user that a verified token names, or None."""
+def user_of_token(token: Token, **annotations: Any) -> Any:
+    """Return the user of a verified token, or None."""
     model = get_user_model()
-    # From the database that is written: a replica may not know of a sign-in or sign-out yet.
+    # From the database for writes, because a replica may not have a sign-in or sign-out yet.
     users = model._default_manager.using(router.db_for_write(model)).annotate(**annotations)
     try:
-        user = users.get(**{api_settings.USER_ID_FIELD: token.get(api_settings.USER_ID_CLAIM)})
+        return users.get(**{api_settings.USER_ID_FIELD: token.get(api_settings.USER_ID_CLAIM)})
     except (model.DoesNotExist, ValidationError, ValueError, TypeError):
-        # The last three: an identifier such as "42" from the time before the primary key became a UUID.
+        # Other errors than DoesNotExist occur for an id like "42" after the primary key was changed to a UUID.
         return None
-    return user
 
 
 def user_and_session_state(token: Token, condition: Q | None = None) -> Any:
-    """The user that a verified token names, or None, in one query. Users who may not sign in are returned too.
+    """Return the user of a verified token, or None, in one query. Includes users who may not sign in.
 
-    The attribute ``identity_session_lives`` of the user says whether the token's session is live and meets
+    The attribute ``identity_session_is_live`` of the user is True if the session of the token is live and matches
     ``condition``.
     """
     session = Session._base_manager.filter(
         condition or Q(), pk=session_id_of(token), user=OuterRef("pk"), revoked_at=None, expires_at__gt=timezone.now()
     )
-    return user_named_by(token, identity_session_lives=Exists(session))
+    return user_of_token(token, identity_session_is_live=Exists(session))
 
 
-def check_sign_in_allowed(user: Any, token: Token) -> None:
+def check_sign_in_allowed(user: AbstractBaseUser | None, token: Token) -> None:
     """Raise ``TokenError`` if ``user`` is None or may not sign in.
 
-    With simplejwt's ``CHECK_REVOKE_TOKEN``, a token that is older than the user's password is refused as well.
+    With simplejwt's ``CHECK_REVOKE_TOKEN``, also raise it for a token that is older than the password.
     """
-    if not api_settings.USER_AUTHENTICATION_RULE(user):
+    if user is None or not api_settings.USER_AUTHENTICATION_RULE(user):
         raise TokenError(_("No active account found for the given token."))
     revocable = api_settings.CHECK_REVOKE_TOKEN
     if revocable and token.get(api_settings.REVOKE_TOKEN_CLAIM) != get_md5_hash_password(user.password):

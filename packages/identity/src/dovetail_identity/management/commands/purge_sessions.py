@@ -2,12 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext as _
+
 from dovetail_core.commands import Purge, PurgeCommand
 from dovetail_identity import services
 
 
 class Command(PurgeCommand):
-    help = "Delete the sessions and registrations that have expired. Run it once a day."
+    help = "Delete expired sessions and registrations. Run this command daily."
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
-        return [("expired sessions", services.purge_sessions), ("expired registrations", services.purge_registrations)]
+        return [
+            (_("expired sessions"), services.purge_sessions),
+            (_("expired registrations"), services.purge_registrations),
+        ]
