@@ -1,7 +1,7 @@
 """A project with its own user model: ``OWN_USER`` is the name of a model in ``tests.identity.own_users``.
 
-``test_own_user_projects.py`` runs it with each model. ``ATOMIC_REQUESTS`` is on. With ``Employee``, the API accepts only
-sessions; with ``Person``, simplejwt's rotation and blacklist are on.
+``test_own_user_projects.py`` runs it with each model. ``ATOMIC_REQUESTS`` is on. With ``Employee``, the API accepts
+only sessions; with ``Person``, simplejwt's rotation and blacklist are on.
 """
 
 from __future__ import annotations

@@ -183,9 +183,7 @@ def test_registration_requires_a_valid_address(client: APIClient, email: Any) ->
         (f"{AUTH}jwt/verify/", ("token",)),
     ],
 )
-def test_non_text_value_is_400_for_its_field(
-    client: APIClient, path: str, fields: tuple[str, ...], value: Any
-) -> None:
+def test_non_text_value_is_400_for_its_field(client: APIClient, path: str, fields: tuple[str, ...], value: Any) -> None:
     sign_in(client, make_user(email="ada@example.com"))
     before = User.objects.values().get()
     for field in fields:

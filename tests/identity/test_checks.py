@@ -55,7 +55,9 @@ def test_e003_for_a_missing_user_id_field(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(api_settings, "USER_ID_FIELD", "uuid")
     (message,) = _messages()
     assert message.id == "dovetail_identity.E003"
-    assert message.msg == "SIMPLE_JWT['USER_ID_FIELD'] is 'uuid', which is not a unique field of dovetail_identity.User."
+    assert (
+        message.msg == "SIMPLE_JWT['USER_ID_FIELD'] is 'uuid', which is not a unique field of dovetail_identity.User."
+    )
     assert message.hint == "Set it to one of: 'id', 'email'."
 
 
@@ -91,7 +93,9 @@ def _unique(*expressions: Any) -> models.UniqueConstraint:
         (None, []),
     ],
 )
-def test_no_message_if_email_is_unique_regardless_of_case_or_missing(account: Any, email: Any, constraints: Any) -> None:
+def test_no_message_if_email_is_unique_regardless_of_case_or_missing(
+    account: Any, email: Any, constraints: Any
+) -> None:
     account(email, *constraints)
     assert [*checks.check_sign_in_email(), *checks.check_other_email()] == []
 

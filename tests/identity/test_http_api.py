@@ -88,9 +88,7 @@ def _send(client: APIClient, row: Row, values: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.path}-{row.status}")
-def test_requests_have_the_documented_responses(
-    client: APIClient, values: dict[str, str], row: Row
-) -> None:
+def test_requests_have_the_documented_responses(client: APIClient, values: dict[str, str], row: Row) -> None:
     answer = _send(client, row, values)
     assert answer.status_code == row.status, answer.content
     if row.answer is None:

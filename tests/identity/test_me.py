@@ -32,9 +32,7 @@ def _time(value: Any) -> str:
     return value.isoformat().replace("+00:00", "Z")  # type: ignore[no-any-return]  # a datetime in UTC
 
 
-def test_account_takes_one_query(
-    client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_account_takes_one_query(client: APIClient, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     user = make_user(email="ada@example.com", first_name="Ada", email_verified_at=timezone.now())
     sign_in(client, user)
     with django_assert_num_queries(1):

@@ -31,9 +31,7 @@ def _of(user_id: Any) -> str:
     return str(token)
 
 
-def test_refresh_takes_three_statements(
-    client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_refresh_takes_three_statements(client: APIClient, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     user = make_user()
     tokens = issue_tokens(user, request=None, amr=("otp",))
     with django_assert_num_queries(3):
@@ -77,9 +75,7 @@ def test_missing_or_inactive_account_is_401(client: APIClient, path: str, key: s
 
 @pytest.mark.parametrize("user_id", ["42", 42, "no uuid", ["a"], {"a": "b"}, None, "", True, "x\x00"])
 @pytest.mark.parametrize(("path", "key"), [(REFRESH, "refresh"), (VERIFY, "token")])
-def test_impossible_user_id_is_401(
-    client: APIClient, path: str, key: str, user_id: Any
-) -> None:
+def test_impossible_user_id_is_401(client: APIClient, path: str, key: str, user_id: Any) -> None:
     make_user()
     assert client.post(path, {key: _of(user_id)}).status_code == 401
 

@@ -39,7 +39,9 @@ def _shape(schema: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
         ("verify", {"token"}, set()),
     ],
 )
-def test_schema_of_sign_in_matches_requests_and_responses(schema: dict[str, Any], path: str, sent: set[str], answered: set[str]) -> None:
+def test_schema_of_sign_in_matches_requests_and_responses(
+    schema: dict[str, Any], path: str, sent: set[str], answered: set[str]
+) -> None:
     operation = schema["paths"][f"/api/auth/jwt/{path}/"]["post"]
     body = _shape(schema, operation["requestBody"]["content"]["application/json"]["schema"])
     answer = operation["responses"]["200"]

@@ -264,9 +264,7 @@ def test_sign_in_from_a_new_device_emits_an_event(events: list[Event]) -> None:
     }
 
 
-def test_session_list_takes_two_queries(
-    client: APIClient, django_assert_num_queries: DjangoAssertNumQueries
-) -> None:
+def test_session_list_takes_two_queries(client: APIClient, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     user = make_user()
     services.issue_tokens(user, request=_from(FIREFOX))
     over = services.issue_tokens(user, request=_from(FIREFOX))

@@ -9,8 +9,8 @@ from django.core.checks import run_checks
 from rest_framework.test import APIClient, APIRequestFactory
 from rest_framework_simplejwt.tokens import AccessToken
 
-from dovetail_identity.api.authentication import JWTAuthentication
 from dovetail_identity.api.account_views import MeView
+from dovetail_identity.api.authentication import JWTAuthentication
 from dovetail_identity.models import User
 from dovetail_identity.testing import mailed_token
 from tests.identity.own_user_project.users import PASSWORD, make_user

@@ -23,9 +23,7 @@ class UserManager(auth_models.UserManager["AbstractUser"]):
         # Django's method converts only the domain to lower case.
         return normalize_address(email or "")
 
-    def create_user(  # type: ignore[override]  # there is no username
-        self, email: str, password: str | None = None, **fields: Any
-    ) -> AbstractUser:
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> AbstractUser:  # type: ignore[override]  # no username
         """Create and return a user, with an unusable password by default. Raise ``ValueError`` without an address."""
         user = self._new(email, password, **{"is_staff": False, "is_superuser": False, **fields})
         user.save(using=self._db)
@@ -33,18 +31,14 @@ class UserManager(auth_models.UserManager["AbstractUser"]):
 
     create_user.alters_data = True  # type: ignore[attr-defined]  # not called by templates
 
-    async def acreate_user(  # type: ignore[override]  # there is no username
-        self, email: str, password: str | None = None, **fields: Any
-    ) -> AbstractUser:
+    async def acreate_user(self, email: str, password: str | None = None, **fields: Any) -> AbstractUser:  # type: ignore[override]  # no username
         user = self._new(email, password, **{"is_staff": False, "is_superuser": False, **fields})
         await user.asave(using=self._db)
         return user
 
     acreate_user.alters_data = True  # type: ignore[attr-defined]  # not called by templates
 
-    def create_superuser(  # type: ignore[override]  # there is no username
-        self, email: str, password: str | None = None, **fields: Any
-    ) -> AbstractUser:
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> AbstractUser:  # type: ignore[override]  # no username
         """Create and return a superuser.
 
         Raises ``ValueError`` without an address, and if ``is_staff`` or ``is_superuser`` is not True.
@@ -55,9 +49,7 @@ class UserManager(auth_models.UserManager["AbstractUser"]):
 
     create_superuser.alters_data = True  # type: ignore[attr-defined]  # not called by templates
 
-    async def acreate_superuser(  # type: ignore[override]  # there is no username
-        self, email: str, password: str | None = None, **fields: Any
-    ) -> AbstractUser:
+    async def acreate_superuser(self, email: str, password: str | None = None, **fields: Any) -> AbstractUser:  # type: ignore[override]  # no username
         user = self._new(email, password, **_superuser(fields))
         await user.asave(using=self._db)
         return user

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Any, Final, TypedDict
 from uuid import UUID, uuid5
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -11,8 +11,6 @@ from rest_framework_simplejwt import tokens as simplejwt
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
-
-T = TypeVar("T", bound=Token)
 
 SESSION_CLAIM: Final = "sid"  # OpenID Connect Front-Channel Logout 1.0
 GENERATION_CLAIM: Final = "gen"
@@ -57,8 +55,3 @@ def session_id_of(token: object) -> UUID:
         return UUID(token.get(SESSION_CLAIM))  # type: ignore[attr-defined]  # other objects raise AttributeError
     except (AttributeError, TypeError, ValueError):
         raise TokenError(_("Token is invalid")) from None
-
-
-def parse(kind: type[T], encoded: str) -> T:
-    """Verify an encoded token. Raise ``TokenError`` if it is malformed, forged, expired or of another type."""
-    return kind(encoded)  # type: ignore[arg-type]  # simplejwt annotates the string as a Token
