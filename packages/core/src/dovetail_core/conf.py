@@ -1,13 +1,7 @@
 """Typed settings that are read live from ``django.conf.settings``.
 
-One declaration provides the value, a system check and a row of the documentation::
-
-    class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenancy"):
-        INVITATION_EXPIRY_DAYS = Setting(7, "Days until an invitation expires.", positive_integer)
-
-
-    conf = TenancySettings()
-    conf.INVITATION_EXPIRY_DAYS  # the present value of TENANCY_INVITATION_EXPIRY_DAYS, or 7
+The declaration of a setting in a subclass of :class:`AppSettings` provides its value, a system check, and a row of the
+documentation.
 """
 
 from __future__ import annotations

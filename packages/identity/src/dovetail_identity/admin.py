@@ -14,7 +14,7 @@ from dovetail_identity.models import Session, User
 from dovetail_identity.sessions.revocation import RevocationReason
 from dovetail_identity.sessions.users import alias_of
 
-# The classes of Django that have type arguments here are not generic at run time.
+# The stubs declare these classes of Django as generic, but they accept no type arguments at run time.
 
 
 class UserCreationForm(forms.AdminUserCreationForm):  # type: ignore[type-arg]  # as above
