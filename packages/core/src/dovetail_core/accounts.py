@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router
 from django.db.models import NOT_PROVIDED, Model, QuerySet
+
+if TYPE_CHECKING:  # a model, which cannot be imported before the app registry is ready
+    from django.contrib.auth.base_user import AbstractBaseUser
 
 
 def normalize_address(address: str) -> str:
