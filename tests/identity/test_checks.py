@@ -154,7 +154,7 @@ def test_e004_for_registration_with_more_required_fields(settings: Any, monkeypa
     (message,) = _messages()
     assert message.id == "dovetail_identity.E004"
     assert message.msg.endswith(": phone_number.")
-    settings.IDENTITY_CREATE_USER = "tests.identity.test_me_never_responds_with_5xx.note_deletion"
+    settings.IDENTITY_CREATE_USER = "tests.identity.test_me.note_deletion"
     assert _messages() == []
 
 

@@ -248,7 +248,7 @@ def test_deletion_service_can_be_replaced(client: APIClient) -> None:
     user = make_user()
     sign_in(client, user)
     deleted.clear()
-    with override_settings(IDENTITY_DELETE_USER="tests.identity.test_me_never_responds_with_5xx.note_deletion"):
+    with override_settings(IDENTITY_DELETE_USER="tests.identity.test_me.note_deletion"):
         assert client.delete(URL).status_code == 204
     assert deleted == [user]
     assert User.objects.get() == user

@@ -35,7 +35,7 @@ def test_only_expired_rows_are_purged(django_assert_num_queries: DjangoAssertNum
 
 
 def test_batch_of_no_rows_is_rejected() -> None:
-    with pytest.raises(CommandError, match="--batch-size is 0"):
+    with pytest.raises(CommandError, match="--batch-size must be"):
         call_command("purge_sessions", batch=0)
 
 
