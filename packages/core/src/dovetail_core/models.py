@@ -56,7 +56,7 @@ class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the pro
     case, the label of the model and a dependency on the latest migration are written instead.
     """
 
-    def __init__(self, *, setting: str, inherited: bool = False, to: str = "", **kwargs: Any) -> None:
+    def __init__(self, to: str | None = None, *, setting: str, inherited: bool = False, **kwargs: Any) -> None:
         self.setting = setting
         self.inherited = inherited
         super().__init__(to or named_model(setting), **kwargs)
@@ -105,8 +105,8 @@ def dependency(setting: str) -> tuple[str, str]:
     """
     app_label = named_model(setting).split(".")[0]
     creation = _creation(named_model(setting))
-    # There is no creation if the app has no migrations, or Python is importing them now. Django ignores __first__ of
-    # the same app.
+    # Unknown if the app has no migrations, or if Python is importing them now. Django ignores
+    # __first__ of the same app.
     return SwappableTuple((app_label, creation[0] if creation else "__first__"), setting)
 
 
