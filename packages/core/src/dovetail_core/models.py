@@ -56,7 +56,9 @@ class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the pro
     case, the label of the model and a dependency on the latest migration are written instead.
     """
 
-    def __init__(self, to: str | None = None, *, setting: str, inherited: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, to: type[models.Model] | str | None = None, *, setting: str, inherited: bool = False, **kwargs: Any
+    ) -> None:
         self.setting = setting
         self.inherited = inherited
         super().__init__(to or named_model(setting), **kwargs)
