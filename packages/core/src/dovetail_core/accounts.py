@@ -89,14 +89,14 @@ def required_fields(model: type[Model]) -> set[str]:
     return {field.name for field in fields if field.db_default is NOT_PROVIDED}
 
 
-def create_passwordless_account(address: str, model: type[AbstractBaseUser] | None = None) -> Any:
+def create_passwordless_account(address: str, model: type[Model] | None = None) -> Any:
     """Create an account with this address and an unusable password. The address is also its username.
 
     ``model`` defaults to the project's user model. Raises ``ValidationError`` if the model requires more fields.
     """
-    model = model or get_user_model()
-    field = email_field(model)
-    user = model(**dict.fromkeys({model.USERNAME_FIELD, *([field.name] if field else [])}, address))
+    user_model: Any = model or get_user_model()
+    field = email_field(user_model)
+    user = user_model(**dict.fromkeys({user_model.USERNAME_FIELD, *([field.name] if field else [])}, address))
     user.set_unusable_password()
     user.full_clean()
     user.save()

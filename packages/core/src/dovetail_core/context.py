@@ -63,13 +63,13 @@ def bind(
     values. ``ContextVar.reset`` is not used: under ASGI the block may be left in another context than the one in which
     it was entered, and ``reset`` raises there.
     """
-    values = ((_request_id, request_id), (_principal, principal), (_organization_id, organization_id))
-    previous = [(variable, variable.get()) for variable, _ in values]
-    for variable, value in values:
+    variables: tuple[ContextVar[Any], ...] = (_request_id, _principal, _organization_id)
+    previous = [variable.get() for variable in variables]
+    for variable, value in zip(variables, (request_id, principal, organization_id), strict=True):
         if value is not _UNCHANGED:
             variable.set(value)
     try:
         yield
     finally:
-        for variable, value in previous:
+        for variable, value in zip(variables, previous, strict=True):
             variable.set(value)

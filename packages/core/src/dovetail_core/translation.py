@@ -13,7 +13,7 @@ from django.utils import translation
 def gettext(message: str) -> str:
     """Translate a message of core. Translations in the catalogues of the project and its apps take precedence."""
     text, language = translation.gettext(message), translation.get_language()
-    if text != message or language is None or not settings.USE_I18N:
+    if text != message or not language or not settings.USE_I18N:
         return text
     return _catalogue(translation.to_locale(language)).gettext(message)
 

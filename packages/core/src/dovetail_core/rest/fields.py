@@ -62,7 +62,7 @@ FIELD_MAPPING: dict[type[models.Field[Any, Any]], type[serializers.Field[Any, An
 class FlagField(serializers.BooleanField):
     """Accepts true and false, and in HTML forms, where all values are strings, also what ``BooleanField`` accepts."""
 
-    def to_internal_value(self, data: object) -> Any:
+    def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, bool) and not _in_form(self):
             self.fail("invalid", input=data)
         return super().to_internal_value(data)
@@ -71,7 +71,7 @@ class FlagField(serializers.BooleanField):
 class WholeNumberField(serializers.IntegerField):
     """Accepts numbers, and in HTML forms, where all values are strings, also digits."""
 
-    def to_internal_value(self, data: object) -> Any:
+    def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, str) and not _in_form(self):
             self.fail("invalid")
         return super().to_internal_value(data)

@@ -88,7 +88,7 @@ def reset_password(*, token: str, password: str) -> None:
 def check_strength(password: str, user: AbstractBaseUser, field: str) -> None:
     """Run the password validators. Raise ``ValidationError`` with the key ``field`` for a weak password."""
     try:
-        validate_password(password, user)
+        validate_password(password, user)  # type: ignore[arg-type]  # the plugin knows one user model
     except ValidationError as error:
         raise ValidationError({field: error.messages}) from error
 
@@ -103,5 +103,5 @@ def _store(user: AbstractBaseUser, password: str, using: str, **values: Any) -> 
         return False
     user.password = hashed
     # Validators may keep a history. AbstractBaseUser.save(), which is not called here, would notify them.
-    password_changed(password, user)
+    password_changed(password, user)  # type: ignore[arg-type]  # as above
     return True

@@ -69,7 +69,7 @@ def issue_tokens(user: AbstractBaseUser, *, request: HttpRequest | None, amr: Se
     now = timezone.now()
     with transaction.atomic(using=using):
         session = Session(
-            user=user,
+            user=user,  # type: ignore[misc]  # the plugin knows one user model
             device=device_label(request),
             address=address_of(request),
             created_at=now,
@@ -95,7 +95,7 @@ def _authenticate(username: str, password: str, request: HttpRequest) -> Any:
     model = get_user_model()
     # Accounts are stored with the normalized username. Django's login form also normalizes it.
     username = model.normalize_username(username)
-    if _fits_column(model, username):
+    if _fits_column(username):
         try:
             return authenticate(request, **{model.USERNAME_FIELD: username, "password": password})
         except model.MultipleObjectsReturned:
@@ -109,8 +109,9 @@ def _authenticate(username: str, password: str, request: HttpRequest) -> Any:
     return None
 
 
-def _fits_column(model: type[AbstractBaseUser], username: str) -> bool:
+def _fits_column(username: str) -> bool:
     """Return whether a query for ``username`` is possible. Text raises an exception for a numeric or UUID column."""
+    model: Any = get_user_model()
     try:
         model._meta.get_field(model.USERNAME_FIELD).to_python(username)
     except ValidationError:
