@@ -34,11 +34,9 @@ class AccountEndpoint(GenericAPIView[Any]):
 
     def handle_exception(self, exc: Exception) -> Response:
         # Under ATOMIC_REQUESTS, REST framework would roll back the records of a rejected attempt.
-        rollbacks = {
-            alias: transaction.get_rollback(alias) for alias in connections if connections[alias].in_atomic_block
-        }
+        flags = {alias: transaction.get_rollback(alias) for alias in connections if connections[alias].in_atomic_block}
         response = super().handle_exception(exc)
-        for alias, rollback in rollbacks.items():
+        for alias, rollback in flags.items():
             transaction.set_rollback(rollback, alias)
         return response
 
