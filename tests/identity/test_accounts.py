@@ -357,7 +357,7 @@ def test_stranger_cannot_fill_a_mailbox(post: Callable[..., Any], settings: Any,
     assert len(outbox.outbox) == mails + 1
 
 
-def test_password_change_ends_other_sessions(client: APIClient, events: list[Event]) -> None:
+def test_changing_the_password_ends_the_other_sessions(client: APIClient, events: list[Event]) -> None:
     user = make_user()
     other = services.issue_tokens(user, request=None)["access"]
     here = sign_in(client, user)["access"]
