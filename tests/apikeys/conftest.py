@@ -10,15 +10,15 @@ from dovetail_apikeys.verification.cache import cache as keys
 from dovetail_apikeys.verification.usage import gate
 from dovetail_core.events import Event, domain_event
 
-# test_parallel.py runs it in a process of its own.
+# test_parallel.py runs these tests in a separate process.
 collect_ignore = ["parallel"]
 if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.apikeys.settings":
     collect_ignore.clear()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_remembered() -> Iterator[None]:
-    # What a process remembers between requests: counts, keys, who wrote a use.
+def _clear_process_state() -> Iterator[None]:
+    # Rate counts, verified keys, and recently recorded uses.
     yield
     cache.clear()
     keys.clear()

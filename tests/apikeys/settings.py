@@ -10,7 +10,7 @@ from tests.databases import databases
 if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
     import pymysql
 
-    # Django asks for mysqlclient's version number.
+    # Django checks the version of mysqlclient.
     pymysql.version_info = (2, 2, 8, "final", 0)
     pymysql.install_as_MySQLdb()
 
@@ -64,5 +64,5 @@ STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
+# Django 6.1 reads MAILERS and deprecates EMAIL_BACKEND, which earlier versions read.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

@@ -1,15 +1,15 @@
-"""The smallest project, with a database that several connections can open: SQLite in a file."""
+"""The settings of this lane with a SQLite file, which several connections can open."""
 
 from __future__ import annotations
 
 import os
 
-from tests.apikeys.settings import *  # noqa: F403  # all that is not said otherwise here
+from tests.apikeys.settings import *  # noqa: F403  # all other settings
 from tests.apikeys.settings import DATABASES
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": os.environ["TEST_DATABASE"]}
-    # As in a project that serves parallel requests from SQLite, but without waiting for the disk.
+    # WAL allows parallel requests. Without synchronization, writes do not wait for the disk.
     DATABASES["default"]["OPTIONS"] = {"timeout": 30, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"}
 else:
     DATABASES["default"]["TEST"] = {"NAME": f"test_{DATABASES['default']['NAME']}_parallel"}

@@ -29,12 +29,12 @@ def admin(staff: Any) -> Client:
     return client
 
 
-def act(admin: Client, action: str, *api_keys: Any, **more: str) -> Any:
+def run_action(admin: Client, action: str, *api_keys: Any, **more: str) -> Any:
     data = {"action": action, "_selected_action": [str(api_key.pk) for api_key in api_keys], **more}
     return admin.post(KEYS, data, follow=True)
 
 
-def test_a_key_is_made_with_all_that_it_may_have(admin: Client, staff: Any, events: list[Event]) -> None:
+def test_admin_creates_a_key_with_all_fields(admin: Client, staff: Any, events: list[Event]) -> None:
     firm = make_firm()
     assert "orders:read · Read orders" in admin.get(f"{KEYS}add/").content.decode()
     form = {
@@ -68,7 +68,7 @@ def test_a_key_is_made_with_all_that_it_may_have(admin: Client, staff: Any, even
         ("organization", "999999"),
     ],
 )
-def test_what_is_wrong_is_said_beside_its_field(admin: Client, field: str, value: Any) -> None:
+def test_admin_form_shows_errors_beside_fields(admin: Client, field: str, value: Any) -> None:
     form = {"name": "Till", "organization": make_firm().pk, "expires_at_1": "00:00:00" if "expires" in field else ""}
     page = admin.post(f"{KEYS}add/", {**form, field: value})
     assert page.status_code == 200
@@ -76,9 +76,7 @@ def test_what_is_wrong_is_said_beside_its_field(admin: Client, field: str, value
     assert APIKey.objects.count() == 0
 
 
-def test_a_name_and_scopes_are_changed_and_the_rest_is_for_looking(
-    admin: Client, staff: Any, events: list[Event]
-) -> None:
+def test_admin_changes_only_name_and_scopes(admin: Client, staff: Any, events: list[Event]) -> None:
     api_key, _raw = make_key(scopes=["orders:read"], allowed_networks=["10.0.0.0/8"])
     path = f"{KEYS}{api_key.pk}/change/"
     assert api_key.key_prefix in admin.get(path).content.decode()
@@ -95,28 +93,28 @@ def test_a_name_and_scopes_are_changed_and_the_rest_is_for_looking(
     assert APIKey.objects.get().name == "New"
 
 
-def test_keys_are_revoked_and_rotated_from_the_list(admin: Client, staff: Any) -> None:
+def test_admin_actions_rotate_and_revoke_keys(admin: Client, staff: Any) -> None:
     (one, raw), (two, _raw) = make_key(), make_key()
-    shown = act(admin, "rotate", one)
-    successor = shown.context["raw_key"]
-    assert [bearer(each).get("/plain/").status_code for each in (raw, successor)] == [200, 200]
-    assert "no-store" in shown["Cache-Control"]
-    assert "already" in act(admin, "rotate", one).content.decode()
-    assert "Select one key" in act(admin, "rotate", one, two).content.decode()
-    assert "2 keys were revoked" in act(admin, "revoke", one, two).content.decode()
-    assert [bearer(each).get("/plain/").status_code for each in (raw, successor)] == [401, 200]
+    page = run_action(admin, "rotate", one)
+    successor = page.context["raw_key"]
+    assert [bearer(key).get("/plain/").status_code for key in (raw, successor)] == [200, 200]
+    assert "no-store" in page["Cache-Control"]
+    assert "already been rotated" in run_action(admin, "rotate", one).content.decode()
+    assert "Select exactly one API key" in run_action(admin, "rotate", one, two).content.decode()
+    assert "2 keys were revoked" in run_action(admin, "revoke", one, two).content.decode()
+    assert [bearer(key).get("/plain/").status_code for key in (raw, successor)] == [401, 200]
 
 
-def test_deleting_is_an_event_by_either_way(admin: Client, events: list[Event]) -> None:
+def test_admin_deletions_emit_events(admin: Client, events: list[Event]) -> None:
     (one, _raw), (two, _raw) = make_key(), make_key()
     del events[:]
     assert admin.post(f"{KEYS}{one.pk}/delete/", {"post": "yes"}).status_code == 302
-    act(admin, "delete_selected", two, post="yes")
+    run_action(admin, "delete_selected", two, post="yes")
     assert [event.name for event in events] == ["api_key.deleted"] * 2
     assert APIKey.objects.count() == 0
 
 
-def test_who_may_only_look_does_no_more(client: Client) -> None:
+def test_view_permission_does_not_allow_actions(client: Client) -> None:
     from django.contrib.auth.models import Permission
 
     viewer = make_user(is_staff=True)
@@ -126,11 +124,11 @@ def test_who_may_only_look_does_no_more(client: Client) -> None:
     assert client.get(f"{KEYS}{api_key.pk}/change/").status_code == 200
     assert client.get(f"{KEYS}add/").status_code == 403
     for action in ("rotate", "revoke"):
-        act(client, action, api_key)
+        run_action(client, action, api_key)
     assert APIKey.objects.get().status == "active"
 
 
-def test_the_list_does_not_grow_in_queries(admin: Client, django_assert_num_queries: Any) -> None:
+def test_query_count_of_the_changelist_is_constant(admin: Client, django_assert_num_queries: Any) -> None:
     for rows in (1, 8):
         for _ in range(rows):
             make_key()

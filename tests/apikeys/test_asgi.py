@@ -16,7 +16,7 @@ from tests.asynchronous import run
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-async def ask(path: str, raw: str) -> int:
+async def send_request(path: str, raw: str) -> int:
     scope: dict[str, Any] = {
         "type": "http",
         "http_version": "1.1",
@@ -36,19 +36,19 @@ async def ask(path: str, raw: str) -> int:
 
 
 @pytest.mark.parametrize(("path", "status"), [("/plain/", 200), ("/refusing/", 500), ("/people/", 403)])
-def test_a_use_is_noted(path: str, status: int) -> None:
+def test_use_is_recorded_under_asgi(path: str, status: int) -> None:
     _api_key, raw = make_key()
-    assert run(ask(path, raw)) == status
+    assert run(send_request(path, raw)) == status
     api_key = APIKey.objects.get()
     assert api_key.last_used is not None
     assert api_key.last_used_ip == "192.0.2.1"
 
 
-def test_many_at_once() -> None:
+def test_concurrent_asgi_requests() -> None:
     _api_key, raw = make_key()
 
-    async def all_at_once() -> list[int]:
-        return await asyncio.gather(*(ask("/plain/", raw) for _ in range(5)))
+    async def send_all() -> list[int]:
+        return await asyncio.gather(*(send_request("/plain/", raw) for _ in range(5)))
 
-    assert run(all_at_once()) == [200] * 5
-    assert run(ask("/plain/", raw[:-1] + "-")) == 401
+    assert run(send_all()) == [200] * 5
+    assert run(send_request("/plain/", raw[:-1] + "-")) == 401

@@ -1,5 +1,3 @@
-"""``API_KEYS_CACHE_TTL``: what a process remembers, and when it stops."""
-
 from __future__ import annotations
 
 import hashlib
@@ -42,8 +40,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def saved(**fields: Any) -> None:
-    """As a project's own code does it, past the services."""
+def save_directly(**fields: Any) -> None:
+    """Save the key without the services, as a project's own code may do."""
     api_key = APIKey.objects.get()
     vars(api_key).update(fields)
     api_key.save()
@@ -55,7 +53,7 @@ def queries_of(client: Any, status: int = 200) -> int:
     return len(queries)
 
 
-def test_a_known_key_costs_no_query_until_its_time_is_over(clock: Clock) -> None:
+def test_cached_key_takes_no_query_until_the_ttl_ends(clock: Clock) -> None:
     client = bearer(make_key()[1])
     client.get("/plain/")
     assert queries_of(client) == 0
@@ -66,7 +64,7 @@ def test_a_known_key_costs_no_query_until_its_time_is_over(clock: Clock) -> None
     assert queries_of(client) == 0
 
 
-def test_without_it_every_request_asks(settings: Any) -> None:
+def test_without_a_ttl_every_request_queries(settings: Any) -> None:
     settings.API_KEYS_CACHE_TTL = 0
     client = bearer(make_key()[1])
     client.get("/plain/")
@@ -74,7 +72,7 @@ def test_without_it_every_request_asks(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("change", ["revoke", "rotate", "update", "delete", "save", "delete the organization"])
-def test_a_change_holds_at_once_in_the_process_that_makes_it(change: str) -> None:
+def test_change_takes_effect_immediately_in_its_own_process(change: str) -> None:
     firm = make_firm()
     api_key, raw = make_key(firm, scopes=["orders:read"])
     client = bearer(raw)
@@ -84,13 +82,13 @@ def test_a_change_holds_at_once_in_the_process_that_makes_it(change: str) -> Non
         "rotate": lambda: services.rotate_api_key(api_key, grace=timedelta()),
         "update": lambda: services.update_api_key(api_key=api_key, scopes=[]),
         "delete": lambda: services.delete_api_key(api_key),
-        "save": lambda: saved(revoked_at=timezone.now()),
+        "save": lambda: save_directly(revoked_at=timezone.now()),
         "delete the organization": lambda: Firm.objects.all().delete(),
     }[change]()
     assert client.get("/orders/").status_code == (403 if change == "update" else 401)
 
 
-def test_an_expiry_is_kept_to_within_the_time() -> None:
+def test_cached_key_expires_on_time() -> None:
     end = timezone.now() + timedelta(hours=1)
     client = bearer(make_key(expires_at=end)[1])
     client.get("/plain/")
@@ -99,7 +97,7 @@ def test_an_expiry_is_kept_to_within_the_time() -> None:
         assert queries_of(client, 401) == 0
 
 
-def test_networks_are_kept_to_within_the_time() -> None:
+def test_cached_key_is_restricted_to_its_networks() -> None:
     client = bearer(make_key(allowed_networks=["127.0.0.0/8"])[1])
     client.get("/plain/")
     with CaptureQueriesContext(connection) as queries:
@@ -107,14 +105,14 @@ def test_networks_are_kept_to_within_the_time() -> None:
     assert len(queries) == 0
 
 
-def test_what_is_bad_is_not_remembered() -> None:
+def test_invalid_keys_are_not_cached() -> None:
     api_key, raw = make_key()
     services.revoke_api_key(api_key)
     assert queries_of(bearer(raw), 401) == queries_of(bearer(raw), 401) == 1
     assert cache.cache._entries == {}
 
 
-def test_a_key_is_in_no_memory() -> None:
+def test_cache_does_not_contain_raw_keys() -> None:
     _api_key, raw = make_key()
     bearer(raw).get("/plain/")
     ((digest, (_until, credential)),) = cache.cache._entries.items()
@@ -123,12 +121,12 @@ def test_a_key_is_in_no_memory() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_another_thread_read_before_a_revocation_commits_is_not_stored() -> None:
+def test_read_before_the_commit_of_a_revocation_is_discarded() -> None:
     api_key, raw = make_key()
     client = bearer(raw)
     with transaction.atomic():
         services.revoke_api_key(api_key)
-        # As a thread that does not see the revocation yet: it asked, and stores within the transaction.
+        # Another thread, which does not see the revocation yet, stores its result during the transaction.
         snapshot = APIKeyCredential(id=api_key.pk, prefix="x", organization_id=1, scopes=frozenset())
         cache.cache.put(hashlib.sha256(raw.encode()).digest(), snapshot, cache.cache.begin_read(), 60)
     assert queries_of(client, 401) == 1
@@ -138,7 +136,7 @@ def entry() -> APIKeyCredential:
     return APIKeyCredential(id=1, prefix="x", organization_id=1, scopes=frozenset())
 
 
-def test_a_slow_fill_stores_nothing_after_a_revocation() -> None:
+def test_slow_read_stores_nothing_after_a_revocation() -> None:
     memory = Cache()
     read = memory.begin_read()
     memory.clear()
@@ -146,7 +144,7 @@ def test_a_slow_fill_stores_nothing_after_a_revocation() -> None:
     assert memory.get(b"key") is None
 
 
-def test_in_another_process_a_slow_fill_counts_from_its_reading(clock: Clock) -> None:
+def test_ttl_counts_from_the_start_of_a_slow_read(clock: Clock) -> None:
     memory = Cache()
     read = memory.begin_read()
     clock.now += 59
@@ -156,7 +154,7 @@ def test_in_another_process_a_slow_fill_counts_from_its_reading(clock: Clock) ->
     assert memory.get(b"key") is None
 
 
-def test_memory_has_a_bound() -> None:
+def test_cache_size_is_limited() -> None:
     memory = Cache()
     for number in range(cache.SIZE + 10):
         memory.put(str(number).encode(), entry(), memory.begin_read(), 60)

@@ -1,5 +1,3 @@
-"""Keys on the handshake of a WebSocket."""
-
 from __future__ import annotations
 
 from typing import Any
@@ -22,41 +20,41 @@ async def consumer(scope: Any, receive: Any, send: Any) -> None:
 
 
 def connect(*headers: tuple[bytes, bytes], client: Any = ("192.0.2.1", 4000)) -> dict[str, Any]:
-    async def shake() -> dict[str, Any]:
+    async def handshake() -> dict[str, Any]:
         scope = {"type": "websocket", "path": "/ws/", "headers": list(headers), "client": client}
         socket = ApplicationCommunicator(APIKeyAuthMiddleware(consumer), scope)
         await socket.send_input({"type": "websocket.connect"})
-        answer: dict[str, Any] = await socket.receive_output(timeout=10)
+        response: dict[str, Any] = await socket.receive_output(timeout=10)
         await socket.wait()
-        return answer
+        return response
 
-    return run(shake())
+    return run(handshake())
 
 
 @pytest.mark.parametrize("header", [b"authorization", b"x-api-key"])
-def test_a_key_is_known_on_a_socket(header: bytes) -> None:
+def test_key_authenticates_a_socket(header: bytes) -> None:
     firm = make_firm()
     api_key, raw = make_key(firm, scopes=["orders:read"])
     value = raw.encode() if header == b"x-api-key" else b"Bearer " + raw.encode()
-    answer = connect((header, value))
-    assert answer["type"] == "websocket.accept"
-    assert answer["subprotocol"].startswith(f"apikey:{api_key.pk} APIKeyCredential(")
-    assert f"organization_id={firm.pk}" in answer["subprotocol"]
-    assert raw not in answer["subprotocol"]
+    response = connect((header, value))
+    assert response["type"] == "websocket.accept"
+    assert response["subprotocol"].startswith(f"apikey:{api_key.pk} APIKeyCredential(")
+    assert f"organization_id={firm.pk}" in response["subprotocol"]
+    assert raw not in response["subprotocol"]
     assert APIKey.objects.get().last_used_ip == "192.0.2.1"
 
 
 @pytest.mark.parametrize("value", [b"x", b"\xff\x00", b"dvt_live_" + b"A" * 50, b"A" * 10_000, b""])
-def test_a_bad_one_is_refused(value: bytes) -> None:
+def test_invalid_key_closes_the_socket(value: bytes) -> None:
     assert connect((b"x-api-key", value)) == {"type": "websocket.close", "code": 4401}
 
 
-def test_without_a_key_it_goes_on() -> None:
+def test_socket_without_a_key_is_passed_on() -> None:
     assert connect((b"authorization", b"Bearer a.b.c"), client=None)["subprotocol"] == "None None"
     assert connect()["subprotocol"] == "None None"
 
 
-def test_a_key_for_another_network_is_refused() -> None:
+def test_key_of_another_network_closes_the_socket() -> None:
     _api_key, raw = make_key(allowed_networks=["10.0.0.0/8"])
     assert connect((b"x-api-key", raw.encode()))["type"] == "websocket.close"
     assert connect((b"x-api-key", raw.encode()), client=("10.0.0.1", 1))["type"] == "websocket.accept"

@@ -1,11 +1,11 @@
-"""What is configured wrongly is told by a check with a hint."""
-
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from django.core import checks as django_checks
+from django.core.checks import CheckMessage
 from django.db import connection, models
 from django.test.utils import isolate_apps
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -15,30 +15,30 @@ from dovetail_apikeys.api import permissions
 from dovetail_apikeys.api.authentication import APIKeyAuthentication
 from dovetail_apikeys.api.permissions import HasScope
 from dovetail_apikeys.api.throttling import APIKeyRateThrottle
-from tests.apikeys.test_authentication import Token
+from tests.apikeys.test_authentication import TokenAuthentication
 
 
-class Touchy(BaseAuthentication):
-    """It needs more of a request than there is."""
+class RaisingAuthentication(BaseAuthentication):
+    """Requires more attributes than the request of the check has."""
 
     def authenticate_header(self, request: Any) -> str:
         raise RuntimeError
 
 
 def paths(*classes: type) -> list[str]:
-    return [f"{each.__module__}.{each.__qualname__}" for each in classes]
+    return [f"{path.__module__}.{path.__qualname__}" for path in classes]
 
 
-def ids(found: Any) -> dict[str, str]:
-    messages = list(found)
+def ids(messages: Iterable[CheckMessage]) -> dict[str, str]:
+    messages = list(messages)
     assert all(message.hint for message in messages)
     return {str(message.id).partition(".")[2]: message.msg for message in messages}
 
 
 @pytest.mark.django_db
-def test_the_lane_itself_has_nothing_to_complain_of() -> None:
-    found = django_checks.run_checks(databases=["default"], include_deployment_checks=True)
-    assert [each for each in found if str(each.id).startswith("dovetail_apikeys")] == []
+def test_settings_of_this_lane_pass_all_checks() -> None:
+    messages = django_checks.run_checks(databases=["default"], include_deployment_checks=True)
+    assert [message for message in messages if str(message.id).startswith("dovetail_apikeys")] == []
 
 
 @pytest.mark.parametrize(
@@ -74,24 +74,24 @@ def test_the_lane_itself_has_nothing_to_complain_of() -> None:
         ("ORGANIZATION_MODEL", "Firm"),
     ],
 )
-def test_a_value_that_is_not_allowed(settings: Any, name: str, value: Any) -> None:
+def test_invalid_setting_is_an_error(settings: Any, name: str, value: Any) -> None:
     setattr(settings, f"API_KEYS_{name}", value)
     assert f"API_KEYS_{name} is {value!r}" in ids(checks.check_settings())["E001"]
 
 
-def test_a_setting_that_is_missing_or_misspelt(settings: Any) -> None:
+def test_missing_or_misspelt_setting_is_reported(settings: Any) -> None:
     del settings.API_KEYS_ORGANIZATION_MODEL
     settings.API_KEYS_CACHE_TLL = 5
-    found = list(checks.check_settings())
-    assert ids(found) == {
+    messages = list(checks.check_settings())
+    assert ids(messages) == {
         "E001": "API_KEYS_ORGANIZATION_MODEL is required and not set.",
         "W001": "The setting API_KEYS_CACHE_TLL is unknown.",
     }
-    assert "dovetail_tenancy.Organization" in str(found[0].hint)
+    assert "dovetail_tenancy.Organization" in str(messages[0].hint)
 
 
 @isolate_apps("tests.apikeys.firms")
-def test_a_model_without_our_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_model_without_required_fields_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Key(models.Model):
         name = models.CharField(max_length=10)
 
@@ -99,26 +99,26 @@ def test_a_model_without_our_columns(monkeypatch: pytest.MonkeyPatch) -> None:
             app_label = "firms"
 
     monkeypatch.setattr(checks, "get_api_key_model", lambda: Key)
-    assert "has no field allowed_networks" in ids(checks.check_model())["E002"]
+    assert "lacks the fields allowed_networks" in ids(checks.check_model())["E002"]
 
 
-def test_an_owner_that_is_no_user(settings: Any) -> None:
+def test_owner_principal_requires_keys_owned_by_users(settings: Any) -> None:
     settings.API_KEYS_PRINCIPAL = "dovetail_apikeys.principal.owner"
-    assert "keys belong to firms.Firm" in ids(checks.check_principal())["E003"]
+    assert "the owner is a row of firms.Firm" in ids(checks.check_principal())["E003"]
     settings.API_KEYS_ORGANIZATION_MODEL = "auth.User"
     assert ids(checks.check_principal()) == {}
 
 
-def test_a_scope_that_no_key_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(permissions, "asked_scopes", set())
+def test_undeclared_scope_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(permissions, "required_scopes", set())
     assert ids(checks.check_scopes()) == {}
     HasScope("orders:red")
     assert "orders:red" in ids(checks.check_scopes())["E004"]
-    with pytest.raises(ValueError, match="'orders' is none"):
+    with pytest.raises(ValueError, match="'orders' is not such a name"):
         HasScope("orders")
 
 
-def test_people_whom_nothing_gives_an_organization(settings: Any) -> None:
+def test_default_resolver_is_reported_unless_users_own_keys(settings: Any) -> None:
     assert ids(checks.check_resolver()) == {}
     del settings.API_KEYS_ORGANIZATION_RESOLVER
     assert "I001" in ids(checks.check_resolver())
@@ -132,26 +132,29 @@ def test_people_whom_nothing_gives_an_organization(settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("brand", "environment"), [("sk", "live"), ("rk", "test"), ("pk", "live")])
-def test_keys_that_scanners_take_for_stripes(settings: Any, brand: str, environment: str) -> None:
+def test_prefix_of_stripe_keys_is_a_warning(settings: Any, brand: str, environment: str) -> None:
     settings.API_KEYS_BRAND, settings.API_KEYS_ENVIRONMENT = brand, environment
     assert f"{brand}_{environment}_" in ids(checks.check_format())["W002"]
     settings.API_KEYS_ENVIRONMENT = "staging"
     assert ids(checks.check_format()) == {}
 
 
-def test_a_class_before_ours_that_refuses_other_bearer_tokens(settings: Any) -> None:
+def test_bearer_authentication_before_api_keys_is_a_warning(settings: Any) -> None:
     def order(*classes: type) -> dict[str, str]:
         settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": paths(*classes)}
         return ids(checks.check_order())
 
-    assert "test_authentication.Token stands before" in order(Token, APIKeyAuthentication)["W003"]
-    assert order(SessionAuthentication, Touchy, APIKeyAuthentication, Token) == {}
-    # Named on single views, or not at all.
-    assert order(Token) == {}
+    assert (
+        "test_authentication.TokenAuthentication comes before"
+        in order(TokenAuthentication, APIKeyAuthentication)["W003"]
+    )
+    assert order(SessionAuthentication, RaisingAuthentication, APIKeyAuthentication, TokenAuthentication) == {}
+    # Without APIKeyAuthentication, single views may still list it.
+    assert order(TokenAuthentication) == {}
 
 
 @pytest.mark.parametrize("backend", ["db.DatabaseCache", "dummy.DummyCache", "filebased.FileBasedCache"])
-def test_a_cache_that_does_not_count(settings: Any, backend: str) -> None:
+def test_cache_without_atomic_increment_is_a_warning(settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": "x"}}
     assert ids(checks.check_throttle()) == {}
     settings.REST_FRAMEWORK = {"DEFAULT_THROTTLE_CLASSES": paths(APIKeyRateThrottle)}
@@ -161,10 +164,10 @@ def test_a_cache_that_does_not_count(settings: Any, backend: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_database_whose_keys_belong_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_foreign_key_to_another_table_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids(checks.check_database(databases=["default"])) == {}
     monkeypatch.setattr(checks.get_api_key_model()._meta.get_field("organization").related_model._meta, "db_table", "x")
-    assert "keys belong to firms_firm" in ids(checks.check_database(databases=["default"]))["E005"]
+    assert "references firms_firm" in ids(checks.check_database(databases=["default"]))["E005"]
     assert ids(checks.check_database(databases=[])) == {}
     monkeypatch.setattr(connection.introspection, "table_names", lambda cursor: [])
     assert ids(checks.check_database(databases=["default"])) == {}

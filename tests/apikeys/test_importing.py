@@ -1,4 +1,4 @@
-"""Keys of three other libraries go on working, from tables as those libraries make them."""
+"""Import from tables with the columns of the three other libraries."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def _verifiers(settings: Any) -> None:
     settings.API_KEYS_VERIFIERS = VERIFIERS
 
 
-class Quick(PBKDF2PasswordHasher):
+class FastHasher(PBKDF2PasswordHasher):
     iterations = 10
 
 
-def theirs(user: Any, hasher: str = "sha512") -> None:
+def create_legacy_keys(user: Any, hasher: str = "sha512") -> None:
     digest = hashlib.sha512(API_KEY.encode()).hexdigest()
-    hashed = f"sha512$${digest}" if hasher != "pbkdf2" else make_password(API_KEY, hasher=Quick())
+    hashed = f"sha512$${digest}" if hasher != "pbkdf2" else make_password(API_KEY, hasher=FastHasher())
     expiry = timezone.now() + timedelta(days=30)
     TheirAPIKey.objects.create(
         id=f"AbCdEfGh.{hashed}", prefix="AbCdEfGh", hashed_key=hashed, name="Shop", expiry_date=expiry, user=user
@@ -81,22 +81,22 @@ def send(header: str) -> Any:
         ("authtoken", f"Token {TOKEN}", ""),
     ],
 )
-def test_an_imported_key_works_as_it_was_sent_before(settings: Any, source: str, header: str, hasher: str) -> None:
+def test_imported_key_works_in_its_original_header(settings: Any, source: str, header: str, hasher: str) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     firm = make_firm()
     user = make_user(firm)
-    theirs(user, hasher)
+    create_legacy_keys(user, hasher)
     assert send(header).status_code == 401
-    assert import_(source, "--scopes", "orders:read") == "1 imported, 0 were here already, 0 refused.\n"
-    assert import_(source) == "0 imported, 1 were here already, 0 refused.\n"
+    assert import_(source, "--scopes", "orders:read") == "Imported: 1. Already existing: 0. Rejected: 0.\n"
+    assert import_(source) == "Imported: 0. Already existing: 1. Rejected: 0.\n"
     api_key = APIKey.objects.get()
     assert (api_key.organization, api_key.created_by, api_key.scopes) == (firm, user, "orders:read")
     prefix = api_key.key_prefix
     raw = header.partition(" ")[2]
     assert raw not in repr(vars(api_key))
-    answer = send(header)
-    assert (answer.status_code, answer.wsgi_request.META["HTTP_AUTHORIZATION"]) == (200, header)
-    # From the first use on it has our hash, and costs what ours cost.
+    response = send(header)
+    assert (response.status_code, response.wsgi_request.META["HTTP_AUTHORIZATION"]) == (200, header)
+    # The first use has replaced the hash with ours, so the next one takes a single query.
     api_key.refresh_from_db()
     assert (api_key.hashed_key, api_key.key_prefix) == (verifiers.hashed(raw), prefix)
     with CaptureQueriesContext(connection) as queries:
@@ -108,29 +108,29 @@ def test_an_imported_key_works_as_it_was_sent_before(settings: Any, source: str,
     assert send(header).json() == {"detail": "Invalid API key."}
 
 
-def test_a_wrong_secret_behind_a_known_prefix_is_401() -> None:
-    theirs(make_user(make_firm()))
+def test_wrong_secret_with_a_known_prefix_is_401() -> None:
+    create_legacy_keys(make_user(make_firm()))
     import_("drf-api-key")
     forged = API_KEY[:-1] + "x"
     assert send(f"Api-Key {forged}").json() == {"detail": "Invalid API key."}
     assert APIKey.objects.get().hashed_key.startswith("drf-api-key$sha512$$")
 
 
-def test_an_unknown_one_is_left_to_the_librarys_own_class() -> None:
-    """While both are in use: whoever signed in by knox after the import."""
+def test_unknown_key_is_left_to_the_next_authentication_class() -> None:
+    """Both classes are in use while users still get new tokens from knox."""
     for header in (f"Token {KNOX}", f"Token {TOKEN}", f"Api-Key {API_KEY}", "Token x", "Api-Key x", "Token \xff"):
         assert APIClient().get("/open/", HTTP_AUTHORIZATION=header).json()["user"] == "None" or "\xff" in header
 
 
-def test_without_its_verifier_an_imported_key_is_nobodys(settings: Any) -> None:
-    theirs(make_user(make_firm()))
+def test_imported_key_requires_its_verifier(settings: Any) -> None:
+    create_legacy_keys(make_user(make_firm()))
     import_("knox")
     settings.API_KEYS_VERIFIERS = []
     assert send(f"Token {KNOX}").json()["detail"].startswith("Authentication credentials were not provided")
 
 
-def test_revoked_and_expired_ones_stay_so() -> None:
-    theirs(make_user(make_firm()))
+def test_import_keeps_revocation_and_expiry() -> None:
+    create_legacy_keys(make_user(make_firm()))
     TheirAPIKey.objects.update(revoked=True)
     TheirKnoxToken.objects.update(expiry=timezone.now())
     import_("drf-api-key")
@@ -139,33 +139,33 @@ def test_revoked_and_expired_ones_stay_so() -> None:
     assert send(f"Api-Key {API_KEY}").status_code == send(f"Token {KNOX}").status_code == 401
 
 
-def test_when_it_was_made_is_kept() -> None:
-    theirs(make_user(make_firm()))
-    made = timezone.now() - timedelta(days=400)
-    TheirToken.objects.update(created=made)
+def test_import_keeps_the_time_of_creation() -> None:
+    create_legacy_keys(make_user(make_firm()))
+    created = timezone.now() - timedelta(days=400)
+    TheirToken.objects.update(created=created)
     import_("authtoken")
-    assert APIKey.objects.get().created_at == made
+    assert APIKey.objects.get().created_at == created
 
 
-def test_a_dry_run_writes_nothing() -> None:
-    theirs(make_user(make_firm()))
-    assert import_("knox", "--dry-run") == "1 would be imported, 0 were here already, 0 refused.\n"
+def test_dry_run_writes_nothing() -> None:
+    create_legacy_keys(make_user(make_firm()))
+    assert import_("knox", "--dry-run") == "Would be imported: 1. Already existing: 0. Rejected: 0.\n"
     assert APIKey.objects.count() == 0
 
 
-def test_what_cannot_be_taken_is_told_and_the_rest_is_taken() -> None:
+def test_rejected_keys_are_reported_and_others_imported() -> None:
     user = make_user(make_firm())
-    theirs(user)
+    create_legacy_keys(user)
     TheirKnoxToken.objects.create(digest="short", token_key="x", user=user)
     TheirKnoxToken.objects.create(digest=hashlib.sha512(b"other").hexdigest(), token_key="y", user=make_user())
     TheirToken.objects.all().delete()
     TheirToken.objects.create(key="short", user=user)
-    assert "it is not 40 hexadecimal digits" in import_("authtoken")
-    assert "3 refused" in import_("knox", path="user.last_login")
-    told = import_("knox")
-    assert "1 imported, 0 were here already, 2 refused." in told
-    assert "its digest is no SHA-512" in told
-    assert "has no employee" in told
+    assert "it does not have 40 hexadecimal digits" in import_("authtoken")
+    assert "Rejected: 3" in import_("knox", path="user.last_login")
+    output = import_("knox")
+    assert "Imported: 1. Already existing: 0. Rejected: 2." in output
+    assert "its digest is not SHA-512" in output
+    assert "has no employee" in output
     assert APIKey.objects.count() == 1
 
 
@@ -173,8 +173,8 @@ def test_what_cannot_be_taken_is_told_and_the_rest_is_taken() -> None:
     ("arguments", "message"),
     [
         (["import", "knox", "--organization", "1"], "knox"),
-        (["import", "knox", "--organization", "x"], "'x' is no key of firms.Firm"),
-        (["import", "knox", "--organization", "999"], "There is no firms.Firm '999'"),
+        (["import", "knox", "--organization", "x"], "'x' is not a valid primary key of firms.Firm"),
+        (["import", "knox", "--organization", "999"], "firms.Firm with the primary key '999' does not exist"),
         (["import", "authtoken", "--organization-of", "user", "--scopes", "x:y", "--model", "firms.TheirToken"], "x:y"),
         (
             ["import", "authtoken", "--organization-of", "user", "--model", "Token"],
@@ -185,7 +185,7 @@ def test_what_cannot_be_taken_is_told_and_the_rest_is_taken() -> None:
         (["report", "--stale", "x"], "invalid"),
     ],
 )
-def test_a_command_that_cannot_be_done_says_why(arguments: list[str], message: str) -> None:
+def test_command_errors_give_the_reason(arguments: list[str], message: str) -> None:
     make_firm()
     if arguments[-1] == "1":
         arguments = [*arguments[:-1], str(make_firm().pk)]
@@ -193,9 +193,9 @@ def test_a_command_that_cannot_be_done_says_why(arguments: list[str], message: s
         call_command("api_keys", *arguments)
 
 
-def test_all_of_one_organization() -> None:
+def test_import_for_a_single_organization() -> None:
     firm = make_firm()
-    theirs(make_user())
+    create_legacy_keys(make_user())
     out = StringIO()
     call_command(
         "api_keys", "import", "authtoken", "--model", "firms.TheirToken", "--organization", str(firm.pk), stdout=out
@@ -204,7 +204,7 @@ def test_all_of_one_organization() -> None:
     assert Employee.objects.count() == 0
 
 
-def test_a_key_is_made_from_the_command_line() -> None:
+def test_create_command_prints_a_working_key() -> None:
     firm = make_firm()
     out = StringIO()
     call_command("api_keys", "create", "Till", "--organization", str(firm.pk), "--scopes", "orders:read", stdout=out)
@@ -214,7 +214,7 @@ def test_a_key_is_made_from_the_command_line() -> None:
         call_command("api_keys", "create", "Till", "--organization", str(firm.pk), "--scopes", "orders:red")
 
 
-def test_the_report_names_what_nobody_uses() -> None:
+def test_report_lists_unused_active_keys() -> None:
     from tests.apikeys.factories import make_key
 
     now = timezone.now()
@@ -234,5 +234,5 @@ def test_the_report_names_what_nobody_uses() -> None:
         "never": ["never", "unused for 30 days, never expires"],
         "ending": [f"{now - timedelta(days=31):%Y-%m-%d}", "unused for 30 days"],
     }
-    assert err.getvalue() == "3 keys to look at.\n"
+    assert err.getvalue() == "Unused keys: 3.\n"
     assert len(queries) == 1

@@ -38,32 +38,32 @@ class OrderViewSet(ViewSet):
     [
         ("orders:read", {"list": 200, "retrieve": 403, "ship": 403, "destroy": 403}),
         ("orders:write", {"list": 403, "retrieve": 403, "ship": 200, "destroy": 200}),
-        # What is not named is closed to keys, whatever they may do.
+        # Keys cannot use actions that are not listed, whatever their scopes.
         ("orders:*", {"list": 200, "retrieve": 403, "ship": 200, "destroy": 200}),
     ],
 )
-def test_scopes_by_action_and_by_method(scope: str, expected: dict[str, int]) -> None:
+def test_scopes_depend_on_action_and_method(scope: str, expected: dict[str, int]) -> None:
     _api_key, raw = make_key(scopes=[scope])
     methods = {"list": "get", "retrieve": "get", "ship": "post", "destroy": "delete"}
-    found = {}
+    statuses = {}
     for action, method in methods.items():
         request = getattr(APIRequestFactory(), method)("/", HTTP_X_API_KEY=raw)
         arguments = {"pk": "1"} if action in {"retrieve", "destroy"} else {}
-        answer = OrderViewSet.as_view({method: action})(request, **arguments)
-        found[action] = answer.status_code
+        response = OrderViewSet.as_view({method: action})(request, **arguments)
+        statuses[action] = response.status_code
         if action == "retrieve":
-            assert answer.data["detail"] == "API keys cannot do this."
-    assert found == expected
+            assert response.data["detail"] == "API keys cannot perform this action."
+    assert statuses == expected
 
 
-def test_one_scope_for_everything_and_nobody() -> None:
+def test_anonymous_request_has_no_scope() -> None:
     permission = HasScope("orders:read")()
-    machine = SimpleNamespace(method="POST", auth=None, user=SimpleNamespace(is_authenticated=False))
-    assert not permission.has_permission(machine, Plain())  # type: ignore[arg-type]  # as much of a request as it needs
-    assert permission.required(machine, Plain()) == "orders:read"
+    anonymous = SimpleNamespace(method="POST", auth=None, user=SimpleNamespace(is_authenticated=False))
+    assert not permission.has_permission(anonymous, Plain())  # type: ignore[arg-type]  # the attributes of a request that it reads
+    assert permission.required(anonymous, Plain()) == "orders:read"
 
 
-def test_it_is_combined_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scope_permission_combines_with_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Orders, "permission_classes", [HasScope("orders:read") & HasAPIKey | IsAdminUser])
     assert api_key_client(make_firm(), scopes=["orders:read"]).get("/orders/").status_code == 200
     assert api_key_client(make_firm()).get("/orders/").status_code == 403
@@ -71,17 +71,17 @@ def test_it_is_combined_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
     assert signed_in(make_user(is_staff=True)).get("/orders/").status_code == 200
 
 
-def test_refusals_of_two_requests_do_not_meet() -> None:
-    """The permission stands in the class once; what it says is of one request."""
+def test_permission_message_belongs_to_one_request() -> None:
+    """All requests share the instance on the class, so that it must not store the message."""
     permission = Orders.permission_classes[0]
     assert permission() is not permission()
     assert permission().message is None
 
 
-def test_without_a_resolver_a_key_manages_its_organizations_keys(settings: Any) -> None:
+def test_default_resolver_returns_the_organization_of_the_key(settings: Any) -> None:
     del settings.API_KEYS_ORGANIZATION_RESOLVER
     firm = make_firm()
     client = api_key_client(firm, scopes=["api_keys:*"])
     assert [row["id"] for row in client.get("/api/api-keys/").json()["data"]] == [str(client.api_key.pk)]  # type: ignore[attr-defined]  # set by the helper
-    person = signed_in(make_user(firm)).get("/api/api-keys/")
-    assert (person.status_code, person.data["detail"].code) == (403, "no_organization")
+    response = signed_in(make_user(firm)).get("/api/api-keys/")
+    assert (response.status_code, response.data["detail"].code) == (403, "no_organization")

@@ -11,10 +11,9 @@ from rest_framework.request import Request
 from rest_framework.test import APIClient
 
 from dovetail_apikeys import get_actor, get_api_key_model, register_scopes
-from dovetail_apikeys.lifecycle import declared_scopes
 from dovetail_apikeys.models import APIKey
 from dovetail_apikeys.principal import APIKeyCredential, APIKeyPrincipal
-from dovetail_apikeys.restrictions.scope_names import covers
+from dovetail_apikeys.restrictions import scopes
 from dovetail_apikeys.testing import api_key_client
 from dovetail_core.context import Credential, Principal
 from tests.apikeys.factories import make_firm, make_key, make_user
@@ -26,12 +25,12 @@ def credential(**fields: Any) -> APIKeyCredential:
     return APIKeyCredential(**{"id": 1, "prefix": "dvt_live_x", "organization_id": 7, "scopes": frozenset(), **fields})
 
 
-def test_it_is_a_principal_and_a_credential_as_the_others_know_them() -> None:
+def test_principal_and_credential_match_the_protocols() -> None:
     assert isinstance(APIKeyPrincipal(credential()), Principal)
     assert isinstance(credential(), Credential)
 
 
-def test_it_may_nothing_of_djangos_and_is_nobody_elses() -> None:
+def test_principal_has_no_permissions_and_is_immutable() -> None:
     principal = APIKeyPrincipal(credential())
     assert (principal.pk, principal.id, principal.organization_id) == ("apikey:1", "apikey:1", 7)
     assert (principal.is_authenticated, principal.is_anonymous, principal.is_staff) == (True, False, False)
@@ -48,7 +47,7 @@ def test_it_may_nothing_of_djangos_and_is_nobody_elses() -> None:
         with pytest.raises(NotImplementedError, match=r"request\.auth"):
             change()
     with pytest.raises(AttributeError):
-        principal.is_staff = True  # type: ignore[misc]  # that is the point
+        principal.is_staff = True  # type: ignore[misc]  # the test assigns it
     with pytest.raises(AttributeError):
         credential().organization_id = 8  # type: ignore[misc]  # as above
     assert pickle.loads(pickle.dumps(credential())) == credential()
@@ -67,7 +66,7 @@ def test_it_may_nothing_of_djangos_and_is_nobody_elses() -> None:
         permissions.DjangoObjectPermissions,
     ],
 )
-def test_the_frameworks_own_permissions_answer_it(monkeypatch: pytest.MonkeyPatch, permission: type) -> None:
+def test_rest_framework_permissions_accept_the_principal(monkeypatch: pytest.MonkeyPatch, permission: type) -> None:
     monkeypatch.setattr(Plain, "permission_classes", [permission])
     monkeypatch.setattr(Plain, "queryset", Firm.objects.all(), raising=False)
     client = api_key_client(make_firm())
@@ -75,7 +74,7 @@ def test_the_frameworks_own_permissions_answer_it(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.django_db
-def test_the_testing_client_is_a_key() -> None:
+def test_testing_client_authenticates_by_key() -> None:
     firm = make_firm()
     client = api_key_client(firm, scopes=["orders:read"], name="Own")
     assert isinstance(client, APIClient)
@@ -85,7 +84,7 @@ def test_the_testing_client_is_a_key() -> None:
 
 
 @pytest.mark.django_db
-def test_the_row_behind_a_request_is_there_for_who_asks(django_assert_num_queries: Any) -> None:
+def test_credential_reads_its_row_in_one_query(django_assert_num_queries: Any) -> None:
     api_key, _raw = make_key()
     with django_assert_num_queries(1):
         assert credential(id=api_key.pk).instance == api_key
@@ -95,7 +94,7 @@ def test_the_row_behind_a_request_is_there_for_who_asks(django_assert_num_querie
 
 
 @pytest.mark.django_db
-def test_reading_some_columns_of_a_key_is_one_query(django_assert_num_queries: Any) -> None:
+def test_deferred_columns_take_no_further_query(django_assert_num_queries: Any) -> None:
     for _ in range(3):
         make_key()
     with django_assert_num_queries(1):
@@ -105,7 +104,7 @@ def test_reading_some_columns_of_a_key_is_one_query(django_assert_num_queries: A
 
 
 @pytest.mark.django_db
-def test_who_acted_for_columns_that_take_a_user() -> None:
+def test_get_actor_returns_user_or_key_id() -> None:
     request = Request(RequestFactory().get("/"))
     request.user, request.auth = APIKeyPrincipal(credential()), credential()
     assert get_actor(request) == (None, 1)
@@ -117,16 +116,16 @@ def test_who_acted_for_columns_that_take_a_user() -> None:
     assert get_api_key_model() is APIKey
 
 
-def test_scopes_are_declared_with_what_they_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declared_scopes, "_registered", dict(declared_scopes._registered))
+def test_registered_scopes_are_declared_with_wildcards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scopes, "_registered", dict(scopes._registered))
     register_scopes({"stock:read": "See the stock"})
-    declared = declared_scopes.declared_scopes()
+    declared = scopes.declared_scopes()
     assert declared["stock:read"] == "See the stock"
     assert {"stock:*", "orders:read", "api_keys:write"} <= set(declared)
     assert list(declared) == sorted(declared)
-    for wrong in ("stock", "Stock:read", "stock:*", "stock:read:all", "", ":", "stock: read"):
+    for invalid in ("stock", "Stock:read", "stock:*", "stock:read:all", "", ":", "stock: read"):
         with pytest.raises(ValueError, match="resource:action"):
-            register_scopes({wrong: ""})
-    assert covers(["stock:*"], "stock:read")
-    assert not covers(["stock:*"], "stocks:read")
-    assert not covers(["stock:read"], "stock:*")
+            register_scopes({invalid: ""})
+    assert scopes.covers(["stock:*"], "stock:read")
+    assert not scopes.covers(["stock:*"], "stocks:read")
+    assert not scopes.covers(["stock:read"], "stock:*")

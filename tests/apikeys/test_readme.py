@@ -16,17 +16,17 @@ PACKAGE = Path(__file__).parents[2] / "packages/apikeys"
 README = (PACKAGE / "README.md").read_text()
 
 
-def test_the_table_of_settings_is_the_declaration() -> None:
+def test_settings_table_matches_the_declaration() -> None:
     assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
 
 
-def test_every_check_has_its_row() -> None:
+def test_every_check_is_documented() -> None:
     used = set(re.findall(r"dovetail_apikeys\.[EWI]\d{3}", Path(str(checks.__file__)).read_text()))
     rows = re.findall(r"^\| `(dovetail_apikeys\.[EWI]\d{3})` \| \S.* \| \S.* \|$", README, flags=re.MULTILINE)
     assert rows == sorted(used | {"dovetail_apikeys.E001", "dovetail_apikeys.W001"})
 
 
-def test_every_name_in_it_exists() -> None:
+def test_every_documented_name_exists() -> None:
     table = README.split("## For your own code")[1].split("## Limits")[0]
     names = re.findall(r"^\| `(dovetail_apikeys[\w.]*)\.(\w+)`(?:, `(\w+)`)?", table, flags=re.MULTILINE)
     assert len(names) > 12
@@ -34,17 +34,17 @@ def test_every_name_in_it_exists() -> None:
         optional = module.removeprefix("dovetail_apikeys.contrib.").removeprefix("spectacular")
         if module.startswith("dovetail_apikeys.contrib.") and optional and find_spec(optional) is None:
             continue  # an extra that is not installed here
-        for each in filter(None, (name, further)):
-            assert hasattr(import_module(module), each) or import_module(f"{module}.{each}"), f"{module}.{each}"
+        for attribute in filter(None, (name, further)):
+            assert hasattr(import_module(module), attribute) or import_module(f"{module}.{attribute}")
 
 
-def test_it_names_every_event() -> None:
+def test_every_event_is_documented() -> None:
     names = {value for name, value in vars(events).items() if name.startswith("API_KEY_")}
     assert names == set(re.findall(r"`(api_key\.\w+)`", README))
     assert all(f"\n{name} " in str(events.__doc__) for name in names)
 
 
-def test_every_endpoint_has_its_row() -> None:
+def test_every_endpoint_is_documented() -> None:
     rows = set(re.findall(r"^\| `([A-Z]+) (/\S+?)`", README, flags=re.MULTILINE))
     served = set()
     for pattern in urls.urlpatterns:
@@ -54,23 +54,23 @@ def test_every_endpoint_has_its_row() -> None:
 
 
 def block(name: str) -> str:
-    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", README, flags=re.DOTALL)
-    assert found is not None, name
-    return found[1]
+    match = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", README, flags=re.DOTALL)
+    assert match is not None, name
+    return match[1]
 
 
 def append(path: Path, text: str) -> None:
     path.write_text(path.read_text() + text)
 
 
-def test_a_strangers_first_lines_lead_to_a_working_call(tmp_path: Path) -> None:
-    """Into a project as Django makes it, with its users as the owners."""
+def test_quick_start_leads_to_a_working_request(tmp_path: Path) -> None:
+    """Install into a new project of ``startproject`` whose users own the keys."""
     environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
 
     def run(*command: str) -> str:
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
 
     run(sys.executable, "-m", "django", "startproject", "mysite", ".")
     site = tmp_path / "mysite"
@@ -79,20 +79,20 @@ def test_a_strangers_first_lines_lead_to_a_working_call(tmp_path: Path) -> None:
     (site / "views.py").write_text(block("views.py"))
     view = "from mysite.views import OrdersView\nurlpatterns += [path('api/orders/', OrdersView.as_view())]\n"
     append(site / "urls.py", block("urls.py") + view)
-    migrate, create, _printed, curl, answer = block("commands").splitlines()
+    migrate, create, _printed, curl, response = block("commands").splitlines()
     manage = [sys.executable, "-W", "error", "manage.py"]
     run(*manage, *migrate.split()[3:])
     run(*manage, "shell", "-c", "from django.contrib.auth.models import User; User.objects.create(username='ada')")
     arguments = re.findall(r'"([^"]+)"|(\S+)', create.removeprefix("$ python manage.py "))
-    raw = run(*manage, *("".join(each) for each in arguments)).strip()
+    raw = run(*manage, *("".join(groups) for groups in arguments)).strip()
     assert raw.startswith("dvt_live_")
     path, header = re.findall(r"localhost:8000(\S+) -H \"Authorization: (.*)\"", curl)[0]
     sent = header.replace("$KEY", raw)
     call = f"print(Client(HTTP_AUTHORIZATION={sent!r}).get({path!r}).content.decode())"
-    assert run(*manage, "shell", "-v0", "-c", f"from django.test import Client; {call}").strip() == answer
+    assert run(*manage, "shell", "-v0", "-c", f"from django.test import Client; {call}").strip() == response
 
 
-def test_the_changelog_has_the_version() -> None:
+def test_changelog_contains_the_current_version() -> None:
     version = re.search(r'^version = "(.+)"$', (PACKAGE / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert version is not None
     assert f"## [{version[1]}]" in (PACKAGE / "CHANGELOG.md").read_text()

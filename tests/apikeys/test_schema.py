@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 def schema(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(APIView, "schema", AutoSchema())
     monkeypatch.setattr(api_settings, "DEFAULT_SCHEMA_CLASS", AutoSchema)
-    # The lane's own views say nothing of their answers.
+    # The views of this lane do not describe their responses.
     for view in (views.Plain, views.Orders):
         monkeypatch.setattr(view, "serializer_class", None, raising=False)
     GENERATOR_STATS.reset()
@@ -31,7 +31,7 @@ def schema(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return schema
 
 
-def test_the_scheme_names_the_scopes_and_operations_ask_for_theirs(schema: dict[str, Any]) -> None:
+def test_schema_lists_scopes_and_required_scopes(schema: dict[str, Any]) -> None:
     scheme = schema["components"]["securitySchemes"]["apiKeyAuth"]
     assert (scheme["type"], scheme["scheme"], scheme["bearerFormat"]) == ("http", "bearer", "dvt_live_…")
     assert "`X-API-Key`" in scheme["description"]
@@ -45,21 +45,21 @@ def test_the_scheme_names_the_scopes_and_operations_ask_for_theirs(schema: dict[
     assert {"apiKeyAuth": ["api_keys:write"]} in keys["post"]["security"]
 
 
-def test_the_endpoints_are_described_as_they_answer(schema: dict[str, Any]) -> None:
-    assert not [each for each in GENERATOR_STATS._error_cache | GENERATOR_STATS._warn_cache if "dovetail" in str(each)]
+def test_schema_describes_requests_and_responses(schema: dict[str, Any]) -> None:
+    assert not [text for text in GENERATOR_STATS._error_cache | GENERATOR_STATS._warn_cache if "dovetail" in str(text)]
 
     def operation(path: str, method: str) -> Any:
         return schema["paths"][f"/api/api-keys/{path}"][method]
 
-    def properties(described: Any) -> set[str]:
-        name = described["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+    def properties(content: Any) -> set[str]:
+        name = content["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
         return set(schema["components"]["schemas"][name]["properties"])
 
-    made = properties(operation("", "post")["responses"]["201"])
-    assert properties(operation("{api_key_id}/rotate/", "post")["responses"]["201"]) == made
-    assert made - properties(operation("{api_key_id}/", "get")["responses"]["200"]) == {"key"}
+    new_key = properties(operation("", "post")["responses"]["201"])
+    assert properties(operation("{api_key_id}/rotate/", "post")["responses"]["201"]) == new_key
+    assert new_key - properties(operation("{api_key_id}/", "get")["responses"]["200"]) == {"key"}
     assert properties(operation("{api_key_id}/rotate/", "post")["requestBody"]) == {"grace", "expires_at"}
     assert set(operation("{api_key_id}/revoke/", "post")["responses"]) == {"204"}
     assert "requestBody" not in operation("{api_key_id}/revoke/", "post")
     assert set(operation("{api_key_id}/", "delete")["responses"]) == {"204"}
-    assert {each["name"] for each in operation("", "get")["parameters"]} == {"cursor", "limit"}
+    assert {parameter["name"] for parameter in operation("", "get")["parameters"]} == {"cursor", "limit"}

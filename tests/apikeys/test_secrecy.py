@@ -1,4 +1,4 @@
-"""The raw key is where it was written on purpose and nowhere else."""
+"""The raw key appears only where it is shown on purpose."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ pytestmark = pytest.mark.django_db
 
 
 def secret(raw: str) -> str:
-    """The part that must not be told; what stands before it may."""
+    """Return the part of the key that is secret; the prefix is not."""
     return str(raw)[-38:]
 
 
 @pytest.fixture
-def everything_logged() -> Iterator[io.StringIO]:
-    """All that any logger says at DEBUG, with arguments, extras and tracebacks."""
+def debug_logs() -> Iterator[io.StringIO]:
+    """Collect the records of all loggers at DEBUG, with arguments, extras and tracebacks."""
 
-    class Everything(logging.StreamHandler[io.StringIO]):
+    class VerboseHandler(logging.StreamHandler[io.StringIO]):
         def format(self, record: logging.LogRecord) -> str:
             return super().format(record) + pprint.pformat(vars(record))
 
     text = io.StringIO()
-    handler = Everything(text)
+    handler = VerboseHandler(text)
     loggers = [logging.getLogger(), *map(logging.getLogger, ("django", "django.db.backends", "dovetail.apikeys"))]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -57,7 +57,7 @@ def everything_logged() -> Iterator[io.StringIO]:
         logger.setLevel(level)
 
 
-def test_it_is_written_out_on_purpose_only() -> None:
+def test_repr_hides_the_raw_key() -> None:
     api_key, raw = make_key()
     assert isinstance(raw, RawKey)
     assert json.loads(json.dumps({"key": raw})) == {"key": f"{raw}"}
@@ -74,7 +74,7 @@ def test_it_is_written_out_on_purpose_only() -> None:
     assert api_key.key_prefix in repr(api_key)
 
 
-def test_logs_at_debug_do_not_have_it(everything_logged: io.StringIO, settings: Any) -> None:
+def test_debug_logs_do_not_contain_the_raw_key(debug_logs: io.StringIO, settings: Any) -> None:
     settings.DEBUG = True
     firm = make_firm()
     client = signed_in(make_user(firm))
@@ -86,22 +86,22 @@ def test_logs_at_debug_do_not_have_it(everything_logged: io.StringIO, settings: 
     rotated = client.post(f"/api/api-keys/{api_key.pk}/rotate/").json()["key"]
     services.revoke_api_key(api_key)
     bearer(raw).get("/plain/")
-    said = everything_logged.getvalue()
-    assert "hashed_key" in said
-    assert "is revoked" in said
-    assert secret(raw) not in said
-    assert secret(rotated) not in said
+    output = debug_logs.getvalue()
+    assert "hashed_key" in output
+    assert "is revoked" in output
+    assert secret(raw) not in output
+    assert secret(rotated) not in output
 
 
-def test_neither_request_nor_events_have_it(events: list[Event]) -> None:
+def test_request_and_events_do_not_contain_the_raw_key(events: list[Event]) -> None:
     _api_key, raw = make_key()
     request = bearer(raw).get("/plain/").wsgi_request
     credential = authentication.authenticate(request)
     assert credential is not None
     principal = authentication.principal_of(credential)
-    for each in (request, credential, principal, request.META, vars(request), events, events[0].data):
-        assert secret(raw) not in repr(each)
-    # For whoever passes the request on, it is as it was sent.
+    for value in (request, credential, principal, request.META, vars(request), events, events[0].data):
+        assert secret(raw) not in repr(value)
+    # The header keeps its value for code that forwards the request.
     assert request.META["HTTP_AUTHORIZATION"] == f"Bearer {raw}"
 
 
@@ -114,20 +114,20 @@ BREAKING = {
     "query": (lookup.CompiledQuery, "first"),
     "hash": (verifiers.SHA256, "verify"),
     "snapshot": (authentication, "_snapshot"),
-    "note": (authentication.usage, "record_after_response"),
+    "usage": (authentication.usage, "record_after_response"),
     "insert": (APIKey, "save"),
-    "answer": (services.events, "emit_key"),
+    "event": (services.events, "emit_key"),
 }
 
 
 @pytest.mark.parametrize("debug", [True, False], ids=["debug page", "mailed report"])
 @pytest.mark.parametrize("header", ["HTTP_AUTHORIZATION", "HTTP_X_API_KEY", "HTTP_X_MACHINE"])
 @pytest.mark.parametrize("place", BREAKING)
-def test_reports_of_errors_do_not_have_it(
+def test_error_reports_do_not_contain_the_raw_key(
     monkeypatch: pytest.MonkeyPatch, settings: Any, place: str, header: str, debug: bool
 ) -> None:
     settings.DEBUG = debug
-    # Django 6.0 takes addresses alone, and deprecates the pairs that those before it want.
+    # Django 6.0 takes addresses, and deprecates the pairs that earlier versions require.
     settings.ADMINS = ["ada@example.com"] if django.VERSION >= (6,) else [("Ada", "ada@example.com")]
     settings.API_KEYS_HEADER = "X-Machine" if header == "HTTP_X_MACHINE" else "X-API-Key"
     settings.LOGGING_CONFIG = None
@@ -137,27 +137,27 @@ def test_reports_of_errors_do_not_have_it(
     if owner is not None:
         monkeypatch.setattr(owner, name, broken)
     client = Client(raise_request_exception=False, **sent)
-    reports = mailed_reports(debug)
+    reports = MailedReports(debug)
     with reports:
-        if place in {"insert", "answer"}:
-            answer = client.post("/api/api-keys/", {"name": "x"}, content_type="application/json")
+        if place in {"insert", "event"}:
+            response = client.post("/api/api-keys/", {"name": "x"}, content_type="application/json")
         else:
-            answer = client.get("/failing/")
-    assert answer.status_code == 500
+            response = client.get("/failing/")
+    assert response.status_code == 500
     if debug:
-        page = answer.content.decode()
+        page = response.content.decode()
         assert "Traceback" in page
-        assert "authenticate" in page or place in {"view", "insert", "answer"}
+        assert "authenticate" in page or place in {"view", "insert", "event"}
     else:
-        # One by our handler, one by Django's own, without the page.
-        page = "".join(str(part) for each in mail.outbox for part in (each.body, *each.alternatives))
+        # Our handler sends the HTML page; Django's own handler sends a mail without it.
+        page = "".join(str(part) for message in mail.outbox for part in (message.body, *message.alternatives))
         assert "Traceback" in page
     assert header in page
     assert secret(raw) not in page
 
 
-class mailed_reports:  # noqa: N801  # reads as a function
-    """Errors go to ``ADMINS`` as in production, with the HTML page attached."""
+class MailedReports:
+    """Send errors to ``ADMINS`` as in production, with the HTML page attached."""
 
     def __init__(self, debug: bool) -> None:
         from django.utils.log import AdminEmailHandler
@@ -173,8 +173,8 @@ class mailed_reports:  # noqa: N801  # reads as a function
             logging.getLogger("django.request").removeHandler(self.handler)
 
 
-def test_tracebacks_with_local_variables_do_not_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As error trackers take them: every frame's variables by ``repr``, those of callers included."""
+def test_tracebacks_with_local_variables_do_not_contain_the_raw_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Error trackers record the ``repr`` of all local variables in all frames, including our callers'."""
     monkeypatch.setattr(lookup.CompiledQuery, "first", broken)
     _api_key, raw = make_key()
     client = bearer(raw)
@@ -185,16 +185,16 @@ def test_tracebacks_with_local_variables_do_not_have_it(monkeypatch: pytest.Monk
     shown = [frame for frame in frames if "dovetail_apikeys" in frame.filename]
     assert {"authenticate", "_stored_credential", "look_up"} <= {frame.name for frame in shown}
     for frame in frames:
-        # The client of this test knows it, as clients do.
+        # The test client contains the raw key, as any client does.
         if not any(part in frame.filename for part in ("rest_framework/test", "django/test", __file__)):
             assert secret(raw) not in str(frame.locals), (frame.filename, frame.name)
 
 
-def test_no_answer_with_a_key_is_kept_to_be_given_again() -> None:
+def test_idempotency_does_not_store_responses_with_raw_keys() -> None:
     assert APIKeyViewSet.contract["idempotency"] == "off"
 
 
-def test_the_admin_site_keeps_it_nowhere(client: Client) -> None:
+def test_admin_site_does_not_store_the_raw_key(client: Client) -> None:
     client.force_login(make_user(is_staff=True, is_superuser=True))
     firm = make_firm()
     page = client.post(
@@ -205,16 +205,16 @@ def test_the_admin_site_keeps_it_nowhere(client: Client) -> None:
     assert page.content.decode().count(str(raw)) == 1
     assert APIKey.objects.get().hashed_key == verifiers.hashed(raw)
     assert "no-store" in page["Cache-Control"]
-    kept = [
+    stored = [
         *map(str, LogEntry.objects.values_list("change_message", "object_repr")),
         *(str(session.get_decoded()) for session in Session.objects.all()),
         *(f"{cookie.key} {cookie.value}" for cookie in client.cookies.values()),
         str(list(CookieStorage(page.wsgi_request))),
     ]
     assert LogEntry.objects.count() == 1
-    assert not any(secret(raw) in each for each in kept)
+    assert not any(secret(raw) in text for text in stored)
     assert "messages" not in client.cookies
     for path in ("", f"{APIKey.objects.get().pk}/change/", f"{APIKey.objects.get().pk}/history/"):
-        after = client.get(f"/admin/dovetail_apikeys/apikey/{path}")
-        assert after.status_code == 200
-        assert secret(raw) not in after.content.decode()
+        response = client.get(f"/admin/dovetail_apikeys/apikey/{path}")
+        assert response.status_code == 200
+        assert secret(raw) not in response.content.decode()

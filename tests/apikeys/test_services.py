@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)
 
 
-def holding(*scopes: str, **fields: Any) -> APIKeyCredential:
-    """The key that makes a change, with these scopes."""
+def credential(*scopes: str, **fields: Any) -> APIKeyCredential:
+    """Return the credential of a key that makes a change."""
     return APIKeyCredential(id=1, prefix="dvt_live_x", organization_id=1, scopes=frozenset(scopes), **fields)
 
 
@@ -30,7 +30,7 @@ def in_(delta: timedelta) -> datetime:
     return timezone.now() + delta
 
 
-def test_a_key_is_stored_as_a_hash_and_a_prefix_that_may_be_shown(events: list[Event]) -> None:
+def test_key_is_stored_as_hash_and_prefix(events: list[Event]) -> None:
     firm, user = make_firm(), make_user()
     api_key, raw = make_key(firm, name=" Till 4 ", scopes=["orders:write", "orders:read"], created_by=user)
     assert raw_key.prefix_of(raw) == api_key.key_prefix == raw[: len("dvt_live_") + 12]
@@ -50,20 +50,20 @@ def test_a_key_is_stored_as_a_hash_and_a_prefix_that_may_be_shown(events: list[E
     assert event.data == {"prefix": api_key.key_prefix, "scopes": ["orders:read", "orders:write"]}
 
 
-def test_two_keys_share_nothing_but_what_the_settings_say() -> None:
+def test_raw_keys_are_random() -> None:
     raws = {str(make_key()[1]) for _ in range(50)}
     assert len({raw[len("dvt_live_") :][:12] for raw in raws}) == len({raw[-38:] for raw in raws}) == 50
-    # 62 characters, drawn alike: all of them turn up.
+    # All 62 characters occur.
     assert {character for raw in raws for character in raw[9:]} == set(raw_key.ALPHABET)
 
 
-def test_a_prefix_that_is_taken_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    _taken, raw = make_key()
+def test_existing_prefix_is_generated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    _existing, raw = make_key()
     fresh = raw_key.generate()
-    draws = iter([raw, raw, fresh])
-    monkeypatch.setattr(raw_key, "generate", lambda: next(draws))
-    api_key, drawn = make_key()
-    assert drawn == fresh
+    generated = iter([raw, raw, fresh])
+    monkeypatch.setattr(raw_key, "generate", lambda: next(generated))
+    api_key, new_raw = make_key()
+    assert new_raw == fresh
     assert api_key.key_prefix == raw_key.prefix_of(fresh)
     monkeypatch.setattr(raw_key, "generate", lambda: raw)
     with pytest.raises(IntegrityError):
@@ -90,26 +90,26 @@ def test_a_prefix_that_is_taken_is_drawn_again(monkeypatch: pytest.MonkeyPatch) 
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, InvalidValue),
     ],
 )
-def test_what_makes_no_key_says_why_and_leaves_nothing(
-    fields: dict[str, Any], error: type[Exception], events: list[Event]
-) -> None:
+def test_invalid_arguments_create_no_key(fields: dict[str, Any], error: type[Exception], events: list[Event]) -> None:
     with pytest.raises(error):
         make_key(**fields)
     assert APIKey.objects.count() == 0
     assert events == []
 
 
-def test_an_unknown_scope_names_those_that_are_known() -> None:
-    with pytest.raises(UnknownScope, match=r"'orders:red'. The scopes are: .*orders:\*, orders:read, orders:write"):
+def test_unknown_scope_error_lists_declared_scopes() -> None:
+    with pytest.raises(
+        UnknownScope, match=r"'orders:red'. The declared scopes are: .*orders:\*, orders:read, orders:write"
+    ):
         make_key(scopes=["orders:red"])
 
 
-def test_a_star_stands_for_every_action_of_a_resource() -> None:
+def test_wildcard_scope_is_accepted() -> None:
     assert make_key(scopes=["orders:*"])[0].scope_list == ["orders:*"]
 
 
-def test_a_key_cannot_make_one_with_more_than_it_has() -> None:
-    maker = holding("orders:read", expires_at=in_(HOUR), allowed_networks=("10.0.0.0/8",))
+def test_key_cannot_grant_more_rights_than_it_has() -> None:
+    creator = credential("orders:read", expires_at=in_(HOUR), allowed_networks=("10.0.0.0/8",))
     for more in (
         {"scopes": ["orders:write"]},
         {"scopes": ["orders:*"]},
@@ -119,22 +119,22 @@ def test_a_key_cannot_make_one_with_more_than_it_has() -> None:
         {"allowed_networks": ["::/0"]},
     ):
         with pytest.raises(BeyondOwn):
-            make_key(within=maker, **more)
-    api_key, _raw = make_key(within=maker, scopes=["orders:read"])
-    # What it does not say, it does not have more of either.
-    assert (api_key.expires_at, api_key.network_list) == (maker.expires_at, ["10.0.0.0/8"])
-    assert make_key(within=holding("orders:*"), scopes=["orders:write"])[0].scope_list == ["orders:write"]
+            make_key(within=creator, **more)
+    api_key, _raw = make_key(within=creator, scopes=["orders:read"])
+    # Arguments that are left out get the restrictions of the creating key.
+    assert (api_key.expires_at, api_key.network_list) == (creator.expires_at, ["10.0.0.0/8"])
+    assert make_key(within=credential("orders:*"), scopes=["orders:write"])[0].scope_list == ["orders:write"]
     with pytest.raises(BeyondOwn):
-        services.update_api_key(api_key=api_key, scopes=["orders:write"], within=maker)
+        services.update_api_key(api_key=api_key, scopes=["orders:write"], within=creator)
     strong, _raw = make_key(scopes=["orders:*"])
     with pytest.raises(BeyondOwn):
-        services.rotate_api_key(strong, within=maker)
+        services.rotate_api_key(strong, within=creator)
     wide, _raw = make_key()
-    successor, _raw = services.rotate_api_key(wide, within=maker)
-    assert successor.expires_at == maker.expires_at
+    successor, _raw = services.rotate_api_key(wide, within=creator)
+    assert successor.expires_at == creator.expires_at
 
 
-def test_a_key_is_renamed_and_given_other_scopes(events: list[Event]) -> None:
+def test_update_changes_name_and_scopes(events: list[Event]) -> None:
     api_key, raw = make_key(scopes=["orders:read"])
     changed = services.update_api_key(api_key=api_key, name="Till 5", scopes=["orders:write"])
     stored = APIKey.objects.get()
@@ -145,7 +145,7 @@ def test_a_key_is_renamed_and_given_other_scopes(events: list[Event]) -> None:
     assert [event.name for event in events] == ["api_key.created", "api_key.updated"]
 
 
-def test_rotation_makes_a_successor_and_leaves_the_old_one_its_grace(events: list[Event]) -> None:
+def test_rotation_creates_a_successor_with_a_grace_period(events: list[Event]) -> None:
     firm, user = make_firm(), make_user()
     old, old_raw = make_key(
         firm, scopes=["orders:read"], allowed_networks=["127.0.0.0/8"], rate_limit="5/min", created_by=user
@@ -167,13 +167,13 @@ def test_rotation_makes_a_successor_and_leaves_the_old_one_its_grace(events: lis
     }
 
 
-def test_rotation_without_grace_ends_the_old_key_now() -> None:
+def test_rotation_without_grace_ends_the_old_key() -> None:
     old, old_raw = make_key()
     _new, new_raw = services.rotate_api_key(old, grace=timedelta())
     assert [bearer(raw).get("/plain/").status_code for raw in (old_raw, new_raw)] == [401, 200]
 
 
-def test_rotation_never_lengthens_the_old_keys_life() -> None:
+def test_rotation_never_extends_the_old_key() -> None:
     end = in_(HOUR)
     old, _raw = make_key(expires_at=end)
     new, _raw = services.rotate_api_key(old)
@@ -182,7 +182,7 @@ def test_rotation_never_lengthens_the_old_keys_life() -> None:
     assert later.expires_at == end + HOUR
 
 
-def test_a_key_is_rotated_once(events: list[Event]) -> None:
+def test_key_is_rotated_only_once(events: list[Event]) -> None:
     old, _raw = make_key()
     services.rotate_api_key(old)
     end = APIKey.objects.get(pk=old.pk).expires_at
@@ -193,13 +193,13 @@ def test_a_key_is_rotated_once(events: list[Event]) -> None:
 
 
 @pytest.mark.parametrize("grace", [timedelta(seconds=-1), timedelta(days=7, seconds=1)])
-def test_a_grace_has_bounds(grace: timedelta) -> None:
+def test_grace_out_of_range_is_invalid(grace: timedelta) -> None:
     old, _raw = make_key()
     with pytest.raises(InvalidValue):
         services.rotate_api_key(old, grace=grace)
 
 
-def test_revocation_is_for_ever(events: list[Event]) -> None:
+def test_revocation_is_permanent(events: list[Event]) -> None:
     api_key, raw = make_key()
     assert services.revoke_api_key(api_key)
     assert not services.revoke_api_key(api_key)
@@ -214,7 +214,7 @@ def test_revocation_is_for_ever(events: list[Event]) -> None:
             change()
 
 
-def test_a_deleted_key_is_gone(events: list[Event]) -> None:
+def test_deleted_key_cannot_be_used_or_rotated(events: list[Event]) -> None:
     api_key, raw = make_key()
     services.delete_api_key(api_key)
     services.delete_api_key(api_key)
@@ -226,14 +226,14 @@ def test_a_deleted_key_is_gone(events: list[Event]) -> None:
 
 
 @pytest.mark.parametrize("call", ["create", "update", "rotate", "revoke", "delete"])
-def test_a_receiver_that_fails_fails_the_change(call: str) -> None:
+def test_failing_receiver_rolls_back_the_change(call: str) -> None:
     api_key, _raw = make_key()
     before = list(APIKey.objects.values())
 
-    def refuse(**kwargs: Any) -> None:
+    def raise_error(**kwargs: Any) -> None:
         raise RuntimeError("no")
 
-    domain_event.connect(refuse)
+    domain_event.connect(raise_error)
     try:
         with pytest.raises(RuntimeError):
             {
@@ -244,5 +244,5 @@ def test_a_receiver_that_fails_fails_the_change(call: str) -> None:
                 "delete": lambda: services.delete_api_key(api_key),
             }[call]()
     finally:
-        domain_event.disconnect(refuse)
+        domain_event.disconnect(raise_error)
     assert list(APIKey.objects.values()) == before

@@ -1,5 +1,3 @@
-"""When and from where a key was last used."""
-
 from __future__ import annotations
 
 from datetime import timedelta
@@ -29,16 +27,16 @@ def long_ago() -> None:
 
 
 @pytest.mark.parametrize("path", ["/plain/", "/refusing/", "/people/", "/nowhere/"])
-def test_a_use_is_noted_whatever_the_view_answers(path: str) -> None:
+def test_use_is_recorded_for_any_response(path: str) -> None:
     _api_key, raw = make_key()
     bearer(raw).get(path, REMOTE_ADDR="192.0.2.7")
-    # A path that leads to no view asks nobody for a key.
+    # An unknown path has no view that authenticates.
     expected = (None, None) if path == "/nowhere/" else (timezone.now(), "192.0.2.7")
     assert stored().last_used_ip == expected[1]
     assert (stored().last_used is None) is (expected[0] is None)
 
 
-def test_a_use_is_noted_although_the_view_breaks() -> None:
+def test_use_is_recorded_if_the_view_raises() -> None:
     _api_key, raw = make_key()
     client = bearer(raw)
     client.raise_request_exception = False
@@ -46,13 +44,13 @@ def test_a_use_is_noted_although_the_view_breaks() -> None:
     assert stored().last_used is not None
 
 
-def test_a_bad_key_is_not_used() -> None:
+def test_use_of_a_rejected_key_is_not_recorded() -> None:
     _api_key, raw = make_key(allowed_networks=["10.0.0.0/8"])
     bearer(raw).get("/plain/")
     assert stored().last_used is None
 
 
-def test_a_minutes_uses_are_one_write() -> None:
+def test_uses_are_written_once_per_minute() -> None:
     _api_key, raw = make_key()
     client = bearer(raw)
     client.get("/plain/")
@@ -62,7 +60,7 @@ def test_a_minutes_uses_are_one_write() -> None:
             client.get("/plain/")
     assert len(queries) == 5
     assert stored().last_used == first
-    # Another process, which remembers nothing, asks the database, and leaves it be.
+    # Another process has an empty gate, but its UPDATE matches no row.
     usage.gate.clear()
     client.get("/plain/")
     assert stored().last_used == first
@@ -72,7 +70,7 @@ def test_a_minutes_uses_are_one_write() -> None:
     assert stored().last_used > first
 
 
-def test_no_interval_is_no_note(settings: Any) -> None:
+def test_zero_interval_disables_recording(settings: Any) -> None:
     settings.API_KEYS_LAST_USED_INTERVAL = 0
     _api_key, raw = make_key()
     with CaptureQueriesContext(connection) as queries:
@@ -81,7 +79,7 @@ def test_no_interval_is_no_note(settings: Any) -> None:
     assert stored().last_used is None
 
 
-def test_a_new_network_is_noted_at_once_and_is_an_event(events: list[Event]) -> None:
+def test_new_network_is_recorded_immediately_and_emits_an_event(events: list[Event]) -> None:
     api_key, raw = make_key()
     client = bearer(raw)
     del events[:]
@@ -98,15 +96,15 @@ def test_a_new_network_is_noted_at_once_and_is_an_event(events: list[Event]) -> 
     assert stored().last_used_ip == "2001:db8:1::1"
 
 
-def test_what_is_remembered_of_networks_has_a_bound() -> None:
+def test_number_of_stored_networks_is_limited() -> None:
     _api_key, raw = make_key()
-    for number in range(usage.REMEMBERED + 5):
+    for number in range(usage.MAX_NETWORKS + 5):
         bearer(raw).get("/plain/", REMOTE_ADDR=f"10.0.{number}.1")
     networks = stored().used_networks.split()
-    assert (len(networks), networks[-1]) == (usage.REMEMBERED, f"10.0.{usage.REMEMBERED + 4}.0/24")
+    assert (len(networks), networks[-1]) == (usage.MAX_NETWORKS, f"10.0.{usage.MAX_NETWORKS + 4}.0/24")
 
 
-def test_a_forged_address_is_no_new_network() -> None:
+def test_untrusted_forwarded_address_is_ignored() -> None:
     _api_key, raw = make_key()
     client = bearer(raw)
     client.get("/plain/")
@@ -117,7 +115,7 @@ def test_a_forged_address_is_no_new_network() -> None:
     assert stored().used_networks == "127.0.0.0/24"
 
 
-def test_behind_a_proxy_clients_are_told_apart(settings: Any) -> None:
+def test_trusted_proxy_distinguishes_clients(settings: Any) -> None:
     settings.DOVETAIL_TRUSTED_PROXIES = ["127.0.0.1"]
     _api_key, raw = make_key()
     for number in range(3):
@@ -125,41 +123,41 @@ def test_behind_a_proxy_clients_are_told_apart(settings: Any) -> None:
     assert len(stored().used_networks.split()) == 3
 
 
-def test_a_note_that_fails_fails_no_request(caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(**kwargs: Any) -> None:
+def test_failed_recording_does_not_fail_the_request(caplog: pytest.LogCaptureFixture) -> None:
+    def raise_error(**kwargs: Any) -> None:
         raise RuntimeError("no")
 
     api_key, raw = make_key()
     bearer(raw).get("/plain/", REMOTE_ADDR="192.0.2.1")
-    domain_event.connect(refuse)
+    domain_event.connect(raise_error)
     try:
         assert bearer(raw).get("/plain/", REMOTE_ADDR="198.51.100.1").status_code == 200
     finally:
-        domain_event.disconnect(refuse)
+        domain_event.disconnect(raise_error)
     assert f"The use of API key {api_key.pk} was not recorded." in caplog.text
     assert str(raw) not in caplog.text
-    # What the receiver refused did not happen.
+    # The transaction with the failed receiver is rolled back.
     assert stored().used_networks == "192.0.2.0/24"
 
 
-def test_a_socket_without_an_address_is_a_use() -> None:
+def test_use_without_an_address_is_recorded() -> None:
     _api_key, raw = make_key()
     APIClient().get("/plain/", HTTP_X_API_KEY=raw, REMOTE_ADDR="")
     assert stored().last_used is not None
     assert stored().last_used_ip is None
 
 
-def test_a_key_that_went_meanwhile_is_no_error() -> None:
+def test_recording_ignores_a_deleted_key() -> None:
     api_key, _raw = make_key()
     APIKey.objects.all().delete()
     usage.record(api_key.pk, None)
 
 
-def test_the_gate_keeps_its_bound() -> None:
+def test_gate_size_is_limited() -> None:
     gate = usage.Gate()
     for number in range(gate.SIZE + 10):
         assert gate.passes(number, 60)
     assert len(gate._until) <= gate.SIZE
     assert not gate.passes(gate.SIZE + 9, 60)
-    assert gate.passes("soon over", 0)
-    assert gate.passes("soon over", 0)
+    assert gate.passes("another value", 0)
+    assert gate.passes("another value", 0)

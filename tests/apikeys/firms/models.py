@@ -1,4 +1,4 @@
-"""The project's own tenant, with an integer key, and something that belongs to it."""
+"""The project's own tenant with an integer key, and the tables of other libraries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TheirAPIKey(models.Model):
 
 
 class TheirKnoxToken(models.Model):
-    """Those of django-rest-knox 5.1."""
+    """The columns of django-rest-knox 5.1."""
 
     digest = models.CharField(max_length=128, primary_key=True)
     token_key = models.CharField(max_length=25)
@@ -46,7 +46,7 @@ class TheirKnoxToken(models.Model):
 
 
 class TheirToken(models.Model):
-    """Those of rest_framework.authtoken."""
+    """The columns of rest_framework.authtoken."""
 
     key = models.CharField(max_length=40, primary_key=True)
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

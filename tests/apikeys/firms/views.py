@@ -11,23 +11,23 @@ from dovetail_apikeys.api.permissions import HasAPIKey, HasScope, IsHuman
 
 
 def firm_of(request: Any) -> Any:
-    """The lane's ``API_KEYS_ORGANIZATION_RESOLVER``: the credential's, else that of whom the person works for."""
+    """``API_KEYS_ORGANIZATION_RESOLVER``: the credential's organization, else the employer of the user."""
     credential = getattr(request.auth, "organization_id", None)
     employee = getattr(request.user, "employee", None)
     return credential if credential is not None else employee and employee.firm
 
 
-def told(request: Any) -> Response:
+def describe(request: Any) -> Response:
     return Response({"user": str(request.user.pk), "organization": str(getattr(request.auth, "organization_id", None))})
 
 
 class Plain(APIView):
-    """Nothing but the project's defaults."""
+    """A view with the project's defaults."""
 
     permission_classes = [IsAuthenticated]
 
     def get(self, request: Any) -> Response:
-        return told(request)
+        return describe(request)
 
 
 class Open(Plain):
@@ -46,7 +46,7 @@ class Orders(Plain):
     permission_classes = [HasScope(read="orders:read", write="orders:write")]
 
     def post(self, request: Any) -> Response:
-        return told(request)
+        return describe(request)
 
 
 class Failing(Plain):

@@ -1,4 +1,4 @@
-"""What must hold when requests meet: real threads, each with a connection of its own."""
+"""Races between threads, each with its own database connection."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ PARALLEL = 8
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """What each call returned or raised, all begun together."""
+    """Start all calls together, and return the result or the exception of each."""
     barrier = threading.Barrier(len(calls))
     outcomes: list[Any] = [None] * len(calls)
 
     def run(index: int, call: Callable[[], Any]) -> None:
         try:
-            # The connection is opened first, so that the calls themselves meet.
+            # Open the connection first, so that the calls start at the same time.
             connection.ensure_connection()
             barrier.wait(timeout=30)
             outcomes[index] = call()
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
+        except Exception as error:  # noqa: BLE001  # the test checks it
             outcomes[index] = error
         finally:
             connections.close_all()
@@ -51,7 +51,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return outcomes
 
 
-def test_of_rotations_at_once_one_makes_the_successor() -> None:
+def test_simultaneous_rotations_create_one_successor() -> None:
     for _ in range(ROUNDS):
         old, _raw = make_key()
         outcomes = at_once(*[partial(services.rotate_api_key, old)] * 4)
@@ -63,7 +63,7 @@ def test_of_rotations_at_once_one_makes_the_successor() -> None:
         assert bearer(raw).get("/plain/").status_code == 200
 
 
-def test_a_key_that_is_revoked_while_it_is_rotated_is_dead_in_the_end(events: list[Event]) -> None:
+def test_key_revoked_during_rotation_stays_revoked(events: list[Event]) -> None:
     for _ in range(ROUNDS):
         old, raw = make_key()
         rotated, revoked = at_once(
@@ -72,11 +72,11 @@ def test_a_key_that_is_revoked_while_it_is_rotated_is_dead_in_the_end(events: li
         assert revoked is True, revoked
         assert APIKey.objects.get(pk=old.pk).status == "revoked"
         assert bearer(raw).get("/plain/").status_code == 401
-        # Too late, the rotation is told; in time, its successor is another key, to be revoked by itself.
+        # A rotation after the revocation fails. One before it creates a successor, which is not revoked.
         assert isinstance(rotated, tuple) or rotated.code == "not_active", rotated
 
 
-def test_a_key_is_revoked_once_however_often_at_once(events: list[Event]) -> None:
+def test_simultaneous_revocations_emit_one_event(events: list[Event]) -> None:
     for _ in range(ROUNDS):
         api_key, _raw = make_key()
         del events[:]
@@ -86,7 +86,7 @@ def test_a_key_is_revoked_once_however_often_at_once(events: list[Event]) -> Non
         api_key.delete()
 
 
-def test_an_expiry_is_told_of_once_however_many_workers_look_at_once(events: list[Event]) -> None:
+def test_simultaneous_workers_announce_an_expiry_once(events: list[Event]) -> None:
     for _ in range(ROUNDS):
         api_key, _raw = make_key(expires_at=timezone.now() + timedelta(days=1))
         del events[:]
@@ -95,11 +95,11 @@ def test_an_expiry_is_told_of_once_however_many_workers_look_at_once(events: lis
         api_key.delete()
 
 
-def test_a_first_use_by_many_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate lets one of the threads of a process write, and the condition in the UPDATE one of many processes."""
+def test_simultaneous_uses_cause_one_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one thread passes the gate of a process, and only one process matches the condition of the UPDATE."""
     for gated in (True, False):
         if not gated:
-            # Every thread is a process of its own, which remembers nothing.
+            # Without the gate, each thread stands for a process of its own.
             monkeypatch.setattr(usage.gate, "passes", lambda *args: True)
         for _ in range(ROUNDS // 5):
             usage.gate.clear()
@@ -109,19 +109,19 @@ def test_a_first_use_by_many_is_one_write(monkeypatch: pytest.MonkeyPatch) -> No
             )
             writes = Writes()
             with writes:
-                answers = at_once(*[lambda raw=raw: bearer(raw).get("/plain/")] * PARALLEL)
-            assert [answer.status_code for answer in answers] == [200] * PARALLEL, answers
+                responses = at_once(*[lambda raw=raw: bearer(raw).get("/plain/")] * PARALLEL)
+            assert [response.status_code for response in responses] == [200] * PARALLEL, responses
             if gated:
-                assert writes.tried == 1
-            assert writes.made == 1
+                assert writes.statements == 1
+            assert writes.rows == 1
             assert APIKey.objects.get(pk=api_key.pk).last_used > timezone.now() - timedelta(minutes=1)
 
 
 class Writes:
-    """Counts the UPDATEs of keys by all threads, and those that found a row."""
+    """Counts the UPDATEs of keys by all threads, and the rows that they changed."""
 
-    tried = 0
-    made = 0
+    statements = 0
+    rows = 0
 
     def __enter__(self) -> None:
         from django.db.models.query import QuerySet
@@ -130,13 +130,13 @@ class Writes:
         lock = threading.Lock()
 
         def counting(rows: Any, **values: Any) -> int:
-            # Never in the transaction of the request, which ATOMIC_REQUESTS would hold open until the answer.
+            # Not in the request's transaction, which ATOMIC_REQUESTS keeps open until the response.
             assert not connection.in_atomic_block
-            found = update(rows, **values)
+            count = update(rows, **values)
             with lock:
-                self.tried += 1
-                self.made += found
-            return found
+                self.statements += 1
+                self.rows += count
+            return count
 
         QuerySet.update = counting  # type: ignore[method-assign]
 
@@ -146,17 +146,17 @@ class Writes:
         QuerySet.update = self.update  # type: ignore[method-assign]
 
 
-def test_a_use_is_noted_outside_of_the_transaction_although_the_view_raises() -> None:
+def test_use_is_recorded_outside_the_transaction_of_a_failing_view() -> None:
     _api_key, raw = make_key()
     APIKey.objects.update(used_networks="127.0.0.0/24")
     writes = Writes()
     with writes:
         assert bearer(raw).get("/refusing/").status_code == 500
-    assert writes.made == 1
+    assert writes.rows == 1
     assert APIKey.objects.get().last_used is not None
 
 
-def test_a_new_network_that_many_come_from_at_once_is_one_event(
+def test_simultaneous_uses_from_a_new_network_emit_one_event(
     events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage.gate, "passes", lambda *args: True)
@@ -169,10 +169,8 @@ def test_a_new_network_that_many_come_from_at_once_is_one_event(
 
 
 @pytest.mark.parametrize("slow", ["before the read", "after the read"])
-def test_a_revocation_holds_under_slow_fills_of_the_memory(
-    monkeypatch: pytest.MonkeyPatch, settings: Any, slow: str
-) -> None:
-    """Readers that read the good key, or are about to, while it is revoked: none leaves it in memory."""
+def test_slow_reads_do_not_cache_a_revoked_key(monkeypatch: pytest.MonkeyPatch, settings: Any, slow: str) -> None:
+    """Threads that read the key before or during its revocation do not leave it in the cache."""
     settings.API_KEYS_CACHE_TTL = 3600
     firm = make_firm()
     look_up = authentication.look_up
@@ -181,11 +179,11 @@ def test_a_revocation_holds_under_slow_fills_of_the_memory(
         arrived = threading.Barrier(5)
         revoked = threading.Event()
 
-        def slowly(prefix: str, arrived: Any = arrived, revoked: Any = revoked) -> Any:
-            found = look_up(prefix) if slow == "after the read" else None
+        def slow_look_up(prefix: str, arrived: Any = arrived, revoked: Any = revoked) -> Any:
+            stored = look_up(prefix) if slow == "after the read" else None
             arrived.wait(timeout=30)
             revoked.wait(timeout=30)
-            return found or look_up(prefix)
+            return stored or look_up(prefix)
 
         def revoke(api_key: Any = api_key, arrived: Any = arrived, revoked: Any = revoked) -> None:
             arrived.wait(timeout=30)
@@ -193,34 +191,36 @@ def test_a_revocation_holds_under_slow_fills_of_the_memory(
                 services.revoke_api_key(api_key)
             revoked.set()
 
-        monkeypatch.setattr(authentication, "look_up", slowly)
+        monkeypatch.setattr(authentication, "look_up", slow_look_up)
         readers = at_once(*[lambda raw=raw: bearer(raw).get("/plain/").status_code] * 4, revoke)[:4]
-        # Who has read before is answered as of then; who reads after is refused.
+        # Requests that have read before the revocation are still accepted; later ones are rejected.
         assert readers == [200 if slow == "after the read" else 401] * 4
         monkeypatch.setattr(authentication, "look_up", look_up)
         assert bearer(raw).get("/plain/").status_code == 401
 
 
-def test_memory_under_revocations_and_requests_at_once(settings: Any) -> None:
-    """Once revoke_api_key() has returned, no thread of the process gets in any more."""
+def test_cache_rejects_requests_after_a_revocation_returns(settings: Any) -> None:
+    """After revoke_api_key() returns, all threads of the process reject the key."""
     settings.API_KEYS_CACHE_TTL = 3600
     for _ in range(ROUNDS):
         api_key, raw = make_key()
         done = threading.Event()
         after: list[int] = []
 
-        def ask(raw: str = raw, done: Any = done, after: list[int] = after) -> None:
+        def send_requests(raw: str = raw, done: Any = done, after: list[int] = after) -> None:
             for _ in range(20):
-                over = done.is_set()
+                is_revoked = done.is_set()
                 status = bearer(raw).get("/plain/").status_code
-                if over:
+                if is_revoked:
                     after.append(status)
 
         def revoke(api_key: Any = api_key, done: Any = done) -> None:
             services.revoke_api_key(api_key)
             done.set()
 
-        failures = [outcome for outcome in at_once(ask, ask, ask, revoke) if outcome is not None]
+        failures = [
+            outcome for outcome in at_once(send_requests, send_requests, send_requests, revoke) if outcome is not None
+        ]
         assert failures == []
         assert set(after) <= {401}
         assert bearer(raw).get("/plain/").status_code == 401

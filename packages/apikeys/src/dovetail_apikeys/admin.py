@@ -1,34 +1,37 @@
-"""API keys in Django's admin site. Every write calls a service. The raw key is in the response that creates it only.
+"""API keys in Django's admin site. Every write calls a service. Only the response that creates a key shows it.
 
-``messages`` cannot show it: they lie in plain text in a cookie or session until the next page, and sometimes longer.
+Django's messages cannot show it, because a cookie or a session stores them in plain text at least until the next page.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.db import router, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_apikeys import services
+from dovetail_apikeys.base import AbstractAPIKey
+from dovetail_apikeys.conf import parse_rate
 from dovetail_apikeys.exceptions import APIKeysError
-from dovetail_apikeys.lifecycle.declared_scopes import declared_scopes
 from dovetail_apikeys.models import APIKey
 from dovetail_apikeys.restrictions.networks import parse_network
-from dovetail_apikeys.restrictions.rates import parse_rate
+from dovetail_apikeys.restrictions.scopes import declared_scopes
 from dovetail_apikeys.verification.raw_key import RawKey
 from dovetail_core import context
 
 
 class WordsField(forms.MultipleChoiceField):
-    """Several choices, stored as space-separated text. Saving a key drops scopes that are no longer declared."""
+    """Several choices, stored as space-separated text. Saving a key removes scopes that are no longer declared."""
 
-    def prepare_value(self, value: Any) -> Any:
+    def prepare_value(self, value: object) -> object:
         return value.split() if isinstance(value, str) else value
 
 
@@ -54,21 +57,21 @@ class APIKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
         label=_("Allowed networks"),
         required=False,
         max_length=2000,
-        help_text=_("Addresses or networks such as 10.0.0.0/8, one in a line; empty for anywhere."),
+        help_text=_("Addresses or networks such as 10.0.0.0/8, one per line. Leave empty to allow any address."),
     )
 
-    # The service would refuse these values too; here, the error is beside the field and the form keeps its input.
+    # The service rejects these values too. Here, the form shows the error beside the field and keeps its input.
     def clean_rate_limit(self) -> str:
         rate: str = self.cleaned_data["rate_limit"]
         if rate and parse_rate(rate) is None:
-            raise forms.ValidationError(_("A rate reads such as 600/min."))
+            raise forms.ValidationError(_("Enter a rate such as 600/min."))
         return rate
 
-    def clean_expires_at(self) -> Any:
-        moment = self.cleaned_data["expires_at"]
-        if moment is not None and moment <= timezone.now():
-            raise forms.ValidationError(_("It must be in the future."))
-        return moment
+    def clean_expires_at(self) -> datetime | None:
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
+        if expires_at is not None and expires_at <= timezone.now():
+            raise forms.ValidationError(_("Enter a time in the future."))
+        return expires_at
 
 
 class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -95,12 +98,13 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         "rotated_from",
     )
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: AbstractAPIKey | None = None) -> tuple[str, ...]:
         editable = ("name", "scopes", *self.set_once)
         return editable if obj is None else (*editable, *self.record_fields)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.readonly_fields if obj is None else (*self.readonly_fields, *self.set_once, *self.record_fields)
+    def get_readonly_fields(self, request: HttpRequest, obj: AbstractAPIKey | None = None) -> tuple[str, ...]:
+        locked = () if obj is None else (*self.set_once, *self.record_fields)
+        return (*self.readonly_fields, *locked)
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
@@ -111,32 +115,30 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
             response = HttpResponseRedirect(request.get_full_path())
         return response
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: AbstractAPIKey, form: forms.BaseForm, change: bool) -> None:
         values = {name: form.cleaned_data[name] for name in form.changed_data}
         if change:
             vars(obj).update(vars(services.update_api_key(api_key=obj, actor=request.user, **values)))
             return
-        if "allowed_networks" in values:
-            values["allowed_networks"] = values["allowed_networks"].split()
-        created, raw = services.create_api_key(created_by=request.user, **values)
+        values["allowed_networks"] = values.get("allowed_networks", "").split()
+        api_key, raw = services.create_api_key(created_by=request.user, **values)
         # The admin continues with its own instance.
-        vars(obj).update(vars(created))
-        obj.raw_key = raw
+        vars(obj).update(vars(api_key), raw_key=raw)
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+    def delete_model(self, request: HttpRequest, obj: AbstractAPIKey) -> None:
         services.delete_api_key(obj, actor=request.user)
 
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[AbstractAPIKey]) -> None:
         for api_key in queryset:
             services.delete_api_key(api_key, actor=request.user)
 
-    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> HttpResponse:
-        return self._show_once(request, obj, obj.raw_key)
+    def response_add(self, request: HttpRequest, obj: AbstractAPIKey, post_url_continue: object = None) -> HttpResponse:
+        return self._show_once(request, obj, vars(obj)["raw_key"])
 
-    @admin.action(description=_("Rotate: make a successor, the old key stays good for a while"), permissions=["change"])
-    def rotate(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+    @admin.action(description=_("Rotate the selected API key, with a grace period"), permissions=["change"])
+    def rotate(self, request: HttpRequest, queryset: QuerySet[AbstractAPIKey]) -> HttpResponse | None:
         if len(queryset) != 1:
-            self.message_user(request, _("Select one key: each successor is shown once."), messages.ERROR)
+            self.message_user(request, _("Select exactly one API key to rotate."), messages.ERROR)
             return None
         try:
             successor, raw = services.rotate_api_key(queryset[0], actor=request.user)
@@ -146,15 +148,15 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         self.log_addition(request, successor, [{"added": {}}])
         return self._show_once(request, successor, raw)
 
-    @admin.action(description=_("Revoke, at once and for ever"), permissions=["change"])
-    def revoke(self, request: HttpRequest, queryset: Any) -> None:
+    @admin.action(description=_("Revoke the selected API keys immediately and permanently"), permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[AbstractAPIKey]) -> None:
         revoked = sum(services.revoke_api_key(api_key, actor=request.user) for api_key in queryset)
         self.message_user(request, _("%d keys were revoked.") % revoked, messages.SUCCESS)
 
-    def _show_once(self, request: HttpRequest, api_key: Any, raw: RawKey) -> HttpResponse:
+    def _show_once(self, request: HttpRequest, api_key: AbstractAPIKey, raw: RawKey) -> HttpResponse:
         values = {
             **self.admin_site.each_context(request),
-            "title": _("Copy the key now"),
+            "title": _("Copy the API key now"),
             "opts": self.opts,
             "api_key": api_key,
             "raw_key": raw,

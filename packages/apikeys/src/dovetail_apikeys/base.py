@@ -1,8 +1,6 @@
-"""The abstract API key, for projects that add fields. Importable without installing the app."""
+"""The abstract model of API keys, for projects that add fields. Importable without installing the app."""
 
 from __future__ import annotations
-
-from datetime import datetime
 
 from django.db import models
 from django.utils import timezone
@@ -12,12 +10,12 @@ from dovetail_core.models import SettingForeignKey, uuid7
 
 
 class AbstractAPIKey(models.Model):
-    """An API key of an organization. The raw key is not stored, only its prefix and its hash."""
+    """An API key of an organization. Only the prefix and the hash of the raw key are stored."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(_("name"), max_length=100)
     key_prefix = models.CharField(_("prefix"), max_length=64, unique=True, editable=False)
-    # "<scheme>$<hash>": each row names its scheme, so that an upgrade of this package invalidates no key.
+    # "<scheme>$<hash>": the scheme is part of the row, so that an upgrade of this package invalidates no key.
     hashed_key = models.CharField(_("hash"), max_length=256, editable=False)
     organization = SettingForeignKey(
         setting="API_KEYS_ORGANIZATION_MODEL",
@@ -26,7 +24,7 @@ class AbstractAPIKey(models.Model):
         on_delete=models.CASCADE,
         related_name="+",
     )
-    # Space-separated, as in OAuth 2.0 (RFC 6749 3.3): text needs no conversion in a request.
+    # Space-separated, as in OAuth 2.0 (RFC 6749 3.3), because text needs no conversion per request.
     scopes = models.TextField(_("scopes"), blank=True, default="")
     allowed_networks = models.TextField(
         _("allowed networks"), blank=True, default="", help_text=_("Where it may be used from; empty for anywhere.")
@@ -49,11 +47,11 @@ class AbstractAPIKey(models.Model):
     last_used_ip = models.GenericIPAddressField(_("last used from"), null=True, blank=True, editable=False)
     used_networks = models.TextField(_("used from"), blank=True, default="", editable=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
-    # The expiry that `api_key.expiring` has announced, not the time of the event: a new expiry is announced again.
+    # The expiry that `api_key.expiring` has announced, not the time of the event, so that a new expiry is announced.
     expiry_announced = models.DateTimeField(_("told of the expiry at"), null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, blank=True, editable=False)
-    # The key that this key replaces. Unique, so that one of two simultaneous rotations fails. No foreign key, because
-    # the value stays when the replaced key is deleted.
+    # The id of the key that this key replaces. Unique, so that one of two simultaneous rotations fails. Not a foreign
+    # key, because the value stays when the replaced key is deleted.
     rotated_from = models.UUIDField(_("rotated from"), null=True, blank=True, unique=True, editable=False)
 
     class Meta:
@@ -77,10 +75,7 @@ class AbstractAPIKey(models.Model):
 
     @property
     def status(self) -> str:
-        """``revoked``, ``expired`` or ``active``."""
+        """``"revoked"``, ``"expired"`` or ``"active"``."""
         if self.revoked_at is not None:
             return "revoked"
-        return "expired" if self.has_expired(timezone.now()) else "active"
-
-    def has_expired(self, now: datetime) -> bool:
-        return self.expires_at is not None and self.expires_at <= now
+        return "active" if self.expires_at is None or self.expires_at > timezone.now() else "expired"

@@ -1,62 +1,81 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
-from dovetail_apikeys.restrictions.rates import RATE_EXAMPLE, parse_rate
-from dovetail_apikeys.restrictions.scope_names import validate_names
-from dovetail_core.conf import REQUIRED, AppSettings, ImportSetting, Setting, model_label
+from dovetail_core.conf import (
+    REQUIRED,
+    AppSettings,
+    ImportSetting,
+    Setting,
+    Validator,
+    model_label,
+    sequence_of_strings,
+)
 
 #: The longest time in seconds for which a rotated key stays valid. A leaked key is revoked, not rotated.
 LONGEST_GRACE: Final = 7 * 24 * 60 * 60
-#: In days.
-LONGEST_NOTICE: Final = 366
+RATE_EXAMPLE: Final = "`600/min`"
 
-_ORGANIZATION_HINT = (
-    "Name the model whose rows own the keys: 'dovetail_tenancy.Organization', a model of your own such as "
-    "'companies.Company', or what AUTH_USER_MODEL names, for keys of people."
-)
+_RATE: Final = re.compile(r"([1-9][0-9]{0,8})/(s|sec|second|m|min|minute|h|hour|d|day)")
+_RATE_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SCOPE: Final = re.compile(r"[a-z][a-z0-9_.-]*:[a-z][a-z0-9_.-]*")
 
 
-def _word(value: object) -> None:
+def parse_rate(rate: str) -> tuple[int, int] | None:
+    """Return the number of requests and of seconds: ``(600, 60)`` for ``600/min``. None for an invalid rate."""
+    match = _RATE.fullmatch(rate)
+    return (int(match[1]), _RATE_SECONDS[match[2][0]]) if match else None
+
+
+def validate_scope_names(names: Iterable[object]) -> None:
+    """Raise ``ValueError`` for a name that is not ``resource:action``."""
+    for name in names:
+        if not isinstance(name, str) or not _SCOPE.fullmatch(name):
+            raise ValueError(f"must name scopes as 'resource:action' in lower case; {name!r} is not such a name")
+
+
+def imported(value: object) -> Any:
+    """Import the object if ``value`` is a dotted path, and return any other value unchanged."""
+    return import_string(value) if isinstance(value, str) else value
+
+
+def _brand(value: object) -> None:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z][a-z0-9]{0,11}", value):
-        raise ValueError("must be 1 to 12 lower-case letters and digits, a letter first")
+        raise ValueError("must be 1 to 12 lower-case letters and digits, beginning with a letter")
 
 
-def _words(value: object) -> None:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError("must be a list or tuple of brands")
-    for each in value:
-        _word(each)
+def _brands(value: Sequence[object]) -> None:
+    sequence_of_strings(value)
+    for brand in value:
+        _brand(brand)
 
 
 def _header(value: object) -> None:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9-]*", value):
-        raise ValueError("must be a header's name such as 'X-API-Key', or empty for none")
+        raise ValueError("must be the name of a header such as 'X-API-Key', or empty to disable it")
 
 
 def _seconds(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ValueError("must be a number of seconds, 0 for none")
+        raise ValueError("must be a number of seconds, or 0 to disable it")
 
 
-def _grace(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LONGEST_GRACE:
-        raise ValueError(f"must be a whole number of seconds from 0 to {LONGEST_GRACE}")
+def _integer(unit: str, lowest: int, highest: int) -> Validator:
+    def validate(value: object) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+            raise ValueError(f"must be a whole number of {unit} from {lowest} to {highest}")
 
-
-def _days(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST_NOTICE:
-        raise ValueError(f"must be a whole number of days from 1 to {LONGEST_NOTICE}")
+    return validate
 
 
 def _scopes(value: object) -> None:
     if not isinstance(value, Mapping):
         raise ValueError("must be a dict of scopes and their descriptions, such as {'invoices:read': 'Read invoices'}")
-    validate_names(value)
+    validate_scope_names(value)
 
 
 def _rate(value: object) -> None:
@@ -69,7 +88,7 @@ def _callable(value: object) -> None:
         raise ValueError("must be a function or a class, or its dotted path")
 
 
-def _hook(value: object) -> None:
+def _optional_callable(value: object) -> None:
     if value is not None and not callable(value):
         raise ValueError("must be None, a function or its dotted path")
 
@@ -77,64 +96,52 @@ def _hook(value: object) -> None:
 def _imports(value: object) -> None:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError("must be a list or tuple of classes or their dotted paths")
-    for each in value:
+    for path in value:
         try:
-            imported(each)
+            imported(path)
         except ImportError as error:
-            raise ValueError(f"must name what can be imported: {error}") from error
-
-
-def imported(value: Any) -> Any:
-    """The object that a dotted path names; any other value as it is."""
-    return import_string(value) if isinstance(value, str) else value
+            raise ValueError(f"must be a list of importable classes: {error}") from error
 
 
 class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apikeys"):
     ORGANIZATION_MODEL: Setting[str] = Setting(
         REQUIRED,
-        "The model that owns keys: tenancy's organization, a model of your own, or the user model.",
+        "The model whose rows own keys: tenancy's organization, a model of your project, or the user model.",
         model_label,
-        hint=_ORGANIZATION_HINT,
+        hint="Set it to the model whose rows own the keys: 'dovetail_tenancy.Organization', a model of your project "
+        "such as 'companies.Company', or the value of AUTH_USER_MODEL if users own keys.",
     )
-    MODEL = Setting(
-        "dovetail_apikeys.APIKey", "The model of keys: ours, or a subclass of `AbstractAPIKey`.", model_label
-    )
-    BRAND = Setting("dvt", "The first part of a key: your product in a few letters.", _word)
-    ENVIRONMENT = Setting("live", "The second part of a key: `live`, `test`, `staging`.", _word)
-    FORMER_BRANDS: Setting[Sequence[str]] = Setting((), "Earlier brands whose keys stay valid.", _words)
-    HEADER = Setting(
-        "X-API-Key", "The header that carries a key, besides `Authorization: Bearer`; empty for none.", _header
-    )
+    MODEL = Setting("dovetail_apikeys.APIKey", "The model of keys, a subclass of `AbstractAPIKey`.", model_label)
+    BRAND = Setting("dvt", "The first part of a key: a short name of your product.", _brand)
+    ENVIRONMENT = Setting("live", "The second part of a key: `live`, `test`, `staging`.", _brand)
+    FORMER_BRANDS: Setting[Sequence[str]] = Setting((), "Earlier brands whose keys stay valid.", _brands)
+    HEADER = Setting("X-API-Key", "A header for keys, besides `Authorization: Bearer`; empty to disable it.", _header)
     SCOPES: Setting[Mapping[str, str]] = Setting(
-        {}, "Scopes that keys can have, with a description of each; `register_scopes()` adds to them.", _scopes
+        {}, "The scopes that keys can have, with their descriptions; `register_scopes()` adds to them.", _scopes
     )
     CACHE_TTL = Setting(
         0,
-        "Seconds for which a process accepts a verified key without a query. A revocation takes effect at once in the "
-        "process that revokes, and within this time in others.",
+        "Seconds for which a process accepts a verified key without a query. A revocation takes effect immediately in "
+        "the process that revokes the key, and within this time in other processes.",
         _seconds,
     )
-    LAST_USED_INTERVAL = Setting(60, "Seconds between two updates of `last_used`; 0 never updates it.", _seconds)
+    LAST_USED_INTERVAL = Setting(60, "Seconds between two updates of `last_used`; 0 disables the updates.", _seconds)
     ROTATION_GRACE = Setting(
-        86400, "Seconds for which a rotated key stays valid, unless the call passes `grace`.", _grace
+        86400,
+        "Seconds for which a rotated key stays valid, unless the call passes `grace`.",
+        _integer("seconds", 0, LONGEST_GRACE),
     )
-    EXPIRY_NOTICE_DAYS = Setting(
-        14, "Days before a key's expiry at which `announce_expiring_keys` emits `api_key.expiring`.", _days
-    )
-    RATE = Setting("", f"The rate of one key for `APIKeyRateThrottle`, such as {RATE_EXAMPLE}.", _rate)
-    ORGANIZATION_RATE = Setting(
-        "",
-        f"The rate of all keys of one organization for `OrganizationRateThrottle`, such as {RATE_EXAMPLE}.",
-        _rate,
-    )
+    EXPIRY_NOTICE_DAYS = Setting(14, "Days before expiry when `api_key.expiring` is emitted.", _integer("days", 1, 366))
+    RATE = Setting("", f"The rate limit of each key for `APIKeyRateThrottle`, such as {RATE_EXAMPLE}.", _rate)
+    ORGANIZATION_RATE = Setting("", "The rate limit of each organization for `OrganizationRateThrottle`.", _rate)
     VERIFIERS: Setting[Sequence[Any]] = Setting(
-        (), "Verifiers of imported keys: `dovetail_apikeys.verification.verifiers.Knox` and others.", _imports
+        (), "Verifiers of imported keys, such as `dovetail_apikeys.verification.verifiers.Knox`.", _imports
     )
     CONDITION: ImportSetting[Any] = ImportSetting(
         None,
         "A function that returns a `Q` that a key must also match, such as `Q(organization__is_active=True)`. Called "
-        "once, when the query is compiled. By default, keys of people require an active user.",
-        _hook,
+        "once, when the query is compiled. By default, keys of users require an active user.",
+        _optional_callable,
     )
     PRINCIPAL: ImportSetting[Any] = ImportSetting(
         "dovetail_apikeys.principal.APIKeyPrincipal",
@@ -148,11 +155,11 @@ class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apike
     )
     PERMISSION_CLASSES: Setting[Sequence[Any]] = Setting(
         ("dovetail_apikeys.api.permissions.ManagesAPIKeys",),
-        "The permissions of the endpoints that manage keys.",
+        "The permission classes of the endpoints that manage keys.",
         _imports,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
-        "dovetail_core.rest.pagination.KeysetPagination", "The paginator of the list of keys."
+        "dovetail_core.rest.pagination.KeysetPagination", "The pagination class of the list of keys."
     )
 
 

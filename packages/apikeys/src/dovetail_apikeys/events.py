@@ -1,28 +1,29 @@
 """The domain events of this package (see ``dovetail_core.events``).
 
-=============================  =======  ===============================================================================
-name                           target   data
-=============================  =======  ===============================================================================
-api_key.created                the key  ``prefix``, ``scopes``
-api_key.updated                the key  ``prefix``, ``fields``: names of the fields that were written
-api_key.rotated                the key  ``prefix``, ``successor_id``, ``successor_prefix``, ``expires_at``: the end of
-                                        the old key, which is the target (RFC 3339)
-api_key.revoked                the key  ``prefix``
-api_key.deleted                the key  as it was before; its row is deleted; ``prefix``
-api_key.expiring               the key  ``prefix``, ``expires_at`` (RFC 3339): within ``API_KEYS_EXPIRY_NOTICE_DAYS``.
-                                        Once per key and expiry; not for rotated keys, whose event has the expiry
-api_key.used_from_new_network  the key  ``prefix``, ``network``: an IPv4 /24 or IPv6 /48 that is new for the key. Not
-                                        for the first use of a key; ``target`` is the key's id
-=============================  =======  ===============================================================================
+=============================  ===================================================================================
+name                           data, in addition to ``prefix``
+=============================  ===================================================================================
+api_key.created                ``scopes``
+api_key.updated                ``fields``: the names of the changed fields
+api_key.rotated                ``successor_id``, ``successor_prefix``, ``expires_at``: the new expiry of the rotated
+                               key, which is the target (RFC 3339)
+api_key.revoked                (none)
+api_key.deleted                The target is the key before its deletion
+api_key.expiring               ``expires_at`` (RFC 3339), within ``API_KEYS_EXPIRY_NOTICE_DAYS``. Emitted once per key
+                               and expiry; not for rotated keys, because their own event contains the expiry
+api_key.used_from_new_network  ``network``: an IPv4 /24 or IPv6 /48 that the key has not been used from. Not emitted
+                               for the first use of a key. The target is the key's id
+=============================  ===================================================================================
 
-``organization_id`` is the owner's. Deleting an organization deletes its keys without an event for each.
+The target is the key unless the table names another. ``organization_id`` is the primary key of the key's owner.
+Deleting an organization deletes its keys without emitting events for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_core import events
 
 API_KEY_CREATED: Final = "api_key.created"
@@ -34,22 +35,14 @@ API_KEY_EXPIRING: Final = "api_key.expiring"
 API_KEY_USED_FROM_NEW_NETWORK: Final = "api_key.used_from_new_network"
 
 
-def emit_key(name: str, api_key: Any, *, actor: Any, using: str, **data: Any) -> None:
+def emit_key(
+    name: str, api_key: AbstractAPIKey, *, actor: object = None, target: object = None, using: str, **data: object
+) -> None:
     events.emit(
         name,
         actor=actor,
         organization_id=api_key.organization_id,
-        target=api_key,
+        target=target or api_key,
         data={"prefix": api_key.key_prefix, **data},
-        using=using,
-    )
-
-
-def emit_new_network(key_id: Any, row: Mapping[str, Any], *, network: str, using: str) -> None:
-    events.emit(
-        API_KEY_USED_FROM_NEW_NETWORK,
-        organization_id=row["organization_id"],
-        target=str(key_id),
-        data={"prefix": row["key_prefix"], "network": network},
         using=using,
     )

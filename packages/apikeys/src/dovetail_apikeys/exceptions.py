@@ -1,13 +1,13 @@
-"""The errors that services raise. ``str(error)`` may be shown to people; ``error.code`` is stable."""
+"""The exceptions that services raise. ``str(error)`` may be shown to users; ``error.code`` is stable."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 
 class APIKeysError(Exception):
-    """A rule of API keys forbids the change."""
+    """The base of the exceptions of this package."""
 
     code: ClassVar[str] = "invalid"
     #: The name of the invalid argument, if the error is about one.
@@ -19,7 +19,8 @@ class UnknownScope(APIKeysError):
     field = "scopes"
 
     def __init__(self, unknown: Iterable[str], declared: Iterable[str]) -> None:
-        super().__init__(f"Unknown: {', '.join(map(repr, unknown))}. The scopes are: {', '.join(declared)}.")
+        names = ", ".join(f"{name!r:.60}" for name in unknown)
+        super().__init__(f"Unknown scopes: {names}. The declared scopes are: {', '.join(declared)}.")
 
 
 class BeyondOwn(APIKeysError):
@@ -27,8 +28,8 @@ class BeyondOwn(APIKeysError):
 
     code = "beyond_own"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"A key cannot give what it does not have itself: {what}.")
+    def __init__(self, rights: str) -> None:
+        super().__init__(f"An API key cannot grant rights that it does not have: {rights}.")
 
 
 class InvalidValue(APIKeysError):
@@ -43,25 +44,20 @@ class NotActive(APIKeysError):
     code = "not_active"
 
     def __init__(self, status: str) -> None:
-        super().__init__(f"This key is {status}. Make a new one.")
+        super().__init__(f"This key is {status}. Create a new key.")
 
 
 class AlreadyRotated(APIKeysError):
     code = "already_rotated"
 
     def __init__(self) -> None:
-        super().__init__("This key has been rotated already. Rotate its successor, or make a new key.")
+        super().__init__("This key has already been rotated. Rotate its successor, or create a new key.")
 
 
 class Gone(APIKeysError):
-    """The key to change no longer exists."""
+    """The key has been deleted."""
 
     code = "not_found"
 
     def __init__(self) -> None:
-        super().__init__("This key does not exist any more.")
-
-
-def shortened(value: Any) -> str:
-    """The ``repr`` of a value for a message, cut to 60 characters on one line."""
-    return repr(value)[:60]
+        super().__init__("This key no longer exists.")

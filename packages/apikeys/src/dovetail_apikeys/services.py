@@ -1,8 +1,8 @@
-"""Every rule that writes keys.
+"""Create, update, rotate, revoke and delete API keys.
 
 Each function is atomic on the database of the key model. ``actor`` is the actor of the event (default: the context's
-principal). ``within`` is the credential of the key that makes the change, if a key does: a key cannot grant more than
-it has. A forbidden change raises a ``dovetail_apikeys.exceptions.APIKeysError`` and writes nothing.
+principal). ``within`` is the credential of the API key that makes the change, if any: a key cannot grant rights that it
+does not have. A forbidden change raises an ``APIKeysError`` (``dovetail_apikeys.exceptions``) and writes nothing.
 """
 
 from __future__ import annotations
@@ -13,41 +13,22 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError, router, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
-from django.utils.text import Truncator
 
 from dovetail_apikeys import events, get_api_key_model
-from dovetail_apikeys.conf import LONGEST_GRACE, conf
-from dovetail_apikeys.exceptions import (
-    AlreadyRotated,
-    BeyondOwn,
-    Gone,
-    InvalidValue,
-    NotActive,
-    UnknownScope,
-    shortened,
-)
-from dovetail_apikeys.lifecycle.declared_scopes import declared_scopes, unknown_scopes
-from dovetail_apikeys.lifecycle.expiry_notices import announce_expiring_keys
-from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.base import AbstractAPIKey
+from dovetail_apikeys.conf import LONGEST_GRACE, RATE_EXAMPLE, conf, parse_rate
+from dovetail_apikeys.exceptions import AlreadyRotated, BeyondOwn, Gone, InvalidValue, NotActive, UnknownScope
+from dovetail_apikeys.lifecycle.expiry_notices import announce_expiring_keys as announce_expiring_keys
+from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.restrictions import networks
-from dovetail_apikeys.restrictions.rates import RATE_EXAMPLE, parse_rate
-from dovetail_apikeys.restrictions.scope_names import beyond
+from dovetail_apikeys.restrictions.scopes import beyond, declared_scopes, unknown_scopes
 from dovetail_apikeys.verification import raw_key, verifiers
 from dovetail_apikeys.verification.cache import cache
 from dovetail_apikeys.verification.raw_key import RawKey
 
-__all__ = [
-    "announce_expiring_keys",
-    "create_api_key",
-    "delete_api_key",
-    "revoke_api_key",
-    "rotate_api_key",
-    "update_api_key",
-]
-
-_ATTEMPTS: Final = 8
+_MAX_ATTEMPTS: Final = 8
 # The fields that a successor does not copy from the rotated key.
 _NOT_COPIED: Final = {
     *("id", "key_prefix", "hashed_key", "created_at", "revoked_at", "expiry_announced"),
@@ -59,32 +40,34 @@ _MAX_ITEMS: Final = 50
 
 def create_api_key(
     *,
-    organization: Any,
+    organization: object,
     name: str,
     scopes: Iterable[str] = (),
-    created_by: Any = None,
+    created_by: object = None,
     expires_at: datetime | None = None,
     allowed_networks: Iterable[str] = (),
     rate_limit: str = "",
-    actor: Any = None,
+    actor: object = None,
     within: APIKeyCredential | None = None,
     **fields: Any,
 ) -> tuple[Any, RawKey]:
-    """Create a key. Returns the key and the raw key, which is shown once and stored nowhere.
+    """Create a key, and return it with its raw key, which is not stored and must be shown once.
 
-    ``organization`` is an instance or its primary key; ``fields`` are additional fields of a project's own model.
-    Raises ``UnknownScope``, ``InvalidValue``, ``BeyondOwn``.
+    ``organization`` and ``created_by`` are instances or their primary keys. ``fields`` are additional fields of a
+    project's own model. Raise ``UnknownScope``, ``InvalidValue`` or ``BeyondOwn``.
     """
+    if rate_limit and parse_rate(rate_limit) is None:
+        raise InvalidValue("rate_limit", f"Must be a rate such as {RATE_EXAMPLE}, not {rate_limit!r:.60}.")
     model = get_api_key_model()
     using = router.db_for_write(model)
-    api_key: Any = model(
+    api_key = model(
         organization_id=getattr(organization, "pk", organization),
         name=_name(name),
         scopes=" ".join(_scopes(scopes, within)),
         created_by_id=getattr(created_by, "pk", created_by),
         expires_at=_expiry(expires_at, within),
         allowed_networks=" ".join(_networks(allowed_networks, within)),
-        rate_limit=_rate(rate_limit),
+        rate_limit=rate_limit,
         **fields,
     )
     with transaction.atomic(using=using):
@@ -96,15 +79,15 @@ def create_api_key(
 
 def update_api_key(
     *,
-    api_key: Any,
+    api_key: AbstractAPIKey,
     name: str | None = None,
     scopes: Iterable[str] | None = None,
-    actor: Any = None,
+    actor: object = None,
     within: APIKeyCredential | None = None,
 ) -> Any:
-    """Change the name or the scopes of a key, and return the changed key. None leaves a value as it is.
+    """Change the name or the scopes of a key, and return the changed key. None leaves a value unchanged.
 
-    Raises ``UnknownScope``, ``InvalidValue``, ``BeyondOwn``, ``NotActive``, ``Gone``.
+    Raise ``UnknownScope``, ``InvalidValue``, ``BeyondOwn``, ``NotActive`` or ``Gone``.
     """
     changes: dict[str, str] = {}
     if name is not None:
@@ -114,32 +97,30 @@ def update_api_key(
     using = router.db_for_write(type(api_key), instance=api_key)
     with transaction.atomic(using=using):
         current = _locked(api_key, using=using)
-        _require_active(current)
-        written = [field for field, value in changes.items() if getattr(current, field) != value]
-        if written:
+        changed = [field for field, value in changes.items() if getattr(current, field) != value]
+        if changed:
             _rows(current, using).update(**changes)
-            for field in written:
-                setattr(current, field, changes[field])
+            vars(current).update(changes)
             _clear_cache(using)
-            events.emit_key(events.API_KEY_UPDATED, current, actor=actor, using=using, fields=sorted(written))
+            events.emit_key(events.API_KEY_UPDATED, current, actor=actor, using=using, fields=sorted(changed))
     return current
 
 
 def rotate_api_key(
-    api_key: Any,
+    api_key: AbstractAPIKey,
     *,
     grace: timedelta | None = None,
     expires_at: datetime | None = None,
-    actor: Any = None,
+    actor: object = None,
     within: APIKeyCredential | None = None,
 ) -> tuple[Any, RawKey]:
-    """Create a successor with the same rights; the old key stays valid for ``grace``.
+    """Create a successor with the same rights, and return it with its raw key.
 
-    Returns the successor and its raw key. ``grace`` is at most 7 days and ``API_KEYS_ROTATION_GRACE`` by default; 0
-    ends the old key at once. Without ``expires_at`` the successor expires when the old key would have. A key that may
-    have leaked is revoked, not rotated.
+    The old key stays valid for ``grace``: at most 7 days, by default ``API_KEYS_ROTATION_GRACE``; 0 ends it
+    immediately. Without ``expires_at`` the successor gets the expiry of the old key. If a key may have leaked, revoke
+    it instead.
 
-    Raises ``AlreadyRotated``, ``NotActive``, ``InvalidValue``, ``BeyondOwn``, ``Gone``.
+    Raise ``AlreadyRotated``, ``NotActive``, ``InvalidValue``, ``BeyondOwn`` or ``Gone``.
     """
     grace = timedelta(seconds=conf.ROTATION_GRACE) if grace is None else grace
     if not timedelta() <= grace <= timedelta(seconds=LONGEST_GRACE):
@@ -147,12 +128,11 @@ def rotate_api_key(
     using = router.db_for_write(type(api_key), instance=api_key)
     with transaction.atomic(using=using):
         old = _locked(api_key, using=using)
-        _require_active(old)
         successor = _successor(old, _expiry(expires_at or old.expires_at, within), within)
         end = timezone.now() + grace
         if old.expires_at is None or old.expires_at > end:
             old.expires_at = end
-        # The event below announces the expiry: no notice of it follows.
+        # The event below contains the expiry, so api_key.expiring does not announce it again.
         _rows(old, using).update(expires_at=old.expires_at, expiry_announced=old.expires_at)
         raw = _insert(successor, using=using)
         _clear_cache(using)
@@ -169,8 +149,8 @@ def rotate_api_key(
     return successor, raw
 
 
-def revoke_api_key(api_key: Any, *, actor: Any = None) -> bool:
-    """Revoke the key, immediately and irreversibly. False if it was revoked before."""
+def revoke_api_key(api_key: AbstractAPIKey, *, actor: object = None) -> bool:
+    """Revoke the key immediately and irreversibly. Return False if it was already revoked."""
     using = router.db_for_write(type(api_key), instance=api_key)
     now = timezone.now()
     with transaction.atomic(using=using):
@@ -182,56 +162,58 @@ def revoke_api_key(api_key: Any, *, actor: Any = None) -> bool:
     return bool(revoked)
 
 
-def delete_api_key(api_key: Any, *, actor: Any = None) -> None:
-    """Delete the key's row, which also ends the key. Revoking keeps the row as a record."""
+def delete_api_key(api_key: AbstractAPIKey, *, actor: object = None) -> None:
+    """Delete the key, which also ends its validity. Revoking it instead keeps the row as a record."""
     using = router.db_for_write(type(api_key), instance=api_key)
     with transaction.atomic(using=using):
-        # Deleting sets the primary key of the instance to None, and the event needs it.
+        # Deletion sets the primary key of the instance to None, and the event needs it.
         deleted = copy.copy(api_key)
         if _rows(api_key, using).delete()[0]:
             _clear_cache(using)
             events.emit_key(events.API_KEY_DELETED, deleted, actor=actor, using=using)
 
 
-def _insert(api_key: Any, *, using: str) -> RawKey:
-    """Generate a key and insert it; again, if its prefix of 71 random bits exists already."""
-    for attempt in range(1, _ATTEMPTS + 1):
+def _insert(api_key: AbstractAPIKey, *, using: str) -> RawKey:
+    """Generate a raw key and insert the row. Try again if the prefix, which has 71 random bits, already exists."""
+    for attempt in range(1, _MAX_ATTEMPTS + 1):
         raw = raw_key.generate()
-        api_key.key_prefix = raw_key.prefix_of(raw)
+        api_key.key_prefix = str(raw_key.prefix_of(raw))
         api_key.hashed_key = verifiers.hashed(raw)
         try:
-            # A savepoint: on PostgreSQL a failed statement aborts the surrounding transaction.
+            # In a savepoint, because on PostgreSQL a failed statement aborts the surrounding transaction.
             with transaction.atomic(using=using):
                 api_key.save(using=using, force_insert=True)
         except IntegrityError:
             rows = type(api_key)._base_manager.using(using)
             if api_key.rotated_from is not None and rows.filter(rotated_from=api_key.rotated_from).exists():
                 raise AlreadyRotated from None
-            if attempt == _ATTEMPTS or not rows.filter(key_prefix=api_key.key_prefix).exists():
+            if attempt == _MAX_ATTEMPTS or not rows.filter(key_prefix=api_key.key_prefix).exists():
                 raise
         else:
             break
     return raw
 
 
-def _locked(api_key: Any, *, using: str) -> Any:
-    """The current row, locked until the transaction ends. Raises ``Gone``.
+def _locked(api_key: AbstractAPIKey, *, using: str) -> AbstractAPIKey:
+    """Return the current row, locked until the transaction ends. Raise ``Gone`` or ``NotActive``.
 
-    The lock is a write, which also works on SQLite: there, a transaction that reads first cannot write after another
-    transaction has.
+    The lock is an UPDATE, because SQLite ignores ``select_for_update()``, and a transaction there that has read first
+    cannot write after another transaction has written.
     """
     rows = _rows(api_key, using)
     if not rows.update(name=F("name")):
         raise Gone
-    return rows.get()
+    current = rows.get()
+    if current.status != "active":
+        raise NotActive(current.status)
+    return current
 
 
-def _successor(old: Any, expires_at: datetime | None, within: APIKeyCredential | None) -> Any:
-    """An unsaved copy of the old key, a project's own fields included."""
+def _successor(old: AbstractAPIKey, expires_at: datetime | None, within: APIKeyCredential | None) -> AbstractAPIKey:
+    """Return an unsaved copy of the old key, including the fields of a project's own model."""
     if within is not None:
-        # Otherwise a key with few scopes could rotate a key with many, and hold its successor.
-        if above := beyond(old.scope_list, within.scopes):
-            raise BeyondOwn(f"the scopes {', '.join(above)}")
+        # Otherwise a key with few scopes could rotate a key with many scopes and use the successor.
+        _require_scopes(old.scope_list, within)
         _networks(old.network_list, within)
     copied = [field for field in old._meta.concrete_fields if field.name not in _NOT_COPIED and not field.primary_key]
     successor = type(old)(**{field.attname: getattr(old, field.attname) for field in copied})
@@ -240,17 +222,12 @@ def _successor(old: Any, expires_at: datetime | None, within: APIKeyCredential |
     return successor
 
 
-def _require_active(api_key: Any) -> None:
-    if api_key.status != "active":
-        raise NotActive(api_key.status)
-
-
-def _rows(api_key: Any, using: str) -> Any:
+def _rows(api_key: AbstractAPIKey, using: str) -> QuerySet[AbstractAPIKey]:
     return type(api_key)._base_manager.using(using).filter(pk=api_key.pk)
 
 
 def _clear_cache(using: str) -> None:
-    # Now, for the rest of this transaction; and after commit, for what another thread reads before it.
+    # Now, for the rest of this transaction; and after commit, because another thread may read the old row until then.
     cache.clear()
     transaction.on_commit(cache.clear, using=using)
 
@@ -258,18 +235,22 @@ def _clear_cache(using: str) -> None:
 def _name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise InvalidValue("name", f"Must be 1 to {_LONGEST_NAME} characters in one line.")
+        raise InvalidValue("name", f"Must be 1 to {_LONGEST_NAME} printable characters.")
     return name
 
 
 def _scopes(scopes: Iterable[str], within: APIKeyCredential | None) -> list[str]:
     requested = sorted(set(scopes))
     if unknown := unknown_scopes(requested):
-        shown = [str(Truncator(scope).chars(60)) for scope in unknown[:_MAX_ITEMS]]
-        raise UnknownScope(shown, declared_scopes())
-    if within is not None and (above := beyond(requested, within.scopes)):
-        raise BeyondOwn(f"the scopes {', '.join(above)}")
+        raise UnknownScope(unknown[:_MAX_ITEMS], declared_scopes())
+    if within is not None:
+        _require_scopes(requested, within)
     return requested
+
+
+def _require_scopes(scopes: Iterable[str], within: APIKeyCredential) -> None:
+    if missing := beyond(scopes, within.scopes):
+        raise BeyondOwn(f"the scopes {', '.join(missing)}")
 
 
 def _expiry(expires_at: datetime | None, within: APIKeyCredential | None) -> datetime | None:
@@ -278,7 +259,7 @@ def _expiry(expires_at: datetime | None, within: APIKeyCredential | None) -> dat
     latest = within.expires_at if within is not None else None
     # Otherwise a stolen key that expires tomorrow could create a key that never expires.
     if latest is not None and expires_at is not None and expires_at > latest:
-        raise BeyondOwn(f"a term after {latest.isoformat()}")
+        raise BeyondOwn(f"an expiry after {latest.isoformat()}")
     return expires_at or latest
 
 
@@ -288,15 +269,9 @@ def _networks(allowed: Iterable[str], within: APIKeyCredential | None) -> list[s
     except ValueError as error:
         raise InvalidValue("allowed_networks", f"Must be addresses or networks such as 10.0.0.0/8: {error}") from None
     if len(canonical) > _MAX_ITEMS:
-        raise InvalidValue("allowed_networks", f"Must be at most {_MAX_ITEMS}.")
+        raise InvalidValue("allowed_networks", f"Must be at most {_MAX_ITEMS} networks.")
     if within is not None and within.allowed_networks:
         if not networks.within(canonical, within.allowed_networks):
-            raise BeyondOwn("networks outside its own")
+            raise BeyondOwn("networks outside its allowed networks")
         return canonical or sorted(within.allowed_networks)
     return canonical
-
-
-def _rate(rate: str) -> str:
-    if rate and parse_rate(rate) is None:
-        raise InvalidValue("rate_limit", f"Must be a rate such as {RATE_EXAMPLE}, not {shortened(rate)}.")
-    return rate

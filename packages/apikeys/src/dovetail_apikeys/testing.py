@@ -10,10 +10,10 @@ from rest_framework.test import APIClient
 from dovetail_apikeys.services import create_api_key
 
 
-def api_key_client(organization: Any, *, scopes: Iterable[str] = (), **fields: Any) -> APIClient:
-    """A REST framework test client that sends a new key of ``organization`` with each request.
+def api_key_client(organization: object, *, scopes: Iterable[str] = (), **fields: Any) -> APIClient:
+    """Return a REST framework test client that sends a new key of ``organization`` with each request.
 
-    Its attribute ``api_key`` is the key's row; ``fields`` are further arguments of ``create_api_key``.
+    Its attribute ``api_key`` is the key's row. ``fields`` are additional arguments of ``create_api_key``.
     """
     client = APIClient()
     client.api_key, raw = create_api_key(  # type: ignore[attr-defined]  # an attribute for the test

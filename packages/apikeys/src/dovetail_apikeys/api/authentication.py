@@ -8,17 +8,17 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.verification.authentication import InvalidKey, authenticate, principal_of
 
 CHALLENGE = 'Bearer realm="api"'
 
 
 class InvalidAPIKey(AuthenticationFailed):
-    """401 with one text for every bad key: malformed, unknown, revoked, expired or not for this network.
+    """401 with the same text for every invalid key: malformed, unknown, revoked, expired or not for this network.
 
-    REST framework turns 401 into 403 if the first authentication class has no challenge, as ``SessionAuthentication``
-    has none. A client must learn that its key is bad, and not that it lacks a permission, so the status is fixed.
+    REST framework turns 401 into 403 if the first authentication class, such as ``SessionAuthentication``, has no
+    challenge. The client would then conclude that a permission is missing, so the status is fixed.
     """
 
     default_detail = _("Invalid API key.")
@@ -35,10 +35,10 @@ class InvalidAPIKey(AuthenticationFailed):
 
 
 class APIKeyAuthentication(BaseAuthentication):
-    """``Authorization: Bearer <key>`` or ``X-API-Key: <key>``, in one query.
+    """Authenticate by ``Authorization: Bearer <key>`` or ``X-API-Key: <key>``, with one query.
 
-    ``request.auth`` is an ``APIKeyCredential``, and ``request.user`` is what ``API_KEYS_PRINCIPAL`` returns for it.
-    Other Bearer tokens are left to the next authentication classes.
+    ``request.auth`` is an ``APIKeyCredential``, and ``request.user`` is the value that ``API_KEYS_PRINCIPAL`` returns
+    for it. Other Bearer tokens are left to the next authentication classes.
     """
 
     def authenticate(self, request: Request) -> tuple[Any, APIKeyCredential] | None:

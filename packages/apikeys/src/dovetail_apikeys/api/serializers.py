@@ -8,29 +8,29 @@ from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.conf import LONGEST_GRACE
 from dovetail_core.rest.fields import FIELD_MAPPING, TextField, WholeNumberField
 
-_MAX_ITEMS = 200
 
-
-class Words(serializers.ListField):
-    """A list in JSON that is space-separated text in the database."""
+class WordsField(serializers.ListField):
+    """A JSON list that is stored as space-separated text."""
 
     child = TextField(max_length=200)
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=_MAX_ITEMS, **options)
+        super().__init__(max_length=200, **options)
 
-    def to_representation(self, data: Any) -> list[str]:
-        return list(str(data).split())
+    def to_representation(self, data: object) -> list[str]:
+        return str(data).split()
 
 
 class APIKeySerializer(serializers.ModelSerializer[Any]):
     serializer_field_mapping = FIELD_MAPPING
     prefix = serializers.CharField(source="key_prefix", read_only=True)
-    scopes = Words(required=False)
-    allowed_networks = Words(required=False, help_text="Addresses or networks (CIDR) that it may be used from.")
+    scopes = WordsField(required=False)
+    allowed_networks = WordsField(
+        required=False, help_text="Addresses or networks (CIDR) from which the key may be used. Empty allows all."
+    )
     # Not a choice field: drf-spectacular would warn of a collision with a project's own `status` enum.
     status = serializers.CharField(read_only=True, help_text="active, expired or revoked")
-    # Null if a program created the key, or if the person was deleted.
+    # Null if the key was not created by a user, or if the user was deleted.
     created_by = serializers.PrimaryKeyRelatedField[Any](read_only=True, allow_null=True)
 
     class Meta:
@@ -51,28 +51,21 @@ class APIKeySerializer(serializers.ModelSerializer[Any]):
             "revoked_at",
             "rotated_from",
         )
-        read_only_fields: tuple[str, ...] = (
-            "id",
-            "rate_limit",
-            "created_at",
-            "last_used",
-            "last_used_ip",
-            "revoked_at",
-            "rotated_from",
-        )
+        # An allow-list of writable fields, because a project's own model may make inherited fields editable.
+        read_only_fields: tuple[str, ...] = tuple({*fields} - {"name", "scopes", "allowed_networks", "expires_at"})
 
 
 class UpdateAPIKeySerializer(APIKeySerializer):
-    """Only the name and the scopes of a key can change."""
+    """Only the name and the scopes of a key can be changed."""
 
     class Meta(APIKeySerializer.Meta):
         read_only_fields = (*APIKeySerializer.Meta.read_only_fields, "allowed_networks", "expires_at")
 
-    allowed_networks = Words(read_only=True)
+    allowed_networks = WordsField(read_only=True)
 
 
 class NewAPIKeySerializer(APIKeySerializer):
-    key = serializers.CharField(read_only=True, help_text="The key itself. Shown this once, and stored nowhere.")
+    key = serializers.CharField(read_only=True, help_text="The raw key. It is not stored, and is shown only once.")
 
     class Meta(APIKeySerializer.Meta):
         fields = (*APIKeySerializer.Meta.fields, "key")
@@ -83,10 +76,6 @@ class RotateAPIKeySerializer(serializers.Serializer[Any]):
         min_value=0,
         max_value=LONGEST_GRACE,
         required=False,
-        help_text="Seconds that the old key stays good; 0 ends it now.",
+        help_text="Seconds for which the old key stays valid; 0 ends it immediately.",
     )
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
-
-
-class NothingSerializer(serializers.Serializer[Any]):
-    """A request without a body."""

@@ -1,4 +1,4 @@
-"""The endpoints that manage keys, for ``include()`` under ``/api/v1/``."""
+"""URLs of the endpoints that manage keys. Include them under a path such as ``/api/v1/``."""
 
 from __future__ import annotations
 

@@ -5,34 +5,31 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.core.exceptions import ValidationError as InvalidValue
 from django.db.models import QuerySet
-from django.http import Http404
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
+from rest_framework.mixins import DestroyModelMixin, ListModelMixin, RetrieveModelMixin
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from dovetail_apikeys import get_actor, get_api_key_model, services
-from dovetail_apikeys.api.serializers import (
-    APIKeySerializer,
-    NewAPIKeySerializer,
-    NothingSerializer,
-    RotateAPIKeySerializer,
-    UpdateAPIKeySerializer,
-)
+from dovetail_apikeys.api import serializers
+from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_apikeys.conf import conf, imported
 from dovetail_apikeys.exceptions import AlreadyRotated, APIKeysError, BeyondOwn, Gone, NotActive
-from dovetail_apikeys.principal.api_key import APIKeyCredential
-from dovetail_apikeys.restrictions.scope_names import READ, WRITE
+from dovetail_apikeys.principal import APIKeyCredential
+from dovetail_apikeys.restrictions.scopes import READ, WRITE
 from dovetail_apikeys.verification.raw_key import RawKey
 from dovetail_core.rest.views import RefusalMixin, payload
 
 
-class APIKeyViewSet(RefusalMixin, GenericViewSet[Any]):
+class APIKeyViewSet(
+    RefusalMixin, ListModelMixin, RetrieveModelMixin, DestroyModelMixin, GenericViewSet[AbstractAPIKey]
+):
     """The API keys of the request's organization."""
 
     refusals: ClassVar[Mapping[type[Exception], int]] = {
@@ -42,12 +39,12 @@ class APIKeyViewSet(RefusalMixin, GenericViewSet[Any]):
         Gone: status.HTTP_404_NOT_FOUND,
         APIKeysError: status.HTTP_400_BAD_REQUEST,
     }
-    serializer_class = APIKeySerializer
+    serializer_class = serializers.APIKeySerializer
     queryset = get_api_key_model()._default_manager.none()
     lookup_url_kwarg = "api_key_id"
     filter_backends = ()
     contract: ClassVar[Mapping[str, Any]] = {
-        # A replay would need the stored response, and the raw key is in it.
+        # A replay would need the stored response, which contains the raw key.
         "idempotency": "off",
         "scopes": {"read": READ, "write": WRITE},
         "codes": (AlreadyRotated.code, NotActive.code, BeyondOwn.code),
@@ -58,14 +55,14 @@ class APIKeyViewSet(RefusalMixin, GenericViewSet[Any]):
         return conf.PAGINATION_CLASS
 
     def get_permissions(self) -> Sequence[BasePermission]:
-        return [imported(each)() for each in conf.PERMISSION_CLASSES]
+        return [imported(permission)() for permission in conf.PERMISSION_CLASSES]
 
     def get_serializer_class(self) -> Any:
         return {
-            "create": NewAPIKeySerializer,
-            "partial_update": UpdateAPIKeySerializer,
-            "rotate": RotateAPIKeySerializer,
-            "revoke": NothingSerializer,
+            "create": serializers.NewAPIKeySerializer,
+            "partial_update": serializers.UpdateAPIKeySerializer,
+            "rotate": serializers.RotateAPIKeySerializer,
+            "revoke": Serializer,
         }.get(self.action, self.serializer_class)
 
     @cached_property
@@ -73,76 +70,52 @@ class APIKeyViewSet(RefusalMixin, GenericViewSet[Any]):
         """The primary key of the organization that owns the keys."""
         organization = conf.ORGANIZATION_RESOLVER(self.request)
         if organization is None:
-            raise PermissionDenied(_("You act for no organization that has API keys."), "no_organization")
+            raise PermissionDenied(_("This request is not associated with an organization."), "no_organization")
         return getattr(organization, "pk", organization)
 
-    def get_queryset(self) -> QuerySet[Any]:
-        if getattr(self, "swagger_fake_view", False):  # drf-spectacular: there is no user
+    def get_queryset(self) -> QuerySet[AbstractAPIKey]:
+        if getattr(self, "swagger_fake_view", False):  # drf-spectacular's request has no user
             return super().get_queryset()
         return get_api_key_model()._default_manager.filter(organization=self.organization).order_by("-pk")
 
-    def get_object(self) -> Any:
-        """The key of this path, if the organization owns it. 404 otherwise, also for a malformed id."""
-        rows = self.get_queryset()
-        try:
-            key = rows.model._meta.pk.to_python(self.kwargs["api_key_id"])
-            api_key = rows.filter(pk=key).first()
-        except (InvalidValue, ValueError):
-            api_key = None
-        if api_key is None:
-            raise Http404
-        return api_key
-
     @property
-    def by(self) -> dict[str, Any]:
+    def authority(self) -> dict[str, Any]:
         """The arguments ``actor`` and ``within`` of the services."""
         credential = self.request.auth
         within = credential if isinstance(credential, APIKeyCredential) else None
         return {"actor": self.request.user, "within": within}
 
-    def validated(self, instance: Any = None, **options: Any) -> dict[str, Any]:
+    def validated(self, instance: AbstractAPIKey | None = None, **options: Any) -> dict[str, Any]:
         serializer = self.get_serializer(instance, data=payload(self.request), **options)
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
-    def list(self, request: Request, **_: Any) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        if page is None:
-            return Response(self.get_serializer(self.get_queryset(), many=True).data)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
     def create(self, request: Request, **_: Any) -> Response:
-        data = self.validated()
-        person, _key = get_actor(request)
-        api_key, raw = services.create_api_key(organization=self.organization, created_by=person, **data, **self.by)
-        return self._shown_once(api_key, raw)
-
-    def retrieve(self, request: Request, **_: Any) -> Response:
-        return Response(self.get_serializer(self.get_object()).data)
+        user, _key = get_actor(request)
+        arguments = {**self.validated(), **self.authority}
+        return self._created(*services.create_api_key(organization=self.organization, created_by=user, **arguments))
 
     def partial_update(self, request: Request, **_: Any) -> Response:
         api_key = self.get_object()
         data = self.validated(api_key, partial=True)
-        api_key = services.update_api_key(api_key=api_key, **data, **self.by)
+        api_key = services.update_api_key(api_key=api_key, **data, **self.authority)
         return Response(self.get_serializer(api_key).data)
 
     def rotate(self, request: Request, **_: Any) -> Response:
         api_key = self.get_object()
         data = self.validated()
         grace = timedelta(seconds=data.pop("grace")) if "grace" in data else None
-        successor, raw = services.rotate_api_key(api_key, grace=grace, **data, **self.by)
-        return self._shown_once(successor, raw)
+        return self._created(*services.rotate_api_key(api_key, grace=grace, **data, **self.authority))
 
     def revoke(self, request: Request, **_: Any) -> Response:
         services.revoke_api_key(self.get_object(), actor=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def destroy(self, request: Request, **_: Any) -> Response:
-        services.delete_api_key(self.get_object(), actor=request.user)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+    def perform_destroy(self, instance: AbstractAPIKey) -> None:
+        services.delete_api_key(instance, actor=self.request.user)
 
-    def _shown_once(self, api_key: Any, raw: RawKey) -> Response:
-        serializer = APIKeySerializer(api_key, context=self.get_serializer_context())
-        # Not a serializer field: it would turn the raw key into a plain string, which tracebacks show.
+    def _created(self, api_key: AbstractAPIKey, raw: RawKey) -> Response:
+        serializer = serializers.APIKeySerializer(api_key, context=self.get_serializer_context())
+        # Not a serializer field, which would turn the raw key into a plain string that tracebacks show.
         body = {**serializer.data, "key": raw}
         return Response(body, status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})

@@ -1,4 +1,4 @@
-"""API keys for WebSockets. Wrap the consumers, inside ``AllowedHostsOriginValidator`` and ``AuthMiddlewareStack``::
+"""Authentication of WebSockets by API key::
 
     AllowedHostsOriginValidator(AuthMiddlewareStack(APIKeyAuthMiddleware(URLRouter([…]))))
 
@@ -9,29 +9,31 @@ URL is not supported, because access logs would contain it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 
-from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.verification.authentication import InvalidKey, authenticate, principal_of
 
-Scope = MutableMapping[str, Any]
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class APIKeyAuthMiddleware:
-    """Sets ``scope["user"]`` and ``scope["auth"]`` from the key of the handshake, and refuses a bad key (403).
+    """Set ``scope["user"]`` and ``scope["auth"]`` by the key of the handshake, and reject an invalid key (403).
 
-    A connection without a key is passed on unchanged. ``AuthMiddlewareStack`` must be outside: inside, it would replace
-    the key's user. An open socket outlives its key: consumers that stay open for hours should check
-    ``scope["auth"].instance.status`` from time to time.
+    A connection without a key is passed on unchanged. Put this middleware inside ``AuthMiddlewareStack``, which would
+    otherwise replace the user. The key is not checked again while the socket is open: consumers that stay open for
+    hours should check ``scope["auth"].instance.status`` periodically.
     """
 
-    def __init__(self, application: Any) -> None:
+    def __init__(self, application: Callable[[Scope, Receive, Send], Awaitable[Any]]) -> None:
         self.application = application
 
-    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             authenticated = await sync_to_async(_authenticate)(_request(scope))
         except InvalidKey:
@@ -49,13 +51,12 @@ def _authenticate(request: HttpRequest) -> tuple[Any, APIKeyCredential] | None:
     if credential is None:
         return None
     principal = principal_of(credential)
-    # There is no response whose closing would record the use.
+    # Closing records the use. No response closes this request.
     request.close()
     return principal, credential
 
 
 def _request(scope: Scope) -> HttpRequest:
-    """The handshake as a Django request."""
     request = HttpRequest()
     for name, value in scope.get("headers", ()):
         request.META[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")

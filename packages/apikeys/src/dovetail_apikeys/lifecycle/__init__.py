@@ -1,3 +1,1 @@
-"""Keys before and after their use: the scopes that a key can get, keys of other libraries, notices of expiry."""
-
-from __future__ import annotations
+"""Keys before and after their use: the import of keys from other libraries, and notices of expiry."""

@@ -1,3 +1,1 @@
-"""What limits a key: scopes, networks and rates. Nothing here reads settings, so that ``conf`` can validate with it."""
-
-from __future__ import annotations
+"""Restrictions of a key: its scopes and the networks from which it may be used."""

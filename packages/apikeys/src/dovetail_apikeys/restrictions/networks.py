@@ -1,40 +1,35 @@
-"""Networks that a key may be used from (IPv4 and IPv6, in CIDR notation)."""
+"""IPv4 and IPv6 networks in CIDR notation."""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
+from ipaddress import ip_network
 
 from dovetail_core.net import Address
 
 
 def parse_network(text: str) -> str:
-    """The network in canonical form: ``10.0.0.0/8``; a single address as ``192.0.2.1/32``. Raises ``ValueError``."""
-    return str(ipaddress.ip_network(text.strip(), strict=False))
+    """Return the canonical form, ``10.0.0.0/8``; ``192.0.2.1/32`` for an address. Raise ``ValueError``."""
+    return str(ip_network(text.strip(), strict=False))
 
 
 def contains(networks: Iterable[str], address: Address | None) -> bool:
-    """Whether ``address`` is in one of ``networks``. An unknown address (None, for a Unix socket) is in no network."""
-    return address is not None and any(address in ipaddress.ip_network(network) for network in networks)
+    """Return whether a network contains ``address``. False for an unknown address (None, for a Unix socket)."""
+    return address is not None and any(address in ip_network(network) for network in networks)
 
 
 def within(inner: Iterable[str], outer: Iterable[str]) -> bool:
-    """Whether every network of ``inner`` is part of a network of ``outer``."""
-    enclosing = [ipaddress.ip_network(network) for network in outer]
-    return all(any(_subnet(ipaddress.ip_network(network), each) for each in enclosing) for network in inner)
+    """Return whether each network of ``inner`` is a subnet of a network of ``outer``."""
+    enclosing = [ip_network(network) for network in outer]
+    return all(
+        any(network.version == other.version and network.subnet_of(other) for other in enclosing)  # type: ignore[arg-type]  # of the same version
+        for network in map(ip_network, inner)
+    )
 
 
-def neighbourhood(address: Address) -> str:
-    """The network that stands for an address in the history of a key: its IPv4 /24 or IPv6 /48.
+def surrounding_network(address: Address) -> str:
+    """Return the network by which the history of a key records an address: its IPv4 /24 or IPv6 /48.
 
     A narrower network changes with every DHCP lease and every pod, and would report a new network daily.
     """
-    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
-
-
-def _subnet(inner: ipaddress.IPv4Network | ipaddress.IPv6Network, outer: object) -> bool:
-    if isinstance(inner, ipaddress.IPv4Network) and isinstance(outer, ipaddress.IPv4Network):
-        return inner.subnet_of(outer)
-    if isinstance(inner, ipaddress.IPv6Network) and isinstance(outer, ipaddress.IPv6Network):
-        return inner.subnet_of(outer)
-    return False
+    return str(ip_network((address, 24 if address.version == 4 else 48), strict=False))

@@ -1,7 +1,7 @@
-"""An in-process cache of credentials that were verified a moment ago (``API_KEYS_CACHE_TTL``).
+"""An in-process cache of recently verified credentials (``API_KEYS_CACHE_TTL``).
 
-Per process, because a shared cache costs a round trip, as much as the query itself (measured: 172 to 224 microseconds
-in Redis, 206 in PostgreSQL). It holds valid keys only: an attacker could fill it with unknown ones.
+It is per process, because a shared cache costs a round trip, as much as the query itself (measured: 172 to 224
+microseconds in Redis, 206 in PostgreSQL). It contains valid keys only: an attacker could fill it with invalid ones.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import threading
 import time
 from typing import Any, Final
 
-from dovetail_apikeys.principal.api_key import APIKeyCredential
+from dovetail_apikeys.principal import APIKeyCredential
 
 SIZE: Final = 1024
 
 
 class Cache:
-    """Credentials by the SHA-256 of their key. The raw key is in memory only during its request."""
+    """Credentials by the SHA-256 of the raw key, which is in memory only during its request."""
 
     def __init__(self) -> None:
         self._entries: dict[bytes, tuple[float, APIKeyCredential]] = {}
@@ -25,12 +25,10 @@ class Cache:
 
     def get(self, digest: bytes) -> APIKeyCredential | None:
         entry = self._entries.get(digest)
-        if entry is None or entry[0] <= time.monotonic():
-            return None
-        return entry[1]
+        return entry[1] if entry is not None and entry[0] > time.monotonic() else None
 
     def begin_read(self) -> tuple[int, float]:
-        """Call this before the database is read, and pass the result to :meth:`put`."""
+        """Call this before reading the database, and pass the result to :meth:`put`."""
         return self._generation, time.monotonic()
 
     def put(self, digest: bytes, credential: APIKeyCredential, read: tuple[int, float], ttl: float) -> None:
@@ -38,7 +36,7 @@ class Cache:
 
         The race: a slow request reads a key, the key is revoked, and the request stores the stale credential. In the
         process that revoked the key, the generation has changed, and nothing is stored. In another process, the time
-        counts from the start of the read, so that ``API_KEYS_CACHE_TTL`` holds however slow the request is.
+        counts from the start of the read, so ``API_KEYS_CACHE_TTL`` is kept even if the request is slow.
         """
         generation, read_at = read
         with self._lock:
@@ -49,7 +47,7 @@ class Cache:
             self._entries[digest] = (read_at + ttl, credential)
 
     def clear(self, **kwargs: Any) -> None:
-        """Remove every credential, because a key has changed. Reads that are under way store nothing."""
+        """Remove every credential, because a key has changed. Reads in progress store nothing."""
         with self._lock:
             self._generation += 1
             self._entries.clear()

@@ -1,9 +1,9 @@
-"""Raw keys: the type that hides them from logs, and the format of our own keys.
+"""The type of raw keys, which hides them from logs, and the format of our own keys.
 
-``<brand>_<environment>_`` + 12 characters of id + 32 of secret + 6 of checksum, in base 62. Underscores occur in the
-front part only, so that a double click selects the rest as one word. 32 characters are 190 bits (GitHub's tokens have
-178). The checksum is the CRC-32 of everything before it, as in GitHub's and npm's tokens: it rejects typing errors and
-guesses without a query, and lets a secret scanner tell a key from similar text.
+``<brand>_<environment>_`` + 12 characters of id + 32 of secret + 6 of checksum, in base 62. 32 characters are 190 bits
+(GitHub's tokens have 178). The last part has no underscores, so that a double click selects it as one word. The
+checksum is the CRC-32 of everything before it, as in GitHub's and npm's tokens: it rejects typing errors and guesses
+without a query, and lets a secret scanner distinguish a key from similar text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATTERN: Final = re.compile(
 )
 #: Two digits at a time, because every request with a key computes a checksum.
 _PAIRS: Final = tuple(first + second for first in ALPHABET for second in ALPHABET)
-#: The longest key of any kind, imported ones included. Longer text is rejected before it is hashed.
+#: The longest key of any kind, including imported keys. Longer text is rejected before it is hashed.
 LONGEST: Final = 256
 
 
@@ -43,12 +43,12 @@ class RawKey(str):
 
 
 def generate() -> RawKey:
-    """A new random key of the current brand and environment."""
+    """Return a new random key with the current brand and environment."""
     text = "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
-    return sealed(f"{conf.BRAND}_{conf.ENVIRONMENT}_{text}")
+    return with_checksum(f"{conf.BRAND}_{conf.ENVIRONMENT}_{text}")
 
 
-def sealed(text: str) -> RawKey:
+def with_checksum(text: str) -> RawKey:
     return RawKey(text + checksum(text))
 
 
@@ -59,7 +59,7 @@ def checksum(text: str) -> str:
 
 
 def prefix_of(raw: str) -> str | None:
-    """The part of a key of ours, of any brand, that is stored in plain text. None for a malformed key."""
+    """Return the part of the key, of any brand, that is stored in plain text. None for a malformed key."""
     match = _PATTERN.fullmatch(raw)
     if match is None or checksum(raw[:-CHECKSUM_LENGTH]) != raw[-CHECKSUM_LENGTH:]:
         return None

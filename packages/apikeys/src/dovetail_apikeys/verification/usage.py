@@ -11,9 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 from django.db import router, transaction
@@ -23,27 +22,27 @@ from django.utils import timezone
 
 from dovetail_apikeys import events, get_api_key_model
 from dovetail_apikeys.conf import conf
-from dovetail_apikeys.principal.api_key import APIKeyCredential
-from dovetail_apikeys.restrictions.networks import neighbourhood
-from dovetail_apikeys.verification.request_settings import hot
+from dovetail_apikeys.principal import APIKeyCredential
+from dovetail_apikeys.restrictions.networks import surrounding_network
+from dovetail_apikeys.verification.lookup import request_settings
 from dovetail_core.net import Address, client_address
 
 logger = logging.getLogger("dovetail.apikeys")
 
-#: The networks that one key remembers. Beyond that, the oldest are dropped and count as new when they return.
-REMEMBERED: Final = 20
+#: The number of networks stored per key. Beyond it, the oldest are dropped, and count as new when they return.
+MAX_NETWORKS: Final = 20
 
 
 class Gate:
-    """Passes the same value once per interval, so that one of many threads writes."""
+    """Lets the same value pass once per interval, so that one of many threads writes."""
 
     SIZE: Final = 4096
 
     def __init__(self) -> None:
-        self._until: dict[Any, float] = {}
+        self._until: dict[Hashable, float] = {}
         self._lock = threading.Lock()
 
-    def passes(self, value: Any, interval: float) -> bool:
+    def passes(self, value: Hashable, interval: float) -> bool:
         now = time.monotonic()
         if self._until.get(value, 0.0) > now:
             return False
@@ -51,9 +50,8 @@ class Gate:
             if self._until.get(value, 0.0) > now:
                 return False
             if len(self._until) >= self.SIZE:
-                self._until = {key: until for key, until in self._until.items() if until > now}
-            if len(self._until) >= self.SIZE:
-                self._until.clear()
+                pending = {key: until for key, until in self._until.items() if until > now}
+                self._until = pending if len(pending) < self.SIZE else {}
             self._until[value] = now + interval
         return True
 
@@ -64,78 +62,71 @@ class Gate:
 gate: Final = Gate()
 
 
-def record_after_response(
-    request: HttpRequest, credential: APIKeyCredential, *, upgrade: tuple[str, str] | None = None
-) -> None:
+def record_after_response(request: HttpRequest, credential: APIKeyCredential, upgrade: tuple[str, str] | None) -> None:
     """Record the use of a key when the response is closed.
 
     ``upgrade`` is the stored hash and the hash that replaces it.
     """
     if upgrade is not None:
-        _after_response(request, partial(_upgrade, credential.id, *upgrade))
-    settings = hot()
+        _after_response(request, _upgrade, credential.id, *upgrade)
+    settings = request_settings()
     interval = settings.last_used_interval
     if not interval:
         return
-    # The header is trusted only behind trusted proxies, and only there does it tell two clients apart.
+    # Only behind trusted proxies is the header trusted, and only there does it distinguish clients.
     forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.behind_proxies else ""
     if gate.passes((credential.id, request.META.get("REMOTE_ADDR", ""), forwarded), interval):
-        _after_response(request, partial(record, credential.id, client_address(request)))
+        _after_response(request, record, credential.id, client_address(request))
 
 
 def record(key_id: Any, address: Address | None) -> None:
-    """Write the use of a key now, unless another process has within the interval. Logs errors, and never raises."""
-    try:
-        _record(key_id, address)
-    except Exception:  # a read-only database, a lock, an event receiver: the request was successful
-        logger.warning("The use of API key %s was not recorded.", key_id, exc_info=True)
-
-
-def _record(key_id: Any, address: Address | None) -> None:
+    """Write the use of a key now, unless another process has within the interval."""
     model = get_api_key_model()
     using = router.db_for_write(model)
     rows = model._base_manager.using(using).filter(pk=key_id)
-    row = rows.values("key_prefix", "organization_id", "last_used", "used_networks").first()
-    if row is None:
+    api_key = rows.only("key_prefix", "organization_id", "used_networks").first()
+    if api_key is None:
         return
     now = timezone.now()
-    network = neighbourhood(address) if address is not None else ""
-    known = row["used_networks"].split()
     changes: dict[str, Any] = {"last_used": now, "last_used_ip": str(address) if address is not None else None}
+    network = surrounding_network(address) if address is not None else ""
+    known = api_key.used_networks.split()
     if not network or network in known:
-        # The database decides: another process may have written since the read.
+        # The condition is in the UPDATE, because another process may have written since the read.
         due = now - timedelta(seconds=conf.LAST_USED_INTERVAL)
         rows.filter(Q(last_used=None) | Q(last_used__lte=due)).update(**changes)
         return
-    changes["used_networks"] = " ".join([*known, network][-REMEMBERED:])
+    changes["used_networks"] = " ".join([*known, network][-MAX_NETWORKS:])
     with transaction.atomic(using=using):
-        # Of two requests from one new network, only the first still sees the column as both have read it.
-        written = rows.filter(used_networks=row["used_networks"]).update(**changes)
+        # Of two requests from the same new network, the second finds the column changed and writes nothing.
+        written = rows.filter(used_networks=api_key.used_networks).update(**changes)
         if written and known:
-            events.emit_new_network(key_id, row, network=network, using=using)
+            name, target = events.API_KEY_USED_FROM_NEW_NETWORK, str(key_id)
+            events.emit_key(name, api_key, target=target, using=using, network=network)
 
 
 def _upgrade(key_id: Any, stored_hash: str, new_hash: str) -> None:
-    try:
-        model = get_api_key_model()
-        rows = model._base_manager.using(router.db_for_write(model))
-        rows.filter(pk=key_id, hashed_key=stored_hash).update(hashed_key=new_hash)
-    except Exception:  # as in record(): the next use tries again
-        logger.warning("The hash of API key %s was not upgraded.", key_id, exc_info=True)
+    model = get_api_key_model()
+    rows = model._base_manager.using(router.db_for_write(model))
+    rows.filter(pk=key_id, hashed_key=stored_hash).update(hashed_key=new_hash)
 
 
-def _after_response(request: HttpRequest, work: Callable[[], None]) -> None:
-    """Call ``work`` when the response is closed.
+def _after_response(request: HttpRequest, write: Callable[..., None], key_id: object, *arguments: object) -> None:
+    """Call ``write(key_id, *arguments)`` when the response is closed. Log errors, and never raise.
 
-    In Django the response closes its request on the thread of the view, before ``request_finished`` closes database
-    connections. The signal itself is no alternative: it does not know the request, and the connection may be closed.
+    Django's response closes its request on the thread of the view, before ``request_finished`` closes database
+    connections. That signal is no alternative: it does not name the request, and an earlier receiver may have closed
+    the connection.
     """
     close = request.close
 
-    def close_and_work() -> None:
+    def close_and_write() -> None:
         try:
             close()
         finally:
-            work()
+            try:
+                write(key_id, *arguments)
+            except Exception:  # a read-only database, a lock, an event receiver: the request was successful
+                logger.warning("The use of API key %s was not recorded.", key_id, exc_info=True)
 
-    request.close = close_and_work  # type: ignore[method-assign]  # on this one request
+    request.close = close_and_write  # type: ignore[method-assign]  # on this one request

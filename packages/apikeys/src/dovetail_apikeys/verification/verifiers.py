@@ -1,8 +1,8 @@
-"""Verifiers recognize keys: our own, and those imported from other libraries (``API_KEYS_VERIFIERS``).
+"""Verifiers of our own keys, and of keys imported from other libraries (``API_KEYS_VERIFIERS``).
 
-A verifier gives the stored prefix of a key of its kind, and compares a key with a hash of its scheme. Hashes are stored
-as ``<scheme>$<hash>``. A key that matches by a scheme other than ours gets our hash when it is used; the prefix by
-which it is looked up stays the same.
+A verifier returns the stored prefix of a key of its kind, and compares a key with a hash of its scheme. Hashes are
+stored as ``<scheme>$<hash>``. The first use of an imported key replaces its hash with ours; the prefix by which it is
+looked up stays the same.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from dovetail_apikeys.verification import raw_key
 
 
 class Verifier:
-    """The base of all verifiers."""
+    """The base class of verifiers."""
 
-    #: The part before the first ``$`` of its stored hashes.
+    #: The part of the stored hashes before the first ``$``.
     scheme: ClassVar[str]
-    #: The authentication schemes of its keys in ``Authorization``, in lower case.
+    #: The authentication schemes that precede its keys in ``Authorization``, in lower case.
     keywords: ClassVar[frozenset[str]] = frozenset()
 
     def prefix_of(self, raw: str) -> str | None:
-        """The prefix by which the key is stored, or None if ``raw`` is not a key of this kind."""
+        """Return the prefix by which the key is stored, or None if ``raw`` is not a key of this kind."""
         raise NotImplementedError
 
     def verify(self, raw: str, hashed: str) -> bool:
-        """Whether ``hashed`` (without the scheme) is a hash of ``raw``. Takes constant time."""
+        """Return whether ``hashed`` (without the scheme) is a hash of ``raw``, in constant time."""
         raise NotImplementedError
 
 
 class SHA256(Verifier):
     """Our own keys. 190 random bits need no salt, no pepper and no slow hash (OWASP ASVS 5.0 6.5.2).
 
-    The hash does not depend on ``SECRET_KEY``: rotating it must not invalidate the keys of customers.
+    The hash does not depend on ``SECRET_KEY``, because rotating it must not invalidate customers' keys.
     """
 
     scheme = "v1"
@@ -52,7 +52,7 @@ class SHA256(Verifier):
 
 
 class DRFAPIKey(Verifier):
-    """Keys of djangorestframework-api-key, ``prefix.secret``: SHA-512 since its version 3, Django's PBKDF2 before."""
+    """Keys of djangorestframework-api-key, ``prefix.secret``, hashed with SHA-512 (PBKDF2 before its version 3)."""
 
     scheme = "drf-api-key"
     keywords = frozenset({"api-key"})
@@ -72,7 +72,7 @@ class DRFAPIKey(Verifier):
 class Knox(Verifier):
     """Tokens of django-rest-knox, whose ``digest`` is the SHA-512 of the whole token.
 
-    The prefix comes from that digest: knox's own ``token_key`` is not unique, and is nearly constant with a
+    The prefix is part of that digest: knox's own ``token_key`` is not unique, and is nearly constant with a
     ``TOKEN_PREFIX`` of ten characters.
     """
 
@@ -98,36 +98,27 @@ class DRFAuthToken(SHA256):
     _SHAPE: Final = re.compile(r"[0-9a-f]{40}")
 
     def prefix_of(self, raw: str) -> str | None:
-        return self.stored_prefix(raw) if self._SHAPE.fullmatch(raw) else None
-
-    @staticmethod
-    def stored_prefix(raw: str) -> str:
-        return f"authtoken:{_sha256(raw)[:24]}"
+        return f"authtoken:{_sha256(raw)[:24]}" if self._SHAPE.fullmatch(raw) else None
 
 
 OURS: Final = SHA256()
 
 
 def hashed(raw: str) -> str:
-    """Our hash of a key, as it is stored."""
+    """Return our hash of a key in its stored form."""
     return f"{OURS.scheme}${_sha256(raw)}"
 
 
 def verifiers() -> list[Verifier]:
-    """Instances of ``API_KEYS_VERIFIERS``, for imported keys."""
     return [imported(verifier)() for verifier in conf.VERIFIERS]
 
 
 def verify(raw: str, stored: str) -> bool:
-    """Whether ``stored``, a hash of any scheme, is a hash of ``raw``. Takes constant time."""
+    """Return whether ``stored``, a hash of any scheme, is a hash of ``raw``, in constant time."""
     scheme, _, rest = stored.partition("$")
     if scheme == OURS.scheme:
         return OURS.verify(raw, rest)
     return any(verifier.verify(raw, rest) for verifier in verifiers() if verifier.scheme == scheme)
-
-
-def is_ours(stored: str) -> bool:
-    return stored.startswith(f"{OURS.scheme}$")
 
 
 def _sha256(raw: str) -> str:
