@@ -30,7 +30,7 @@ class APIKeyAuthMiddleware:
     hours should check ``scope["auth"].instance.status`` periodically.
     """
 
-    def __init__(self, application: Callable[[Scope, Receive, Send], Awaitable[Any]]) -> None:
+    def __init__(self, application: Callable[..., Awaitable[Any]]) -> None:
         self.application = application
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
