@@ -1,5 +1,5 @@
-"""Run by tests in a process of its own: ``python -m tests.contract.parallel COMMAND``, where that is ``prepare``,
-``many N``, ``hang``, ``once`` or ``outside before | after | again``."""
+"""Tests run this in a separate process: ``python -m tests.contract.parallel COMMAND``. The commands are ``prepare``,
+``many N``, ``hang``, ``once`` and ``outside before | after | again``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def send(title: str, key: str, path: str = "tickets") -> tuple[int, str, bool]:
 
 
 def many(count: int, rounds: int = 2) -> Any:
-    """``count`` equal requests at once, each sent again while the first is under way."""
+    """Send ``count`` equal requests concurrently, and retry each while the first one is in progress."""
     found = []
     for number in range(rounds):
         barrier = threading.Barrier(count)
@@ -60,7 +60,7 @@ def many(count: int, rounds: int = 2) -> Any:
 
 
 def hang() -> None:
-    """Write, say so, and wait to be killed."""
+    """Write a row, print a line, and wait to be killed."""
 
     def waiting(ticket: Ticket) -> None:
         print(f"written {ticket.pk}", flush=True)
@@ -74,7 +74,7 @@ EFFECTS = Path(os.environ.get("EFFECTS", os.devnull))
 
 
 def outside(moment: str) -> None:
-    """Have an effect outside of the database, for which ``EFFECTS`` stands, and be killed before or after it."""
+    """Write to the file ``EFFECTS`` as an external effect, and wait to be killed before or after it."""
 
     def waiting(ticket: Ticket) -> None:
         if moment == "before":
@@ -97,7 +97,7 @@ def effects() -> list[str]:
 
 
 def what_became(request: Any, record: Any) -> Any:
-    """As a provider that knows its requests by our key would say."""
+    """Find the outcome as a provider would that knows requests by their key."""
     if os.environ.get("UNREACHABLE"):
         return Outcome.UNKNOWN
     return Response({"done": record.key}, 201) if record.key in effects() else Outcome.NOT_DONE

@@ -10,7 +10,7 @@ from tests.databases import databases
 if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
     import pymysql
 
-    # Django asks for a version of mysqlclient; PyMySQL speaks the same and compiles nothing.
+    # Django requires a version of mysqlclient. PyMySQL is compatible and needs no compiler.
     pymysql.version_info = (2, 2, 8, "final", 0)
     pymysql.install_as_MySQLdb()
 
@@ -78,5 +78,5 @@ STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
+# Django 6.1 deprecates EMAIL_BACKEND in favour of MAILERS; earlier versions ignore MAILERS.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

@@ -1,4 +1,4 @@
-"""The lane's project for other processes and many threads, on the database that ``DATABASE_URL`` names."""
+"""The lane's settings for several processes and threads, on the database in ``DATABASE_URL``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.contract.settings import DATABASES
 ALLOWED_HOSTS = ["testserver"]
 CONTRACT_IDEMPOTENCY_LEASE_SECONDS = int(os.environ.get("LEASE", "60"))
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    # As a project on SQLite needs it for writing requests at once, with and without keys.
+    # SQLite needs these options for concurrent writes, with and without keys.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 60,

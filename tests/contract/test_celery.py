@@ -1,4 +1,4 @@
-"""The context goes along with a task: through a broker, and with a task that runs inside the request."""
+"""Tasks get the context of their request, through a broker and when they run eagerly."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.contract.shop import views
 
 celery = pytest.importorskip("celery", reason="Celery is not installed")
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Celery's own, of its test worker
+pytestmark = pytest.mark.filterwarnings("ignore")  # from Celery's test worker
 
 
 @pytest.fixture(autouse=True)
 def the_log_as_it_was() -> Iterator[None]:
-    """An embedded worker sets the root logger's level, which other tests read by."""
+    """Restore the root logger's level, which an embedded worker changes."""
     root = logging.getLogger()
     level, handlers = root.level, root.handlers[:]
     yield
@@ -35,7 +35,7 @@ def app() -> Any:
     contrib.install()
     contrib.install()
     app = celery.Celery("contract", broker="memory://", backend="cache+memory://", set_as_current=False)
-    app.conf.worker_hijack_root_logger = False  # other tests look at the log
+    app.conf.worker_hijack_root_logger = False  # other tests read the log
 
     @app.task(name="contract.context")
     def seen() -> list[str | None]:
@@ -55,16 +55,16 @@ def app() -> Any:
     return app
 
 
-def test_a_worker_has_the_context_of_the_request(app: Any, monkeypatch: Any) -> None:
+def test_worker_gets_the_context_of_the_request(app: Any, monkeypatch: Any) -> None:
     from celery.contrib.testing.worker import start_worker
 
     with start_worker(app, perform_ping_check=False, pool="solo", shutdown_timeout=30):
         with context.bind(request_id="request-1", organization_id=7, principal="ada"):
             result = app.seen.delay()
         assert result.get(timeout=10) == ["request-1", "7", "ada"]
-        # The next one is of nobody: nothing is left over in the worker.
+        # The next request is anonymous: the worker must not keep the previous context.
         request_id, organization_id, principal = app.seen.delay().get(timeout=10)
-        # And its log lines say whose request it was.
+        # Its log lines name the caller too.
         by_key, by_nobody = started_by_requests(app, monkeypatch)
         assert by_key.get(timeout=10) == ["from-outside", "7", "apikey:pub1-id", "pub1"]
         assert by_nobody.get(timeout=10) == ["from-outside", None, None, None]
@@ -73,7 +73,7 @@ def test_a_worker_has_the_context_of_the_request(app: Any, monkeypatch: Any) -> 
     assert request_id != "request-1"
 
 
-def test_the_lines_of_an_eager_task_say_whose_request_started_it(app: Any, monkeypatch: Any) -> None:
+def test_eager_task_log_lines_name_the_caller(app: Any, monkeypatch: Any) -> None:
     app.conf.task_always_eager = True
     by_key, by_nobody = started_by_requests(app, monkeypatch)
     assert by_key.get() == ["from-outside", "7", "apikey:pub1-id", "pub1"]
@@ -81,7 +81,7 @@ def test_the_lines_of_an_eager_task_say_whose_request_started_it(app: Any, monke
 
 
 def started_by_requests(app: Any, monkeypatch: Any) -> list[Any]:
-    """What two requests start, one with an API key and one of nobody."""
+    """Start tasks from two requests, one with an API key and one anonymous."""
     results: list[Any] = []
     monkeypatch.setattr(views.logger, "warning", lambda message: results.append(app.line.delay()))
     id_ = {"x-request-id": "from-outside"}
@@ -91,7 +91,7 @@ def started_by_requests(app: Any, monkeypatch: Any) -> list[Any]:
     return results
 
 
-def test_an_eager_task_runs_in_the_request_and_leaves_its_context(app: Any) -> None:
+def test_eager_task_keeps_the_context_of_the_request(app: Any) -> None:
     app.conf.task_always_eager = True
     with context.bind(request_id="request-1", organization_id=7):
         assert app.outer.delay().get() == (["request-1", 7, None], "request-1")

@@ -13,7 +13,7 @@ from dovetail_contract.lifecycle.dates import lifecycle
 from tests.contract.shop.views import AgeingViewSet
 
 
-def test_a_view_that_will_go_says_so() -> None:
+def test_deprecated_view_sends_headers() -> None:
     for answer in (Client().get("/api/old"), async_to_sync(AsyncClient().get)("/api/old")):
         assert answer.headers["Deprecation"] == "@1793491200"
         assert answer.headers["Sunset"] == "Wed, 01 May 2126 00:00:00 GMT"
@@ -23,7 +23,7 @@ def test_a_view_that_will_go_says_so() -> None:
     assert "Deprecation" not in Client().get("/api/orders").headers
 
 
-def test_a_path_that_is_over_is_gone() -> None:
+def test_path_after_its_sunset_is_410() -> None:
     over = {"since": "2025-01-01T00:00:00Z", "sunset": "2025-06-01T00:00:00Z", "successor": "/api/v2/"}
     with override_settings(CONTRACT_DEPRECATIONS={"/api/or": over, "/api/orders/x": {"since": over["since"]}}):
         answer = Client().get("/api/orders")
@@ -32,7 +32,7 @@ def test_a_path_that_is_over_is_gone() -> None:
     assert answer.json()["successor"] == "/api/v2/"
 
 
-def test_of_several_dates_the_earliest_holds_and_every_link_stays() -> None:
+def test_earliest_dates_and_all_links_apply() -> None:
     path = {"since": "2026-12-01T00:00:00Z", "sunset": "2100-01-01T00:00:00Z", "link": "https://example.com/path"}
     with override_settings(CONTRACT_DEPRECATIONS={"/api/old": path}):
         answer = Client().get("/api/old")
@@ -41,7 +41,7 @@ def test_of_several_dates_the_earliest_holds_and_every_link_stays() -> None:
     assert "https://example.com/old" in answer.headers["Link"]
 
 
-def test_a_path_that_is_over_is_gone_with_its_route() -> None:
+def test_path_after_its_sunset_is_410_without_a_route() -> None:
     over = {"since": "2025-01-01T00:00:00Z", "sunset": "2025-06-01T00:00:00Z"}
     with override_settings(CONTRACT_DEPRECATIONS={"/api/removed/": over}):
         assert Client().get("/api/removed/1").json()["code"] == "version_sunset"
@@ -57,7 +57,7 @@ def test_a_path_that_is_over_is_gone_with_its_route() -> None:
         {"since": "2026-01-01T00:00:00Z", "until": "x"},
     ],
 )
-def test_what_cannot_be_is_found_at_the_start(declared: Any) -> None:
+def test_invalid_declarations_fail_the_check(declared: Any) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         lifecycle(declared)
     with override_settings(CONTRACT_DEPRECATIONS={"/api/": declared}):
@@ -65,7 +65,7 @@ def test_what_cannot_be_is_found_at_the_start(declared: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_single_operations_of_a_view_may_go() -> None:
+def test_single_operations_can_be_deprecated() -> None:
     client = Client()
     client.force_login(User.objects.create_user("ada"))
     made = client.post("/api/ageing", {"title": "one"}, "application/json")
@@ -77,34 +77,38 @@ def test_single_operations_of_a_view_may_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "id_", "said"),
+    ("contract", "id_", "message"),
     [
-        ({"deprecated": {"since": "soon"}}, "E007", "with its zone"),
-        ({"deprecated": {"since": "2026-01-01T00:00:00Z", "sunset": "2025-01-01T00:00:00Z"}}, "E007", "before it is"),
+        ({"deprecated": {"since": "soon"}}, "E007", "not a time with a time zone"),
+        (
+            {"deprecated": {"since": "2026-01-01T00:00:00Z", "sunset": "2025-01-01T00:00:00Z"}},
+            "E007",
+            "'sunset' is before 'since'",
+        ),
         ({"deprecated": "2026-01-01"}, "E007", "'deprecated'"),
         ({"deprecated": {"since": "2026-01-01T00:00:00Z", "only": ["export"]}}, "E007", "'export'"),
         ({"idempotency": "require"}, "E007", "off, optional, required"),
         ({"idempotency_hours": 0}, "E007", "at least 1"),
         ({"total": "always"}, "E007", "'exact'"),
         ({"filter": {"nothing": ["eq"]}}, "E007", "no column 'nothing'"),
-        ({"filter": {"title": ["like"]}}, "E007", "AgeingViewSet filters title by like; the operators are"),
+        ({"filter": {"title": ["like"]}}, "E007", "The filter 'title' of AgeingViewSet has unknown operators: like"),
         ({"idempotence": "off"}, "W004", "idempotence"),
     ],
 )
-def test_what_a_view_cannot_keep_is_found_at_the_start(monkeypatch: Any, contract: Any, id_: str, said: str) -> None:
+def test_invalid_contracts_fail_the_check(monkeypatch: Any, contract: Any, id_: str, message: str) -> None:
     assert list(checks.check_views(None)) == []
     monkeypatch.setattr(AgeingViewSet, "contract", contract)
-    (found,) = checks.check_views(None)
-    assert found.id == f"dovetail_contract.{id_}"
-    assert "AgeingViewSet" in found.msg
-    assert said in found.msg
+    (error,) = checks.check_views(None)
+    assert error.id == f"dovetail_contract.{id_}"
+    assert "AgeingViewSet" in error.msg
+    assert message in error.msg
 
 
-def test_words_of_others_in_a_contract_are_theirs(monkeypatch: Any) -> None:
+def test_other_keys_in_a_contract_pass_the_check(monkeypatch: Any) -> None:
     monkeypatch.setattr(AgeingViewSet, "contract", {"owner": "billing"})
     assert list(checks.check_views(None)) == []
 
 
-def test_times_are_in_utc_whatever_the_project_says() -> None:
+def test_times_are_in_utc_in_any_time_zone() -> None:
     with override_settings(TIME_ZONE="America/Bogota"):
         assert Client().get("/api/old").json() == {"at": "1900-01-01T00:00:00Z"}

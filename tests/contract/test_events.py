@@ -24,7 +24,7 @@ MIDDLEWARE = ["dovetail_contract.middleware.DeprecationMiddleware"]
 
 
 class OrganizationMiddleware:
-    """Binds the organization for the view only, as tenancy does."""
+    """Binds the organization only during the view, as tenancy does."""
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
@@ -59,14 +59,14 @@ def data(operation: str = OLD, kind: str = "nobody", prefix: str | None = None) 
     return {"operation": operation, "principal_kind": kind, "key_prefix": prefix}
 
 
-def test_each_request_to_a_deprecated_operation_emits_an_event(ada: User, events: list[Event]) -> None:
+def test_request_to_deprecated_operation_emits_an_event(ada: User, events: list[Event]) -> None:
     answers = [get() for _ in range(3)]
     assert [event.name for event in events] == ["deprecated_operation.used"] * 3
     assert [dict(event.data) for event in events] == [data(kind="user")] * 3
     assert [event.request_id for event in events] == [answer.headers["X-Request-ID"] for answer in answers]
 
 
-def test_an_event_names_organization_kind_of_caller_and_key(ada: User, events: list[Event]) -> None:
+def test_event_has_organization_principal_kind_and_key_prefix(ada: User, events: list[Event]) -> None:
     get(token="")
     with context.bind(organization_id=7):
         get()
@@ -76,13 +76,13 @@ def test_an_event_names_organization_kind_of_caller_and_key(ada: User, events: l
 
 
 @pytest.mark.parametrize("query", ["", "?refuse=1"])
-def test_an_event_has_the_organization_of_the_view(ada: User, events: list[Event], query: str) -> None:
+def test_event_has_the_organization_of_the_view(ada: User, events: list[Event], query: str) -> None:
     with override_settings(MIDDLEWARE=[*MIDDLEWARE, "tests.contract.test_events.OrganizationMiddleware"]):
         get(f"tickets/old{query}")
     assert [event.organization_id for event in events] == ["9"]
 
 
-def test_operations_that_are_not_deprecated_now_emit_nothing(events: list[Event]) -> None:
+def test_operations_not_yet_deprecated_emit_nothing(events: list[Event]) -> None:
     future = {"since": "2126-01-01T00:00:00Z"}
     ended = {"since": "2024-01-01T00:00:00Z", "sunset": "2025-01-01T00:00:00Z"}
     for declared in (future, ended):
@@ -92,7 +92,7 @@ def test_operations_that_are_not_deprecated_now_emit_nothing(events: list[Event]
     assert events == []
 
 
-def test_an_event_has_the_route_and_not_the_path(db: None, events: list[Event]) -> None:
+def test_event_has_the_route_not_the_path(db: None, events: list[Event]) -> None:
     with override_settings(CONTRACT_DEPRECATIONS={"/api/": {"since": "2024-01-01T00:00:00Z"}}):
         for number in range(2):
             get(f"made-up-{number}", token="")
@@ -100,7 +100,7 @@ def test_an_event_has_the_route_and_not_the_path(db: None, events: list[Event]) 
     assert [event.data["operation"] for event in events] == ["GET /api/items/<uuid:pk>"] * 2
 
 
-def test_a_receiver_that_fails_is_logged_and_the_request_succeeds(ada: User, caplog: Any) -> None:
+def test_receiver_exception_is_logged_and_request_succeeds(ada: User, caplog: Any) -> None:
     def fail(**kwargs: Any) -> None:
         raise RuntimeError
 
@@ -113,22 +113,22 @@ def test_a_receiver_that_fails_is_logged_and_the_request_succeeds(ada: User, cap
     assert record.exc_info is not None
 
 
-def test_each_event_is_a_line_of_the_log(ada: User, caplog: Any) -> None:
+def test_each_event_is_logged(ada: User, caplog: Any) -> None:
     with caplog.at_level(logging.INFO, logger="dovetail.events"):
         get(token="key.pub1")
     (record,) = [record for record in caplog.records if record.name == "dovetail.events"]
     assert (record.event, record.data) == ("deprecated_operation.used", data(kind="api_key", prefix="pub1"))
 
 
-def test_an_event_costs_no_query(ada: User, django_assert_num_queries: Any) -> None:
+def test_event_needs_no_query(ada: User, django_assert_num_queries: Any) -> None:
     for since in ("2126-01-01T00:00:00Z", "2024-01-01T00:00:00Z"):
         declared = override_settings(CONTRACT_DEPRECATIONS={"/api/tickets/old": {"since": since}})
-        with declared, django_assert_num_queries(1):  # the query of the test's own authentication
+        with declared, django_assert_num_queries(1):  # the query of the test's authentication
             get()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_receiver_may_use_the_database_under_asgi() -> None:
+def test_receiver_can_use_the_database_under_asgi() -> None:
     User.objects.create_user("ada")
     counts: list[int] = []
 
@@ -143,6 +143,6 @@ def test_a_receiver_may_use_the_database_under_asgi() -> None:
     assert counts == [1]
 
 
-def test_the_readme_names_every_event() -> None:
+def test_readme_names_every_event() -> None:
     assert contract_events.DEPRECATED_OPERATION_USED in re.findall(r"`(\w+\.\w+)`", README.read_text())
     assert f"\n{contract_events.DEPRECATED_OPERATION_USED} " in str(contract_events.__doc__)

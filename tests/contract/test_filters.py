@@ -1,4 +1,4 @@
-"""Filtering and sorting by what a view declares; every mistake is told, and nothing else."""
+"""Filtering and sorting by declared names. All mistakes are reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ask(**query: Any) -> Any:
 
 
 def f(**query: Any) -> Any:
-    """``f(name__eq=…)`` for ``filter[name]=…``; two underscores before an operator."""
+    """Return the query string ``filter[name]=…`` for ``f(name__eq=…)``."""
     named = {}
     for name, value in query.items():
         field, _, operator = name.partition("__")
@@ -86,7 +86,7 @@ def test_each_operator(three: list[Item]) -> None:
     assert names(f(made_by="Acme")) == ["hammer"]
 
 
-def test_a_key_that_is_nobodys_finds_nothing_and_tells_nothing(three: list[Item]) -> None:
+def test_filter_by_foreign_key_does_not_reveal_existence(three: list[Item]) -> None:
     assert names(f(maker="999999")) == []
     assert names(f(id=uuid4())) == []
 
@@ -123,11 +123,11 @@ def test_a_key_that_is_nobodys_finds_nothing_and_tells_nothing(three: list[Item]
         ({"maker": "9" * 30}, "invalid"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told(query: dict[str, str], code: str) -> None:
+def test_invalid_value_is_reported(query: dict[str, str], code: str) -> None:
     assert [found for _, found in mistakes(f(**query))] == [code]
 
 
-def test_every_mistake_is_told_at_once_with_what_is_allowed() -> None:
+def test_all_mistakes_are_reported_with_allowed_values() -> None:
     answer = ask(
         **{
             "nmae": "x",
@@ -156,7 +156,7 @@ def test_every_mistake_is_told_at_once_with_what_is_allowed() -> None:
     assert "made_by" in allowed["sort", "unknown"]
 
 
-def test_repeated_parameters_are_told() -> None:
+def test_repeated_parameters_are_reported() -> None:
     answer = Client().get("/api/items?filter[rank]=1&filter[rank]=2&sort=name&sort=rank")
     assert mistakes(answer) == [("filter[rank]", "repeated"), ("sort", "repeated")]
 
@@ -175,7 +175,7 @@ def test_sorting(three: list[Item]) -> None:
         assert mistakes(ask(sort=sort)), sort
 
 
-def test_a_page_of_a_filtered_and_sorted_list_leads_on(three: list[Item]) -> None:
+def test_cursor_follows_filtered_and_sorted_list(three: list[Item]) -> None:
     query = {"filter[price]": "5", "sort": "name", "limit": "1"}
     first = ask(**query).json()
     second = ask(**query, cursor=first["meta"]["next"]).json()
@@ -184,18 +184,18 @@ def test_a_page_of_a_filtered_and_sorted_list_leads_on(three: list[Item]) -> Non
     assert ask(**{**query, "sort": "-name"}, cursor=first["meta"]["next"]).json()["code"] == "invalid_cursor"
 
 
-def test_details_have_no_filters(three: list[Item]) -> None:
+def test_detail_views_have_no_filters(three: list[Item]) -> None:
     assert Client().get(f"/api/items/{three[0].pk}?anything=1").status_code == 200
 
 
-def test_a_view_names_parameters_of_its_own_and_a_project_may_let_all_pass() -> None:
+def test_other_parameters_can_be_declared_or_ignored() -> None:
     assert ask(q="x").status_code == 200
     with override_settings(CONTRACT_UNKNOWN_PARAMETERS="ignore"):
         assert ask(anything="x").status_code == 200
         assert ask(**{"filter[nothing]": "x"}).status_code == 400
 
 
-def test_a_view_that_declares_nothing_filters_by_nothing(monkeypatch: Any) -> None:
+def test_view_without_declarations_has_no_filters(monkeypatch: Any) -> None:
     monkeypatch.delattr(ItemListView, "contract")
     assert ask(limit="1").status_code == 200
     assert mistakes(ask(**{"filter[name]": "x", "sort": "name"})) == [("filter[name]", "unknown"), ("sort", "unknown")]
@@ -204,12 +204,12 @@ def test_a_view_that_declares_nothing_filters_by_nothing(monkeypatch: Any) -> No
 @pytest.mark.parametrize(
     "declared", [{"nothing": ["eq"]}, {"name": ["regex"]}, {"x": {"path": "name__length"}}, {"x": {"path": "maker__x"}}]
 )
-def test_a_declaration_that_leads_nowhere_is_refused(declared: Any) -> None:
+def test_invalid_filter_declaration_is_rejected(declared: Any) -> None:
     with pytest.raises(ImproperlyConfigured):
         conditions(SimpleNamespace(contract={"filter": declared}), Item)
 
 
-def test_the_schema_is_typed() -> None:
+def test_schema_parameters_are_typed() -> None:
     described = {each["name"]: each for each in FilterBackend().get_schema_operation_parameters(ItemListView())}
     assert described["filter[kind]"]["schema"] == {"type": "string", "enum": ["tool", "toy"]}
     assert described["filter[created_at][gte]"]["schema"] == {"type": "string", "format": "date-time"}
@@ -229,12 +229,12 @@ def test_the_schema_is_typed() -> None:
     | st.sampled_from(["1e308", "-0", "0x10", "١", "true,false", "\\,", ",", "T", "24:00", "2026-02-30", "1_000"]),
 )
 @examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_value_is_a_server_error(name: str, value: str) -> None:
+def test_no_value_causes_a_server_error(name: str, value: str) -> None:
     answer = ask(**{name: value.encode(errors="replace").decode()})
     assert answer.status_code in {200, 400}
 
 
-def test_a_view_whose_queryset_asks_for_a_user_is_described_all_the_same() -> None:
+def test_view_with_user_dependent_queryset_is_described() -> None:
     class Own(ItemListView):
         queryset = None
 

@@ -1,4 +1,4 @@
-"""A request with a key has its effect once, and its answer as often as it is asked for."""
+"""A request with a key takes effect once, and its response is replayed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def titles() -> list[str]:
 
 
 def entered_functions(method: str) -> list[str]:
-    """The functions of the idempotency package that a request with a key enters."""
+    """Return the functions of the idempotency package that a request enters."""
     headers = {"authorization": "Bearer ada.1", "idempotency-key": "key-1"}
     body = {"data": {"title": "one"}, "content_type": "application/json"} if method == "post" else {}
     package = str(Path(str(keys.__file__)).parent)
@@ -89,17 +89,17 @@ def entered_functions(method: str) -> list[str]:
 
 
 @pytest.mark.parametrize("method", ["get", "head", "options"])
-def test_a_safe_method_does_not_enter_the_idempotency_code(method: str) -> None:
+def test_safe_method_does_not_enter_idempotency_code(method: str) -> None:
     assert entered_functions(method) == []
 
 
-def test_a_post_enters_the_idempotency_code() -> None:
+def test_post_enters_idempotency_code() -> None:
     assert {"begin", "run", "_guard"} <= set(entered_functions("post"))
 
 
 @pytest.mark.parametrize("path", ["tickets", "set"])
 @pytest.mark.parametrize("atomic", [False, True])
-def test_the_same_request_again_has_the_same_answer_and_no_effect(path: str, atomic: bool) -> None:
+def test_repeated_request_is_replayed_without_effect(path: str, atomic: bool) -> None:
     connection.settings_dict["ATOMIC_REQUESTS"] = atomic
     try:
         first, again = send(path=path), send(path=path)
@@ -116,19 +116,19 @@ def test_the_same_request_again_has_the_same_answer_and_no_effect(path: str, ato
     assert titles() == ["one"]
 
 
-def test_without_a_key_every_request_counts() -> None:
+def test_requests_without_key_are_executed() -> None:
     for _ in range(2):
         assert "Idempotency-Key" not in send(key=None).headers
     assert len(titles()) == 2
 
 
-def test_put_as_well() -> None:
+def test_put_is_replayed() -> None:
     assert send(method="put").status_code == 201
     assert replayed(send(method="put"))
     refused(send(method="post"), 422, "idempotency_key_reused")
 
 
-def test_another_request_with_the_same_key_is_refused() -> None:
+def test_key_reuse_for_another_request_is_422() -> None:
     send()
     refused(send("two"), 422, "idempotency_key_reused")
     refused(send(query="?a=1"), 422, "idempotency_key_reused")
@@ -136,19 +136,19 @@ def test_another_request_with_the_same_key_is_refused() -> None:
     assert titles() == ["one"]
 
 
-def test_the_same_content_spelt_differently_is_the_same_request() -> None:
+def test_equal_content_has_equal_fingerprints() -> None:
     assert send(body='{"title": "one", "x": 1}').status_code == 201
     assert replayed(send(body='{ "x":1,"title":"\\u006fne" }'))
 
 
-def test_a_refreshed_token_replays_and_another_person_is_another() -> None:
+def test_keys_belong_to_users_not_tokens() -> None:
     send(token="ada.1")
     assert replayed(send(token="ada.2"))
     assert not replayed(send(token="bob.1"))
     assert len(titles()) == 2
 
 
-def test_another_organizations_same_key_is_another() -> None:
+def test_keys_belong_to_organizations() -> None:
     for organization in (1, 2):
         with context.bind(organization_id=organization):
             assert not replayed(send())
@@ -156,20 +156,20 @@ def test_another_organizations_same_key_is_another() -> None:
     assert len(titles()) == 2
 
 
-def test_nobodys_key_is_not_heeded() -> None:
-    """Or one nobody would be shown what another was answered."""
+def test_key_of_anonymous_request_is_ignored() -> None:
+    """Otherwise, anonymous clients could see each other's responses."""
     for _ in range(2):
         answer = send(token="")
         assert (answer.status_code, replayed(answer), "Idempotency-Key" in answer.headers) == (201, False, False)
 
 
-def test_a_400_after_a_write_leaves_nothing_behind_and_the_key_is_free() -> None:
+def test_raised_400_rolls_back_and_frees_the_key() -> None:
     refused(send("invalid"), 400, "invalid")
     assert titles() == []
     assert send("one").status_code == 201
 
 
-def test_a_conflict_is_an_answer_and_given_again() -> None:
+def test_conflict_is_stored_and_replayed() -> None:
     refused(send("conflict"), 409, "overdrawn")
     again = send("conflict")
     assert (again.status_code, again.json()["code"], replayed(again)) == (409, "overdrawn", True)
@@ -177,7 +177,7 @@ def test_a_conflict_is_an_answer_and_given_again() -> None:
 
 
 @pytest.mark.parametrize("title", ["defect", "unavailable", "broken"])
-def test_a_server_error_is_not_kept_and_leaves_nothing_behind(title: str) -> None:
+def test_server_error_rolls_back_and_is_not_stored(title: str) -> None:
     for _ in range(2):
         answer = send(title)
         assert (answer.status_code >= 500, replayed(answer)) == (True, False)
@@ -185,14 +185,14 @@ def test_a_server_error_is_not_kept_and_leaves_nothing_behind(title: str) -> Non
     assert not get_idempotency_model()._default_manager.exists()
 
 
-def test_a_refusal_that_a_view_returns_keeps_what_it_counted() -> None:
-    """Else a key would take back the count of a wrong guess, and guessing would be free."""
+def test_returned_refusal_commits_writes() -> None:
+    """Otherwise, a key would roll back the count of a wrong guess, and guessing would be unlimited."""
     for number in range(3):
         assert send("counted", key=f"key-{number}").status_code == 400
     assert len(titles()) == 3
 
 
-def test_a_secret_answer_is_not_stored() -> None:
+def test_no_store_response_is_not_stored() -> None:
     assert send("secret").status_code == 201
     again = send("secret")
     refused(again, 409, "idempotency_not_replayable")
@@ -201,7 +201,7 @@ def test_a_secret_answer_is_not_stored() -> None:
     assert get_idempotency_model()._default_manager.get().body is None
 
 
-def test_nor_is_a_stream_or_what_is_too_large() -> None:
+def test_streams_and_large_responses_are_not_stored() -> None:
     assert b"".join(send("streamed").streaming_content) == b"ab"
     refused(send("streamed"), 409, "idempotency_not_replayable")
     with override_settings(CONTRACT_IDEMPOTENCY_MAX_BYTES=10):
@@ -209,7 +209,7 @@ def test_nor_is_a_stream_or_what_is_too_large() -> None:
     refused(send("large", key="key-2"), 409, "idempotency_not_replayable")
 
 
-def test_a_replay_is_authorized_again() -> None:
+def test_replay_is_authorized_again() -> None:
     client = Client()
     client.force_login(User.objects.get(username="ada"))
     headers = {"idempotency-key": "key-1"}
@@ -217,7 +217,7 @@ def test_a_replay_is_authorized_again() -> None:
     assert Client().post("/api/set", {"title": "one"}, "application/json", headers=headers).status_code == 403
 
 
-def test_csrf_still_refuses() -> None:
+def test_csrf_check_still_applies() -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(User.objects.get(username="ada"))
     for _ in range(2):
@@ -228,30 +228,30 @@ def test_csrf_still_refuses() -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a,b", "é", "x" * 256, '""', "a\tb"])
-def test_what_is_no_key_is_told(key: str) -> None:
+def test_invalid_key_is_400(key: str) -> None:
     answer = send(key=key)
     refused(answer, 400, "idempotency_key_invalid")
     assert answer.json()["errors"][0]["header"] == "Idempotency-Key"
     assert titles() == []
 
 
-def test_a_quoted_key_is_the_same_key_and_case_matters() -> None:
+def test_key_may_be_quoted_and_is_case_sensitive() -> None:
     send(key="Key-1")
     assert replayed(send(key='"Key-1"'))
     assert not replayed(send(key="key-1"))
 
 
-def test_a_body_that_cannot_be_read_is_no_request_yet() -> None:
+def test_malformed_body_does_not_use_the_key() -> None:
     refused(send(body="{"), 400, "parse_error")
     assert send().status_code == 201
 
 
-def test_a_single_action_may_require_a_key() -> None:
+def test_single_action_can_require_a_key() -> None:
     refused(send(path="set/one", key=None), 400, "idempotency_key_required")
     assert send(path="set", key=None).status_code == 201
 
 
-def test_a_view_may_require_a_key_or_be_deaf_to_it() -> None:
+def test_view_can_require_or_ignore_keys() -> None:
     refused(send(path="needy", key=None), 400, "idempotency_key_required")
     assert send(path="needy").status_code == 201
     assert replayed(send(path="needy"))
@@ -268,7 +268,7 @@ def record(**fields: Any) -> Any:
     return rows.get()
 
 
-def test_a_second_one_while_the_first_runs_waits() -> None:
+def test_concurrent_request_is_409_in_progress() -> None:
     send()
     record(state="in_progress", locked_until=timezone.now() + timedelta(seconds=30))
     answer = send()
@@ -277,9 +277,9 @@ def test_a_second_one_while_the_first_runs_waits() -> None:
     refused(send("two"), 422, "idempotency_key_reused")
 
 
-def test_a_dead_one_is_taken_over_after_its_lease() -> None:
+def test_unfinished_request_is_taken_over_after_its_lease() -> None:
     send()
-    Ticket.objects.all().delete()  # its transaction died with it
+    Ticket.objects.all().delete()  # as its transaction was rolled back
     record(state="in_progress", body=None, locked_until=timezone.now() - timedelta(seconds=1))
     answer = send()
     assert (answer.status_code, replayed(answer)) == (201, False)
@@ -290,7 +290,7 @@ def test_a_dead_one_is_taken_over_after_its_lease() -> None:
 
 @pytest.fixture
 def became(monkeypatch: Any) -> Any:
-    """What the view says of work that did not end, and the records that it was asked about."""
+    """The outcome that the recovery function returns, and the records it was called with."""
     told = SimpleNamespace(answer=Outcome.UNKNOWN, asked=[])
 
     def what_became(request: Request, record: Any) -> Any:
@@ -302,13 +302,13 @@ def became(monkeypatch: Any) -> Any:
 
 
 def crashed(title: str = "one") -> None:
-    """As a process leaves it that has died after its lease."""
+    """Return a record as a dead process leaves it, after its lease."""
     send(title, path="external")
     Ticket.objects.all().delete()
     record(state="in_progress", body=None, status=None, locked_until=timezone.now() - timedelta(seconds=1))
 
 
-def test_external_work_of_an_unknown_outcome_is_not_done_again(became: Any) -> None:
+def test_external_work_with_unknown_outcome_is_not_repeated(became: Any) -> None:
     crashed()
     for number in (1, 2):
         refused(send(path="external"), 409, "idempotency_outcome_unknown")
@@ -317,7 +317,7 @@ def test_external_work_of_an_unknown_outcome_is_not_done_again(became: Any) -> N
     refused(send("two", path="external"), 422, "idempotency_key_reused")
 
 
-def test_external_work_that_was_done_is_answered_and_kept(became: Any) -> None:
+def test_recovered_response_is_stored_and_replayed(became: Any) -> None:
     crashed()
     became.answer = lambda: Response({"id": 7}, status=201, headers={"Location": "/api/tickets/7"})
     for _ in range(2):
@@ -328,7 +328,7 @@ def test_external_work_that_was_done_is_answered_and_kept(became: Any) -> None:
     assert titles() == []
 
 
-def test_external_work_that_was_not_done_is_done(became: Any) -> None:
+def test_external_work_not_done_is_executed(became: Any) -> None:
     crashed()
     became.answer = Outcome.NOT_DONE
     answer = send(path="external")
@@ -339,13 +339,13 @@ def test_external_work_that_was_not_done_is_done(became: Any) -> None:
 
 
 @pytest.mark.parametrize("title", ["defect", "unavailable", "broken"])
-def test_external_work_that_failed_may_have_had_its_effect_and_is_asked_after(became: Any, title: str) -> None:
+def test_failed_external_work_is_recovered(became: Any, title: str) -> None:
     assert send(title, path="external").status_code >= 500
     refused(send(title, path="external"), 409, "idempotency_outcome_unknown")
     assert became.asked == [("ada", title, "key-1", 1)]
 
 
-def test_external_work_that_was_refused_is_free(became: Any) -> None:
+def test_refused_external_work_frees_the_key(became: Any) -> None:
     for _ in range(2):
         refused(send("invalid", path="external"), 400, "invalid")
     assert became.asked == []
@@ -353,7 +353,7 @@ def test_external_work_that_was_refused_is_free(became: Any) -> None:
 
 
 @pytest.mark.parametrize("answer", [lambda: 1 / 0, None, "done"])
-def test_who_cannot_say_is_asked_again(became: Any, answer: Any) -> None:
+def test_unknown_outcome_is_asked_again(became: Any, answer: Any) -> None:
     crashed()
     became.answer = answer
     for _ in range(2):
@@ -363,7 +363,7 @@ def test_who_cannot_say_is_asked_again(became: Any, answer: Any) -> None:
     assert [attempt for *_, attempt in became.asked] == [1, 2, 3]
 
 
-def test_a_refusal_of_who_is_asked_is_none_of_the_work(became: Any) -> None:
+def test_exception_in_recovery_does_not_free_the_key(became: Any) -> None:
     crashed()
 
     def refuse() -> Outcome:
@@ -376,7 +376,7 @@ def test_a_refusal_of_who_is_asked_is_none_of_the_work(became: Any) -> None:
     assert titles() == []
 
 
-def test_one_at_a_time_asks(became: Any) -> None:
+def test_one_request_at_a_time_runs_recovery(became: Any) -> None:
     crashed()
     met: list[Any] = []
 
@@ -390,7 +390,7 @@ def test_one_at_a_time_asks(became: Any) -> None:
     assert len(became.asked) == 1
 
 
-def test_a_project_may_say_for_all_views_and_without_anyone_it_is_unknown(monkeypatch: Any) -> None:
+def test_recovery_setting_applies_to_all_views(monkeypatch: Any) -> None:
     monkeypatch.setattr(views.ExternalView, "contract", {"external": True})
     crashed()
     refused(send(path="external"), 409, "idempotency_outcome_unknown")
@@ -406,7 +406,7 @@ def test_a_project_may_say_for_all_views_and_without_anyone_it_is_unknown(monkey
         ({"recover": "tests.contract.shop.views.recover"}, "nobody asks it"),
     ],
 )
-def test_a_recovery_that_leads_nowhere_is_found_at_the_start(monkeypatch: Any, contract: Any, said: str) -> None:
+def test_invalid_recovery_fails_the_check(monkeypatch: Any, contract: Any, said: str) -> None:
     monkeypatch.setattr(views.ExternalView, "contract", contract)
     (found,) = checks.check_views(None)
     assert found.id == "dovetail_contract.E006"
@@ -414,19 +414,19 @@ def test_a_recovery_that_leads_nowhere_is_found_at_the_start(monkeypatch: Any, c
     assert said in found.msg
 
 
-def test_one_that_comes_to_life_after_another_took_over_writes_nothing() -> None:
+def test_request_that_lost_its_claim_writes_nothing() -> None:
     refused(send("late"), 409, "idempotency_in_progress")
     assert titles() == []
 
 
-def test_a_key_is_forgotten_after_its_term() -> None:
+def test_key_expires() -> None:
     send()
     record(expires_at=timezone.now() - timedelta(seconds=1))
     assert not replayed(send("two"))
     assert titles() == ["one", "two"]
 
 
-def test_a_view_may_have_its_keys_remembered_for_longer(monkeypatch: Any) -> None:
+def test_view_can_extend_key_retention(monkeypatch: Any) -> None:
     monkeypatch.setattr(views.NeedyView, "contract", {"idempotency_hours": 72})
     for path, hours in (("tickets", 24), ("needy", 72)):
         send(path=path, key=path)
@@ -445,7 +445,7 @@ def test_records_are_purged_in_batches(capsys: Any) -> None:
     assert rows.count() == 2
 
 
-def test_a_key_costs_two_statements() -> None:
+def test_key_needs_two_statements() -> None:
     def statements(key: str | None) -> int:
         with CaptureQueriesContext(connection) as queries:
             send(key=key)
@@ -455,7 +455,7 @@ def test_a_key_costs_two_statements() -> None:
     assert statements("key-1") == statements(None) + 2
 
 
-def test_the_same_under_asgi() -> None:
+def test_replay_under_asgi() -> None:
     headers = {"authorization": "Bearer ada.1", "idempotency-key": "key-1"}
 
     async def twice() -> list[Any]:
@@ -471,12 +471,12 @@ def test_the_same_under_asgi() -> None:
     assert titles() == ["one"]
 
 
-def test_rate_limits_and_problems_stand_around_it() -> None:
+def test_rate_limits_and_problems_apply_to_replays() -> None:
     assert send(path="nowhere").status_code == 404
     assert send(path="tickets", method="patch").status_code == 405
 
 
-def test_files_are_part_of_what_is_sent() -> None:
+def test_uploaded_files_are_part_of_the_fingerprint() -> None:
     def fingerprint(content: bytes, **fields: str) -> str:
         upload = SimpleUploadedFile("a.txt", content)
         made = APIRequestFactory().post("/x", {"file": upload, **fields}, format="multipart")
@@ -490,11 +490,11 @@ def test_files_are_part_of_what_is_sent() -> None:
 
 
 @given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
-def test_no_two_lists_of_parts_are_one(one: list[str], other: list[str]) -> None:
+def test_digests_of_different_parts_differ(one: list[str], other: list[str]) -> None:
     assert (keys.digest(*one) == keys.digest(*other)) == (one == other)
 
 
-def test_it_must_stand_last(settings: Any) -> None:
+def test_check_requires_idempotency_middleware_last(settings: Any) -> None:
     assert list(checks.check_middleware(None)) == []
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware"]
     (found,) = checks.check_middleware(None)
@@ -502,13 +502,13 @@ def test_it_must_stand_last(settings: Any) -> None:
     assert "CsrfViewMiddleware" in found.msg
 
 
-def test_a_claim_gives_up_where_the_record_moves_all_the_time(monkeypatch: Any) -> None:
+def test_claim_gives_up_if_the_record_keeps_changing(monkeypatch: Any) -> None:
     monkeypatch.setattr(services, "_insert", lambda *args: None)
-    with pytest.raises(Exception, match="still running"):
+    with pytest.raises(Exception, match="still in progress"):
         services.claim(digest="x" * 64, fingerprint="f", identity={"organization": "", "principal": "p", "key": "k"})
 
 
-def test_stored_answers_are_bytes() -> None:
+def test_stored_bodies_are_bytes() -> None:
     answer = send()
     kept = record()
     assert json.loads(bytes(kept.body)) == answer.json()

@@ -1,4 +1,4 @@
-"""Equal requests at once, and a process that dies between effect and answer, each with connections of its own."""
+"""Concurrent equal requests, and processes killed between effect and response, on separate connections."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ ROOT = Path(__file__).parents[2]
 
 
 SERVER = os.environ.get("DATABASE_URL", "").startswith(("postgres", "mysql"))
-# SQLite has one writer anyway, and each of these starts processes: both where it matters most.
+# These tests start processes, and SQLite has only one writer, so they run where it matters most.
 MODES = ["autocommit", "atomic requests"] if SERVER else ["atomic requests"]
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a prepared database to copy, or "" on MariaDB, which cannot copy one."""
+    """Return the URL of a database to copy, or "" on MariaDB, which cannot copy databases."""
     if os.environ.get("DATABASE_URL", "").startswith("mysql"):
         yield ""
         return
@@ -52,7 +52,7 @@ def environment(request: Any, tmp_path: Path, template: str) -> Iterator[dict[st
 
 
 def _database(folder: Path, template: str = "") -> tuple[str, Callable[[], None]]:
-    """The URL of a new database, empty or a copy of ``template``, and what drops it."""
+    """Return the URL of a new database, empty or copied from ``template``, and a function that drops it."""
     given = os.environ.get("DATABASE_URL", "")
     if not SERVER:
         path = folder / "parallel.sqlite3"
@@ -95,7 +95,7 @@ def run(environment: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-def test_of_fifty_equal_requests_at_once_one_is_executed_and_all_are_answered_alike(
+def test_fifty_concurrent_requests_execute_once(
     environment: dict[str, str],
 ) -> None:
     for answers, executed in json.loads(run(environment, "many", "50")):
@@ -105,7 +105,7 @@ def test_of_fifty_equal_requests_at_once_one_is_executed_and_all_are_answered_al
         assert sorted(replayed for _, _, replayed in answers) == [False] + [True] * 49
 
 
-def test_a_process_that_is_killed_between_effect_and_answer_leaves_one_effect(environment: dict[str, str]) -> None:
+def test_killed_process_leaves_one_effect(environment: dict[str, str]) -> None:
     environment = {**environment, "LEASE": "2"}
     command = [sys.executable, "-m", "tests.contract.parallel", "hang"]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -122,9 +122,9 @@ def test_a_process_that_is_killed_between_effect_and_answer_leaves_one_effect(en
     assert (status, replayed, effects) == (201, True, 1)
 
 
-@pytest.mark.skipif(not SERVER, reason="SQLite has one writer: DATABASE_URL names no server")
+@pytest.mark.skipif(not SERVER, reason="SQLite has one writer; set DATABASE_URL to a server")
 @pytest.mark.parametrize(("moment", "replayed"), [("before", False), ("after", True)])
-def test_external_work_whose_process_is_killed_is_asked_after_and_done_once(
+def test_killed_external_work_is_recovered_once(
     environment: dict[str, str], tmp_path: Path, moment: str, replayed: bool
 ) -> None:
     environment = {**environment, "LEASE": "1", "EFFECTS": str(tmp_path / "effects")}

@@ -1,4 +1,4 @@
-"""Cursor pages: complete under ties, nulls and change, and closed to whatever was not made by us."""
+"""Cursor pages are complete with ties, NULLs and concurrent changes, and reject forged cursors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def items(path: str = "", **headers: str) -> Any:
     return Client().get(f"/api/items{path}", headers=headers)
 
 
-def test_a_page_has_its_shape_and_its_links() -> None:
+def test_page_has_data_meta_and_links() -> None:
     make(5)
     answer = items("?limit=2")
     body = answer.json()
@@ -76,25 +76,25 @@ def test_a_page_has_its_shape_and_its_links() -> None:
     assert back["data"] == second["data"]
 
 
-def test_an_empty_list() -> None:
+def test_empty_list_has_no_cursors() -> None:
     assert items().json() == {"data": [], "meta": {"next": None, "prev": None, "total": None}}
 
 
 def in_database(key: uuid.UUID) -> bytes:
-    """By what the database orders UUIDs: MariaDB's own type goes by its parts from the last one."""
+    """Return the database's sort key of a UUID: MariaDB's type starts with the last part."""
     raw = key.bytes
     if connection.vendor == "mysql" and connection.features.has_native_uuid_field:
         return raw[10:] + raw[8:10] + raw[6:8] + raw[4:6] + raw[:4]
     return raw
 
 
-def test_three_thousand_equal_timestamps_end() -> None:
+def test_equal_timestamps_are_all_listed() -> None:
     made = make(3000, created_at=BEGIN)
     seen = walk(Item.objects.order_by("created_at"), 200)
     assert [row.pk for row in seen] == sorted((row.pk for row in made), key=in_database)
 
 
-def test_rows_without_a_value_come_last_in_both_directions() -> None:
+def test_nulls_come_last_in_both_directions() -> None:
     made = [Item.objects.create(name="x", created_at=BEGIN, rank=rank) for rank in (3, None, 1, None, 2, None)]
     nulls = sorted((row.pk for row in made if row.rank is None), key=in_database)
     assert [row.rank for row in walk(Item.objects.order_by("rank"), 2)] == [1, 2, 3, None, None, None]
@@ -122,7 +122,7 @@ ROW = st.fixed_dictionaries(
 
 
 def ordered(rows: list[Item], order: list[tuple[str, bool]]) -> list[Any]:
-    """The order by its definition: sorted by each key in turn, from the last, with nulls after the rest."""
+    """Sort by each key in turn, starting with the last, with NULLs after all other values."""
     descending = order[-1][1] if order else True
     rows = sorted(rows, key=lambda row: in_database(row.pk), reverse=descending)
     for name, down in reversed(order):
@@ -143,7 +143,7 @@ def ordered(rows: list[Item], order: list[tuple[str, bool]]) -> list[Any]:
     names=ORDERS,
     directions=st.lists(st.booleans(), min_size=4, max_size=4),
     limit=st.integers(1, 5),
-    # Drawn beforehand: keys are random, and how many pages there are before one of the rows goes is not the examples'.
+    # Drawn in advance, because keys are random and would change the number of pages between runs of an example.
     goes=st.lists(st.none() | st.integers(0, 13), max_size=30),
 )
 @examples(
@@ -151,7 +151,7 @@ def ordered(rows: list[Item], order: list[tuple[str, bool]]) -> list[Any]:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-def test_whatever_the_order_and_whatever_comes_and_goes_what_stays_is_seen_once(
+def test_each_remaining_row_is_listed_once_in_any_order(
     rows: Any, later: Any, names: Any, directions: Any, limit: int, goes: Any
 ) -> None:
     Item.objects.all().delete()
@@ -193,7 +193,7 @@ def test_whatever_the_order_and_whatever_comes_and_goes_what_stays_is_seen_once(
         *_, last = _pages(queryset, limit)
         back = walk(queryset, limit, "prev", last[1]["prev"])
         assert [row.pk for row in back] == final[: len(final) - len(last[0])][::-1]
-        # A step back and one forward again gives exactly the rows that were left.
+        # One page back and one forward returns exactly the same rows.
         _, meta_before = fetch(queryset, limit=limit, cursor=last[1]["prev"])
         forward, _ = fetch(queryset, limit=limit, cursor=meta_before["next"])
         assert [row.pk for row in forward] == [row.pk for row in last[0]]
@@ -209,7 +209,7 @@ def _pages(queryset: Any, limit: int) -> Any:
             return
 
 
-def test_a_page_whose_rows_are_gone_leads_back() -> None:
+def test_page_without_rows_points_back() -> None:
     make(4)
     queryset = Item.objects.order_by("created_at")
     first, meta = fetch(queryset, limit=2)
@@ -220,7 +220,7 @@ def test_a_page_whose_rows_are_gone_leads_back() -> None:
     assert [row.pk for row in back] == [row.pk for row in first]
 
 
-def test_pages_by_annotations_expressions_of_columns_and_dictionaries() -> None:
+def test_pages_by_annotations_expressions_and_values() -> None:
     for name in ("ccc", "a", "bb", "aa"):
         Item.objects.create(name=name, created_at=BEGIN)
     annotated = Item.objects.annotate(length=Length("name"), lower=Lower("name")).order_by("-length", "lower")
@@ -233,27 +233,27 @@ def test_pages_by_annotations_expressions_of_columns_and_dictionaries() -> None:
     assert [row["name"] for row in walk(values, 1)] == ["a", "aa", "bb", "ccc"]
 
 
-def test_without_an_order_the_newest_come_first() -> None:
+def test_unordered_list_has_newest_first() -> None:
     made = [Ticket.objects.create(title=str(number)) for number in range(5)]
     assert walk(Ticket.objects.all(), 2) == made[::-1]
 
 
 @pytest.mark.parametrize("order", ["?", "nothing", "maker__nothing", Lower("name")])
-def test_an_order_without_values_is_refused(order: Any) -> None:
+def test_order_without_columns_is_rejected(order: Any) -> None:
     queryset = Item.objects.all()
     queryset.query.order_by = (order,)
-    with pytest.raises(ImproperlyConfigured, match="Cannot page by"):
+    with pytest.raises(ImproperlyConfigured, match="Cannot paginate by"):
         keyset.keys(queryset)
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "201", "1e2", "x", "", "9" * 50, "١", "1.0"])
-def test_a_limit_out_of_range_is_refused_and_not_clamped(limit: str) -> None:
+def test_limit_out_of_range_is_400(limit: str) -> None:
     answer = items(f"?limit={limit}")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
     assert answer.json()["errors"][0]["parameter"] == "limit"
 
 
-def test_repeated_parameters_are_refused() -> None:
+def test_repeated_parameters_are_400() -> None:
     for query in ("limit=1&limit=2", "cursor=a&cursor=b"):
         assert items(f"?{query}").json()["errors"][0]["code"] == "repeated"
 
@@ -272,12 +272,12 @@ def _next(query: str = "?limit=2", path: str = "/api/items", **headers: str) -> 
     "cursor",
     ["", "x", "None", "%00", "%ff", "é", "A" * 5000, "WyJsdCIsIjEiXQ", "=", "cD0xJTAw", "....", "-_-_", "cD1Ob25l"],
 )
-def test_a_crafted_cursor_is_refused(cursor: str) -> None:
+def test_forged_cursor_is_400(cursor: str) -> None:
     make(3)
     refused(items(f"?cursor={cursor}"))
 
 
-def test_every_altered_bit_is_refused() -> None:
+def test_cursor_with_any_changed_bit_is_rejected() -> None:
     make(5)
     raw = urlsafe_b64decode(_next() + "==")
     for place in range(len(raw)):
@@ -287,7 +287,7 @@ def test_every_altered_bit_is_refused() -> None:
         refused(items(f"?limit=2&cursor={changed}"))
 
 
-def test_a_cursor_of_another_list_filter_or_organization_is_refused() -> None:
+def test_cursor_is_bound_to_list_filter_and_organization() -> None:
     make(5)
     cursor = _next()
     assert items(f"?limit=1&cursor={cursor}").status_code == 200
@@ -300,7 +300,7 @@ def test_a_cursor_of_another_list_filter_or_organization_is_refused() -> None:
     refused(items(f"?cursor={own}"))
 
 
-def test_cursors_outlive_a_rotated_key() -> None:
+def test_cursor_survives_key_rotation() -> None:
     make(5)
     with override_settings(SECRET_KEY="old " * 10):
         cursor = _next()
@@ -327,7 +327,7 @@ def test_cursors_outlive_a_rotated_key() -> None:
     flags=st.tuples(st.booleans(), st.booleans()),
 )
 @examples(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_cursor_gives_back_the_values_it_was_made_of(values: list[Any], flags: Any) -> None:
+def test_cursor_preserves_values(values: list[Any], flags: Any) -> None:
     position = Position(tuple(values), *flags)
     token = cursors.encode(position, scope="list")
     back = cursors.decode(token, scope="list", length=len(values))
@@ -341,17 +341,17 @@ def test_a_cursor_gives_back_the_values_it_was_made_of(values: list[Any], flags:
 
 @given(token=st.text() | st.binary().map(lambda raw: urlsafe_b64encode(raw).decode()))
 @examples(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_nothing_else_is_a_cursor(token: str) -> None:
+def test_arbitrary_text_is_not_a_cursor(token: str) -> None:
     with pytest.raises(cursors.InvalidCursor):
         cursors.decode(token, scope="list", length=1)
 
 
-def test_a_value_that_no_cursor_can_hold_is_a_defect_of_the_view() -> None:
-    with pytest.raises(TypeError, match="Cannot page by a value of bytes"):
+def test_unsupported_value_raises_type_error() -> None:
+    with pytest.raises(TypeError, match="Cannot paginate by a value of type bytes"):
         cursors.encode(Position((b"x",)), scope="list")
 
 
-def test_the_total_is_counted_only_when_asked_for_and_up_to_a_bound() -> None:
+def test_total_is_counted_on_request_up_to_a_maximum() -> None:
     make(5)
     assert items().json()["meta"]["total"] is None
     answer = items("?limit=2", prefer="return=total-count")
@@ -361,7 +361,7 @@ def test_the_total_is_counted_only_when_asked_for_and_up_to_a_bound() -> None:
     assert "Preference-Applied" not in items(prefer="return=minimal").headers
 
 
-def test_a_view_may_always_tell_the_total(monkeypatch: Any) -> None:
+def test_view_can_always_count_the_total(monkeypatch: Any) -> None:
     from tests.contract.shop.views import ItemListView
 
     make(3)
@@ -369,7 +369,7 @@ def test_a_view_may_always_tell_the_total(monkeypatch: Any) -> None:
     assert items("?limit=1").json()["meta"]["total"] == 3
 
 
-def test_a_preference_that_was_not_met_is_not_said_to_be(monkeypatch: Any) -> None:
+def test_unapplied_preference_is_not_confirmed(monkeypatch: Any) -> None:
     from tests.contract.shop.views import ItemListView
 
     make(5)
@@ -386,13 +386,13 @@ def numbered(query: str = "") -> Any:
     return Client().get(f"/api/numbered/items{query}")
 
 
-def test_a_view_may_be_turned_to_a_page() -> None:
+def test_view_can_accept_page_numbers() -> None:
     make(7)
     names = [[row["name"] for row in numbered(f"?page={page}&limit=3").json()["data"]] for page in (1, 2, 3, 4)]
     assert names == [["item 6", "item 5", "item 4"], ["item 3", "item 2", "item 1"], ["item 0"], []]
 
 
-def test_from_a_page_cursors_go_on() -> None:
+def test_numbered_page_has_cursors() -> None:
     make(7)
     answer = numbered("?page=2&limit=2")
     meta = answer.json()["meta"]
@@ -406,7 +406,7 @@ def test_from_a_page_cursors_go_on() -> None:
     assert numbered("?page=4&limit=2").json()["meta"]["next"] is None
 
 
-def test_pages_have_the_order_of_cursors_also_without_values() -> None:
+def test_numbered_pages_and_cursors_have_the_same_order() -> None:
     for rank in (3, None, 1, None, 2, None):
         Item.objects.create(name="x", created_at=BEGIN, rank=rank)
     by_cursor = [str(row.pk) for row in walk(Item.objects.order_by("rank"), 6)]
@@ -414,7 +414,7 @@ def test_pages_have_the_order_of_cursors_also_without_values() -> None:
     assert by_page == by_cursor
 
 
-def test_a_page_that_lies_too_deep_is_refused() -> None:
+def test_page_too_deep_is_400() -> None:
     make(1)
     assert numbered("?page=200").status_code == numbered("?page=50&limit=200").status_code == 200
     for query in ("?page=201", "?page=51&limit=200", "?page=999999999"):
@@ -422,17 +422,17 @@ def test_a_page_that_lies_too_deep_is_refused() -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, "page_too_deep")
         assert answer.json()["errors"][0]["parameter"] == "page"
     with override_settings(CONTRACT_PAGE_MAX_ROWS=10):
-        assert "5 is the last" in numbered("?page=6&limit=2").json()["detail"]
+        assert "the last page is 5" in numbered("?page=6&limit=2").json()["detail"]
 
 
 @pytest.mark.parametrize("query", ["0", "-1", "x", "", "1.5", "١", "9" * 50, "1&page=2", "1&cursor=x"])
-def test_what_is_no_page_is_refused(query: str) -> None:
+def test_invalid_page_number_is_400(query: str) -> None:
     answer = numbered(f"?page={query}")
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_query")
     assert answer.json()["errors"][0]["parameter"] == "page"
 
 
-def test_pages_are_for_views_that_say_so() -> None:
+def test_page_numbers_need_a_declaration() -> None:
     assert items("?page=1").json()["errors"][0] == {
         "code": "unknown",
         "detail": "Unknown parameter.",
@@ -441,14 +441,14 @@ def test_pages_are_for_views_that_say_so() -> None:
     assert items("?Prefer=x").status_code == 400
 
 
-def test_a_page_costs_one_query(django_assert_num_queries: Any) -> None:
+def test_page_needs_one_query(django_assert_num_queries: Any) -> None:
     make(30)
     for query in ("?page=1&limit=2", "?page=10&limit=2"):
         with django_assert_num_queries(1):
             numbered(query)
 
 
-def test_the_number_of_queries_does_not_grow(django_assert_num_queries: Any) -> None:
+def test_query_count_does_not_grow_with_rows(django_assert_num_queries: Any) -> None:
     make(30)
     cursor = _next()
     for limit in (2, 20):
@@ -458,7 +458,7 @@ def test_the_number_of_queries_does_not_grow(django_assert_num_queries: Any) -> 
         items(f"?limit=2&cursor={cursor}")
 
 
-def test_a_key_that_is_unique_ends_the_order() -> None:
+def test_unique_key_completes_the_order() -> None:
     _, order = keyset.keys(Item.objects.order_by("-id", "name"))
     assert [key.path for key in order] == ["id"]
     _, order = keyset.keys(Item.objects.order_by("maker", "-name"))
@@ -466,8 +466,8 @@ def test_a_key_that_is_unique_ends_the_order() -> None:
 
 
 @pytest.mark.postgres
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="no PostgreSQL: DATABASE_URL names none")
-def test_a_page_in_the_middle_is_read_from_the_index() -> None:
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="DATABASE_URL is not PostgreSQL")
+def test_middle_page_uses_the_index() -> None:
     with connection.cursor() as cursor:
         for columns in ("created_at, id", "rank, id", "price, created_at DESC, id DESC"):
             cursor.execute(f"CREATE INDEX ON shop_item ({columns})")
@@ -492,9 +492,9 @@ def test_a_page_in_the_middle_is_read_from_the_index() -> None:
         assert '"Sort"' not in json.dumps(plan)
 
 
-@pytest.mark.django_db(transaction=True)  # MariaDB ends a transaction at every CREATE INDEX
-@pytest.mark.skipif("connection.vendor != 'mysql'", reason="no MariaDB: DATABASE_URL names none")
-def test_a_page_in_the_middle_is_read_from_mariadbs_index() -> None:
+@pytest.mark.django_db(transaction=True)  # CREATE INDEX commits on MariaDB
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="DATABASE_URL is not MariaDB")
+def test_middle_page_uses_the_index_on_mariadb() -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE INDEX by_created ON shop_item (created_at, id)")
         try:
@@ -519,5 +519,5 @@ def test_a_page_in_the_middle_is_read_from_mariadbs_index() -> None:
             cursor.execute("DROP INDEX by_created ON shop_item")
 
 
-def test_a_uuid_of_a_row_is_no_cursor() -> None:
+def test_primary_key_is_not_a_cursor() -> None:
     refused(items(f"?cursor={uuid.uuid4()}"))

@@ -1,4 +1,4 @@
-"""Limits that let exactly so many through, whoever asks at once, wherever from, and whatever is down."""
+"""Limits are exact with concurrent requests and forged addresses, and defined while Redis is unavailable."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from dovetail_contract.checks import check_rates, check_store
 from dovetail_contract.conf import conf
 from dovetail_contract.throttling import policies
 from dovetail_contract.throttling.limiter import Limited, Limiter, limiter
-from dovetail_contract.throttling.policies import Policy, make, parse_rate
+from dovetail_contract.throttling.policies import Policy, make_policy, parse_rate
 from dovetail_contract.throttling.stores import Check, MemoryStore, StoreUnavailable, decide
 from dovetail_core import context
 
@@ -45,7 +45,7 @@ def store(request: Any) -> Any:
         pytest.skip("no Redis: REDIS_URL names none")
     from dovetail_contract.contrib.redis import RedisStore
 
-    return RedisStore(REDIS, timeout=20)  # two hundred at once on a busy machine take longer than a request may
+    return RedisStore(REDIS, timeout=20)  # 200 concurrent calls on a busy machine exceed the default timeout
 
 
 def check(limit: int = 100, window: int = 3600, burst: int = 0, cost: int = 1, key: str = "") -> Check:
@@ -63,7 +63,7 @@ def at_once(count: int, call: Any) -> list[Any]:
         return list(pool.map(run, range(count)))
 
 
-def test_of_two_hundred_at_once_exactly_a_hundred_pass(store: Any) -> None:
+def test_exactly_one_hundred_of_two_hundred_concurrent_requests_pass(store: Any) -> None:
     for _ in range(3):
         one = check(100)
         passed = at_once(200, lambda one=one: store.hit([one])[0].allowed)
@@ -84,8 +84,8 @@ print(sum(store.hit([Check(sys.argv[2], 100, 3600, 100)])[0].allowed for _ in ra
 """
 
 
-@pytest.mark.skipif(not REDIS, reason="no Redis: REDIS_URL names none")
-def test_the_same_across_processes() -> None:
+@pytest.mark.skipif(not REDIS, reason="REDIS_URL is not set")
+def test_limit_is_exact_across_processes() -> None:
     command = [sys.executable, "-c", WORKER, REDIS, uuid4().hex]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen(command, **pipes) for _ in range(4)]
@@ -99,7 +99,7 @@ def test_the_same_across_processes() -> None:
     assert sum(int(worker.communicate()[0]) for worker in workers) == 100
 
 
-def test_several_are_charged_together_or_not_at_all(store: Any) -> None:
+def test_checks_are_charged_together_or_not_at_all(store: Any) -> None:
     wide, narrow = check(100), check(2)
     for _ in range(2):
         assert all(result.allowed for result in store.hit([wide, narrow]))
@@ -108,13 +108,13 @@ def test_several_are_charged_together_or_not_at_all(store: Any) -> None:
     assert store.hit([wide])[0].remaining == 97
 
 
-def test_asking_costs_nothing(store: Any) -> None:
+def test_check_without_charge_costs_nothing(store: Any) -> None:
     one = check(2)
     assert [store.hit([one], charge=False)[0].remaining for _ in range(3)] == [1, 1, 1]
     assert store.hit([one])[0].remaining == 1
 
 
-def test_a_result_says_how_long(store: Any) -> None:
+def test_result_has_waiting_times(store: Any) -> None:
     one = check(limit=6, window=60, burst=2)
     assert store.hit([one])[0].remaining == 1
     assert store.hit([one])[0].reset_after == pytest.approx(20, abs=0.5)
@@ -123,11 +123,11 @@ def test_a_result_says_how_long(store: Any) -> None:
     assert refused.retry_after == pytest.approx(10, abs=0.5)
 
 
-def test_a_limit_of_years_is_told_to_the_microsecond(store: Any) -> None:
+def test_limit_of_years_is_exact(store: Any) -> None:
     assert store.hit([check(limit=1, window=10**9, burst=2000, cost=1000)])[0].reset_after == pytest.approx(10**12)
 
 
-def test_a_request_may_cost_more(store: Any) -> None:
+def test_cost_is_charged(store: Any) -> None:
     one = check(limit=10, cost=4)
     assert [store.hit([one])[0].remaining for _ in range(3)] == [6, 2, 2]
 
@@ -138,9 +138,7 @@ def test_a_request_may_cost_more(store: Any) -> None:
     steps=st.lists(st.integers(0, 3 * SECOND), max_size=80),
 )
 @examples(deadline=None)
-def test_in_no_window_more_than_the_burst_and_what_was_regained_passes(
-    limit: int, window: int, steps: list[int]
-) -> None:
+def test_no_window_exceeds_burst_plus_rate(limit: int, window: int, steps: list[int]) -> None:
     one = check(limit, window, key="x")
     now, full_at = 10**15, 0
     passed: list[int] = []
@@ -151,7 +149,7 @@ def test_in_no_window_more_than_the_burst_and_what_was_regained_passes(
             full_at = kept
             passed.append(now)
         else:
-            # What it says about the time to wait is true: not a moment before, and then it does.
+            # The waiting time is exact: refused a microsecond before, allowed after it.
             wait = round(result.retry_after * SECOND)
             assert not decide(one, full_at, now + wait - 1)[0].allowed
             assert decide(one, full_at, now + wait)[0].allowed
@@ -160,7 +158,7 @@ def test_in_no_window_more_than_the_burst_and_what_was_regained_passes(
             assert count <= limit + (end - begin) // one.interval + 1
 
 
-def test_memory_does_not_grow(monkeypatch: Any) -> None:
+def test_expired_entries_are_removed(monkeypatch: Any) -> None:
     store = MemoryStore()
     clock = [10**18]
     monkeypatch.setattr("dovetail_contract.throttling.stores.time.time_ns", lambda: clock[0])
@@ -181,7 +179,7 @@ def limited(path: str = "/api/limited", **headers: str) -> Any:
 
 
 @limits
-def test_every_answer_says_what_is_left() -> None:
+def test_each_response_has_rate_limit_headers() -> None:
     answer = limited()
     assert answer.headers["X-RateLimit-Limit"] == "2"
     assert answer.headers["X-RateLimit-Remaining"] == "1"
@@ -198,28 +196,28 @@ def test_every_answer_says_what_is_left() -> None:
 
 
 @limits
-def test_a_throttle_scope_of_rest_frameworks_is_honoured() -> None:
+def test_throttle_scope_is_honoured() -> None:
     assert [limited("/api/scoped").status_code for _ in range(3)] == [200, 200, 429]
 
 
-def test_rates_of_rest_framework_are_honoured(settings: Any) -> None:
+def test_default_throttle_rates_are_honoured(settings: Any) -> None:
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": {"small": "1/min", "anon": None}}
     assert [limited().status_code for _ in range(2)] == [200, 429]
 
 
 @limits
-def test_a_browsers_question_is_free() -> None:
+def test_preflight_is_free() -> None:
     for _ in range(5):
         assert Client().options("/api/limited").status_code == 200
     assert limited().headers["X-RateLimit-Remaining"] == "1"
 
 
 @limits
-def test_an_address_of_the_clients_choice_is_no_new_client() -> None:
+def test_forged_address_is_ignored() -> None:
     answers = [limited(**{"x-forwarded-for": f"203.0.113.{number}"}).status_code for number in range(4)]
     assert answers == [200, 200, 429, 429]
     with override_settings(DOVETAIL_TRUSTED_PROXIES=["127.0.0.1"]):
-        # The right end is what our own proxy saw; the left is what the client made up.
+        # The trusted proxy appends on the right; the client can forge everything to the left.
         behind = [limited(**{"x-forwarded-for": f"8.8.8.{number}, 203.0.113.9"}).status_code for number in range(3)]
         assert behind == [200, 200, 429]
         six = [limited(**{"x-forwarded-for": f"2001:db8:1:2::{number}"}).status_code for number in range(3)]
@@ -228,7 +226,7 @@ def test_an_address_of_the_clients_choice_is_no_new_client() -> None:
 
 @pytest.mark.django_db
 @limits
-def test_people_are_told_apart_and_not_by_their_address() -> None:
+def test_users_are_counted_separately() -> None:
     answers = []
     for name in ("ada", "bob"):
         User.objects.create_user(name, password="x")
@@ -242,7 +240,7 @@ def basic(name: str, password: str) -> str:
 
 @pytest.mark.django_db
 @override_settings(CONTRACT_RATE_LIMIT_FAILURES="3/hour")
-def test_guessing_credentials_is_limited_and_a_good_guess_is_not_told() -> None:
+def test_credential_guessing_is_limited() -> None:
     User.objects.create_user("ada", password="right")
     assert [limited("/api/private", authorization=basic("ada", "wrong")).status_code for _ in range(4)] == [
         401,
@@ -256,20 +254,20 @@ def test_guessing_credentials_is_limited_and_a_good_guess_is_not_told() -> None:
 
 @pytest.mark.django_db
 @override_settings(CONTRACT_RATE_LIMIT_FAILURES="3/hour")
-def test_who_succeeds_is_not_counted_as_failing() -> None:
+def test_successful_authentication_is_not_counted() -> None:
     User.objects.create_user("ada", password="right")
     for _ in range(6):
         assert limited("/api/private", authorization=basic("ada", "right")).status_code == 200
 
 
 @override_settings(CONTRACT_RATE_LIMIT_FLOOD="2/hour", CONTRACT_RATE_LIMIT_FAILURES=None)
-def test_a_flood_is_refused_before_anything_else() -> None:
+def test_flood_is_refused_first() -> None:
     assert [limited("/api/nowhere").status_code for _ in range(3)] == [404, 404, 429]
     assert limited("/nowhere").status_code == 404
 
 
 @limits
-def test_the_same_under_asgi() -> None:
+def test_limits_under_asgi() -> None:
     answers = [async_to_sync(AsyncClient().get)("/api/limited") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert answers[0].headers["X-RateLimit-Remaining"] == "1"
@@ -277,7 +275,7 @@ def test_the_same_under_asgi() -> None:
 
 @pytest.mark.django_db
 @override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
-def test_failures_are_limited_under_asgi_and_who_has_not_failed_takes_no_thread(monkeypatch: Any) -> None:
+def test_failures_are_limited_under_asgi(monkeypatch: Any) -> None:
     threads: list[str] = []
 
     def counted(call: Any) -> Any:
@@ -290,14 +288,14 @@ def test_failures_are_limited_under_asgi_and_who_has_not_failed_takes_no_thread(
     assert threads == []
     wrong = {"authorization": basic("ada", "wrong")}
     assert [get("/api/private", headers=wrong).status_code for _ in range(3)] == [401, 401, 429]
-    assert threads == ["after", "before", "after", "before"]
+    assert threads == ["check_response", "check_request", "check_response", "check_request"]
     assert get("/api/limited").status_code == 429
 
 
 @override_settings(CONTRACT_RATE_LIMITS=SMALL, CONTRACT_RATE_LIMIT_MODE="shadow")
-def test_a_shadow_only_tells(caplog: Any) -> None:
+def test_shadow_mode_only_logs(caplog: Any) -> None:
     assert [limited().status_code for _ in range(3)] == [200, 200, 200]
-    assert "rate limit small would refuse" in caplog.text
+    assert "The rate limit small would have refused" in caplog.text
 
 
 def by_plan(request: Any) -> int | None:
@@ -309,7 +307,7 @@ def by_header(request: Any) -> str | None:
     return request.headers.get("X-Device")
 
 
-def test_limits_by_plan_and_by_whatever_a_function_says() -> None:
+def test_limit_and_subject_can_be_functions() -> None:
     policy = Policy("small", limit=by_plan, window=3600, by=by_header)
     with override_settings(CONTRACT_RATE_LIMITS={"small": policy}, CONTRACT_RATE_LIMIT_DEFAULT=[]):
         for plan, expected in (("free", [200, 429]), ("paid", [200] * 3 + [429]), ("none", [200] * 5)):
@@ -318,15 +316,15 @@ def test_limits_by_plan_and_by_whatever_a_function_says() -> None:
         assert [limited("/api/limited?plan=free").status_code for _ in range(3)] == [200] * 3
 
 
-def test_an_organization_shares_one_limit() -> None:
-    organization = make("small", {"rate": "1/hour", "by": "organization"})
+def test_organization_shares_one_limit() -> None:
+    organization = make_policy("small", {"rate": "1/hour", "by": "organization"})
     with override_settings(CONTRACT_RATE_LIMITS={"small": organization}, CONTRACT_RATE_LIMIT_DEFAULT=[]):
         assert [limited().status_code for _ in range(2)] == [200, 200]
         with context.bind(organization_id=7):
             assert [limited().status_code for _ in range(2)] == [200, 429]
 
 
-# --- when the counts are away ----------------------------------------------------------------------------------------
+# --- while the store is unavailable ----------------------------------------------------------------------------------------
 
 
 class Down:
@@ -337,7 +335,7 @@ class Down:
 @pytest.mark.parametrize(
     ("way", "expected"), [("allow", [200, 200, 200]), ("local", [200, 200, 429]), ("deny", [503, 503, 503])]
 )
-def test_what_happens_is_a_setting(way: str, expected: list[int], caplog: Any) -> None:
+def test_on_error_setting_applies(way: str, expected: list[int], caplog: Any) -> None:
     with override_settings(
         CONTRACT_RATE_LIMITS=SMALL, CONTRACT_RATE_LIMIT_STORE=Down, CONTRACT_RATE_LIMIT_ON_ERROR=way
     ):
@@ -349,14 +347,14 @@ def test_what_happens_is_a_setting(way: str, expected: list[int], caplog: Any) -
         assert answers[0].headers["Retry-After"]
 
 
-def test_a_policy_may_have_a_way_of_its_own() -> None:
+def test_policy_can_override_on_error() -> None:
     ways = {"small": {"rate": "2/hour", "on_error": "deny"}, "anon": "9/hour"}
     with override_settings(CONTRACT_RATE_LIMITS=ways, CONTRACT_RATE_LIMIT_STORE=Down):
         assert limited().status_code == 503
 
 
 @pytest.mark.skipif(find_spec("redis") is None, reason="redis is not installed")
-def test_a_redis_that_is_not_there_costs_one_request_a_moment(monkeypatch: Any) -> None:
+def test_unavailable_redis_delays_one_request(monkeypatch: Any) -> None:
     from dovetail_contract.contrib import redis as contrib
 
     with override_settings(
@@ -372,7 +370,7 @@ def test_a_redis_that_is_not_there_costs_one_request_a_moment(monkeypatch: Any) 
 
 
 @pytest.mark.skipif(find_spec("redis") is None, reason="redis is not installed")
-def test_a_redis_that_falls_silent_is_waited_for_once() -> None:
+def test_unresponsive_redis_delays_one_request() -> None:
     from dovetail_contract.contrib.redis import RedisStore
 
     asked: list[bytes] = []
@@ -403,7 +401,7 @@ def test_a_redis_that_falls_silent_is_waited_for_once() -> None:
 
 @pytest.fixture
 def named() -> Any:
-    """A store, and the ids of its connections as Redis sees them."""
+    """A store, and Redis's ids of its connections."""
     if not REDIS or find_spec("redis") is None:
         pytest.skip("no Redis: REDIS_URL names none")
     import redis
@@ -422,7 +420,7 @@ def named() -> Any:
 
 
 class Wire:
-    """Stands in the place of a store's socket, and of what it does does something else."""
+    """Wraps a store's socket, and overrides some of its methods."""
 
     def __init__(self, store: Any, monkeypatch: Any) -> None:
         self.socket = store._idle[0]._sock
@@ -434,7 +432,7 @@ class Wire:
         return getattr(self.socket, name)
 
 
-def test_an_answer_may_come_in_pieces(named: Any, monkeypatch: Any) -> None:
+def test_reply_may_arrive_in_parts(named: Any, monkeypatch: Any) -> None:
     one = check()
     named.store.hit([one])
     wire = Wire(named.store, monkeypatch)
@@ -442,7 +440,7 @@ def test_an_answer_may_come_in_pieces(named: Any, monkeypatch: Any) -> None:
     assert named.store.hit([one, check(limit=7)])[1].remaining == 6
 
 
-def test_an_error_of_redis_is_an_outage(named: Any) -> None:
+def test_redis_error_is_an_outage(named: Any) -> None:
     one = check()
     named.client.set(f"{{dovetail.rate}}:{one.key}", "no number", px=60_000)
     named.store.hit([check()])
@@ -451,8 +449,8 @@ def test_an_error_of_redis_is_an_outage(named: Any) -> None:
     assert named.ids() == set()
 
 
-def test_one_round_trip_for_all_limits_of_a_request(named: Any, monkeypatch: Any) -> None:
-    named.store.hit([check()])  # the script is known, and the connection open
+def test_all_limits_take_one_round_trip(named: Any, monkeypatch: Any) -> None:
+    named.store.hit([check()])  # loads the script and opens the connection
     sent: list[bytes] = []
     wire = Wire(named.store, monkeypatch)
     wire.sendall = lambda data: (sent.append(data), wire.socket.sendall(data))
@@ -463,7 +461,7 @@ def test_one_round_trip_for_all_limits_of_a_request(named: Any, monkeypatch: Any
     assert b"EVALSHA" in sent[0]
 
 
-def test_a_redis_that_was_started_anew_learns_the_script_again(named: Any) -> None:
+def test_script_is_reloaded_after_redis_restart(named: Any) -> None:
     one = check()
     named.store.hit([one])
     named.client.script_flush()
@@ -471,7 +469,7 @@ def test_a_redis_that_was_started_anew_learns_the_script_again(named: Any) -> No
     assert len(named.ids()) == 1
 
 
-def test_a_connection_that_redis_has_closed_is_opened_again_and_nobody_notices(named: Any) -> None:
+def test_closed_connection_is_reopened(named: Any) -> None:
     one = check()
     for remaining in (99, 98, 97):
         assert named.store.hit([one])[0].remaining == remaining
@@ -480,7 +478,7 @@ def test_a_connection_that_redis_has_closed_is_opened_again_and_nobody_notices(n
     assert named.ids() == set()
 
 
-def test_a_connection_refused_is_not_asked_for_twice(named: Any, monkeypatch: Any) -> None:
+def test_refused_connection_is_not_retried(named: Any, monkeypatch: Any) -> None:
     import redis
 
     tried: list[int] = []
@@ -495,7 +493,7 @@ def test_a_connection_refused_is_not_asked_for_twice(named: Any, monkeypatch: An
     assert tried == [1]
 
 
-def test_threads_that_come_and_go_share_a_connection(named: Any) -> None:
+def test_short_lived_threads_share_a_connection(named: Any) -> None:
     one = check()
     threads = set()
 
@@ -504,7 +502,7 @@ def test_threads_that_come_and_go_share_a_connection(named: Any) -> None:
         return int(named.store.hit([one])[0].remaining)
 
     async def request() -> int:
-        # As Django's handler has it under ASGI: a thread of its own for whatever of a request is not async.
+        # Under ASGI, Django runs the sync parts of each request in a separate thread.
         async with ThreadSensitiveContext():
             return await sync_to_async(ask)()
 
@@ -513,7 +511,7 @@ def test_threads_that_come_and_go_share_a_connection(named: Any) -> None:
     assert len(named.ids()) == 1
 
 
-def test_connections_that_a_rush_has_opened_are_closed_again(named: Any, monkeypatch: Any) -> None:
+def test_surplus_connections_are_closed(named: Any, monkeypatch: Any) -> None:
     from dovetail_contract.contrib import redis as contrib
 
     monkeypatch.setattr(contrib, "IDLE", 3)
@@ -529,13 +527,13 @@ def test_connections_that_a_rush_has_opened_are_closed_again(named: Any, monkeyp
     monkeypatch.setattr(store, "_connection", taken)
     at_once(8, lambda: store.hit([check()]))
     assert len(store._idle) == 3
-    deadline = time.monotonic() + 20  # Redis hears of it a moment later
+    deadline = time.monotonic() + 20  # Redis closes it after a moment
     while len(named.ids()) > 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(named.ids()) == 3
 
 
-def test_an_answer_that_nobody_waited_for_is_not_the_next_requests(named: Any, monkeypatch: Any) -> None:
+def test_unread_reply_is_not_read_by_the_next_request(named: Any, monkeypatch: Any) -> None:
     named.store.hit([check()])
     wire = Wire(named.store, monkeypatch)
 
@@ -571,20 +569,20 @@ else:
 """
 
 
-def test_a_process_that_forks_keeps_its_connection_to_itself(named: Any) -> None:
+def test_forked_process_does_not_share_connections(named: Any) -> None:
     command = [sys.executable, "-W", "error", "-c", FORKED, REDIS, uuid4().hex]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "98\n"
 
 
-def test_no_address_stands_in_redis_and_nothing_stays(named: Any) -> None:
-    one = Limited(make(uuid4().hex, "2/min"), 2, "address:203.0.113.7/32").check()
+def test_redis_keys_are_hashed_and_expire(named: Any) -> None:
+    one = Limited(make_policy(uuid4().hex, "2/min"), 2, "address:203.0.113.7/32").check()
     named.store.hit([one])
     assert "203.0.113" not in one.key
     assert 0 < named.client.pttl(f"{{dovetail.rate}}:{one.key}") <= 31_000
 
 
-def test_another_secret_is_another_key() -> None:
-    one = Limited(make("small", "2/min"), 2, "address:203.0.113.7/32")
+def test_secret_changes_the_key() -> None:
+    one = Limited(make_policy("small", "2/min"), 2, "address:203.0.113.7/32")
     first = one.check().key
     with override_settings(SECRET_KEY="another secret, of another deployment"):
         assert one.check().key != first
@@ -594,7 +592,7 @@ def test_another_secret_is_another_key() -> None:
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
-def test_rates_read_as_rest_framework_writes_them() -> None:
+def test_rates_have_rest_framework_notation() -> None:
     assert [parse_rate(rate) for rate in ("5/s", "60/min", "7/hour", "9/d", "10/minute")] == [
         (5, 1),
         (60, 60),
@@ -603,7 +601,7 @@ def test_rates_read_as_rest_framework_writes_them() -> None:
         (10, 60),
     ]
     for wrong in ("", "5", "0/min", "x/min", "5/week", "-1/s", "5 /s"):
-        with pytest.raises(ValueError, match="is no rate"):
+        with pytest.raises(ValueError, match="is not a rate"):
             parse_rate(wrong)
 
 
@@ -618,24 +616,24 @@ def test_rates_read_as_rest_framework_writes_them() -> None:
         {"rate": "5/min", "on_error": "panic"},
     ],
 )
-def test_a_wrong_rate_is_found_at_the_start(declared: Any, settings: Any) -> None:
+def test_invalid_rate_fails_the_check(declared: Any, settings: Any) -> None:
     throttle = "dovetail_contract.throttling.RateLimitThrottle"
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_CLASSES": [throttle]}
     settings.CONTRACT_RATE_LIMITS = {"small": declared}
     assert [found.id for found in check_rates(None)] == ["dovetail_contract.E002"]
 
 
-def test_a_policy_is_read_once_and_again_when_it_is_another() -> None:
+def test_policy_is_cached_until_it_changes() -> None:
     declared: dict[str, Any] = {"small": {"rate": "5/min", "burst": 2}}
-    first = policies.named("small", declared, {})
-    assert first is policies.named("small", declared, {})
+    first = policies.find_policy("small", declared, {})
+    assert first is policies.find_policy("small", declared, {})
     declared["small"]["burst"] = 3
-    assert [first, policies.named("small", declared, {})] == [
+    assert [first, policies.find_policy("small", declared, {})] == [
         Policy("small", 5, 60, burst=2),
         Policy("small", 5, 60, burst=3),
     ]
     declared["small"]["by"] = NoHash()
-    assert policies.named("small", declared, {}) == Policy("small", 5, 60, burst=3, by=NoHash())
+    assert policies.find_policy("small", declared, {}) == Policy("small", 5, 60, burst=3, by=NoHash())
 
 
 @dataclass
@@ -644,14 +642,14 @@ class NoHash:
         return "everyone"
 
 
-def test_counting_in_each_process_is_named_before_deployment(settings: Any) -> None:
+def test_memory_store_warns_on_deployment(settings: Any) -> None:
     assert list(check_store(None)) == []
     throttle = "dovetail_contract.throttling.RateLimitThrottle"
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_CLASSES": [throttle]}
     assert [found.id for found in check_store(None)] == ["dovetail_contract.W002"]
 
 
-def test_the_limiter_is_the_present_settings() -> None:
+def test_limiter_follows_settings() -> None:
     assert isinstance(limiter(), Limiter)
     assert conf.RATE_LIMIT_STORE is MemoryStore
     with override_settings(CONTRACT_RATE_LIMIT_STORE=Down):

@@ -13,21 +13,21 @@ PACKAGE = Path(__file__).parents[2] / "packages/contract"
 README = (PACKAGE / "README.md").read_text()
 
 
-def test_the_table_of_settings_is_the_declaration() -> None:
+def test_settings_table_matches_declarations() -> None:
     assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
 
 
-def test_every_check_has_its_row() -> None:
+def test_each_check_has_a_row() -> None:
     used = set(re.findall(r"dovetail_contract\.[EWI]\d{3}", Path(str(checks.__file__)).read_text()))
     rows = re.findall(r"^\| `(dovetail_contract\.[EWI]\d{3})` \| \S.* \|$", README, flags=re.MULTILINE)
     assert rows == sorted(used | {"dovetail_contract.E001", "dovetail_contract.W001"})
 
 
-def test_every_dotted_path_in_it_leads_somewhere() -> None:
+def test_each_dotted_path_is_importable() -> None:
     paths = set(re.findall(r'"(?:\(\)": ")?(dovetail_contract\.\w+(?:\.\w+)+)"', README))
     assert len(paths) >= 4
     for path in paths:
         _, package, library = path.split(".")[:3]
-        # A module of contrib/ needs its library, which is an extra.
+        # Modules in contrib/ need an optional library.
         if package != "contrib" or find_spec(library):
             import_string(path)

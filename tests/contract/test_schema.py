@@ -1,4 +1,4 @@
-"""The document: what is answered is described, by the objects that answer it."""
+"""The OpenAPI document describes every response."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from drf_spectacular.validation import validate_schema
 @pytest.fixture(scope="module")
 def document() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        # Views here answer without serializers, which drf-spectacular has a word about.
+        # drf-spectacular warns about views without serializers.
         patch.setattr("drf_spectacular.openapi.error", lambda *args, **kwargs: None)
         patch.setattr("drf_spectacular.openapi.warn", lambda *args, **kwargs: None)
         generated = SchemaGenerator().get_schema(request=None, public=True)
     return json.loads(json.dumps(generated, default=str))
 
 
-def test_it_is_valid(document: Any) -> None:
+def test_document_is_valid(document: Any) -> None:
     validate_schema(document)
 
 
-def test_every_operation_describes_its_errors_by_reference(document: Any) -> None:
+def test_operations_refer_to_shared_errors(document: Any) -> None:
     for path, item in document["paths"].items():
         for operation in item.values():
             for status in ("400", "401", "429", "500", "503"):
@@ -38,7 +38,7 @@ def test_every_operation_describes_its_errors_by_reference(document: Any) -> Non
     assert "404" in document["paths"]["/api/set/{id}"]["get"]["responses"]
 
 
-def test_every_reference_leads_somewhere_and_every_component_is_used(document: Any) -> None:
+def test_references_resolve_and_components_are_used(document: Any) -> None:
     from dovetail_contract.schema.hooks import _references
 
     used = set(_references(document))
@@ -47,7 +47,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_used(document: A
     assert {each for each in there - used if "securitySchemes" not in each} == set()
 
 
-def test_lists_share_their_meta_and_their_parameters(document: Any) -> None:
+def test_lists_share_meta_and_parameters(document: Any) -> None:
     items = document["paths"]["/api/items"]["get"]
     names = [each["$ref"].rpartition("/")[2] for each in items["parameters"] if "$ref" in each]
     assert {"Cursor", "Limit"} <= set(names)
@@ -63,7 +63,7 @@ def test_lists_share_their_meta_and_their_parameters(document: Any) -> None:
     assert "RateLimit" in limited
 
 
-def test_keys_are_described_where_they_are_heeded(document: Any) -> None:
+def test_idempotency_key_is_described_where_accepted(document: Any) -> None:
     def takes(path: str, method: str = "post") -> bool:
         parameters = document["paths"][path][method].get("parameters", [])
         return {"$ref": "#/components/parameters/IdempotencyKey"} in parameters
@@ -71,11 +71,11 @@ def test_keys_are_described_where_they_are_heeded(document: Any) -> None:
     assert takes("/api/set")
     assert takes("/api/set/{id}", "put")
     assert not takes("/api/deaf")
-    assert not takes("/api/orders")  # of nobody
+    assert not takes("/api/orders")  # anonymous
     assert not takes("/api/set", "get")
 
 
-def test_what_will_go_is_marked(document: Any) -> None:
+def test_deprecated_operations_are_marked(document: Any) -> None:
     old = document["paths"]["/api/old"]["get"]
     assert old["deprecated"] is True
     assert "Sunset" in old["responses"]["200"]["headers"]
@@ -89,7 +89,7 @@ def test_what_will_go_is_marked(document: Any) -> None:
     assert "deprecated" not in ageing["post"]
 
 
-def test_every_tag_has_a_description_and_every_operation_a_summary(document: Any) -> None:
+def test_tags_and_operations_are_described(document: Any) -> None:
     told = {tag["name"] for tag in document["tags"] if tag["description"]}
     for item in document["paths"].values():
         for operation in item.values():
@@ -97,7 +97,7 @@ def test_every_tag_has_a_description_and_every_operation_a_summary(document: Any
             assert operation["summary"]
 
 
-def test_examples_are_valid_by_their_schemas(document: Any) -> None:
+def test_examples_match_their_schemas(document: Any) -> None:
     import jsonschema
 
     checked = 0
@@ -120,7 +120,7 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
-def test_an_error_is_as_it_is_described(document: Any, client: Any) -> None:
+def test_errors_match_their_schema(document: Any, client: Any) -> None:
     import jsonschema
 
     schema = {**document["components"]["schemas"]["Problem"], "components": document["components"]}
@@ -128,7 +128,7 @@ def test_an_error_is_as_it_is_described(document: Any, client: Any) -> None:
         jsonschema.Draft4Validator(schema).validate(client.get(path).json())
 
 
-def test_a_page_that_there_is_not_is_described() -> None:
+def test_missing_page_is_described() -> None:
     from django.urls import path
     from drf_spectacular.drainage import GENERATOR_STATS
     from rest_framework.pagination import PageNumberPagination

@@ -1,4 +1,4 @@
-"""What is text in the schema is taken as text alone."""
+"""Fields that are strings in the schema accept only strings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ItemSerializer(ModelSerializer[Item]):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
-def test_what_is_no_text_is_refused_and_its_field_named(value: Any) -> None:
+def test_values_that_are_not_text_are_400(value: Any) -> None:
     client = Client()
     client.force_login(User.objects.create(username="ada"))
     answer = client.post("/api/set", {"title": value}, "application/json")
@@ -60,7 +60,7 @@ def test_what_is_no_text_is_refused_and_its_field_named(value: Any) -> None:
 
 @pytest.mark.parametrize("value", NO_TEXT)
 @pytest.mark.parametrize("field", GIVEN)
-def test_every_kind_of_text_refuses_it_in_its_own_words(field: str, value: Any) -> None:
+def test_each_field_reports_invalid_values(field: str, value: Any) -> None:
     serializer = Described(data={**GIVEN, field: value})
     assert not serializer.is_valid()
     (error,) = serializer.errors[field]
@@ -69,7 +69,7 @@ def test_every_kind_of_text_refuses_it_in_its_own_words(field: str, value: Any) 
         assert error == Described().fields[field].error_messages["invalid"]
 
 
-def test_text_is_taken_from_json_and_from_forms() -> None:
+def test_text_is_accepted_from_json_and_forms() -> None:
     form = QueryDict(mutable=True)
     form.update(GIVEN)
     for data in (GIVEN, form):
@@ -79,7 +79,7 @@ def test_text_is_taken_from_json_and_from_forms() -> None:
 
 
 @pytest.mark.parametrize("text", ["12345 ", " 12345", "123456"])
-def test_text_is_as_long_as_it_was_sent(text: str) -> None:
+def test_length_is_checked_before_trimming(text: str) -> None:
     with pytest.raises(ValidationError) as caught:
         TextField(max_length=5).run_validation(text)
     assert caught.value.get_codes() == ["max_length"]
@@ -87,18 +87,18 @@ def test_text_is_as_long_as_it_was_sent(text: str) -> None:
 
 
 @pytest.mark.parametrize("slug", [" five", "five ", "five\n", "fi ve"])
-def test_a_slug_has_no_spaces(slug: str) -> None:
+def test_slug_has_no_spaces(slug: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SlugField().run_validation(slug)
     assert caught.value.get_codes() == ["invalid"]
 
 
-def test_a_model_has_them_for_its_columns() -> None:
+def test_model_serializer_uses_the_fields() -> None:
     serializer = ItemSerializer(data={"name": 5, "price": 5})
     assert not serializer.is_valid()
     assert {name: error[0].code for name, error in serializer.errors.items()} == {"name": "invalid", "price": "invalid"}
 
 
-def test_a_decimal_that_is_answered_as_a_number_is_taken_as_one() -> None:
+def test_decimal_rendered_as_number_accepts_numbers() -> None:
     field = DecimalField(max_digits=5, decimal_places=2, coerce_to_string=False)
     assert field.run_validation(1.5) == field.run_validation("1.5") == Decimal("1.5")

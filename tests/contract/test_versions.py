@@ -1,4 +1,4 @@
-"""The registry of versions: what becomes of each is told, and enforced once its day has come."""
+"""Versions are announced as deprecated, and removed after their sunset."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client, override_settings
 from dovetail_contract import checks
 from dovetail_contract.conf import conf
 from dovetail_contract.lifecycle.versions import parse
-from dovetail_contract.versioning.versions import named_in, versions
+from dovetail_contract.versioning import find_version, versions
 
 REGISTRY = {
     "v1": {
@@ -37,13 +37,13 @@ def registered() -> Any:
         yield
 
 
-def test_the_present_version_says_nothing() -> None:
+def test_active_version_sends_no_headers() -> None:
     answer = Client().get("/api/v3/orders")
     assert answer.status_code == 200
     assert not {"Deprecation", "Sunset", "Link"} & set(answer.headers)
 
 
-def test_one_that_will_go_says_until_when_and_what_comes_after() -> None:
+def test_deprecated_version_sends_headers() -> None:
     for answer in (Client().get("/api/v2/orders"), async_to_sync(AsyncClient().get)("/api/v2/orders")):
         assert answer.status_code == 200
         assert answer.headers["Deprecation"] == "@1748736000"
@@ -52,7 +52,7 @@ def test_one_that_will_go_says_until_when_and_what_comes_after() -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/orders", "/api/v1/of-which-no-route-is-left", "/api/v1/"])
-def test_one_that_is_over_is_gone_with_all_its_paths(path: str) -> None:
+def test_version_after_its_sunset_is_410(path: str) -> None:
     for answer in (Client().get(path), async_to_sync(AsyncClient().get)(path)):
         assert (answer.status_code, answer.headers["Content-Type"]) == (410, "application/problem+json")
         assert (answer.json()["code"], answer.json()["successor"]) == ("version_sunset", "/api/v2/")
@@ -62,13 +62,13 @@ def test_one_that_is_over_is_gone_with_all_its_paths(path: str) -> None:
         assert answer.headers["Sunset"] == "Wed, 01 Jan 2025 00:00:00 GMT"
 
 
-def test_it_may_be_over_before_its_day() -> None:
+def test_status_can_end_a_version_early() -> None:
     with override_settings(CONTRACT_VERSIONS={**REGISTRY, "v2": {**REGISTRY["v2"], "status": "sunset"}}):
         assert Client().get("/api/v2/orders").status_code == 410
 
 
 @pytest.mark.parametrize("path", ["/api/v9/orders", "/api/v3.1/orders", "/api/v9", "/api/v9/"])
-def test_a_version_that_there_is_not_is_told_from_a_path_that_there_is_not(path: str) -> None:
+def test_unknown_version_differs_from_unknown_path(path: str) -> None:
     answer = Client().get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "version_unknown")
     assert answer.json()["versions"] == ["v2", "v3"]
@@ -76,24 +76,24 @@ def test_a_version_that_there_is_not_is_told_from_a_path_that_there_is_not(path:
 
 
 @pytest.mark.parametrize("path", ["/api/v", "/api/version", "/api/orders/v9", "/api/v9x/", "/api/v٣/", "/v9/"])
-def test_what_is_no_version_is_no_unknown_one(path: str) -> None:
-    assert named_in(path) == ("", "")
+def test_other_segments_are_not_versions(path: str) -> None:
+    assert find_version(path) == ("", "")
 
 
-def test_an_api_that_is_all_of_one_version_has_others_beside_it() -> None:
+def test_versioned_api_path_finds_other_versions() -> None:
     with override_settings(CONTRACT_API_PATHS=["/api/v2/"]):
-        assert named_in("/api/v2/orders") == ("/api/", "v2")
-        assert named_in("/api/v9/orders") == ("/api/", "v9")
+        assert find_version("/api/v2/orders") == ("/api/", "v2")
+        assert find_version("/api/v9/orders") == ("/api/", "v9")
 
 
-def test_without_a_registry_nothing_is_said_of_versions() -> None:
+def test_versions_are_ignored_without_the_setting() -> None:
     with override_settings(CONTRACT_VERSIONS={}):
         assert Client().get("/api/v9/orders").json()["code"] == "not_found"
         assert "Deprecation" not in Client().get("/api/v2/orders").headers
         assert list(checks.check_versions(None)) == []
 
 
-def test_a_version_and_a_path_of_it_end_with_the_first_of_the_two() -> None:
+def test_earliest_sunset_of_version_and_path_applies() -> None:
     path = {"since": "2024-06-01T00:00:00Z", "sunset": "2127-01-01T00:00:00Z", "link": "https://example.com/orders"}
     with override_settings(CONTRACT_DEPRECATIONS={"/api/v2/orders": path}):
         answer = Client().get("/api/v2/orders")
@@ -102,60 +102,60 @@ def test_a_version_and_a_path_of_it_end_with_the_first_of_the_two() -> None:
     assert "/api/v3/" in answer.headers["Link"]
 
 
-def test_dates_move_a_version_on() -> None:
+def test_dates_advance_the_status() -> None:
     assert [each.status for each in versions().values()] == ["sunset", "deprecated", "active"]
     planned = parse({"v1": {"deprecated_at": "2126-01-01T00:00:00Z"}})["v1"]
     assert planned.status == "active"
 
 
 @pytest.mark.parametrize(
-    ("declared", "said"),
+    ("declared", "message"),
     [
         ([], "must map versions"),
         ({"one": {}}, "'v1' or 'v1.2'"),
         ({1: {}}, "'v1' or 'v1.2'"),
-        ({"v1": {"until": "x"}}, "nothing but"),
-        ({"v1": None}, "nothing but"),
+        ({"v1": {"until": "x"}}, "allowed keys"),
+        ({"v1": None}, "allowed keys"),
         ({"v1": {"status": "old"}}, "active, deprecated, sunset"),
-        ({"v1": {"deprecated_at": "soon"}}, "with its zone"),
-        ({"v1": {"status": "deprecated"}}, "since when 'v1'"),
-        ({"v1": {"sunset_at": "2026-01-01T00:00:00Z"}}, "since when 'v1'"),
-        ({"v1": {"status": "sunset", "deprecated_at": "2026-01-01T00:00:00Z"}}, "when 'v1' was sunset"),
+        ({"v1": {"deprecated_at": "soon"}}, "not a time with a time zone"),
+        ({"v1": {"status": "deprecated"}}, "'v1': 'deprecated_at' is missing"),
+        ({"v1": {"sunset_at": "2026-01-01T00:00:00Z"}}, "'v1': 'deprecated_at' is missing"),
+        ({"v1": {"status": "sunset", "deprecated_at": "2026-01-01T00:00:00Z"}}, "needs 'sunset_at'"),
         (
             {"v1": {"deprecated_at": "2026-01-01T00:00:00Z", "sunset_at": "2025-01-01T00:00:00Z"}},
-            "ends \\('sunset_at'\\) before",
+            "'sunset_at' is before 'deprecated_at'",
         ),
         (
             {"v1": {"released": "2026-01-01T00:00:00Z", "deprecated_at": "2025-01-01T00:00:00Z"}},
-            "before it is released",
+            "'deprecated_at' is before 'released'",
         ),
-        ({"v1": {"successor": "v2"}}, "another of its versions"),
-        ({"v1": {"successor": "v1"}}, "another of its versions"),
+        ({"v1": {"successor": "v2"}}, "not another declared version"),
+        ({"v1": {"successor": "v1"}}, "not another declared version"),
     ],
 )
-def test_what_cannot_be_is_found_at_the_start(declared: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_invalid_declarations_fail_the_check(declared: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse(declared)
     with override_settings(CONTRACT_VERSIONS=declared):
         assert [found.id for found in conf.check()] == ["dovetail_contract.E001"]
         assert list(checks.check_versions(None)) == []
 
 
-def test_routes_of_a_version_that_is_not_registered_are_found_at_the_start() -> None:
+def test_routes_of_unknown_version_fail_the_check() -> None:
     assert list(checks.check_versions(None)) == []
     with override_settings(CONTRACT_VERSIONS={"v1": {}, "v2": {}}):
         (found,) = checks.check_versions(None)
     assert found.id == "dovetail_contract.E005"
-    assert "version v3" in found.msg
+    assert "Version v3" in found.msg
 
 
-def test_a_registry_that_nothing_reads_is_told() -> None:
+def test_check_warns_without_the_middleware() -> None:
     with override_settings(MIDDLEWARE=[]):
         (found,) = checks.check_versions(None)
     assert found.id == "dovetail_contract.W003"
 
 
-def test_the_document_has_the_registry_and_marks_what_will_go() -> None:
+def test_document_lists_versions_and_marks_deprecated_ones() -> None:
     pytest.importorskip("drf_spectacular", reason="drf-spectacular is not installed")
     from drf_spectacular.generators import SchemaGenerator
 

@@ -1,4 +1,4 @@
-"""A project's plain views, described by plain drf-spectacular; they answer what the test says."""
+"""Plain views that drf-spectacular describes. Tests set their responses."""
 
 from __future__ import annotations
 

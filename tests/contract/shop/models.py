@@ -11,7 +11,7 @@ class Maker(models.Model):
 
 
 class Item(models.Model):
-    """What lists are tried on: ties, nulls and every kind of column."""
+    """Rows for lists, with ties, NULLs and every type of column."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     name = models.CharField(max_length=100)
@@ -26,7 +26,7 @@ class Item(models.Model):
 
 
 class Ticket(models.Model):
-    """With a key that the database counts, whose order is the order of making."""
+    """Has an integer key in the order of creation."""
 
     id = models.BigAutoField(primary_key=True)
     title = models.CharField(max_length=50)

@@ -74,7 +74,7 @@ AWAY = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/at/all.sqlite3
 
 
 class FailView(OpenView):
-    """Fails as the query says."""
+    """Raises the exception that the path names."""
 
     def get(self, request: Request, how: str) -> Response:
         failures: dict[str, Exception] = {
@@ -88,7 +88,7 @@ class FailView(OpenView):
             "status": Problem("", status=int(request.query_params.get("status", 400))),
         }
         if how == "away":
-            # A connection of Django's to what is not there.
+            # A database connection to a server that does not exist.
             ConnectionHandler({"default": AWAY})["default"].ensure_connection()
         raise failures[how]
 
@@ -105,7 +105,7 @@ class PrivateView(APIView):
 
 
 class ReturnedView(OpenView):
-    """Answers errors instead of raising them."""
+    """Returns errors instead of raising them."""
 
     def get(self, request: Request, how: str) -> Response:
         bodies: dict[str, Any] = {
@@ -172,7 +172,7 @@ class ItemListView(OpenView, ListAPIView[Item]):
 
 
 class NumberedItemListView(ItemListView):
-    """Can be turned to a page."""
+    """Accepts page numbers."""
 
     contract: ClassVar[dict[str, Any]] = {"sort": ["rank"], "page": True}
 
@@ -196,7 +196,7 @@ class LimitedView(OpenView):
 
 
 class ScopedView(OpenView):
-    """As for REST framework's ScopedRateThrottle."""
+    """Has a scope, as for ScopedRateThrottle."""
 
     throttle_classes = (RateLimitThrottle,)
     throttle_scope = "small"
@@ -209,7 +209,7 @@ logger = logging.getLogger("shop")
 
 
 class BearerAuthentication(BaseAuthentication):
-    """``Bearer <user>.<whatever>``: a token that changes while its user stays."""
+    """``Bearer <user>.<anything>``: different tokens of one user."""
 
     def authenticate(self, request: Request) -> Any:
         name, _, rest = request.headers.get("Authorization", "").removeprefix("Bearer ").partition(".")
@@ -226,7 +226,7 @@ class Broken(Response):
 
 @dataclass(frozen=True)
 class KeyCredential:
-    """As of an API key: ``prefix`` may be shown."""
+    """Like an API key, with a public ``prefix``."""
 
     prefix: str
     organization_id: Any = None
@@ -234,7 +234,7 @@ class KeyCredential:
 
 
 class KeyAuthentication(BaseAuthentication):
-    """``Bearer key.<prefix>``, of a machine."""
+    """``Bearer key.<prefix>``: an API key."""
 
     def authenticate(self, request: Request) -> Any:
         name, _, prefix = request.headers.get("Authorization", "").removeprefix("Bearer ").partition(".")
@@ -243,7 +243,7 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class OldTicketsView(APIView):
-    """Deprecated, for anyone; logs a line."""
+    """Deprecated and public. Logs a line."""
 
     authentication_classes = (KeyAuthentication, BearerAuthentication)
     permission_classes = (AllowAny,)
@@ -257,7 +257,7 @@ class OldTicketsView(APIView):
 
 
 class TicketView(APIView):
-    """Writes a ticket, and then ends as its title says."""
+    """Writes a ticket, and then ends as its title demands."""
 
     authentication_classes = (BearerAuthentication, SessionAuthentication)
     permission_classes = (AllowAny,)
@@ -296,7 +296,7 @@ class TicketView(APIView):
 
 
 def waiting(ticket: Ticket) -> None:
-    """For tests to stop a request between its effect and its answer."""
+    """Tests use it to stop a request between its effect and its response."""
 
 
 class NeedyView(TicketView):
@@ -320,12 +320,12 @@ def recover(request: Request, record: Any) -> Any:
 
 
 def what_became(request: Request, record: Any) -> Any:
-    """For tests to tell of external work."""
+    """Tests use it to record external work."""
     return Outcome.UNKNOWN
 
 
 class TicketViewSet(ModelViewSet[Ticket]):
-    """Nothing in it knows of idempotency."""
+    """Has no idempotency code."""
 
     class TicketSerializer(ModelSerializer[Ticket]):
         class Meta:
@@ -343,7 +343,7 @@ class TicketViewSet(ModelViewSet[Ticket]):
 
 
 class AgeingViewSet(TicketViewSet):
-    """Of which two operations will go."""
+    """Two of its operations are deprecated."""
 
     filter_backends = (FilterBackend,)
     contract: ClassVar[dict[str, Any]] = {"deprecated": {"since": "2024-01-01T00:00:00Z", "only": ["PUT", "list"]}}
@@ -360,5 +360,5 @@ class OldView(OpenView):
     }
 
     def get(self, request: Request) -> Response:
-        """Tell a time in the present zone."""
+        """Return a time in the current time zone."""
         return Response({"at": serializers.DateTimeField().to_representation(datetime(1900, 1, 1, tzinfo=UTC))})

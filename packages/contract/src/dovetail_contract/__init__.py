@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def get_idempotency_model() -> type[Model]:
-    """The model that ``CONTRACT_IDEMPOTENCY_MODEL`` names. Models must be loaded."""
+    """Return the model that ``CONTRACT_IDEMPOTENCY_MODEL`` names. Models must be loaded."""
     return get_setting_model("CONTRACT_IDEMPOTENCY_MODEL")

@@ -1,4 +1,4 @@
-"""The abstract idempotency record, for projects with a model of their own. Importable without installing the app."""
+"""The abstract idempotency record, for projects with their own model. Importable without installing the app."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from django.utils.translation import gettext_lazy as _
 
 
 class AbstractIdempotencyRecord(models.Model):
-    """One key of one caller, with the state of its request: in progress, or completed with a response.
+    """The idempotency key of one caller, with the state of its request: in progress, or completed with a response.
 
-    ``digest`` is a hash of organization, principal and key: one short index, which is case-sensitive on every database.
+    ``digest`` is a hash of organization, principal and key: a short index that is case-sensitive on every database.
     ``attempt`` is a fencing token: only the attempt that holds the claim can complete it.
     """
 
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
 
-    digest = models.CharField(_("digest"), max_length=64, primary_key=True)
+    # Not translated: Django merges the catalogs of all apps, and elsewhere a digest is a summary by e-mail.
+    digest = models.CharField("digest", max_length=64, primary_key=True)
     organization = models.CharField(_("organization"), max_length=64, blank=True)
     principal = models.CharField(_("principal"), max_length=255)
     key = models.CharField(_("key"), max_length=255)
@@ -26,7 +27,7 @@ class AbstractIdempotencyRecord(models.Model):
     locked_until = models.DateTimeField(_("locked until"))
     status = models.PositiveSmallIntegerField(_("status"), null=True)
     headers = models.JSONField(_("headers"), default=dict)
-    # Null for a response that is too large, streamed, or marked no-store.
+    # Null if the response is too large, streamed, or marked no-store.
     body = models.BinaryField(_("body"), null=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires at"), db_index=True)

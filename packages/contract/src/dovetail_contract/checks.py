@@ -8,11 +8,12 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.core.exceptions import ImproperlyConfigured
-from django.urls import get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import CONTRACT_KEYS, conf, contract_of
+from dovetail_core.conf import one_of, positive_integer
 
 _IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -25,7 +26,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    from dovetail_contract.throttling.policies import make
+    from dovetail_contract.throttling.policies import make_policy
 
     if _THROTTLE not in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
         return
@@ -34,11 +35,11 @@ def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Itera
         for name, rate in declared.items():
             try:
                 if rate is not None:
-                    make(name, rate)
+                    make_policy(name, rate)
             except (TypeError, ValueError) as error:
                 yield Error(
                     f"The rate limit {name!r} in {source} is {rate!r}: {error}",
-                    hint="Write a number and a period, such as '600/min', or a mapping with 'rate' and 'by'.",
+                    hint="Use a number and a period, such as '600/min', or a mapping with 'rate' and 'by'.",
                     id="dovetail_contract.E002",
                 )
 
@@ -48,9 +49,9 @@ def check_store(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Itera
 
     if conf.RATE_LIMIT_STORE is MemoryStore and _THROTTLE in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
         yield Warning(
-            "Rate limits are counted in each process by itself: with several, a client has several times the limit.",
+            "Each process counts rate limits separately, so a client gets the full limit from every process.",
             hint="Set CONTRACT_RATE_LIMIT_STORE to 'dovetail_contract.contrib.redis.RedisStore', and "
-            "CONTRACT_RATE_LIMIT_LOCATION to its address.",
+            "CONTRACT_RATE_LIMIT_LOCATION to the URL of your Redis server.",
             id="dovetail_contract.W002",
         )
 
@@ -62,15 +63,15 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     for name in names[names.index(_IDEMPOTENCY) + 1 :]:
         if hasattr(import_string(name), "process_view"):
             yield Error(
-                f"{name} stands after {_IDEMPOTENCY}, which calls the view itself: its process_view would be left out.",
-                hint=f"Put {_IDEMPOTENCY} last in MIDDLEWARE.",
+                f"{name} comes after {_IDEMPOTENCY}, which calls the view itself, so its process_view() is skipped.",
+                hint=f"Move {_IDEMPOTENCY} to the end of MIDDLEWARE.",
                 id="dovetail_contract.E003",
             )
 
 
 def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     from dovetail_contract.lifecycle.versions import parse
-    from dovetail_contract.versioning.versions import named_in
+    from dovetail_contract.versioning import find_version
 
     try:
         known = parse(conf.VERSIONS)
@@ -78,67 +79,67 @@ def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
         return  # reported as E001
     if (known or conf.DEPRECATIONS) and _DEPRECATION not in getattr(settings, "MIDDLEWARE", ()):
         yield Warning(
-            "CONTRACT_VERSIONS and CONTRACT_DEPRECATIONS have no effect.",
-            hint=f"Add {_DEPRECATION!r} to MIDDLEWARE, after the ProblemMiddleware.",
+            "CONTRACT_VERSIONS and CONTRACT_DEPRECATIONS have no effect without DeprecationMiddleware.",
+            hint=f"Add {_DEPRECATION!r} to MIDDLEWARE, after ProblemMiddleware.",
             id="dovetail_contract.W003",
         )
-    routed = dict.fromkeys(named_in(path)[1] for path, _ in _routes(get_resolver())) if known else {}
+    routed = dict.fromkeys(find_version(path)[1] for path, _ in _routes(get_resolver())) if known else {}
     for name in routed:
         if name and name not in known:
             yield Error(
-                f"CONTRACT_VERSIONS does not name version {name}, which has routes: they are answered with 404.",
-                hint=f"Add {name!r} to CONTRACT_VERSIONS, or take its routes away.",
+                f"Version {name} has routes but is not in CONTRACT_VERSIONS, so its requests are answered with 404.",
+                hint=f"Add {name!r} to CONTRACT_VERSIONS, or remove its routes.",
                 id="dovetail_contract.E005",
             )
 
 
 def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    """The ``contract`` of a view is read per request. Without this check, its first client would see a mistake."""
+    """Check the ``contract`` of every view. Without this check, the first request would reveal a mistake."""
     if not hasattr(settings, "ROOT_URLCONF"):
         return
-    seen: list[tuple[Any, Any]] = []
+    seen: list[tuple[type, Mapping[str, Any]]] = []
     for _, callback in _routes(get_resolver()):
         view, contract = getattr(callback, "cls", None), contract_of(callback)
         if view is None or not contract or (view, contract) in seen:
             continue
         seen.append((view, contract))
         name = f"{view.__module__}.{view.__qualname__}"
-        if wrong := _wrong_recovery(contract):
+        if mistake := _recovery_mistake(contract):
             yield Error(
-                f"{name} has 'recover': {contract['recover']!r}, {wrong}.",
-                hint="Name a function of the request and the record, beside 'external': True.",
+                f"The 'recover' of {name} is {contract['recover']!r}, {mistake}.",
+                hint="Set 'recover' to a function that takes the request and the record, and set 'external': True.",
                 id="dovetail_contract.E006",
             )
-        for wrong in _wrong(view, contract):
+        for mistake in _mistakes(view, contract):
             yield Error(
-                f"{name} has a contract that cannot be kept: {wrong}",
-                hint="See the README of dovetail-contract for what a view may say.",
+                f"The contract of {name} is invalid: {mistake}",
+                hint="See the README of dovetail-contract for the keys of a view's contract.",
                 id="dovetail_contract.E007",
             )
         for key in set(contract) - set(CONTRACT_KEYS):
-            # A project may have keys of its own; only a near miss of one of ours is reported.
+            # Projects may add their own keys, so only a near miss of a known key is reported.
             if near := difflib.get_close_matches(str(key), CONTRACT_KEYS, n=1, cutoff=0.8):
                 yield Warning(
-                    f"{name} says {key!r} in its contract, which means nothing.",
+                    f"The contract of {name} has the unknown key {key!r}.",
                     hint=f"Did you mean {near[0]!r}?",
                     id="dovetail_contract.W004",
                 )
 
 
-def _wrong_recovery(contract: Mapping[str, Any]) -> str:
-    from dovetail_contract.idempotency.recovery import declared
+def _recovery_mistake(contract: Mapping[str, Any]) -> str:
+    from dovetail_contract.idempotency.recovery import find_function
 
     if not contract.get("recover"):
         return ""
     try:
-        if not callable(declared(contract)):
-            return "which is no function"
+        if not callable(find_function(contract)):
+            return "which is not callable"
     except ImportError as error:
         return f"which cannot be imported: {error}"
-    return "" if contract.get("external") else "and not 'external': nobody asks it"
+    return "" if contract.get("external") else "which is never called, because the view does not set 'external': True"
 
 
-def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
+def _mistakes(view: type, contract: Mapping[str, Any]) -> Iterator[str]:
     from dovetail_contract.filters.backend import FilterBackend, conditions
     from dovetail_contract.idempotency.execution import MODES
     from dovetail_contract.lifecycle.dates import lifecycle
@@ -149,55 +150,55 @@ def _wrong(view: Any, contract: Mapping[str, Any]) -> Iterator[str]:
             lifecycle({name: value for name, value in deprecated.items() if name != "only"})
         for name in deprecated.get("only", ()):
             if name not in _METHODS and not hasattr(view, name):
-                yield f"'deprecated' names {name!r}, which is no method and no action of it."
+                yield f"'deprecated' names {name!r}, which is neither a method nor an action of the view."
     except (AttributeError, TypeError, ValueError) as error:
-        yield f"'deprecated' {error}."
-    if contract.get("idempotency", "off") not in MODES:
-        yield f"'idempotency' is {contract['idempotency']!r}; it takes one of {', '.join(MODES)}."
-    hours = contract.get("idempotency_hours", 1)
-    if not isinstance(hours, int) or hours < 1:
-        yield f"'idempotency_hours' is {hours!r}; it takes a whole number of at least 1."
-    if contract.get("total", "exact") != "exact":
-        yield f"'total' is {contract['total']!r}; it takes 'exact' alone."
+        yield f"'deprecated' has an error: {error}."
+    validators = {"idempotency": one_of(*MODES), "idempotency_hours": positive_integer, "total": one_of("exact")}
+    for key, validate in validators.items():
+        try:
+            if key in contract:
+                validate(contract[key])
+        except ValueError as error:
+            yield f"{key!r} is {contract[key]!r}; it {error}."
     queryset = getattr(view, "queryset", None)
-    own = contract is getattr(view, "contract", None)  # and not that of one action, which is rarely a list
-    if own and queryset is not None and FilterBackend in getattr(view, "filter_backends", ()):
+    # The contract of a single action is skipped: an action is rarely a list.
+    is_class_contract = contract is getattr(view, "contract", None)
+    if is_class_contract and queryset is not None and FilterBackend in getattr(view, "filter_backends", ()):
         try:
             conditions(view, queryset.model)
         except ImproperlyConfigured as error:
             yield str(error)
 
 
-def _routes(resolver: Any, before: str = "/") -> Iterator[tuple[str, Any]]:
+def _routes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, object]]:
+    pattern: URLPattern | URLResolver
     for pattern in resolver.url_patterns:
-        path = before + str(pattern.pattern).lstrip("^")
-        if hasattr(pattern, "url_patterns"):
+        path = prefix + str(pattern.pattern).lstrip("^")
+        if isinstance(pattern, URLResolver):
             yield from _routes(pattern, path)
         else:
             yield path, pattern.callback
 
 
 def check_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    hint = "Name ours, or a subclass of dovetail_contract.base.AbstractIdempotencyRecord of an installed app."
     label = conf.IDEMPOTENCY_MODEL
+    mistake = ""
     try:
-        model = apps.get_model(label)
+        fields = {field.name for field in apps.get_model(label)._meta.get_fields()}
     except (LookupError, ValueError) as error:
-        yield Error(f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}: {error}", hint=hint, id="dovetail_contract.E004")
-        return
-    # By its fields: a project's own model may have them without inheriting.
-    missing = [
-        field.name
-        for field in AbstractIdempotencyRecord._meta.get_fields()
-        if not any(field.name == own.name for own in model._meta.get_fields())
-    ]
-    if missing:
-        yield Error(
-            f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}, which lacks {', '.join(missing)}.",
-            hint=hint,
-            id="dovetail_contract.E004",
-        )
+        mistake = f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}: {error}"
+    else:
+        # By fields and not by class: a project's model may declare them without inheriting.
+        missing = [field.name for field in AbstractIdempotencyRecord._meta.get_fields() if field.name not in fields]
+        if missing:
+            mistake = f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}, which lacks the fields: {', '.join(missing)}."
+    if mistake:
+        hint = "Use the default, or a subclass of dovetail_contract.base.AbstractIdempotencyRecord in an installed app."
+        yield Error(mistake, hint=hint, id="dovetail_contract.E004")
 
 
 def _rest_framework(name: str) -> Any:
     return getattr(settings, "REST_FRAMEWORK", {}).get(name) or ()
+
+
+CHECKS = (check_settings, check_rates, check_middleware, check_model, check_versions, check_views)

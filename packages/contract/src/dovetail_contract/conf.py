@@ -7,17 +7,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.http import HttpRequest
+from django.utils.functional import Promise
+
 from dovetail_contract.lifecycle.dates import lifecycle
 from dovetail_contract.lifecycle.versions import parse
 from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
     Setting,
+    Validator,
     model_label,
     one_of,
     positive_integer,
     sequence_of_strings,
 )
+
+
+def _or_none(validate: Validator) -> Validator:
+    def validate_or_none(value: object) -> None:
+        if value is not None:
+            validate(value)
+
+    return validate_or_none
 
 
 def _paths(value: object) -> None:
@@ -27,11 +39,9 @@ def _paths(value: object) -> None:
 
 
 def _base_url(value: object) -> None:
-    if value == "":
-        return
     parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("must be an absolute http(s) address, or empty")
+    if value != "" and (parts is None or parts.scheme not in ("http", "https") or not parts.netloc):
+        raise ValueError("must be an absolute http(s) URL, or empty")
 
 
 def _problem_types(value: object) -> None:
@@ -42,15 +52,10 @@ def _problem_types(value: object) -> None:
         if not isinstance(code, str) or not isinstance(fields, Mapping):
             raise ValueError(wrong)
         status = fields.get("status")
-        if not isinstance(status, int) or not 400 <= status <= 599 or not isinstance(fields.get("title"), str):
+        if not isinstance(status, int) or not 400 <= status <= 599 or set(fields) - {"status", "title", "description"}:
             raise ValueError(wrong)
-        if set(fields) - {"status", "title", "description"}:
+        if not isinstance(fields.get("title"), str | Promise):
             raise ValueError(wrong)
-
-
-def _rate_or_none(value: object) -> None:
-    if value is not None:
-        _rate(value)
 
 
 def _rate(value: object) -> None:
@@ -65,31 +70,26 @@ def _rate_limits(value: object) -> None:
 
 def _callable(value: object) -> None:
     if not callable(value):
-        raise ValueError("must be a class or its dotted path")
+        raise ValueError("must be a class, a function, or its dotted path")
 
 
 def _text(value: object) -> None:
     if not isinstance(value, str):
-        raise ValueError("must be text")
+        raise ValueError("must be a string")
 
 
 def _deprecations(value: object) -> None:
     if not isinstance(value, Mapping):
-        raise ValueError("must map the beginnings of paths to {'since': '2026-11-01T00:00:00Z', 'sunset': …}")
+        raise ValueError("must map path prefixes to {'since': '2026-11-01T00:00:00Z', 'sunset': …}")
     for path, declared in value.items():
         try:
             lifecycle(declared)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"must be right for {path!r}, which {error}") from error
+            raise ValueError(f"has an error in {path!r}: {error}") from error
 
 
 def _versions(value: object) -> None:
-    parse(value)  # type: ignore[arg-type]  # it raises ValueError for another type
-
-
-def _callable_or_none(value: object) -> None:
-    if value is not None and not callable(value):
-        raise ValueError("must be a function, its dotted path, or None")
+    parse(value)  # type: ignore[arg-type]  # parse() raises ValueError for another type
 
 
 class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_contract"):
@@ -124,12 +124,12 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     )
     PAGE_MAX_ROWS = Setting(
         10_000,
-        "The last row that `?page=` reaches, on views that accept it; beyond it, 400 `page_too_deep`.",
+        "The last row that `?page=` can reach, on views that accept it. Later pages are 400 `page_too_deep`.",
         positive_integer,
     )
     TOTAL_MAX = Setting(
         1000,
-        "The largest total for `Prefer: return=total-count`; a longer list has the total `null`.",
+        "The largest total for `Prefer: return=total-count`. The total of a longer list is `null`.",
         positive_integer,
     )
     RATE_LIMITS: Setting[Mapping[str, Any]] = Setting(
@@ -139,13 +139,13 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         _rate_limits,
     )
     RATE_LIMIT_DEFAULT: Setting[Sequence[str]] = Setting(
-        ("anon", "user"), "Policies of every request, in addition to those that its view names.", sequence_of_strings
+        ("anon", "user"), "Policies that apply to every request, in addition to those of its view.", sequence_of_strings
     )
     RATE_LIMIT_FAILURES: Setting[str | None] = Setting(
-        "30/min", "The rate of failed authentications from one address; None means no limit.", _rate_or_none
+        "30/min", "The rate of failed authentications from one address, or None for no limit.", _or_none(_rate)
     )
     RATE_LIMIT_FLOOD: Setting[str | None] = Setting(
-        None, "The rate of all requests from one address, checked first: `'6000/min'`.", _rate_or_none
+        None, "The rate of all requests from one address, checked first, such as `'6000/min'`.", _or_none(_rate)
     )
     RATE_LIMIT_STORE: ImportSetting[Any] = ImportSetting(
         "dovetail_contract.throttling.stores.MemoryStore",
@@ -155,7 +155,7 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     RATE_LIMIT_LOCATION = Setting("", "The URL of `RedisStore`: `redis://127.0.0.1:6379/1`.", _text)
     RATE_LIMIT_ON_ERROR = Setting(
         "local",
-        "If the store does not answer: `'local'` counts in each process, `'allow'` does not limit, `'deny'` gives 503.",
+        "If the store is unavailable: `'local'` counts in each process, `'allow'` does not limit, `'deny'` gives 503.",
         one_of("local", "allow", "deny"),
     )
     RATE_LIMIT_MODE = Setting(
@@ -168,13 +168,13 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     )
     VERSIONS: Setting[Mapping[str, Mapping[str, Any]]] = Setting(
         {},
-        "Versions by their part of the path: `{'v1': {'status': 'deprecated', 'deprecated_at': …, 'sunset_at': …, "
-        "'successor': 'v2'}, 'v2': {}}`; empty disables versions.",
+        "Versions by path segment: `{'v1': {'status': 'deprecated', 'deprecated_at': …, 'sunset_at': …, "
+        "'successor': 'v2'}, 'v2': {}}`. Empty disables versions.",
         _versions,
     )
     IDEMPOTENCY_MODEL = Setting(
         "dovetail_contract.IdempotencyRecord",
-        "The model of idempotency records: ours, or a subclass of `AbstractIdempotencyRecord`.",
+        "The model of idempotency records: the default, or a subclass of `AbstractIdempotencyRecord`.",
         model_label,
     )
     IDEMPOTENCY_DEFAULT = Setting(
@@ -187,17 +187,19 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     )
     IDEMPOTENCY_LEASE_SECONDS = Setting(
         60,
-        "Seconds after which an unfinished request counts as dead; more than the timeout of a worker.",
+        "Seconds until another request may take over an unfinished one. Must exceed the timeout of a worker.",
         positive_integer,
     )
     IDEMPOTENCY_RECOVER: ImportSetting[Any] = ImportSetting(
         None,
-        "A function of the request and the record that tells the outcome of unfinished external work, for views that "
-        "name none.",
-        _callable_or_none,
+        "A function that takes the request and the record, and returns the outcome of unfinished external work. Views "
+        "override it with `recover`.",
+        _or_none(_callable),
     )
-    IDEMPOTENCY_RETENTION_HOURS = Setting(24, "Hours for which a key is stored.", positive_integer)
-    IDEMPOTENCY_MAX_BYTES = Setting(262_144, "The largest response that is stored for a replay.", positive_integer)
+    IDEMPOTENCY_RETENTION_HOURS = Setting(24, "Hours until a key expires.", positive_integer)
+    IDEMPOTENCY_MAX_BYTES = Setting(
+        262_144, "The largest response, in bytes, that is stored for a replay.", positive_integer
+    )
 
 
 conf = ContractSettings()
@@ -219,8 +221,8 @@ CONTRACT_KEYS: Final = (
 )
 
 
-def contract_of(view: Any) -> Mapping[str, Any]:
-    """The ``contract`` of a view instance, a view class, or the result of ``as_view()``. Empty if there is none.
+def contract_of(view: object) -> Mapping[str, Any]:
+    """Return the ``contract`` of a view instance, a view class, or the result of ``as_view()``. Empty if there is none.
 
     ``@action(contract=…)`` overrides the dictionary of the class.
     """
@@ -229,6 +231,11 @@ def contract_of(view: Any) -> Mapping[str, Any]:
     return declared or getattr(getattr(view, "cls", view), "contract", None) or {}
 
 
-def action_of(view: Any, method: str) -> str:
-    """The action of a view set that answers ``method``. Empty for other views."""
+def action_of(view: object, method: str) -> str:
+    """Return the action of a view set that handles ``method``. Empty for other views."""
     return str((getattr(view, "actions", None) or {}).get(method.lower(), ""))
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Return whether the path of the request is below ``CONTRACT_API_PATHS``."""
+    return request.path_info.startswith(tuple(conf.API_PATHS))

@@ -5,10 +5,10 @@ name                        data
 ==========================  ===========================================================================================
 deprecated_operation.used   ``operation``: method and route, ``"GET /api/v1/orders/<pk>"``; ``principal_kind``:
                             ``user``, ``api_key`` or ``nobody``; ``key_prefix``: the public prefix of the API key, or
-                            None. Once per request, after its response; not for 410. There is no target
+                            None. Emitted once per request, after its response, except for 410. Has no target
 ==========================  ===========================================================================================
 
-``operation`` has the route and not the path, so that its values are bounded by the project's URLconf.
+``operation`` has the route and not the path, so that the project's URLconf bounds the number of its values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ DEPRECATED_OPERATION_USED: Final = "deprecated_operation.used"
 
 
 def emit_deprecated_operation_used(request: HttpRequest) -> None:
-    """Emit the event after the response. An error of a receiver is logged, and does not fail the request."""
+    """Emit the event after the response. An exception in a receiver is logged and does not fail the request."""
     match = request.resolver_match
     if match is None:
-        return  # no route serves the path, and a client could invent any number of paths
+        return  # without a route, a client could invent any number of operations
     sender = caller(request)
     data = {
         "operation": f"{request.method} /{match.route}",

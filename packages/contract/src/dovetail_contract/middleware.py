@@ -1,10 +1,11 @@
-"""The middleware of this package. Each class is one line of ``MIDDLEWARE`` and works without the others.
+"""The middleware of this package. Each class is one entry in ``MIDDLEWARE`` and works without the others.
 
 Modules that import REST framework are imported late: it reads settings, and settings may import this module.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from typing import Any, cast
 
@@ -12,134 +13,139 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
-from dovetail_contract.conf import action_of, conf
-from dovetail_contract.correlation.callers import bound, remember_organization
-from dovetail_contract.correlation.request_ids import HEADER, expose_headers, inbound
+from dovetail_contract import versioning
+from dovetail_contract.conf import action_of, conf, is_api
+from dovetail_contract.correlation.callers import bind_caller, remember_organization
+from dovetail_contract.correlation.request_ids import HEADER, expose_headers, received_id
 from dovetail_contract.events import emit_deprecated_operation_used
 from dovetail_contract.lifecycle.dates import Lifecycle, earliest
-from dovetail_contract.versioning import deprecation, versions
 from dovetail_core import context
 from dovetail_core.middleware import GetResponse, Middleware
 from dovetail_core.models import uuid7
 
 Response = HttpResponseBase
+View = Callable[..., HttpResponseBase]
 
-#: The attribute of a request that has an idempotency execution.
+#: The attribute of a request that holds its idempotency execution.
 _EXECUTION = "_dovetail_idempotency"
 
 
 class RequestIDMiddleware(Middleware):
-    """Put it first, before ``SecurityMiddleware``, so that the response to a wrong host has an id too.
+    """Gives every request an id: ``dovetail_core.context.request_id()``, and ``X-Request-ID`` on the response.
 
-    The id is ``dovetail_core.context.request_id()``; the response carries it as ``X-Request-ID``.
+    Put it first, before ``SecurityMiddleware``, so that responses to a wrong host have an id too.
     """
 
     def respond(self, request: HttpRequest) -> Response:
-        with context.bind(request_id=self._identify(request)), bound(request=request):
-            return self._marked(request, self.get_response(request))
+        with context.bind(request_id=self._identify(request)), bind_caller(request=request):
+            return self._mark(request, self.get_response(request))
 
     async def arespond(self, request: HttpRequest) -> Response:
-        with context.bind(request_id=self._identify(request)), bound(request=request):
-            return self._marked(request, await self.get_response(request))
+        with context.bind(request_id=self._identify(request)), bind_caller(request=request):
+            return self._mark(request, await self.get_response(request))
 
     def process_template_response(self, request: HttpRequest, response: Response) -> Response:
-        # The last moment at which the context has the organization: the middleware that set it resets it next.
+        # The context still has the organization here: the middleware that set it resets it next.
         remember_organization(request)
         return response
 
     @staticmethod
     def _identify(request: HttpRequest) -> str:
-        received = inbound(request)
-        request_id = received.trusted or uuid7().hex
+        trusted, untrusted = received_id(request)
+        request_id = trusted or uuid7().hex
         request.request_id = request_id  # type: ignore[attr-defined]
-        request.client_request_id = received.client  # type: ignore[attr-defined]
+        request.client_request_id = untrusted  # type: ignore[attr-defined]
         return request_id
 
     @staticmethod
-    def _marked(request: HttpRequest, response: Response) -> Response:
+    def _mark(request: HttpRequest, response: Response) -> Response:
         response.headers[HEADER] = request.request_id  # type: ignore[attr-defined]
         expose_headers(response)
         return response
 
 
 class ProblemMiddleware(Middleware):
-    """Put it after ``RequestIDMiddleware``: it converts every error response to a problem.
+    """Converts every error response below ``CONTRACT_API_PATHS`` to a problem. Other paths keep their HTML.
 
-    Only under ``CONTRACT_API_PATHS``; other paths keep their HTML.
+    Put it after ``RequestIDMiddleware``.
     """
 
     def respond(self, request: HttpRequest) -> Response:
-        return self._shaped(request, self.get_response(request))
+        return self._convert(request, self.get_response(request))
 
     async def arespond(self, request: HttpRequest) -> Response:
-        return self._shaped(request, await self.get_response(request))
+        return self._convert(request, await self.get_response(request))
 
     @staticmethod
-    def _shaped(request: HttpRequest, response: Response) -> Response:
-        if response.status_code < 400:
+    def _convert(request: HttpRequest, response: Response) -> Response:
+        if response.status_code < 400 or not is_api(request):
             return response
-        from dovetail_contract.problems.conversion import converted
+        from dovetail_contract.problems.conversion import convert
 
-        if not request.path_info.startswith(tuple(conf.API_PATHS)):
-            return response
-        return converted(request, response)
+        return convert(request, response)
 
 
 class RateLimitMiddleware(Middleware):
-    """Adds the headers of ``RateLimitThrottle``, and limits failed authentications and floods, which it does not see.
+    """Adds the headers of ``RateLimitThrottle``, and limits failed authentications and floods, which throttles miss.
 
-    Put it after ``ProblemMiddleware``, before middleware that answers requests itself.
+    Put it after ``ProblemMiddleware``, before middleware that responds without calling the view.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
         from dovetail_contract.throttling import failures
 
-        self.before, self.after = failures.before, failures.after
-        self.asks_before, self.asks_after = failures.asks_before, failures.asks_after
+        self.check_request, self.check_response = failures.check_request, failures.check_response
+        self.request_needs_store, self.response_needs_store = (
+            failures.request_needs_store,
+            failures.response_needs_store,
+        )
 
     def respond(self, request: HttpRequest) -> Response:
-        if not request.path_info.startswith(tuple(conf.API_PATHS)):
+        if not is_api(request):
             return cast("Response", self.get_response(request))
-        return self.before(request) or self.after(request, self.get_response(request))
+        return self.check_request(request) or self.check_response(request, self.get_response(request))
 
     async def arespond(self, request: HttpRequest) -> Response:
-        if not request.path_info.startswith(tuple(conf.API_PATHS)):
+        if not is_api(request):
             return cast("Response", await self.get_response(request))
-        # In a thread if counts are read, which may be in Redis.
-        refused = await sync_to_async(self.before)(request) if self.asks_before() else None
-        if refused is not None:
-            return refused
+        # Reading counts needs a thread, because they may be in Redis.
+        refusal = await sync_to_async(self.check_request)(request) if self.request_needs_store() else None
+        if refusal is not None:
+            return refusal
         response: Response = await self.get_response(request)
-        if self.asks_after(response):
-            return await sync_to_async(self.after)(request, response)
-        return self.after(request, response)
+        if self.response_needs_store(response):
+            return await sync_to_async(self.check_response)(request, response)
+        return self.check_response(request, response)
 
 
 class DeprecationMiddleware(Middleware):
     """Adds deprecation headers for versions, paths and views, and emits ``deprecated_operation.used``.
 
-    Answers 410 for those that have ended, and 404 for a version that ``CONTRACT_VERSIONS`` does not name. Put it
+    Answers 410 after the sunset of an operation, and 404 for a version that ``CONTRACT_VERSIONS`` does not name. Put it
     anywhere after ``ProblemMiddleware``.
     """
 
     def respond(self, request: HttpRequest) -> Response:
-        response = self._marked(request, self._refusal(request) or self.get_response(request))
-        if self._used_while_deprecated(request, response):
+        response = self._mark(request, self._refusal(request) or self.get_response(request))
+        if self._is_deprecated_use(request, response):
             emit_deprecated_operation_used(request)
         return response
 
     async def arespond(self, request: HttpRequest) -> Response:
-        response = self._marked(request, self._refusal(request) or await self.get_response(request))
-        if self._used_while_deprecated(request, response):
+        response = self._mark(request, self._refusal(request) or await self.get_response(request))
+        if self._is_deprecated_use(request, response):
             # In a thread: a receiver may use the database.
             await sync_to_async(emit_deprecated_operation_used)(request)
         return response
 
-    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
+    def process_view(
+        self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Response | None:
         method = str(request.method)
-        declared = deprecation.of_view(view, method, action_of(view, method))
+        declared = versioning.view_lifecycle(view, method, action_of(view, method))
         if declared is None:
             return None
         combined = earliest([request.lifecycle, declared])  # type: ignore[attr-defined]  # set by _refusal
@@ -151,44 +157,45 @@ class DeprecationMiddleware(Middleware):
         return response
 
     def _refusal(self, request: HttpRequest) -> Response | None:
-        """For versions and paths, before the URLconf: an operation that has ended may have no route any more."""
-        applied = deprecation.of_path(request.path_info)
-        request.lifecycle = applied  # type: ignore[attr-defined]
-        return self._gone(applied) or (self._unknown(request.path_info) if conf.VERSIONS else None)
+        # Before the URLconf: an operation past its sunset may no longer have a route.
+        lifecycle = versioning.path_lifecycle(request.path_info)
+        request.lifecycle = lifecycle  # type: ignore[attr-defined]
+        return self._gone(lifecycle) or (self._unknown_version(request.path_info) if conf.VERSIONS else None)
 
     @staticmethod
-    def _gone(applied: Lifecycle | None) -> Response | None:
-        if applied is None or not applied.is_over:
+    def _gone(lifecycle: Lifecycle | None) -> Response | None:
+        if lifecycle is None or not lifecycle.is_over:
             return None
         from dovetail_contract.problems.builder import problem
 
-        extensions = {"successor": applied.successor} if applied.successor else None
+        extensions = {"successor": lifecycle.successor} if lifecycle.successor else None
         return problem(410, "version_sunset", extensions=extensions)
 
     @staticmethod
-    def _unknown(path: str) -> Response | None:
+    def _unknown_version(path: str) -> Response | None:
         from dovetail_contract.problems.builder import problem
 
-        _, name = versions.named_in(path)
-        known = versions.versions()
+        _base, name = versioning.find_version(path)
+        known = versioning.versions()
         if not name or name in known:
             return None
         served = [version.name for version in known.values() if version.status != "sunset"]
-        detail = f"There is no version {name}; there is {', '.join(served) or 'none'}."
+        detail = _("Version %(version)s does not exist. Available versions: %(versions)s.")
+        detail %= {"version": name, "versions": ", ".join(served) or "–"}
         return problem(404, "version_unknown", detail, extensions={"versions": served})
 
     @staticmethod
-    def _marked(request: HttpRequest, response: Response) -> Response:
-        applied = request.lifecycle  # type: ignore[attr-defined]
-        if applied is not None:
-            deprecation.add_headers(response, applied)
+    def _mark(request: HttpRequest, response: Response) -> Response:
+        lifecycle = request.lifecycle  # type: ignore[attr-defined]
+        if lifecycle is not None:
+            versioning.add_headers(response, lifecycle)
         return response
 
     @staticmethod
-    def _used_while_deprecated(request: HttpRequest, response: Response) -> bool:
-        applied = request.lifecycle  # type: ignore[attr-defined]
-        # 410 is no use of the operation.
-        return applied is not None and applied.has_begun and response.status_code != 410
+    def _is_deprecated_use(request: HttpRequest, response: Response) -> bool:
+        lifecycle = request.lifecycle  # type: ignore[attr-defined]
+        # A request that got 410 did not use the operation.
+        return lifecycle is not None and lifecycle.has_begun and response.status_code != 410
 
 
 class UTCMiddleware(Middleware):
@@ -198,20 +205,22 @@ class UTCMiddleware(Middleware):
     """
 
     def respond(self, request: HttpRequest) -> Response:
-        with timezone.override(self._zone(request)):
+        with self._zone(request):
             return cast("Response", self.get_response(request))
 
     async def arespond(self, request: HttpRequest) -> Response:
-        with timezone.override(self._zone(request)):
+        with self._zone(request):
             return cast("Response", await self.get_response(request))
 
     @staticmethod
-    def _zone(request: HttpRequest) -> Any:
-        return UTC if request.path_info.startswith(tuple(conf.API_PATHS)) else timezone.get_current_timezone()
+    def _zone(request: HttpRequest) -> timezone.override:
+        return timezone.override(UTC if is_api(request) else timezone.get_current_timezone())
 
 
 class IdempotencyMiddleware(Middleware):
-    """Put it last: it calls the view itself, so that the claim of a key is committed before the view's transaction."""
+    """Handles ``Idempotency-Key``. Put it last: it calls the view itself, so that a key is claimed outside of the
+    transaction of ``ATOMIC_REQUESTS``.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         super().__init__(get_response)
@@ -226,8 +235,10 @@ class IdempotencyMiddleware(Middleware):
     async def arespond(self, request: HttpRequest) -> Response:
         return cast("Response", await self.get_response(request))
 
-    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> Response | None:
-        # First the method: reads do not enter the idempotency code.
+    def process_view(
+        self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Response | None:
+        # Check the method first: reads must not enter the idempotency code.
         if request.method not in conf.IDEMPOTENCY_METHODS:
             return None
         execution = self.begin(request, view)
@@ -238,11 +249,11 @@ class IdempotencyMiddleware(Middleware):
 
 
 def _attach_executions() -> None:
-    """Let the view instance of a request with an idempotency key attach to the request's execution.
+    """Attach view instances to the idempotency execution of their request.
 
     A key is claimed after authentication, permissions and throttles, and before the view's handler. REST framework has
     no hook at that point that a view cannot override, so this wraps ``APIView.initialize_request``, once. The wrapper
-    is here and not in the idempotency package, because every request to a view passes it.
+    is here and not in the idempotency package, because every request to a view passes through it.
     """
     from rest_framework.views import APIView
 

@@ -1,6 +1,6 @@
-"""The rules of idempotency that write.
+"""Claim idempotency keys, and store the responses of their requests.
 
-A claim commits before the work. The response is stored in the transaction of the work.
+A claim is committed before the view runs. The response is stored in the transaction of the view.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, router, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from dovetail_contract import get_idempotency_model
@@ -20,16 +21,14 @@ from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import Problem
 from dovetail_core.commands import Progress, delete_in_batches
 
-__all__ = ["Claim", "claim", "complete", "database", "leave_open", "purge_idempotency_records", "release"]
-
 _IN_PROGRESS, _COMPLETED = AbstractIdempotencyRecord.IN_PROGRESS, AbstractIdempotencyRecord.COMPLETED
-# An attempt fails if another request changes the record in between; then that request makes progress.
+# An attempt fails only if another request changes the record in between, so some request always makes progress.
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to do the work. ``attempt`` becomes invalid when another request takes over.
+    """The right to run the view. ``attempt`` becomes invalid when another request takes over the key.
 
     ``unfinished`` is the record of an earlier attempt whose outcome is unknown.
     """
@@ -40,7 +39,7 @@ class Claim:
 
 
 def database() -> str:
-    """The database alias of the records, and of the work's transaction."""
+    """Return the database alias of the records, and of the view's transaction."""
     return router.db_for_write(get_idempotency_model())
 
 
@@ -52,13 +51,13 @@ def claim(
     external: bool = False,
     retention_hours: int | None = None,
 ) -> Claim | AbstractIdempotencyRecord:
-    """The right to do the work, or the record of the response to replay.
+    """Return a claim of the key, or the completed record whose response is to be replayed.
 
-    ``external`` work has effects that no rollback undoes: if an earlier attempt is unfinished, the claim has its record
-    in ``unfinished``, and the caller must find out its outcome first. ``retention_hours`` overrides
-    ``CONTRACT_IDEMPOTENCY_RETENTION_HOURS``.
+    ``external`` means that the view has effects that a rollback does not undo. If an earlier attempt did not finish,
+    the claim then has its record in ``unfinished``, and the caller must determine its outcome before it runs the view.
+    ``retention_hours`` overrides ``CONTRACT_IDEMPOTENCY_RETENTION_HOURS``.
 
-    Raises ``Problem``: 422 ``idempotency_key_reused`` or 409 ``idempotency_in_progress``.
+    Raise ``Problem``: 422 ``idempotency_key_reused`` or 409 ``idempotency_in_progress``.
     """
     for _ in range(_ATTEMPTS):
         new_claim = _insert(digest, fingerprint, identity, retention_hours or conf.IDEMPOTENCY_RETENTION_HOURS)
@@ -73,7 +72,7 @@ def claim(
         if record.fingerprint != fingerprint:
             raise Problem("idempotency_key_reused")
         if record.state == _COMPLETED:
-            return record  # type: ignore[no-any-return]  # of the model that the setting names
+            return record
         takeover = _take_over(record, external=external)
         if takeover is not None:
             return takeover
@@ -81,30 +80,32 @@ def claim(
 
 
 def complete(*, claim: Claim, status: int, headers: Mapping[str, str], body: bytes | None) -> bool:
-    """Store the response, in the transaction of the work. False if another attempt holds the claim: then roll back."""
-    held = _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS)
-    return bool(held.update(state=_COMPLETED, status=status, headers=dict(headers), body=body))
+    """Store the response, in the transaction of the view. False if another attempt has the claim: roll back."""
+    return bool(_claimed(claim).update(state=_COMPLETED, status=status, headers=dict(headers), body=body))
 
 
 def release(*, claim: Claim) -> None:
-    """Free the key: the work had no effect."""
-    _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS).delete()
+    """Delete the record, because the view had no effect. The key can be used again."""
+    _claimed(claim).delete()
 
 
 def leave_open(*, claim: Claim) -> None:
-    """Keep the key claimed, because the outcome of the work is unknown. The next request asks for it."""
-    held = _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS)
-    held.update(locked_until=timezone.now())
+    """Keep the record as unfinished, because the outcome is unknown. The next request takes over at once."""
+    _claimed(claim).update(locked_until=timezone.now())
 
 
 def purge_idempotency_records(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
-    """Delete the records that have expired, and return their number. Each batch commits."""
+    """Delete expired records, and return their number. Each batch is committed separately."""
     expired = _rows().filter(expires_at__lt=timezone.now()).order_by("expires_at")
     return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
-def _rows() -> Any:
+def _rows() -> QuerySet[Any]:
     return get_idempotency_model()._default_manager.using(database())
+
+
+def _claimed(claim: Claim) -> QuerySet[Any]:
+    return _rows().filter(pk=claim.digest, attempt=claim.attempt, state=_IN_PROGRESS)
 
 
 def _insert(digest: str, fingerprint: str, identity: Mapping[str, str], hours: int) -> Claim | None:
@@ -123,21 +124,20 @@ def _insert(digest: str, fingerprint: str, identity: Mapping[str, str], hours: i
     return Claim(digest, 1)
 
 
-def _take_over(record: Any, *, external: bool) -> Claim | None:
+def _take_over(record: AbstractIdempotencyRecord, *, external: bool) -> Claim | None:
     now = timezone.now()
     if record.locked_until > now:
         raise Problem("idempotency_in_progress", headers={"Retry-After": "1"})
-    # The process that held the claim died, and its transaction was rolled back. One of the waiting requests goes on.
+    # The process that had the claim died, and its transaction was rolled back. The update lets one request take over.
     lease = now + timedelta(seconds=conf.IDEMPOTENCY_LEASE_SECONDS)
-    held = _rows().filter(pk=record.pk, attempt=record.attempt, state=_IN_PROGRESS)
-    if held.update(attempt=record.attempt + 1, locked_until=lease):
+    if _claimed(Claim(record.pk, record.attempt)).update(attempt=record.attempt + 1, locked_until=lease):
         return Claim(record.pk, record.attempt + 1, record if external else None)
     return None
 
 
 @contextmanager
 def _recoverable() -> Iterator[None]:
-    # A savepoint is needed inside a transaction only; outside, BEGIN and COMMIT would cost a round trip.
+    # Only a transaction needs a savepoint; outside one, BEGIN and COMMIT would cost a round trip.
     if not transaction.get_connection(database()).in_atomic_block:
         yield
         return

@@ -1,6 +1,6 @@
-"""Passes the context of a request to the tasks that it starts, for the logs of the workers.
+"""Passes the context of a request to the tasks that it starts, for the logs of workers.
 
-In the module of your Celery application, which every process imports::
+Add to the module of your Celery application, which every process imports::
 
     from dovetail_contract.contrib import celery
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from celery import signals
+from celery import Task, signals
 
-from dovetail_contract.correlation.callers import bound, caller
+from dovetail_contract.correlation.callers import bind_caller, caller
 from dovetail_core import context
 from dovetail_core.models import uuid7
 
@@ -23,7 +23,7 @@ _STACK = "_dovetail_context"
 
 
 def install() -> None:
-    """Connect the signals. Safe to call again."""
+    """Connect the signals. Calling it again has no effect."""
     for signal, receiver in (
         (signals.before_task_publish, _publish),
         (signals.task_prerun, _enter),
@@ -35,7 +35,7 @@ def install() -> None:
 def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is None:
         return
-    # As text: primary keys may be UUIDs, which not every serializer of Celery supports.
+    # The ids are strings, because not every serializer of Celery supports UUIDs.
     sender = caller()
     headers[HEADER] = {
         "request_id": context.request_id(),
@@ -45,10 +45,10 @@ def _publish(headers: dict[str, Any] | None = None, **_: Any) -> None:
     }
 
 
-def _enter(task: Any = None, **_: Any) -> None:
+def _enter(task: Task[Any, Any], **_: Any) -> None:
     if task.request.is_eager:
-        return  # runs inside its request, with the context of the request
-    # With Celery's message protocol 2, a custom header is an attribute of the request.
+        return  # an eager task runs in the context of its request
+    # In Celery's message protocol 2, custom headers are attributes of the task's request.
     headers = getattr(task.request, HEADER, None) or {}
     stack = ExitStack()
     stack.enter_context(
@@ -58,11 +58,11 @@ def _enter(task: Any = None, **_: Any) -> None:
             principal=headers.get("principal"),
         )
     )
-    stack.enter_context(bound(api_key=headers.get("api_key")))
+    stack.enter_context(bind_caller(api_key=headers.get("api_key")))
     setattr(task.request, _STACK, stack)
 
 
-def _leave(task: Any = None, **_: Any) -> None:
+def _leave(task: Task[Any, Any], **_: Any) -> None:
     stack = getattr(task.request, _STACK, None)
     if stack is not None:
         stack.close()

@@ -1,8 +1,8 @@
--- One decision about all limits of a request: it charges all of them, or none.
+-- Decides about all limits of a request: charges all of them, or none.
 -- KEYS     one per check; its value is the time at which the whole limit is available, in microseconds of Redis's clock
--- ARGV     1 to charge, 0 to ask only; then per check: interval and tolerance in microseconds, cost
--- returns  a status line, which is cheaper to parse than an array. For each check, with spaces between: allowed (0, 1),
---          remaining, microseconds until it would pass, microseconds until the whole limit is available
+-- ARGV     1 to charge, 0 to only check; then per check: interval and tolerance in microseconds, cost
+-- returns  a status line, which is cheaper to parse than an array. For each check, separated by spaces: allowed (0, 1),
+--          remaining, microseconds until it would be allowed, microseconds until the whole limit is available
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local stored = redis.call('MGET', unpack(KEYS))
@@ -14,7 +14,7 @@ for i = 1, #KEYS do
   local charged = used_until + interval * cost
   local spare = now + tolerance - charged
   charges[i] = charged
-  -- Formatted, here and below, because Lua writes large numbers with an exponent.
+  -- Formatted explicitly, because Lua writes large numbers with an exponent.
   if spare >= 0 then
     answer[i] = string.format('1 %.0f 0 %.0f', math.floor(spare / interval), charged - now)
   else
@@ -26,7 +26,7 @@ end
 
 if allowed and ARGV[1] == '1' then
   for i = 1, #KEYS do
-    -- After that time the key has no meaning.
+    -- After that time, the key has no effect.
     redis.call('SET', KEYS[i], string.format('%.0f', charges[i]), 'PX', math.ceil((charges[i] - now) / 1000) + 1)
   end
 end

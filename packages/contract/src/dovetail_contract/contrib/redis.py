@@ -1,4 +1,4 @@
-"""Counts in Redis, for every process: one round trip for a request, whatever the number of its limits.
+"""Counts in Redis, shared by all processes: one round trip per request, whatever the number of limits.
 
 ``CONTRACT_RATE_LIMIT_STORE = "dovetail_contract.contrib.redis.RedisStore"``, at ``CONTRACT_RATE_LIMIT_LOCATION``.
 """
@@ -25,31 +25,30 @@ from dovetail_contract.throttling.stores import Check, Result, StoreUnavailable
 SCRIPT = (Path(__file__).parent / "gcra.lua").read_text()
 _SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-#: Seconds that a request waits for Redis at most.
+#: The maximum number of seconds that a request waits for Redis.
 TIMEOUT = 0.05
-#: Seconds after a failure in which Redis is not asked, so that not every request waits for the timeout.
+#: Seconds without calls after a failure, so that not every request waits for the timeout.
 PAUSE = 5.0
-#: Connections that are kept for the next requests; those that a rush has opened beyond are closed again.
+#: The maximum number of idle connections. Further connections are closed after use.
 IDLE = 100
 _LONGEST = 4096
 
 
 class RedisStore:
     def __init__(self, url: str = "", *, timeout: float = TIMEOUT) -> None:
-        # For what it reads out of the address; it gives no connection. Going through it and the client around it adds
-        # 26 µs to a question.
+        # The pool only parses the URL. Taking connections from it, through a client, would add 26 µs per call.
         pool: Any = redis.ConnectionPool.from_url(
             url or conf.RATE_LIMIT_LOCATION,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
-            # The library's own would wait and try again, for seconds.
+            # The library's default retries for seconds.
             retry=Retry(NoBackoff(), 0),
-            protocol=2,  # the other one asks for more at each connect, and answers the same
+            protocol=2,  # version 3 sends more commands for each connection, with the same replies
         )
         self._connection_class: Any = pool.connection_class
         self._connection_options: dict[str, Any] = pool.connection_kwargs
-        # Not one for each thread: under ASGI every request has a thread of its own, and would open another. Putting one
-        # back and taking the last are atomic; what falls out at the other end is closed.
+        # Not one connection per thread: under ASGI, every request has its own thread, and would open a connection.
+        # append() and pop() are atomic, and a connection that the full deque drops is closed.
         self._idle: deque[Any] = deque(maxlen=IDLE)
         self._paused_until = 0.0
 
@@ -73,25 +72,25 @@ class RedisStore:
             except redis.ConnectionError:
                 if not used:
                     raise
-                # Redis was started anew, or has closed what was idle: once more, at once. Not after a timeout, which
-                # would be two. A request that was counted before its connection broke is counted twice.
+                # Redis was restarted, or closed an idle connection, so retry once. Not after a timeout, which would
+                # double the wait. A request that was counted before its connection broke is counted twice.
                 answer = _asked(connection, checks, charge)
         except BaseException:
-            # Whatever it was, a worker's own timeout too: the answer that is under way would be the next request's.
+            # After any exception, such as a worker's timeout, the next request would read the pending reply.
             connection.disconnect()
             raise
         self._idle.append(connection)
         return answer
 
     def _connection(self) -> tuple[Any, bool]:
-        """One that nobody else has, and whether it was used before."""
+        """Return an exclusive connection, and whether it was used before."""
         process = os.getpid()
         while True:
             try:
                 connection = self._idle.pop()
             except IndexError:
                 return self._connection_class(**self._connection_options), False
-            # Of the process that forked this one it is left alone: each would read the other's answers.
+            # A connection of the parent process is ignored: both processes would read each other's replies.
             if connection.pid == process:
                 return connection, True
 
@@ -99,7 +98,7 @@ class RedisStore:
 def _asked(connection: Any, checks: tuple[Check, ...], charge: bool) -> bytes:
     line = _line(connection, _evalsha(checks, charge))
     if line.startswith(b"-NOSCRIPT"):
-        # Redis was started anew, or emptied. EVAL keeps the script for the next ones.
+        # Redis was restarted or flushed. EVAL loads the script again.
         line = _line(connection, _packed("EVAL", SCRIPT, checks, charge))
     if not line.startswith(b"+"):
         raise ResponseError(line.decode(errors="replace"))
@@ -107,9 +106,9 @@ def _asked(connection: Any, checks: tuple[Check, ...], charge: bool) -> bytes:
 
 
 def _line(connection: Any, command: bytes) -> bytes:
-    """The one line that Redis answers. Raises the library's errors, and leaves no connection open that is broken."""
-    # The library connects, authenticates and chooses the database. Its parser is made for every answer that there is,
-    # and costs 23 µs of a request; Kombu takes the socket for itself, too.
+    """Return the reply, which is one line. Raise the library's exceptions, and close a broken connection."""
+    # The library connects, authenticates and selects the database. Its parser supports every type of reply, and would
+    # add 23 µs to a request. Kombu also uses the socket directly.
     if connection._sock is None:
         connection.connect()
     connection.check_health()
@@ -121,24 +120,24 @@ def _line(connection: Any, command: bytes) -> bytes:
             more = socket.recv(_LONGEST)
             line = more and line + more
     except TimeoutError as error:
-        raise redis.TimeoutError(f"No answer: {error}") from error
+        raise redis.TimeoutError(f"No reply: {error}") from error
     except OSError as error:
         connection.disconnect()
-        raise redis.ConnectionError(f"Broken: {error}") from error
+        raise redis.ConnectionError(f"Connection lost: {error}") from error
     if not line:
         connection.disconnect()
-        raise redis.ConnectionError("Closed by Redis.")
+        raise redis.ConnectionError("Redis closed the connection.")
     return line
 
 
 @lru_cache(maxsize=4096)
 def _evalsha(checks: tuple[Check, ...], charge: bool) -> bytes:
-    # Remembered, because a client comes again, and with the same limits.
+    # Cached, because a client sends many requests with the same limits.
     return _packed("EVALSHA", _SHA, checks, charge)
 
 
 def _packed(command: str, script: str, checks: tuple[Check, ...], charge: bool) -> bytes:
-    """The command as it is sent (RESP): an array of strings, each with its length."""
+    """Return the command in Redis's protocol (RESP): an array of strings, each with its length."""
     arguments: list[Any] = [command, script, len(checks), *(f"{{dovetail.rate}}:{check.key}" for check in checks)]
     arguments.append(int(charge))
     for check in checks:

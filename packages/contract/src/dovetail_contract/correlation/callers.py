@@ -1,7 +1,8 @@
-"""Who sent a request, as log lines and events name it: by primary keys, without a query."""
+"""The caller of a request in log lines and events: primary keys only, without a query."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,8 +22,8 @@ _ORGANIZATION = "_dovetail_organization_id"
 
 
 @contextmanager
-def bound(*, request: HttpRequest | None = None, api_key: str | None = None) -> Iterator[None]:
-    """Set, for a block, the request whose caller log lines name, or the API key of the request behind a task."""
+def bind_caller(*, request: HttpRequest | None = None, api_key: str | None = None) -> Iterator[None]:
+    """Set the current request for a block; or, in a task, the API key of the request that started the task."""
     # Restored by value and not by token, for the reason in dovetail_core.context.bind.
     previous = _request.get(), _api_key.get()
     _request.set(request)
@@ -56,7 +57,7 @@ class Caller:
 
 
 def caller(request: HttpRequest | None = None) -> Caller:
-    """The caller from the context, else from the authentication of ``request`` (default: the current one).
+    """Return the caller from the context, else from the authentication of ``request`` (default: the current one).
 
     Unknown values are None: this function authenticates nobody and makes no query.
     """
@@ -74,18 +75,43 @@ def caller(request: HttpRequest | None = None) -> Caller:
 
 
 def _authenticated(request: HttpRequest | None) -> tuple[Any, Any]:
-    """``request.user`` and ``request.auth``, which REST framework sets on Django's request when it knows them."""
+    """Return ``request.user`` and ``request.auth``, which REST framework sets on Django's request."""
     attributes = {} if request is None else vars(request)
     user = attributes.get("user")
     if isinstance(user, LazyObject):
-        # The lazy user of a session: evaluating it would be a query.
+        # Evaluating the lazy user of a session would be a query.
         user = attributes.get("_acached_user") if vars(user)["_wrapped"] is empty else user
     return (user if getattr(user, "is_authenticated", False) else None), attributes.get("auth")
 
 
-def _key(value: Any) -> str | None:
+def _key(value: object) -> str | None:
     if value is None:
         return None
     text = str(value)
     # The primary key of a user model may be an e-mail address, which must not be logged.
     return f"hashed:{next(iter(keyed_hashes(_PURPOSE, text)))[:16]}" if "@" in text else text
+
+
+class ContextFilter(logging.Filter):
+    """Adds ``request_id``, ``organization_id``, ``principal_id`` and ``api_key`` to log records: strings or None.
+
+    ``principal_id`` is the primary key of a user, or ``apikey:`` and the id of a key; ``api_key`` is the public prefix
+    of a key. Add the filter to handlers: a filter on a logger does not see records of its child loggers.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # Django logs error responses after the request ends, and attaches the request to the record.
+        logged_request = getattr(record, "request", None)
+        request = logged_request if isinstance(logged_request, HttpRequest) else None
+        sender = caller(request)
+        values = {
+            "request_id": context.request_id() or getattr(request, "request_id", None),
+            "organization_id": sender.organization_id,
+            "principal_id": sender.principal_id,
+            "api_key": sender.api_key,
+        }
+        for name, value in values.items():
+            # Attributes that the logging call sets itself take precedence.
+            if getattr(record, name, None) is None:
+                setattr(record, name, value)
+        return True

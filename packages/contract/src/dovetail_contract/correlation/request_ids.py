@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from django.http import HttpRequest
@@ -14,10 +13,10 @@ from dovetail_core import context
 from dovetail_core.conf import conf as core
 
 HEADER = "X-Request-ID"
-# Ids go into log lines and headers. A longer one, or one with other characters, is not accepted, echoed or logged.
+# Ids are written to log lines and headers, so longer ids and other characters are never accepted, echoed or logged.
 _VALID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
-#: Every header of this package that a script in a browser may want to read.
+#: The headers of this package that scripts in a browser may read.
 EXPOSED_HEADERS = (
     "Deprecation",
     "Idempotency-Key",
@@ -34,28 +33,15 @@ EXPOSED_HEADERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """``trusted`` becomes the id of the request; ``client`` is a valid id of a client that is not trusted."""
-
-    trusted: str | None = None
-    client: str | None = None
-
-
-_NO_ID = Inbound()
-
-
-def inbound(request: HttpRequest) -> Inbound:
-    """The id that a request carries."""
+def received_id(request: HttpRequest) -> tuple[str | None, str | None]:
+    """Return the valid id of a trusted sender, and that of an untrusted one. At least one of them is None."""
     header = request.META.get("HTTP_X_REQUEST_ID")
-    if header is None:
-        return _NO_ID
-    request_id = header.partition(",")[0].strip()
+    request_id = "" if header is None else header.partition(",")[0].strip()
     if not _VALID.fullmatch(request_id):
-        return _NO_ID
+        return None, None
     if conf.REQUEST_ID_TRUST == "everyone" or (conf.REQUEST_ID_TRUST == "proxies" and _from_proxy(request)):
-        return Inbound(trusted=request_id)
-    return Inbound(client=request_id)
+        return request_id, None
+    return None, request_id
 
 
 def _from_proxy(request: HttpRequest) -> bool:
@@ -77,6 +63,6 @@ def expose_headers(response: HttpResponseBase) -> None:
 
 
 def outgoing() -> dict[str, str]:
-    """Headers that pass the id on in a call to another service."""
+    """Return the headers that pass the current request id to another service."""
     request_id = context.request_id()
     return {HEADER: request_id} if request_id else {}

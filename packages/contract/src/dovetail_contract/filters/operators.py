@@ -1,4 +1,4 @@
-"""The filter operators: the values they accept, their lookups, and their schemas. Types come from django-filter."""
+"""The filter operators: the values they accept, their lookups and their schemas. django-filter parses the values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured, ValidationError
@@ -16,6 +16,7 @@ from django.db import models
 from django.db.models import QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.timezone import is_aware
+from django.utils.translation import gettext as _
 from django_filters.fields import IsoDateTimeField  # type: ignore[import-untyped]
 from django_filters.filterset import BaseFilterSet  # type: ignore[import-untyped]
 
@@ -25,33 +26,33 @@ class Operator:
     lookup: str
     meaning: str
     exclude: bool = False
-    #: ``value``, a comma-separated ``list`` of values, a piece of ``text``, or a ``flag``.
+    #: ``value``, ``list`` (comma-separated values), ``text`` or ``flag``.
     takes: str = "value"
 
 
 OPERATORS = {
-    "eq": Operator("exact", "equal to"),
-    "ne": Operator("exact", "not equal to", exclude=True),
-    "lt": Operator("lt", "less than"),
-    "lte": Operator("lte", "at most"),
-    "gt": Operator("gt", "greater than"),
-    "gte": Operator("gte", "at least"),
-    "in": Operator("in", "one of", takes="list"),
-    "nin": Operator("in", "none of", exclude=True, takes="list"),
-    "contains": Operator("icontains", "containing, in either case", takes="text"),
-    "istartswith": Operator("istartswith", "beginning with, in either case", takes="text"),
-    "isnull": Operator("isnull", "without a value (`true`) or with one (`false`)", takes="flag"),
+    "eq": Operator("exact", "equals this value"),
+    "ne": Operator("exact", "does not equal this value", exclude=True),
+    "lt": Operator("lt", "is less than this value"),
+    "lte": Operator("lte", "is at most this value"),
+    "gt": Operator("gt", "is greater than this value"),
+    "gte": Operator("gte", "is at least this value"),
+    "in": Operator("in", "is one of these values", takes="list"),
+    "nin": Operator("in", "is none of these values", exclude=True, takes="list"),
+    "contains": Operator("icontains", "contains this text, ignoring case", takes="text"),
+    "istartswith": Operator("istartswith", "starts with this text, ignoring case", takes="text"),
+    "isnull": Operator("isnull", "is null (`true`) or not null (`false`)", takes="flag"),
 }
 _MAX_ITEMS = 100
 _MIN_TEXT = 2
 _MAX_TEXT = 200
-# The longest value for columns without a maximum; a whole parameter has at most 1024 bytes.
+# The maximum length of values of columns without one; a whole parameter has at most 1024 bytes.
 _MAX_VALUE = 1000
 _LARGEST = 10**18
 _FLAGS = {"true": True, "false": False}
 
 
-class Refused(ValueError):
+class InvalidValue(ValueError):
     """A value that the parameter does not accept, with the text for the client."""
 
     def __init__(self, detail: str, *, code: str = "invalid", allowed: Sequence[str] = ()) -> None:
@@ -71,30 +72,31 @@ class Condition:
     form: forms.Field
 
     def apply(self, queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
-        """The filtered queryset. Raises ``Refused``."""
+        """Return the filtered queryset. Raise ``InvalidValue``."""
         value = self._parsed(text)
         method = queryset.exclude if self.operator.exclude else queryset.filter
-        narrowed: QuerySet[Any] = method(**{f"{self.path}{LOOKUP_SEP}{self.operator.lookup}": value})
-        return narrowed
+        return method(**{f"{self.path}{LOOKUP_SEP}{self.operator.lookup}": value})
 
     def _parsed(self, text: str) -> Any:
         if self.operator.takes == "flag":
             return self._flag(text)
         if self.operator.takes == "text":
             if len(text) < _MIN_TEXT:
-                raise Refused(f"At least {_MIN_TEXT} characters.", code="too_short")
-            return _no_longer(text, _MAX_TEXT)
+                detail = _("Must have at least %(minimum)d characters.") % {"minimum": _MIN_TEXT}
+                raise InvalidValue(detail, code="too_short")
+            return _limited(text, _MAX_TEXT)
         if self.operator.takes == "list":
             # A backslash before a comma makes it part of a value.
             items = [item.replace("\\,", ",") for item in re.split(r"(?<!\\),", text)]
             if len(items) > _MAX_ITEMS:
-                raise Refused(f"At most {_MAX_ITEMS} values.", code="too_many")
+                detail = _("Must have at most %(maximum)d values.") % {"maximum": _MAX_ITEMS}
+                raise InvalidValue(detail, code="too_many")
             return [self._value(item) for item in items]
         return self._value(text)
 
     def _flag(self, text: str) -> bool:
         if text not in _FLAGS:
-            raise Refused("Must be true or false.", allowed=[*_FLAGS])
+            raise InvalidValue(_("Must be true or false."), allowed=[*_FLAGS])
         return _FLAGS[text]
 
     def _value(self, text: str) -> Any:
@@ -102,22 +104,23 @@ class Condition:
             return self._flag(text)
         if choices := _choices(self.column):
             if text not in choices:
-                raise Refused(f"{text[:100]!r} is not one of the values.", code="invalid_choice", allowed=choices)
+                detail = _("'%(value)s' is not an allowed value.") % {"value": text[:100]}
+                raise InvalidValue(detail, code="invalid_choice", allowed=choices)
             return text
         if not text.strip():
-            raise Refused("Must not be empty.", code="blank")
+            raise InvalidValue(_("Must not be empty."), code="blank")
         if longest := _schema(self.column).get("maxLength"):
-            _no_longer(text, longest)
+            _limited(text, longest)
         try:
             value = self.form.clean(text)
         except ValidationError as error:
-            raise Refused(" ".join(error.messages)) from error
+            raise InvalidValue(" ".join(error.messages)) from error
         except (ValueError, OverflowError, ArithmeticError) as error:
-            raise Refused("Out of range.", code="out_of_range") from error
+            raise InvalidValue(_("Out of range."), code="out_of_range") from error
         return _in_range(self.column, value)
 
     def parameter(self) -> dict[str, Any]:
-        """The parameter in the schema."""
+        """Return the parameter for the OpenAPI document."""
         schema = dict(_SCHEMAS[self.operator.takes]) if self.operator.takes in _SCHEMAS else _schema(self.column)
         style: dict[str, Any] = {}
         if self.operator.takes == "list":
@@ -128,7 +131,7 @@ class Condition:
             "name": self.name,
             "in": "query",
             "required": False,
-            "description": f"Only items with `{public}` {self.operator.meaning} this.",
+            "description": f"Only items whose `{public}` {self.operator.meaning}.",
             **style,
             "schema": schema,
         }
@@ -141,59 +144,57 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 @cache
-def condition(model: Any, name: str, path: str, operator: str) -> Condition:
-    """The condition of one parameter. Raises ``ImproperlyConfigured`` for a path that leads to no column."""
+def condition(model: type[models.Model], name: str, path: str, operator: str) -> Condition:
+    """Return the condition of a parameter. Raise ``ImproperlyConfigured`` for a path without a column."""
     column = _column(model, path)
-    chosen = OPERATORS[operator]
-    # The form field of one value, also for a list, which is split before.
-    return Condition(name=name, path=path, operator=chosen, column=column, form=_form(column, path))
+    # A list is split before the form field parses each value.
+    return Condition(name=name, path=path, operator=OPERATORS[operator], column=column, form=_form(column, path))
 
 
 def _form(column: models.Field[Any, Any], path: str) -> forms.Field:
-    # django-filter's fields accept 1e50 for an integer, and only time zones without a colon.
+    # django-filter's own fields accept 1e50 as an integer, and reject time zones with a colon.
     if isinstance(column, models.DateTimeField):
         return IsoDateTimeField()  # type: ignore[no-any-return]  # a form's field
-    if isinstance(column, models.IntegerField):
-        return forms.IntegerField(min_value=-_LARGEST, max_value=_LARGEST)
-    if isinstance(column, models.DecimalField | models.FloatField):
-        return forms.DecimalField(min_value=-_LARGEST, max_value=_LARGEST)
+    if isinstance(column, models.IntegerField | models.DecimalField | models.FloatField):
+        field = forms.IntegerField if isinstance(column, models.IntegerField) else forms.DecimalField
+        return field(min_value=-_LARGEST, max_value=_LARGEST)
     return BaseFilterSet.filter_for_field(column, path, "exact").field  # type: ignore[no-any-return]  # a form's field
 
 
-def _column(model: Any, path: str) -> models.Field[Any, Any]:
+def _column(model: type[models.Model], path: str) -> models.Field[Any, Any]:
     label = model._meta.label
     *relations, last = path.split(LOOKUP_SEP)
     try:
         for relation in relations:
-            model = model._meta.get_field(relation).related_model
+            model = cast("Any", model._meta.get_field(relation)).related_model
         column: Any = model._meta.pk if last == "pk" else model._meta.get_field(last)
     except (FieldDoesNotExist, AttributeError) as error:
         raise ImproperlyConfigured(f"{label} has no column {path!r} to filter by.") from error
-    # django-filter would look the row of a foreign key up in the default manager, and reveal whether it exists.
-    return getattr(column, "target_field", column)  # type: ignore[no-any-return]  # a field, whichever
+    # For a foreign key, django-filter would look up the row in the default manager, and reveal whether it exists.
+    return getattr(column, "target_field", column)  # type: ignore[no-any-return]  # a field in both cases
 
 
 def _choices(column: models.Field[Any, Any]) -> list[str]:
     return [str(value) for value, _ in column.flatchoices] if column.choices else []
 
 
-def _in_range(column: models.Field[Any, Any], value: Any) -> Any:
+def _in_range(column: models.Field[Any, Any], value: object) -> object:
     if isinstance(value, datetime) and is_aware(value):
         try:
-            # The first and last hours of datetime's range do not exist in other time zones.
             value = value.astimezone(UTC)
         except OverflowError:
-            raise Refused("Out of range.", code="out_of_range") from None
+            raise InvalidValue(_("Out of range."), code="out_of_range") from None
+        # The first and last hours of datetime's range do not exist in other time zones.
         if not 2 <= value.year <= 9998:
-            raise Refused("Out of range.", code="out_of_range")
+            raise InvalidValue(_("Out of range."), code="out_of_range")
     if isinstance(column, models.FloatField) and isinstance(value, Decimal):
         return float(value)
     return value
 
 
-def _no_longer(text: str, longest: int) -> str:
-    if len(text) > longest:
-        raise Refused(f"At most {longest} characters.", code="too_long")
+def _limited(text: str, maximum: int) -> str:
+    if len(text) > maximum:
+        raise InvalidValue(_("Must have at most %(maximum)d characters.") % {"maximum": maximum}, code="too_long")
     return text
 
 

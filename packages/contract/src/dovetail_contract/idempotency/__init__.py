@@ -1,6 +1,4 @@
-"""``Idempotency-Key``: a repeated request takes effect once, and gets the first response again.
+"""``Idempotency-Key``: a repeated request takes effect once, and gets the same response.
 
-Only requests with a method of ``CONTRACT_IDEMPOTENCY_METHODS`` enter this package.
+Only requests with a method in ``CONTRACT_IDEMPOTENCY_METHODS`` enter this package.
 """
-
-from __future__ import annotations

@@ -1,14 +1,14 @@
-"""One request with a key: claim, work and response.
+"""Run one request with an idempotency key: claim the key, call the view, store the response.
 
 The claim comes after authentication, permissions and throttles, so that a replay is authorized again, and before the
 view's handler. ``IdempotencyMiddleware`` calls :meth:`Execution.attach` with the view instance, which replaces the
-handler by a guarded one.
+handler with a guarded one.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,7 +27,7 @@ from dovetail_contract.idempotency import keys, recovery
 from dovetail_contract.problems.builder import Problem, problem
 
 MODES = ("off", "optional", "required")
-# The stored headers. Never cookies, rate limits or the request's id, which belong to a single request.
+# Headers to store. Cookies, rate limits and the request id belong to a single request and are never stored.
 _STORED_HEADERS = (
     "Content-Type",
     "Content-Language",
@@ -37,19 +37,19 @@ _STORED_HEADERS = (
     "Last-Modified",
     "Link",
 )
-# Statuses of a raised refusal that free the key: they refuse the caller or the moment, and are no result of the work.
+# A raised refusal with one of these statuses frees the key, because the same request may succeed later.
 _NOT_STORED = frozenset({400, 401, 403, 404, 405, 406, 408, 412, 413, 415, 425, 429})
 
 
-def mode(view: Any) -> str:
-    """``off``, ``optional`` or ``required``: as the view declares, else ``CONTRACT_IDEMPOTENCY_DEFAULT``."""
+def mode(view: object) -> str:
+    """Return ``off``, ``optional`` or ``required``: from the view, else from ``CONTRACT_IDEMPOTENCY_DEFAULT``."""
     return str(contract_of(view).get("idempotency", conf.IDEMPOTENCY_DEFAULT))
 
 
-def begin(request: HttpRequest, view: Any) -> Execution | None:
-    """The execution of a request that has a key or lacks a required one; None for other requests.
+def begin(request: HttpRequest, view: Callable[..., HttpResponseBase]) -> Execution | None:
+    """Return the execution of a request that has a key or lacks a required one; None for other requests.
 
-    The caller has checked the method.
+    The caller checks the method.
     """
     view_class = getattr(view, "cls", None)
     if view_class is None or not issubclass(view_class, APIView):
@@ -62,7 +62,7 @@ def begin(request: HttpRequest, view: Any) -> Execution | None:
 
 
 class Execution:
-    """``run`` calls the view, and ``attach`` gets its instance; ``_guard`` and ``_finish`` surround its work."""
+    """``run`` calls the view, ``attach`` gets its instance, and ``_guard`` and ``_finish`` wrap its handler."""
 
     def __init__(self, request: HttpRequest, header: str | None, contract: Mapping[str, Any]) -> None:
         self.request = request
@@ -74,8 +74,10 @@ class Execution:
         self.key = ""
         self.replayed = False
 
-    def run(self, view: Callable[..., HttpResponseBase], args: Any, kwargs: Mapping[str, Any]) -> HttpResponseBase:
-        """Call the view, without the transaction of ``ATOMIC_REQUESTS``, which would include the claim."""
+    def run(
+        self, view: Callable[..., HttpResponseBase], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> HttpResponseBase:
+        """Call the view without the transaction of ``ATOMIC_REQUESTS``, which would include the claim."""
         try:
             response = view(self.request, *args, **kwargs)
         finally:
@@ -86,12 +88,14 @@ class Execution:
             response.headers["Idempotent-Replayed"] = "true"
         return response
 
-    def attach(self, view: Any) -> None:
+    def attach(self, view: APIView) -> None:
         method = str(self.request.method).lower()
         handler = getattr(view, method, None)
         if handler is not None and method in view.http_method_names:
             setattr(view, method, partial(self._guard, handler))
-            view.finalize_response = partial(self._finish, view.finalize_response)
+            view.finalize_response = partial(  # type: ignore[method-assign]
+                self._finish, view.finalize_response
+            )
 
     def _guard(self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any) -> Any:
         if self.header is None:
@@ -107,7 +111,7 @@ class Execution:
             external=self.external,
             retention_hours=self.contract.get("idempotency_hours"),
         )
-        if isinstance(claimed, AbstractIdempotencyRecord):
+        if not isinstance(claimed, services.Claim):
             return self._replay(claimed)
         self.claim = claimed
         if claimed.unfinished is not None:
@@ -117,12 +121,12 @@ class Execution:
         return self._work(handler, request, *args, **kwargs)
 
     def _recovered(self, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | None:
-        """The response of work that was done, or None for work that was not. The claim admits one request at a time."""
+        """Return the response of work that was done, or None for work that was not done."""
         try:
-            recover = recovery.declared(self.contract)
-            outcome = recovery.Outcome.UNKNOWN if recover is None else recovery.ask(recover, request, record)
+            recover = recovery.find_function(self.contract)
+            outcome = recovery.Outcome.UNKNOWN if recover is None else recovery.find_outcome(recover, request, record)
         except BaseException:
-            # An exception of the function does not free the key: it is no refusal of the work.
+            # Unlike a refusal by the view, an exception in the function does not free the key.
             self._abandon()
             raise
         if outcome is recovery.Outcome.NOT_DONE:
@@ -131,7 +135,7 @@ class Execution:
             self._abandon()
             raise Problem("idempotency_outcome_unknown")
         self.replayed = True
-        # Stored like a response of the work itself, and replayed from then on.
+        # Stored like a response of the view, and replayed to later requests.
         self._enter()
         return outcome
 
@@ -140,12 +144,14 @@ class Execution:
         try:
             return handler(request, *args, **kwargs)
         except BaseException:
-            # An exception rolls back what the handler wrote. A returned response commits it, whatever its status: so a
-            # view that counts attempts returns its refusal.
+            # An exception rolls back what the handler wrote. A returned response commits it, whatever its status, so
+            # a view that counts attempts must return its refusal.
             self._leave(*sys.exc_info())
             raise
 
-    def _finish(self, finalize: Callable[..., Any], request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+    def _finish(
+        self, finalize: Callable[..., Any], request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    ) -> HttpResponseBase:
         response = finalize(request, response, *args, **kwargs)
         if self.claim is None:
             return response
@@ -187,9 +193,9 @@ class Execution:
             atomic.__exit__(*exc_info)
 
     def _abandon(self, *, refused: bool = False) -> None:
-        """Roll back an open transaction and free the key. Does nothing after the response is stored.
+        """Roll back an open transaction and free the key. Do nothing after the response is stored.
 
-        Only a refusal frees the key of external work: work that ended in an exception may have taken effect.
+        Only a refusal frees the key of external work: work that raised an exception may have had its effect.
         """
         if self.atomic is not None:
             transaction.set_rollback(True, using=services.database())
@@ -201,12 +207,12 @@ class Execution:
             services.release(claim=claim)
 
 
-def _stored(response: Any) -> dict[str, Any]:
+def _stored(response: HttpResponse) -> dict[str, Any]:
     body: bytes | None = None
-    # no-store: the response has a secret, which would be stored in plain text.
+    # A no-store response has a secret, which would be stored in plain text.
     if not response.streaming and "no-store" not in response.headers.get("Cache-Control", ""):
         if isinstance(response, Response):
-            # Rendered here, so that the bytes are stored in the transaction of the work.
+            # Rendered here, so that the bytes are stored in the transaction of the view.
             response.render()
         body = bytes(response.content)
     if body is not None and len(body) > conf.IDEMPOTENCY_MAX_BYTES:

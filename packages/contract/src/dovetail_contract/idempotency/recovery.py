@@ -1,6 +1,6 @@
-"""The outcome of external work whose process died or failed: a function of the view tells it.
+"""Find the outcome of external work that did not finish, by a function of the view or of the project.
 
-``contract = {"external": True, "recover": "shop.payments.recover"}``, or ``CONTRACT_IDEMPOTENCY_RECOVER`` for all.
+``contract = {"external": True, "recover": "shop.payments.recover"}``, or ``CONTRACT_IDEMPOTENCY_RECOVER``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dovetail_contract.conf import conf
 
 
 class Outcome(Enum):
-    """An outcome without a response. ``NOT_DONE``: the view runs now; ``UNKNOWN``: 409, and the next one asks again."""
+    """An outcome without a response. ``NOT_DONE``: the view runs. ``UNKNOWN``: 409, and the next request asks again."""
 
     NOT_DONE = "not_done"
     UNKNOWN = "unknown"
@@ -28,18 +28,16 @@ class Outcome(Enum):
 Recover = Callable[[Request, AbstractIdempotencyRecord], HttpResponseBase | Outcome]
 
 
-def declared(contract: Mapping[str, Any]) -> Recover | None:
-    """The view's function, else the project's. Raises ``ImportError`` for a dotted path that does not exist."""
+def find_function(contract: Mapping[str, Any]) -> Recover | None:
+    """Return the view's function, else the project's. Raise ``ImportError`` for a dotted path that does not exist."""
     own = contract.get("recover")
     function: Recover | None = import_string(own) if isinstance(own, str) else own or conf.IDEMPOTENCY_RECOVER
     return function
 
 
-def ask(recover: Recover, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | Outcome:
-    """Call the function. Raises ``TypeError`` for a result that is neither a response nor an ``Outcome``."""
-    outcome: Any = recover(request, record)
+def find_outcome(recover: Recover, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | Outcome:
+    """Call the function. Raise ``TypeError`` for a result that is neither a response nor an ``Outcome``."""
+    outcome: object = recover(request, record)
     if not isinstance(outcome, HttpResponseBase | Outcome):
-        raise TypeError(
-            f"{recover!r} answered {outcome!r}; it takes an HTTP response, Outcome.NOT_DONE or Outcome.UNKNOWN."
-        )
+        raise TypeError(f"{recover!r} returned {outcome!r}, not an HTTP response, Outcome.NOT_DONE or Outcome.UNKNOWN.")
     return outcome

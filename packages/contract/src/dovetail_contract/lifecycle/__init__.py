@@ -1,3 +1,4 @@
-"""When an operation or a version is deprecated and ends. Nothing here reads settings, so that ``conf`` can validate."""
+"""The dates at which operations and versions are deprecated and removed.
 
-from __future__ import annotations
+Nothing here reads settings, because ``conf`` validates settings with these modules.
+"""

@@ -1,4 +1,4 @@
-"""The dates and links of a deprecation: ``Deprecation`` (RFC 9745), ``Sunset`` (RFC 8594) and ``Link`` headers."""
+"""The dates and links of a deprecation, in ``Deprecation`` (RFC 9745), ``Sunset`` (RFC 8594) and ``Link`` headers."""
 
 from __future__ import annotations
 
@@ -42,40 +42,41 @@ class Lifecycle:
 
 
 def lifecycle(declared: Mapping[str, Any]) -> Lifecycle:
-    """The lifecycle of a dictionary with ``since`` and optionally ``sunset``, ``link`` and ``successor``.
+    """Return the lifecycle of a dictionary with ``since`` and optionally ``sunset``, ``link`` and ``successor``.
 
-    Raises ``ValueError`` with a message that completes "it …".
+    Raise ``ValueError`` for a dictionary with other keys, or with times that are invalid or in the wrong order.
     """
     if unknown := set(declared) - {"since", "sunset", "link", "successor"}:
-        raise ValueError(f"knows since, sunset, link and successor, and not {', '.join(sorted(unknown))}")
-    since, sunset = (time_of(declared.get(name)) for name in ("since", "sunset"))
+        raise ValueError(f"unknown keys: {', '.join(sorted(unknown))} (allowed: since, sunset, link, successor)")
+    since, sunset = (time_of(declared, name) for name in ("since", "sunset"))
     if since is None:
-        raise ValueError("needs a time 'since' with its zone, such as '2026-11-01T00:00:00Z'")
+        raise ValueError("'since' is missing")
     if sunset is not None and sunset < since:
-        raise ValueError("ends ('sunset') before it is deprecated ('since')")
+        raise ValueError("'sunset' is before 'since'")
     link, successor = str(declared.get("link", "")), str(declared.get("successor", ""))
     links = (("deprecation", link), ("sunset", link if sunset else ""), ("successor-version", successor))
     return Lifecycle(since, sunset, tuple(pair for pair in links if pair[1]))
 
 
-def time_of(value: Any) -> datetime | None:
-    """A time with a time zone, converted to UTC; None for None. Raises ``ValueError`` for anything else."""
-    parsed = parse_datetime(value) if isinstance(value, str) else value
-    if parsed is None and value is None:
+def time_of(declared: Mapping[str, Any], name: str) -> datetime | None:
+    """Return a member in UTC, or None if it is missing. Raise ``ValueError`` unless it is a time with a time zone."""
+    value = declared.get(name)
+    if value is None:
         return None
+    parsed = parse_datetime(value) if isinstance(value, str) else value
     if not isinstance(parsed, datetime) or parsed.tzinfo is None:
-        raise ValueError(f"has {value!r} for a time with its zone, such as '2026-11-01T00:00:00Z'")
+        raise ValueError(f"{name!r} is {value!r}, not a time with a time zone, such as '2026-11-01T00:00:00Z'")
     return parsed.astimezone(UTC)
 
 
 def earliest(lifecycles: Iterable[Lifecycle | None]) -> Lifecycle | None:
-    """All lifecycles of one operation combined: the earliest dates, and every link."""
-    several = [entry for entry in lifecycles if entry is not None]
-    if len(several) < 2:
-        return several[0] if several else None
+    """Combine the lifecycles of one operation: the earliest dates, and every link."""
+    declared = [lifecycle for lifecycle in lifecycles if lifecycle is not None]
+    if len(declared) < 2:
+        return declared[0] if declared else None
     return Lifecycle(
-        min(entry.since for entry in several),
-        min((entry.sunset for entry in several if entry.sunset is not None), default=None),
-        tuple(dict.fromkeys(link for entry in several for link in entry.links)),
-        ended=any(entry.ended for entry in several),
+        min(lifecycle.since for lifecycle in declared),
+        min((lifecycle.sunset for lifecycle in declared if lifecycle.sunset is not None), default=None),
+        tuple(dict.fromkeys(link for lifecycle in declared for link in lifecycle.links)),
+        ended=any(lifecycle.ended for lifecycle in declared),
     )

@@ -1,4 +1,4 @@
-"""One version of an API, and the entries of ``CONTRACT_VERSIONS`` that declare versions."""
+"""The versions of an API, as ``CONTRACT_VERSIONS`` declares them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, Final
 from dovetail_contract.lifecycle.dates import Lifecycle, time_of
 
 STATUSES: Final = ("active", "deprecated", "sunset")
-# Bounded, because a 404 repeats the name.
+# The length is bounded, because a 404 repeats the name.
 NAME: Final = re.compile(r"v[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}", re.ASCII)
 _FIELDS: Final = {"status", "released", "deprecated_at", "sunset_at", "successor", "migration_url"}
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """``declared`` is the minimum status; the dates advance it. Times are in UTC."""
+    """``declared`` is the earliest possible status, which the dates advance. Times are in UTC."""
 
     name: str
     declared: str = "active"
@@ -30,17 +30,14 @@ class Version:
 
     @property
     def status(self) -> str:
-        """``active``, ``deprecated`` or ``sunset``, at this moment."""
+        """The current status: ``active``, ``deprecated`` or ``sunset``."""
         now = datetime.now(UTC)
-        reached = [
-            "active",
-            *(["deprecated"] if self.deprecated_at is not None and self.deprecated_at <= now else []),
-            *(["sunset"] if self.sunset_at is not None and self.sunset_at <= now else []),
-        ]
+        dates = {"deprecated": self.deprecated_at, "sunset": self.sunset_at}
+        reached = [status for status, date in dates.items() if date is not None and date <= now]
         return max([self.declared, *reached], key=STATUSES.index)
 
     def lifecycle(self, base: str) -> Lifecycle | None:
-        """None without a date of deprecation. ``base`` is the path above versions, for the link to the successor."""
+        """Return None without a deprecation date. ``base`` is the path above versions, for the successor's link."""
         if self.deprecated_at is None:
             return None
         links = [("deprecation", self.migration_url), ("sunset", self.migration_url if self.sunset_at else "")]
@@ -54,37 +51,39 @@ class Version:
 
 
 def parse(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Version]:
-    """The versions by name. Raises ``ValueError`` with a message that completes "it …"."""
+    """Return the versions by name. Raise ``ValueError`` with a message that completes the sentence "The setting …"."""
     if not isinstance(declared, Mapping):
-        raise ValueError("must map versions to what becomes of them: {'v1': {'status': 'active'}}")
+        raise ValueError("must map versions to their status and dates, such as {'v1': {'status': 'active'}}")
     versions = {name: _version(name, fields) for name, fields in declared.items()}
     for version in versions.values():
         if version.successor and (version.successor not in versions or version.successor == version.name):
-            raise ValueError(f"must name another of its versions as the successor of {version.name!r}")
+            raise ValueError(f"has an error in {version.name!r}: 'successor' is not another declared version")
     return versions
 
 
-def _version(name: Any, fields: Any) -> Version:
+def _version(name: object, fields: object) -> Version:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"must name versions as paths do, such as 'v1' or 'v1.2', and not {name!r}")
+        raise ValueError(f"must have names such as 'v1' or 'v1.2', not {name!r}")
     if not isinstance(fields, Mapping) or set(fields) - _FIELDS:
-        raise ValueError(f"must say of {name!r} nothing but {', '.join(sorted(_FIELDS))}")
+        raise ValueError(f"has an error in {name!r}: the allowed keys are {', '.join(sorted(_FIELDS))}")
+    try:
+        return _validated(name, fields)
+    except ValueError as error:
+        raise ValueError(f"has an error in {name!r}: {error}") from error
+
+
+def _validated(name: str, fields: Mapping[str, Any]) -> Version:
     status = fields.get("status", "active")
     if status not in STATUSES:
-        raise ValueError(f"must give {name!r} one of the statuses {', '.join(STATUSES)}")
-    try:
-        released, deprecated, sunset = (time_of(fields.get(at)) for at in ("released", "deprecated_at", "sunset_at"))
-    except ValueError as error:
-        raise ValueError(f"must be right for {name!r}, which {error}") from error
+        raise ValueError(f"'status' must be one of {', '.join(STATUSES)}")
+    released, deprecated, sunset = (time_of(fields, key) for key in ("released", "deprecated_at", "sunset_at"))
     if status == "sunset" and sunset is None:
-        raise ValueError(f"must say when {name!r} was sunset ('sunset_at')")
+        raise ValueError("the status 'sunset' needs 'sunset_at'")
     if deprecated is None and (sunset is not None or status == "deprecated"):
-        raise ValueError(f"must say since when {name!r} is deprecated ('deprecated_at')")
-    for earlier, later, wrong in (
-        (released, deprecated, "is deprecated ('deprecated_at') before it is released ('released')"),
-        (deprecated, sunset, "ends ('sunset_at') before it is deprecated ('deprecated_at')"),
-    ):
-        if earlier is not None and later is not None and later < earlier:
-            raise ValueError(f"must be right for {name!r}, which {wrong}")
+        raise ValueError("'deprecated_at' is missing")
+    if released is not None and deprecated is not None and deprecated < released:
+        raise ValueError("'deprecated_at' is before 'released'")
+    if deprecated is not None and sunset is not None and sunset < deprecated:
+        raise ValueError("'sunset_at' is before 'deprecated_at'")
     successor, url = str(fields.get("successor", "")), str(fields.get("migration_url", ""))
     return Version(name, status, released, deprecated, sunset, successor, url)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,35 +13,35 @@ from uuid import UUID
 from dovetail_contract.pagination.keyset import Position
 from dovetail_core.secrets import constant_time_compare, keyed_hashes
 
-# 128 bits of HMAC-SHA256, because a forger has one guess per request. The payload follows in JSON; both in base64url.
+# 128 bits of HMAC-SHA256 suffice, because a forger has one guess per request. A JSON payload follows, in base64url.
 _MAC_BYTES = 16
 _PURPOSE = "dovetail_contract.cursor.1"
-# No cursor of ours is longer; longer text is not decoded.
-_LONGEST = 4096
+# Longer text is not decoded: no valid cursor is that long.
+_MAX_LENGTH = 4096
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE = datetime(1970, 1, 1)  # noqa: DTZ001  # for projects without USE_TZ
 
 
 class InvalidCursor(ValueError):
-    """One error for every cause, because details would only help a forger."""
+    """Raised for every invalid cursor alike, because details would only help a forger."""
 
 
 def encode(position: Position, *, scope: str) -> str:
-    """The cursor of a position. ``scope`` is everything that the list depends on; the cursor is valid for it only."""
+    """Return the cursor of a position. It is valid only for ``scope``, the text of everything the list depends on."""
     flags = position.backward | position.inclusive << 1
     payload = json.dumps([flags, *map(_encoded, position.values)], separators=(",", ":")).encode()
     return urlsafe_b64encode(next(_macs(payload, scope)) + payload).decode().rstrip("=")
 
 
 def decode(token: str, *, scope: str, length: int) -> Position:
-    """The position of a cursor. Raises ``InvalidCursor`` unless it was encoded for this scope and number of keys."""
-    if len(token) > _LONGEST:
+    """Return the position of a cursor. Raise ``InvalidCursor`` for another scope or number of keys."""
+    if len(token) > _MAX_LENGTH:
         raise InvalidCursor
     try:
         raw = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
         mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        # The decoder skips characters outside its alphabet. With this check, a cursor has exactly one spelling.
+        # The decoder skips characters outside of its alphabet; this check makes the spelling of a cursor unique.
         if urlsafe_b64encode(raw).decode().rstrip("=") != token:
             raise InvalidCursor
         if not any(constant_time_compare(mac, expected) for expected in _macs(payload, scope)):
@@ -55,7 +55,7 @@ def decode(token: str, *, scope: str, length: int) -> Position:
     return Position(decoded, backward=bool(flags & 1), inclusive=bool(flags & 2))
 
 
-def _macs(payload: bytes, scope: str) -> Any:
+def _macs(payload: bytes, scope: str) -> Iterator[bytes]:
     message = f"{len(scope)}:{scope}{payload.decode(errors='surrogateescape')}"
     if not message.isascii():
         message = message.encode(errors="surrogateescape").hex()
@@ -67,7 +67,7 @@ def _microseconds(delta: timedelta) -> int:
     return delta // timedelta(microseconds=1)
 
 
-# A tag for each type that JSON lacks, so that a value is decoded to its type.
+# Types that JSON lacks are encoded with a tag, so that values keep their type.
 _ENCODERS: Mapping[type, tuple[str, Callable[[Any], Any]]] = {
     datetime: (
         "t",
@@ -91,17 +91,17 @@ _DECODERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def _encoded(value: Any) -> Any:
+def _encoded(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    # datetime is a subclass of date, and comes first.
+    # datetime comes first, because it is a subclass of date.
     for kind, (tag, encoder) in _ENCODERS.items():
         if isinstance(value, kind):
             return {tag: encoder(value)}
-    raise TypeError(f"Cannot page by a value of {type(value).__name__}: {value!r}.")
+    raise TypeError(f"Cannot paginate by a value of type {type(value).__name__}: {value!r}.")
 
 
-def _decoded(value: Any) -> Any:
+def _decoded(value: object) -> object:
     if not isinstance(value, dict):
         return value
     ((tag, inner),) = value.items()

@@ -1,4 +1,4 @@
-"""The paginator: signed cursors over the keyset of a list."""
+"""The pagination class: signed cursors over keyset pagination."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,23 +18,23 @@ from rest_framework.views import APIView
 from dovetail_contract.conf import conf
 from dovetail_contract.pagination import cursors, keyset
 from dovetail_contract.pagination.keyset import Position
-from dovetail_contract.problems.invalid_query import InvalidQuery, mistake
+from dovetail_contract.problems.builder import InvalidQuery, mistake
 from dovetail_core import context
 
 _PREFERENCE = "return=total-count"
 
 
 class CursorPagination(BasePagination):
-    """``?cursor=`` and ``?limit=``. A cursor of another list, or a limit out of range, is 400.
+    """``?cursor=`` and ``?limit=``. A cursor of another list and a limit out of range are 400.
 
     Answers ``{"data": […], "meta": {"next": cursor or null, "prev": cursor or null, "total": number or null}}`` and a
     ``Link`` header (RFC 8288) with the cursors as absolute URLs. The order is the queryset's, completed by its primary
-    key; NULLs are last in either direction. A row appears once while its keys do not change: there is no snapshot.
+    key. NULLs come last in both directions. There is no snapshot: a row appears once as long as its keys do not change.
 
-    ``total`` is a number for ``Prefer: return=total-count`` (RFC 7240), up to ``CONTRACT_TOTAL_MAX`` rows, and on all
-    requests to views with ``contract = {"total": "exact"}``; else null. Views with ``contract = {"page": True}`` also
-    accept ``?page=``, from 1, up to row ``CONTRACT_PAGE_MAX_ROWS``: the database reads all rows before such a page, and
-    its cursors are the same. Subclasses may set ``default_limit`` and ``max_limit``.
+    ``total`` is null unless the request has ``Prefer: return=total-count`` (RFC 7240), which counts up to
+    ``CONTRACT_TOTAL_MAX`` rows, or the view has ``contract = {"total": "exact"}``. Views with
+    ``contract = {"page": True}`` also accept ``?page=``, from 1, up to row ``CONTRACT_PAGE_MAX_ROWS``, because the
+    database reads all rows before such a page. Subclasses may set ``default_limit`` and ``max_limit``.
     """
 
     default_limit: int | None = None
@@ -48,7 +49,7 @@ class CursorPagination(BasePagination):
         contract = getattr(view, "contract", None) or {}
         skipped = self._skipped(limit) if contract.get("page") else 0
         position = self._position()
-        # One extra row tells whether another page follows, without a count.
+        # One extra row shows whether another page follows, without a count.
         page = keyset.page(rows, self.order, position, limit + 1, skipped=skipped)
         more, page = len(page) > limit, page[:limit]
         if position is not None and position.backward:
@@ -57,7 +58,7 @@ class CursorPagination(BasePagination):
         self._count(queryset, contract)
         return page
 
-    def get_paginated_response(self, data: Any) -> Response:
+    def get_paginated_response(self, data: object) -> Response:
         tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
         url = remove_query_param(self.request.build_absolute_uri(), "page")
         links = [
@@ -65,7 +66,7 @@ class CursorPagination(BasePagination):
             for relation, token in tokens.items()
             if token
         ]
-        # RFC 7240 2: the response depends on this header, and a cache must know.
+        # RFC 7240 2: caches must know that the response depends on this header.
         headers = {"Vary": "Prefer"}
         if links:
             headers["Link"] = ", ".join(links)
@@ -79,47 +80,30 @@ class CursorPagination(BasePagination):
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         cursor = {"type": "string", "nullable": True, "example": None}
         properties = {
-            "next": {**cursor, "description": "Where the next page begins; null on the last."},
-            "prev": {**cursor, "description": "Where the page before begins; null on the first."},
-            "total": {"type": "integer", "nullable": True, "description": "How many items all pages have, if counted."},
+            "next": {**cursor, "description": "The cursor of the next page, or null on the last page."},
+            "prev": {**cursor, "description": "The cursor of the previous page, or null on the first page."},
+            "total": {"type": "integer", "nullable": True, "description": "The total number of items, if counted."},
         }
         meta = {"type": "object", "required": [*properties], "properties": properties}
         return {"type": "object", "required": ["data", "meta"], "properties": {"data": schema, "meta": meta}}
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
         limits = {"type": "integer", "minimum": 1, "maximum": self._max_limit, "default": self._default_limit}
-        page = {
-            "name": "page",
-            "in": "query",
-            "required": False,
-            "description": f"Which page, from 1, instead of a cursor: no further than row {conf.PAGE_MAX_ROWS}.",
-            "schema": {"type": "integer", "minimum": 1, "maximum": conf.PAGE_MAX_ROWS},
-        }
+        numbers = {"type": "integer", "minimum": 1, "maximum": conf.PAGE_MAX_ROWS}
+        cursor = {"type": "string", "format": "cursor"}
+        # Any string, because unknown preferences are ignored.
+        preferences = {"type": "string", "example": _PREFERENCE}
+        parameters = [
+            ("page", "query", f"The page number, instead of a cursor. Pages end at row {conf.PAGE_MAX_ROWS}.", numbers),
+            ("Prefer", "header", f"`{_PREFERENCE}` (RFC 7240) requests `meta.total`, up to a maximum.", preferences),
+            ("cursor", "query", "The start of the page: `next` or `prev` from another page of the same list.", cursor),
+            ("limit", "query", "The maximum number of items on the page.", limits),
+        ]
+        if not (getattr(view, "contract", None) or {}).get("page"):
+            del parameters[0]
         return [
-            *([page] if (getattr(view, "contract", None) or {}).get("page") else []),
-            {
-                "name": "Prefer",
-                "in": "header",
-                "required": False,
-                "description": f"`{_PREFERENCE}` (RFC 7240) asks for `meta.total`, which is counted up to a bound.",
-                # Any text: an unknown preference is ignored.
-                "schema": {"type": "string"},
-                "example": _PREFERENCE,
-            },
-            {
-                "name": "cursor",
-                "in": "query",
-                "required": False,
-                "description": "Where the page begins: `next` or `prev` of another page of the same list.",
-                "schema": {"type": "string", "format": "cursor"},
-            },
-            {
-                "name": "limit",
-                "in": "query",
-                "required": False,
-                "description": "How many items a page has at most.",
-                "schema": limits,
-            },
+            {"name": name, "in": location, "required": False, "description": description, "schema": schema}
+            for name, location, description, schema in parameters
         ]
 
     @property
@@ -134,19 +118,19 @@ class CursorPagination(BasePagination):
         self.next: Position | None = None
         self.prev: Position | None = None
         if not rows:
-            # All rows of this page were deleted: go back to the page before, including the row of the cursor.
+            # All rows of this page were deleted: point back, including the row of the cursor.
             if position is not None:
-                turned = Position(position.values, not position.backward, not position.inclusive)
-                self.next, self.prev = (turned, None) if position.backward else (None, turned)
+                reverse = Position(position.values, not position.backward, not position.inclusive)
+                self.next, self.prev = (reverse, None) if position.backward else (None, reverse)
             return
         backward = position is not None and position.backward
-        # In the direction of the cursor's origin there was a row; in the other one, the extra row decides.
+        # The page that the cursor came from has a row; in the other direction, the extra row decides.
         if backward or more:
             self.next = Position(self._values(rows[-1]))
         if more if backward else not first:
             self.prev = Position(self._values(rows[0]), backward=True)
 
-    def _values(self, row: Any) -> tuple[Any, ...]:
+    def _values(self, row: object) -> tuple[Any, ...]:
         return tuple(key.value(row) for key in self.order)
 
     def _count(self, queryset: QuerySet[Any], contract: Mapping[str, Any]) -> None:
@@ -155,14 +139,14 @@ class CursorPagination(BasePagination):
         if contract.get("total") == "exact":
             self.total = queryset.count()
         elif self.preferred:
-            # A count reads every row: 300 buffers for a list of 60 000, against 8 for the first thousand.
+            # A full count reads every row: 300 buffers for a list of 60 000, against 8 for the first thousand.
             counted = queryset.order_by()[: conf.TOTAL_MAX + 1].count()
             self.total = counted if counted <= conf.TOTAL_MAX else None
 
     def _parameter(self, name: str) -> str | None:
         values = self.request.query_params.getlist(name)
         if len(values) > 1:
-            raise InvalidQuery([mistake(name, "Given more than once.", code="repeated")])
+            raise InvalidQuery([mistake(name, _("This parameter is repeated."), code="repeated")])
         return values[0] if values else None
 
     def _limit(self) -> int:
@@ -170,7 +154,7 @@ class CursorPagination(BasePagination):
         if text is None:
             return self._default_limit
         if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= self._max_limit:
-            detail = f"Must be a whole number from 1 to {self._max_limit}."
+            detail = _("Must be a whole number from 1 to %(maximum)d.") % {"maximum": self._max_limit}
             raise InvalidQuery([mistake("limit", detail, code="out_of_range")])
         return int(text)
 
@@ -179,18 +163,18 @@ class CursorPagination(BasePagination):
         if text is None:
             return 0
         if "cursor" in self.request.query_params:
-            raise InvalidQuery([mistake("page", "Either a page or a cursor.", code="conflicting")])
+            raise InvalidQuery([mistake("page", _("Use either page or cursor."), code="conflicting")])
         if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or int(text) < 1:
-            raise InvalidQuery([mistake("page", "Must be a whole number from 1.", code="out_of_range")])
+            raise InvalidQuery([mistake("page", _("Must be a whole number of at least 1."), code="out_of_range")])
         if int(text) * limit > conf.PAGE_MAX_ROWS:
-            # The database reads and discards all rows before: a client must not make it read a million.
-            deepest = conf.PAGE_MAX_ROWS // limit
-            detail = f"With {limit} items a page, {deepest} is the last; go on from there by `meta.next`."
+            # The database reads and discards all previous rows, so a client could make it read millions.
+            detail = _("With %(limit)d items per page, the last page is %(last)d. Follow `meta.next` from there.")
+            detail %= {"limit": limit, "last": conf.PAGE_MAX_ROWS // limit}
             raise InvalidQuery([mistake("page", detail, code="page_too_deep")], code="page_too_deep")
         return (int(text) - 1) * limit
 
     def _scope(self) -> str:
-        """What a cursor is bound to: the list, its filters and order, and the organization."""
+        # A cursor is valid only for this list, its filters and order, and the organization.
         others = sorted(
             (name, value)
             for name, values in self.request.query_params.lists()
@@ -210,5 +194,5 @@ class CursorPagination(BasePagination):
         try:
             return cursors.decode(token, scope=self._scope(), length=len(self.order))
         except cursors.InvalidCursor as error:
-            detail = "Not a cursor of this list. Take `meta.next` or `meta.prev` of a page as it is, or begin anew."
+            detail = _("Not a cursor of this list. Copy `meta.next` or `meta.prev` unchanged, or omit it to restart.")
             raise InvalidQuery([mistake("cursor", detail, code="invalid_cursor")], code="invalid_cursor") from error

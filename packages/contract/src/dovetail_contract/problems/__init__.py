@@ -1,11 +1,4 @@
-"""One shape for every error, RFC 9457 problem details::
-
-REST_FRAMEWORK = {"EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler"}
-MIDDLEWARE = ["dovetail_contract.middleware.ProblemMiddleware", …]
-CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
-# urls.py
-from dovetail_contract.problems import handler400, handler403, handler404, handler500
-"""
+"""Problem details (RFC 9457) for every error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the response of every problem (RFC 9457)."""
+"""The exceptions and responses of problems (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import HttpResponse
 from django.utils.encoding import force_str
+from django.utils.functional import Promise
 from rest_framework.exceptions import APIException
 
 from dovetail_contract.problems.catalogue import CODES, phrase, problem_type, type_uri
@@ -16,21 +17,21 @@ from dovetail_core import context
 from dovetail_core.models import uuid7
 
 MEDIA_TYPE = "application/problem+json"
-#: The number of ``errors`` in a response; ``errors_truncated`` says that there are more.
+#: The maximum number of ``errors`` in a response. If there are more, ``errors_truncated`` is true.
 MAX_ERRORS = 50
 
 
 class Problem(APIException):
-    """Raise it anywhere in a DRF view: ``raise Problem("account_frozen", "Pay the open invoice first.")``.
+    """Raise it anywhere in a REST framework view: ``raise Problem("account_frozen", "Pay the open invoice first.")``.
 
-    ``status`` defaults to that of the code's registered type, else 400; ``errors`` are mappings with ``code``,
-    ``detail`` and one of ``pointer``, ``parameter``, ``header``; ``extensions`` become members of their own.
+    ``status`` defaults to that of the code's registered type, else 400. ``errors`` are mappings with ``code``,
+    ``detail`` and one of ``pointer``, ``parameter``, ``header``. ``extensions`` become additional members.
     """
 
     def __init__(
         self,
         code: str,
-        detail: Any = "",
+        detail: str | Promise = "",
         *,
         status: int | None = None,
         errors: Sequence[Mapping[str, Any]] = (),
@@ -46,17 +47,31 @@ class Problem(APIException):
         super().__init__(detail or (known.title if known else phrase(self.status_code)), code)
 
 
-class ProblemResponse(HttpResponse):
-    """Rendered without a DRF renderer, because the negotiated one may produce YAML or HTML.
+def mistake(parameter: str, detail: str, *, code: str = "invalid", allowed: Sequence[str] = ()) -> dict[str, Any]:
+    """Return one member of ``errors`` about a query parameter. ``allowed`` lists the valid values."""
+    member: dict[str, Any] = {"code": code, "detail": detail, "parameter": parameter[:100]}
+    return {**member, "allowed": list(allowed)} if allowed else member
 
-    ``data`` is the body as a dictionary, as DRF's responses have it.
+
+class InvalidQuery(Problem):
+    """400 ``invalid_query`` (or ``code``) with all ``mistakes``, which ``detail`` repeats for other handlers."""
+
+    def __init__(self, mistakes: Sequence[dict[str, Any]], *, code: str = "invalid_query") -> None:
+        detail = " ".join(f"{entry['parameter']}: {entry['detail']}" for entry in mistakes[:5])
+        super().__init__(code, detail, status=400, errors=mistakes)
+
+
+class ProblemResponse(HttpResponse):
+    """Rendered without REST framework's renderers, because the negotiated one may produce YAML or HTML.
+
+    ``data`` is the body as a dictionary, as in REST framework's responses.
     """
 
     exception = True
 
     def __init__(self, data: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self.data = data
-        # A message may repeat half a surrogate pair of the request, which cannot be encoded.
+        # A message may repeat a lone surrogate of the request, which cannot be encoded.
         text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
         super().__init__(text.encode(errors="replace"), status=data["status"], content_type=MEDIA_TYPE, headers=headers)
 
@@ -64,26 +79,26 @@ class ProblemResponse(HttpResponse):
 def problem(
     status: int,
     code: str = "",
-    detail: Any = "",
+    detail: object = "",
     *,
     errors: Iterable[Mapping[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> ProblemResponse:
-    """The response to an error. The default of ``code`` depends on the status."""
-    # A status without a name in HTTP gets a code with its number.
+    """Return the response to an error. ``code`` defaults to the code of the status."""
+    # A status that CODES lacks gets a code with its number.
     code = code or CODES.get(status, f"status_{status}")
     known = problem_type(code)
-    title = known.title if known else phrase(status)
+    title = force_str(known.title) if known else phrase(status)
     members = list(errors)
-    # Without RequestIDMiddleware no log has this id, but the shape is the same.
+    # Without RequestIDMiddleware, no log has this id, but the response keeps its shape.
     request_id = context.request_id() or uuid7().hex
     body: dict[str, Any] = {
         "type": type_uri(code),
         "title": title,
         "status": status,
         "detail": force_str(detail) or title,
-        # Not the URL: it may contain private data.
+        # Not the URL, which may contain private data.
         "instance": f"urn:request:{request_id}",
         "code": code,
         "request_id": request_id,

@@ -1,4 +1,7 @@
-"""The registry of problem types: code, status, title, description and page of each."""
+"""The registry of problem types.
+
+Titles and descriptions are translated; codes and ``type`` URIs never are.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,39 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from dovetail_contract.conf import conf
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """``code`` in snake case, the status, a ``title`` that is the same for every occurrence (RFC 9457 3.1.3)."""
+    """``title`` is the same for every occurrence, apart from its translation (RFC 9457 3.1.3)."""
 
     code: str
     status: int
-    title: str
-    description: str = ""
+    title: str | Promise
+    description: str | Promise = ""
 
 
 _registered: dict[str, ProblemType] = {}
 
 
-def register_problem(code: str, *, status: int, title: str, description: str = "") -> ProblemType:
-    """Register a problem type. ``description`` is for the page at the URL in ``type``.
+def register_problem(code: str, *, status: int, title: str | Promise, description: str | Promise = "") -> ProblemType:
+    """Register a problem type. The page at the URL in ``type`` shows ``description``.
 
-    A second registration of a code replaces the first. Raises ``ValueError`` for a code that is no identifier or a
-    status below 400.
+    Another registration of the same code replaces it. Raise ``ValueError`` for a code that is not in snake_case or a
+    status that is not an error. ``title`` and ``description`` may be lazy translations.
     """
     if not code.isidentifier() or code != code.lower() or not 400 <= status <= 599:
-        raise ValueError(f"A problem has a code in snake_case and a status from 400 to 599; got {code!r}, {status!r}.")
+        raise ValueError(f"A problem has a code in snake_case and a status from 400 to 599, not {code!r}, {status!r}.")
     _registered[code] = ProblemType(code, status, title, description)
     return _registered[code]
 
 
 def problem_types() -> Mapping[str, ProblemType]:
-    """All types: those of this package, the registered ones, and those of ``CONTRACT_PROBLEM_TYPES``, which win."""
+    """Return all types by code. ``CONTRACT_PROBLEM_TYPES`` overrides registered types."""
     configured = {code: ProblemType(code, **fields) for code, fields in conf.PROBLEM_TYPES.items()}
     return MappingProxyType({**_registered, **configured})
 
@@ -49,7 +54,7 @@ def problem_type(code: str) -> ProblemType | None:
 
 
 def type_uri(code: str) -> str:
-    """The ``type`` member: a URL of a page, else ``about:blank`` (RFC 9457 4.2.1)."""
+    """Return the ``type`` member: the URL of a page, or ``about:blank`` (RFC 9457 4.2.1)."""
     if problem_type(code) is None:
         return "about:blank"
     if conf.PROBLEM_BASE_URL:
@@ -61,7 +66,7 @@ def type_uri(code: str) -> str:
 
 
 def phrase(status: int) -> str:
-    """The title of a problem without a type: the reason phrase of HTTP."""
+    """Return the title of a problem without a type: HTTP's reason phrase, as RFC 9457 4.2.1 recommends."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -69,51 +74,71 @@ def phrase(status: int) -> str:
 
 
 _OWN = {
-    "bad_request": (400, "The request is malformed", "Something of the request is not as HTTP or the API has it."),
-    "parse_error": (400, "The body cannot be read", "The body is not what its Content-Type says, or is cut off."),
-    "invalid": (400, "The input is not valid", "`errors` has every mistake, each with a pointer into the body."),
+    "bad_request": (400, _("Bad request"), _("The request is malformed.")),
+    "parse_error": (400, _("The body cannot be parsed"), _("The body does not match its Content-Type.")),
+    "invalid": (400, _("Invalid input"), _("`errors` lists every mistake, with a pointer into the body.")),
     "invalid_query": (
         400,
-        "The query is not valid",
-        "A parameter is unknown, repeated, malformed or out of range. `errors` names every one, and what is allowed.",
+        _("Invalid query"),
+        _("A parameter is unknown, repeated or invalid. `errors` lists every mistake and the valid values."),
     ),
     "invalid_cursor": (
         400,
-        "Not a cursor of this list",
-        "A cursor is good for the list, filters, order and organization that it was made for. Begin anew without one.",
+        _("Invalid cursor"),
+        _("A cursor is valid only for the list, filters, order and organization for which it was created."),
     ),
-    "page_too_deep": (400, "The page lies too deep", "Go on by `meta.next`, or narrow the list by a filter."),
-    "host_not_allowed": (400, "The host is not served here", "The Host header names a host that this API is not at."),
-    "authentication_failed": (401, "The credentials are not valid", "The credentials are wrong, expired or revoked."),
-    "not_authenticated": (401, "Credentials are required", "The operation needs credentials, and none were given."),
-    "permission_denied": (403, "Not permitted", "The credentials are good, but do not permit this."),
+    "page_too_deep": (400, _("Page number too high"), _("Follow `meta.next`, or use filters to shorten the list.")),
+    "host_not_allowed": (400, _("Host not allowed"), _("The Host header names a host that does not serve this API.")),
+    "authentication_failed": (401, _("Invalid credentials"), _("The credentials are wrong, expired or revoked.")),
+    "not_authenticated": (401, _("Authentication required"), _("The operation requires credentials.")),
+    "permission_denied": (403, _("Permission denied"), _("The credentials do not permit this operation.")),
     "csrf_failed": (
         403,
-        "The CSRF check failed",
-        "A request with a session cookie needs the CSRF token and an origin that is trusted.",
+        _("CSRF verification failed"),
+        _("A request with a session cookie needs a CSRF token and a trusted origin."),
     ),
-    "not_found": (404, "Not found", "Nothing is here, or nothing that these credentials may know of."),
-    "version_unknown": (404, "There is no such version", "`versions` has those that are served."),
-    "method_not_allowed": (405, "The method is not allowed", "The `Allow` header names those that are."),
-    "not_acceptable": (406, "No acceptable representation", "The `Accept` header names nothing that can be sent."),
-    "conflict": (409, "Conflict", "The present state of the resource does not permit this."),
-    "idempotency_key_required": (400, "An Idempotency-Key is required", "Send one, and the same one when you retry."),
-    "idempotency_key_invalid": (400, "Not an Idempotency-Key", "One header of 1 to 255 visible ASCII characters."),
-    "idempotency_in_progress": (409, "The first request is still running", "Ask again after `Retry-After` seconds."),
-    "idempotency_outcome_unknown": (409, "What became of the first request is unknown", "Look before you try again."),
-    "idempotency_not_replayable": (409, "Done, but the answer was not kept", "It was large, or secret. Look it up."),
-    "idempotency_key_reused": (422, "The Idempotency-Key is another request's", "Use a new key for a new request."),
-    "gone": (410, "Gone", "What was here is here no more."),
-    "version_sunset": (410, "This is no longer served", "The `Link` header names what takes its place."),
-    "payload_too_large": (413, "The body is too large", "Send less at once."),
-    "unsupported_media_type": (415, "The media type is not supported", "Send one that the schema names."),
-    "rate_limited": (
-        429,
-        "Too many requests",
-        "`Retry-After` has the seconds to wait.",
+    "not_found": (404, _("Not found"), _("The resource does not exist, or the credentials do not give access to it.")),
+    "version_unknown": (404, _("Unknown API version"), _("`versions` lists the available versions.")),
+    "method_not_allowed": (405, _("Method not allowed"), _("The `Allow` header lists the allowed methods.")),
+    "not_acceptable": (406, _("Not acceptable"), _("The `Accept` header names no available media type.")),
+    "conflict": (409, _("Conflict"), _("The current state of the resource does not permit this operation.")),
+    "idempotency_key_required": (
+        400,
+        _("Idempotency-Key required"),
+        _("Send an Idempotency-Key header, and repeat its value when you retry."),
     ),
-    "internal_error": (500, "The server failed", "It is logged under the request's id. Trying again may help."),
-    "unavailable": (503, "Temporarily unavailable", "A part the service rests on does not answer. Try again later."),
+    "idempotency_key_invalid": (
+        400,
+        _("Invalid Idempotency-Key"),
+        _("Send one Idempotency-Key header with 1 to 255 visible ASCII characters and no comma."),
+    ),
+    "idempotency_in_progress": (
+        409,
+        _("The first request is still in progress"),
+        _("Retry after the seconds in `Retry-After`."),
+    ),
+    "idempotency_outcome_unknown": (
+        409,
+        _("The outcome of the first request is unknown"),
+        _("Check whether it took effect before you try again."),
+    ),
+    "idempotency_not_replayable": (
+        409,
+        _("The request succeeded, but its response was not stored"),
+        _("The response was too large or confidential. Retrieve the resource instead."),
+    ),
+    "idempotency_key_reused": (
+        422,
+        _("Idempotency-Key already used for another request"),
+        _("Use a new key for a new request."),
+    ),
+    "gone": (410, _("Gone"), _("The resource is no longer available.")),
+    "version_sunset": (410, _("No longer supported"), _("The `Link` header names the successor, if there is one.")),
+    "payload_too_large": (413, _("Request body too large"), _("Send a smaller body.")),
+    "unsupported_media_type": (415, _("Unsupported media type"), _("Send a media type that the schema lists.")),
+    "rate_limited": (429, _("Too many requests"), _("Wait for the number of seconds in `Retry-After`.")),
+    "internal_error": (500, _("Internal server error"), _("The error is logged under the request id.")),
+    "unavailable": (503, _("Service temporarily unavailable"), _("A required service does not respond.")),
 }
 for _code, (_status, _title, _description) in _OWN.items():
     register_problem(_code, status=_status, title=_title, description=_description)

@@ -1,4 +1,4 @@
-"""Converts exceptions to problems: DRF's ``EXCEPTION_HANDLER``, and Django's handlers for errors outside of views."""
+"""Converts exceptions to problems: REST framework's ``EXCEPTION_HANDLER``, and Django's error handlers."""
 
 from __future__ import annotations
 
@@ -9,53 +9,60 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import csrf, defaults
 from rest_framework import exceptions
 from rest_framework.exceptions import APIException
+from rest_framework.request import Request
 
-from dovetail_contract.conf import conf
+from dovetail_contract.conf import is_api
 from dovetail_contract.correlation.callers import remember_organization
 from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
 from dovetail_contract.problems.catalogue import CODES
-from dovetail_contract.problems.flatten import errors
-from dovetail_contract.problems.outages import RETRY_AFTER, is_outage
+from dovetail_contract.problems.conversion import SAFE_METHODS, errors
 
 logger = logging.getLogger(__name__)
 
-# Codes of DRF that have another name in the registry.
+# REST framework's codes that have another name in the registry.
 _RENAMED = {"throttled": "rate_limited", "error": "internal_error"}
 
+#: The seconds in ``Retry-After`` when a service such as the database is unavailable.
+RETRY_AFTER = 5
 
-def is_api(request: HttpRequest) -> bool:
-    return request.path_info.startswith(tuple(conf.API_PATHS))
+# PostgreSQL: connection lost or refused, server starting or shutting down, out of connections, deadlock, serialization
+# failure, statement timeout. A missing column is 42xxx, a defect in the code.
+_POSTGRES = ("08", "57P", "53", "40", "57014")
+# MariaDB and MySQL: too many connections, cannot connect, gone away, lost, lock wait timeout, deadlock.
+_MYSQL = {1040, 1205, 1213, 2002, 2003, 2006, 2013}
+_SQLITE = ("database is locked", "database table is locked", "unable to open database file", "disk i/o error")
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResponse | None:
-    """For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Other exceptions go to Django, which calls ``handler500``."""
+    """For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Unexpected exceptions go to Django, which calls ``handler500``."""
     request = context.get("request")
     if request is not None:
-        # process_template_response is not called for an exception.
+        # Django does not call process_template_response after an exception.
         remember_organization(getattr(request, "_request", request))
     response = _answer(exc, request)
     if response is not None:
         if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
             _challenge(response, context.get("view"), request)
-        # Late: rest_framework.views imports the throttle class, which imports problems.
+        # Imported late: rest_framework.views imports the throttle class, which imports this module.
         from rest_framework.views import set_rollback
 
         set_rollback()
     return response
 
 
-def _challenge(response: ProblemResponse, view: Any, request: Any) -> None:
-    """RFC 9110 11.6.1: a 401 has ``WWW-Authenticate``, also a 401 that REST framework has not raised."""
+def _challenge(response: ProblemResponse, view: object, request: Request | None) -> None:
+    # RFC 9110 11.6.1 requires WWW-Authenticate on every 401, also on one that a view raises itself.
     get_header = getattr(view, "get_authenticate_header", None)
     if get_header is not None and (header := get_header(request)):
         response.headers["WWW-Authenticate"] = header
 
 
-def _answer(exc: Exception, request: Any) -> ProblemResponse | None:
+def _answer(exc: Exception, request: Request | None) -> ProblemResponse | None:
     if isinstance(exc, Problem):
         return problem(
             exc.status_code, exc.code, exc.detail, errors=exc.errors, headers=exc.headers, extensions=exc.extensions
@@ -73,28 +80,28 @@ def _answer(exc: Exception, request: Any) -> ProblemResponse | None:
     return None
 
 
-def from_api_exception(exc: APIException, request: Any = None) -> ProblemResponse:
+def from_api_exception(exc: APIException, request: Request | None = None) -> ProblemResponse:
     headers = {}
     if header := getattr(exc, "auth_header", None):
         headers["WWW-Authenticate"] = header
     extensions: dict[str, Any] = dict(getattr(exc, "extensions", {}))
     if (wait := getattr(exc, "wait", None)) is not None:
-        # Rounded up: a client that returns a moment too early is refused again.
+        # Rounded up, because a client that returns a moment too early would be refused again.
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
         extensions["retry_after"] = max(1, math.ceil(wait))
     if isinstance(exc, exceptions.ValidationError) or isinstance(exc.detail, list | dict):
         return _validation(exc, request, headers)
-    if str(exc.detail).startswith("CSRF Failed:"):  # of SessionAuthentication, which has no own code for it
+    if str(exc.detail).startswith("CSRF Failed:"):  # SessionAuthentication has no code for it
         return problem(403, "csrf_failed")
     code = _RENAMED.get(code := str(exc.get_codes()), code)
     return problem(exc.status_code, code, exc.detail, headers=headers, extensions=extensions)
 
 
-def _validation(exc: APIException, request: Any, headers: Mapping[str, str]) -> ProblemResponse:
+def _validation(exc: APIException, request: Request | None, headers: Mapping[str, str]) -> ProblemResponse:
     if isinstance(exc.detail, dict) and set(exc.detail) >= {"detail", "code"}:
-        # simplejwt's exceptions have a whole body as their detail.
+        # The detail of simplejwt's exceptions is a whole response body.
         return problem(exc.status_code, str(exc.detail["code"]), exc.detail["detail"], headers=headers)
-    in_body = getattr(request, "method", "POST") not in ("GET", "HEAD", "OPTIONS")
+    in_body = getattr(request, "method", "POST") not in SAFE_METHODS
     members = list(errors(exc.detail, in_body=in_body))
     if exc.status_code != 400:
         detail = members[0]["detail"] if members else ""
@@ -111,8 +118,29 @@ def _suspicious(exc: BaseException | None) -> ProblemResponse:
     return problem(400)
 
 
+def is_outage(error: BaseException) -> bool:
+    """Return whether the same request can succeed once the database or Redis is available again."""
+    if isinstance(error, InterfaceError | OperationalError):
+        return _is_database_outage(error)
+    # By name, because the library is optional.
+    names = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__}
+    return bool(names & {"redis.ConnectionError", "redis.TimeoutError"})
+
+
+def _is_database_outage(error: InterfaceError | OperationalError) -> bool:
+    cause = error.__cause__ or error
+    module = type(cause).__module__
+    if module.startswith("psycopg"):
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        return state is None or str(state).startswith(_POSTGRES)
+    if module.startswith("sqlite3"):
+        return any(words in str(cause).lower() for words in _SQLITE)
+    number = error.args[0] if error.args else None
+    return isinstance(error, InterfaceError) or number in _MYSQL
+
+
 def _outage(exc: BaseException) -> ProblemResponse:
-    logger.error("Something that the service rests on is away: %s", type(exc).__name__, exc_info=exc)
+    logger.error("A required service is unavailable: %s", type(exc).__name__, exc_info=exc)
     return problem(503, headers={"Retry-After": str(RETRY_AFTER)})
 
 
@@ -129,7 +157,7 @@ def handler404(request: HttpRequest, exception: Exception | None = None) -> Http
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    """The response has no detail of the exception. Django has logged it, with the request's id if the log has one."""
+    """Return a response without details of the exception, which Django has logged."""
     if not is_api(request):
         return defaults.server_error(request)
     exc = sys.exc_info()[1]
@@ -137,5 +165,5 @@ def handler500(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """For ``CSRF_FAILURE_VIEW``. The reason, which names trusted origins, is only in Django's log."""
+    """For ``CSRF_FAILURE_VIEW``. The reason is only in Django's log, because it may name trusted origins."""
     return problem(403, "csrf_failed") if is_api(request) else csrf.csrf_failure(request, reason)

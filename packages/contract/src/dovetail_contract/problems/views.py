@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from dovetail_contract.problems.builder import problem
@@ -13,15 +14,15 @@ from dovetail_contract.problems.catalogue import problem_type, problem_types, ty
 
 @require_safe
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """All problem types of this service."""
-    types = [{"type": type_uri(each.code), **asdict(each)} for _, each in sorted(problem_types().items())]
+    """List all problem types of this service."""
+    types = [{"type": type_uri(entry.code), **asdict(entry)} for _code, entry in sorted(problem_types().items())]
     return JsonResponse({"data": types})
 
 
 @require_safe
 def documentation(request: HttpRequest, code: str) -> HttpResponse:
-    """One type: ``{"type", "code", "status", "title", "description"}``."""
-    known = problem_type(code)
-    if known is None:
-        return problem(404, detail=f"No problem of this service has the code {code[:100]!r}.")
-    return JsonResponse({"type": type_uri(code), **asdict(known)})
+    """Return one type: ``{"type", "code", "status", "title", "description"}``."""
+    entry = problem_type(code)
+    if entry is None:
+        return problem(404, detail=_("This service has no problem with the code '%(code)s'.") % {"code": code[:100]})
+    return JsonResponse({"type": type_uri(code), **asdict(entry)})

@@ -1,13 +1,4 @@
-"""The contract in an OpenAPI document, by drf-spectacular::
-
-REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "dovetail_contract.schema.AutoSchema"}
-SPECTACULAR_SETTINGS = {
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "dovetail_contract.schema.postprocess",
-    ]
-}
-"""
+"""The API's conventions in the OpenAPI document: a ``DEFAULT_SCHEMA_CLASS``, and a hook for drf-spectacular."""
 
 from __future__ import annotations
 

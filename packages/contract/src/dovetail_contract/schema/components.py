@@ -1,11 +1,11 @@
-"""The components that all operations share and refer to."""
+"""The shared components of all operations."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from dovetail_contract.conf import conf
-from dovetail_contract.problems.builder import MEDIA_TYPE, problem
+from dovetail_contract.problems.builder import MAX_ERRORS, MEDIA_TYPE, problem
 from dovetail_contract.problems.catalogue import CODES, phrase, problem_types
 from dovetail_core import context
 
@@ -16,7 +16,7 @@ def reference(kind: str, name: str) -> dict[str, str]:
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
-#: The name of each error's shared response, by status.
+#: The names of the shared error responses by status.
 RESPONSES = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -33,7 +33,7 @@ RESPONSES = {
     500: "InternalServerError",
     503: "ServiceUnavailable",
 }
-#: The 400 of views that may answer a value of ``CONTRACT_PROBLEM_VERBATIM``.
+#: The response 400 of views that may return a value of ``CONTRACT_PROBLEM_VERBATIM``.
 VERBATIM = "BadRequestOrRefusal"
 _EXAMPLE_CODES = {400: "invalid", 422: "idempotency_key_reused"}
 _RETRY = {429, 503}
@@ -43,23 +43,27 @@ LIMITED = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "RateLimit-Policy", "Ra
 
 
 def headers() -> dict[str, Any]:
-    def header(description: str, schema: dict[str, Any], example: Any) -> dict[str, Any]:
+    def header(description: str, schema: dict[str, Any], example: str | int) -> dict[str, Any]:
         return {"description": description, "schema": schema, "example": example}
 
     text, number = {"type": "string"}, {"type": "integer", "minimum": 0}
     return {
-        "X-Request-ID": header("The id of the request, in its logs and errors.", text, _ID),
-        "X-RateLimit-Limit": header("Requests in the window of the tightest limit.", number, 600),
-        "X-RateLimit-Remaining": header("How many of them are left.", number, 599),
-        "RateLimit-Policy": header("Every limit of the request.", text, '"user";q=600;w=60'),
-        "RateLimit": header("What is left of each, and the seconds until all is regained.", text, '"user";r=599;t=1'),
-        "Retry-After": header("Seconds to wait.", {"type": "integer", "minimum": 1}, 1),
-        "WWW-Authenticate": header("How to authenticate.", text, 'Bearer realm="api"'),
-        "Link": header("Neighbouring pages (RFC 8288).", text, '<https://api.example/things?cursor=A>; rel="next"'),
-        "Preference-Applied": header("That the total was counted (RFC 7240).", text, "return=total-count"),
-        "Idempotent-Replayed": header("`true` where this is the stored answer to an earlier request.", text, "true"),
-        "Deprecation": header("Since when this is deprecated (RFC 9745).", text, "@1793491200"),
-        "Sunset": header("When this ends (RFC 8594).", text, "Sat, 01 May 2027 00:00:00 GMT"),
+        "X-Request-ID": header("The id of the request, which logs and errors repeat.", text, _ID),
+        "X-RateLimit-Limit": header("The tightest limit, in requests per window.", number, 600),
+        "X-RateLimit-Remaining": header("The number of remaining requests.", number, 599),
+        "RateLimit-Policy": header("All limits of the request.", text, '"user";q=600;w=60'),
+        "RateLimit": header("Remaining requests and seconds until the reset.", text, '"user";r=599;t=1'),
+        "Retry-After": header("The number of seconds to wait.", {"type": "integer", "minimum": 1}, 1),
+        "WWW-Authenticate": header("The accepted authentication schemes.", text, 'Bearer realm="api"'),
+        "Link": header(
+            "The next and previous page (RFC 8288).", text, '<https://api.example/things?cursor=A>; rel="next"'
+        ),
+        "Preference-Applied": header("Present if the total was counted (RFC 7240).", text, "return=total-count"),
+        "Idempotent-Replayed": header("`true` if this is the stored response to an earlier request.", text, "true"),
+        "Deprecation": header("The time of the deprecation (RFC 9745).", text, "@1793491200"),
+        "Sunset": header(
+            "The time at which the operation is removed (RFC 8594).", text, "Sat, 01 May 2027 00:00:00 GMT"
+        ),
     }
 
 
@@ -70,7 +74,7 @@ def parameters() -> dict[str, Any]:
             "name": "Idempotency-Key",
             "in": "header",
             "required": False,
-            "description": "Sent again with the same key, the request has its effect once and the same answer. "
+            "description": "A retry with the same key has no second effect and returns the same response. "
             "Visible ASCII characters without a comma.",
             "schema": {**key, "pattern": "^[!-+\\--~]{1,255}$"},
             "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
@@ -80,46 +84,54 @@ def parameters() -> dict[str, Any]:
 
 def schemas() -> dict[str, Any]:
     text = {"type": "string"}
-    where = {
-        "pointer": {**text, "description": "Where in the body: an RFC 6901 fragment.", "example": "#/lines/0/quantity"},
-        "parameter": {**text, "description": "Which query parameter.", "example": "limit"},
-        "header": {**text, "description": "Which header.", "example": "Idempotency-Key"},
+    locations = {
+        "pointer": {
+            **text,
+            "description": "The location in the body, as an RFC 6901 fragment.",
+            "example": "#/lines/0/quantity",
+        },
+        "parameter": {**text, "description": "The query parameter.", "example": "limit"},
+        "header": {**text, "description": "The header.", "example": "Idempotency-Key"},
     }
     error = {
         "type": "object",
-        "description": "One mistake.",
+        "description": "A mistake in the request.",
         "required": ["code", "detail"],
         "properties": {
-            "code": {**text, "description": "For programs.", "example": "required"},
-            "detail": {**text, "description": "For people.", "example": "This field is required."},
-            **where,
-            "allowed": {"type": "array", "items": text, "description": "What would have been right."},
+            "code": {**text, "description": "A stable code for programs.", "example": "required"},
+            "detail": {**text, "description": "An explanation for people.", "example": "This field is required."},
+            **locations,
+            "allowed": {"type": "array", "items": text, "description": "The allowed values."},
         },
     }
     described: dict[str, tuple[dict[str, Any], str]] = {
-        "type": ({**text, "format": "uri-reference"}, "Leads to what the code means; else about:blank."),
-        "title": (text, "The same for every occurrence of the code."),
-        "status": ({"type": "integer", "minimum": 400, "maximum": 599}, "The status of the answer."),
-        "detail": (text, "What happened here, for people."),
-        "instance": ({**text, "format": "uri-reference"}, "This occurrence."),
-        "code": (text, "For programs; stable."),
-        "request_id": (text, "Quote it to us."),
-        "errors": ({"type": "array", "items": reference("schemas", "ProblemError"), "maxItems": 50}, "Every mistake."),
+        "type": ({**text, "format": "uri-reference"}, "The URL of a page about the code, or about:blank."),
+        "title": (text, "A summary of the code."),
+        "status": ({"type": "integer", "minimum": 400, "maximum": 599}, "The HTTP status."),
+        "detail": (text, "An explanation of this occurrence."),
+        "instance": ({**text, "format": "uri-reference"}, "Identifies this occurrence."),
+        "code": (text, "A stable code for programs."),
+        "request_id": (text, "The id to quote in support requests."),
+        "errors": (
+            {"type": "array", "items": reference("schemas", "ProblemError"), "maxItems": MAX_ERRORS},
+            "All mistakes in the request.",
+        ),
     }
     example = _example(404)
     properties: dict[str, Any] = {
-        name: {**schema, "description": said, "example": example[name]} for name, (schema, said) in described.items()
+        name: {**schema, "description": description, "example": example[name]}
+        for name, (schema, description) in described.items()
     }
     body = {
         "type": "object",
-        "description": "An error (RFC 9457). Some codes have members of their own, such as `retry_after`.",
+        "description": "An error (RFC 9457). Some codes have additional members, such as `retry_after`.",
         "required": [*described],
         "properties": properties,
         "additionalProperties": True,
     }
     refusal = {
         "type": "object",
-        "description": "A refusal that tells nothing but itself.",
+        "description": "A refusal without details.",
         "required": ["error"],
         "properties": {"error": {"type": "string", "enum": list(conf.PROBLEM_VERBATIM)}},
     }
@@ -139,7 +151,7 @@ def responses() -> dict[str, Any]:
 
 def _response(status: int) -> dict[str, Any]:
     names = ["X-Request-ID", *(["Retry-After"] if status in _RETRY else [])]
-    codes = [f"`{each.code}`" for each in problem_types().values() if each.status == status]
+    codes = [f"`{entry.code}`" for entry in problem_types().values() if entry.status == status]
     return {
         "description": f"{phrase(status)}: {', '.join(codes)}." if codes else f"{phrase(status)}.",
         "headers": {name: reference("headers", name) for name in names},
@@ -152,7 +164,7 @@ def problem_content(status: int) -> dict[str, Any]:
 
 
 def _example(status: int) -> dict[str, Any]:
-    """Made by the builder: the code that renders an error documents it."""
+    # Rendered by the code that renders errors, so that the two cannot differ.
     code = _EXAMPLE_CODES.get(status, CODES.get(status, ""))
     mistakes = [{"code": "required", "detail": "This field is required.", "pointer": "#/name"}] if status == 400 else []
     with context.bind(request_id=_ID):

@@ -1,4 +1,4 @@
-"""Adds an example to every body without one, generated from its schema."""
+"""Adds an example, generated from the schema, to every body without one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORMATS = {
     "ipv4": "192.0.2.1",
     "ipv6": "2001:db8::1",
 }
-_DEEPEST = 8
+_MAX_DEPTH = 8
 
 
 def complete(result: dict[str, Any]) -> None:
@@ -44,10 +44,10 @@ def sample(schema: dict[str, Any], result: dict[str, Any], name: str = "", depth
             return schema[keyword]
     if "enum" in schema:
         return schema["enum"][0]
-    for several in ("allOf", "oneOf", "anyOf"):
-        if schema.get(several):
-            return sample(schema[several][0], result, name, depth + 1)
-    if schema.get("nullable") and depth > _DEEPEST:
+    for keyword in ("allOf", "oneOf", "anyOf"):
+        if schema.get(keyword):
+            return sample(schema[keyword][0], result, name, depth + 1)
+    if schema.get("nullable") and depth > _MAX_DEPTH:
         return None
     return _by_type(schema, result, name, depth)
 
@@ -56,9 +56,9 @@ def _by_type(schema: dict[str, Any], result: dict[str, Any], name: str, depth: i
     match schema.get("type"):
         case "object":
             properties = schema.get("properties", {})
-            return {each: sample(inner, result, each, depth + 1) for each, inner in properties.items()}
+            return {key: sample(inner, result, key, depth + 1) for key, inner in properties.items()}
         case "array":
-            return [sample(schema.get("items", {}), result, name, depth + 1)] if depth <= _DEEPEST else []
+            return [sample(schema.get("items", {}), result, name, depth + 1)] if depth <= _MAX_DEPTH else []
         case "boolean":
             return True
         case "integer":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dovetail_contract import versioning
 from dovetail_contract.schema import components, examples
 from dovetail_contract.schema.components import reference
-from dovetail_contract.versioning import versions
 
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 # Parameters of many operations, and the names of their shared components.
@@ -20,7 +20,7 @@ _SHARED = {
 }
 
 
-def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+def postprocess(result: dict[str, Any], generator: object, request: object, public: bool) -> dict[str, Any]:
     """For ``POSTPROCESSING_HOOKS``, after drf-spectacular's own."""
     document = result.setdefault("components", {})
     for kind, shared in (
@@ -34,8 +34,8 @@ def postprocess(result: dict[str, Any], generator: Any, request: Any, public: bo
     _share_meta(result)
     _describe_tags(result)
     examples.complete(result)
-    _leave_out_unused(result)
-    if described := versions.described():
+    _remove_unused(result)
+    if described := versioning.describe_versions():
         result.setdefault("info", {})["x-api-versions"] = described
     return result
 
@@ -50,7 +50,7 @@ def _share_parameters(result: dict[str, Any]) -> None:
     for operation in operations(result):
         for index, parameter in enumerate(operation.get("parameters", ())):
             name = _SHARED.get(str(parameter.get("name")))
-            # A list whose limits differ keeps its own parameter.
+            # A list with other limits keeps its own parameter.
             if name and shared.setdefault(name, parameter) == parameter:
                 operation["parameters"][index] = reference("parameters", name)
 
@@ -65,7 +65,7 @@ def _share_meta(result: dict[str, Any]) -> None:
             and set(properties) == {"data", "meta"}
             and set(meta.get("properties", {})) == {"next", "prev", "total"}
         ):
-            meta = {**meta, "description": "Where this page lies."}
+            meta = {**meta, "description": "The position of the page in the list."}
             if schemas.setdefault("PageMeta", meta) == meta:
                 properties["meta"] = reference("schemas", "PageMeta")
 
@@ -78,8 +78,7 @@ def _describe_tags(result: dict[str, Any]) -> None:
         result["tags"] = [*result.get("tags", ()), *added]
 
 
-def _leave_out_unused(result: dict[str, Any]) -> None:
-    """Remove components without a reference."""
+def _remove_unused(result: dict[str, Any]) -> None:
     document = result["components"]
     while True:
         used = set(_references(result))
@@ -91,14 +90,14 @@ def _leave_out_unused(result: dict[str, Any]) -> None:
         ]
         if not unused:
             break
-        # Repeated, because a removed component may have had the only reference to another.
+        # Repeated, because a removed component may have the only reference to another.
         for kind, name in unused:
             del document[kind][name]
     for kind in [kind for kind, members in document.items() if not members]:
         del document[kind]
 
 
-def _references(node: Any) -> Iterator[str]:
+def _references(node: object) -> Iterator[str]:
     if isinstance(node, dict):
         if isinstance(node.get("$ref"), str):
             yield node["$ref"]

@@ -14,7 +14,7 @@ from dovetail_contract.idempotency.execution import mode
 from dovetail_contract.schema import components
 from dovetail_contract.schema.components import problem_content, reference
 from dovetail_contract.throttling.throttle import RateLimitThrottle
-from dovetail_contract.versioning.deprecation import of_path, of_view
+from dovetail_contract.versioning import path_lifecycle, view_lifecycle
 
 _VERBS = {
     "list": "List",
@@ -29,23 +29,23 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class AutoSchema(openapi.AutoSchema):
-    """drf-spectacular's, plus every status that an operation can answer, its headers, its key and its deprecation."""
+    """Adds every possible status, headers, ``Idempotency-Key`` and deprecations to drf-spectacular's operations."""
 
-    def get_operation(self, path: str, path_regex: str, path_prefix: str, method: str, registry: Any) -> Any:
+    def get_operation(self, path: str, path_regex: str, path_prefix: str, method: str, registry: object) -> Any:
         operation = super().get_operation(path, path_regex, path_prefix, method, registry)
         if operation is None or not path.startswith(tuple(conf.API_PATHS)):
             return operation
-        if self._takes_a_key():
+        if self._accepts_key():
             operation.setdefault("parameters", []).append(reference("parameters", "IdempotencyKey"))
         for status, response in operation["responses"].items():
             if status.startswith("2"):
                 self._describe_headers(response, operation)
         for status in self._errors(operation):
-            operation["responses"].setdefault(str(status), reference("responses", self._name(status)))
-        for status, own in operation["responses"].items():
-            # A project's own description of an error stays, beside the problem that other causes of the status produce.
-            if status.startswith(("4", "5")) and status.isdecimal() and "$ref" not in own:
-                own["content"] = problem_content(int(status)) | own.get("content", {})
+            operation["responses"].setdefault(str(status), reference("responses", self._response_name(status)))
+        for status, response in operation["responses"].items():
+            # Other causes of the same status produce a problem, so it is added to the project's own description.
+            if status.startswith(("4", "5")) and status.isdecimal() and "$ref" not in response:
+                response["content"] = problem_content(int(status)) | response.get("content", {})
         operation["responses"] = dict(sorted(operation["responses"].items()))
         if codes := (getattr(self.view, "contract", None) or {}).get("codes"):
             operation["x-problem-codes"] = list(codes)
@@ -64,44 +64,39 @@ class AutoSchema(openapi.AutoSchema):
         return f"{verb} {words[-1].replace('-', ' ')}"
 
     def is_deprecated(self) -> bool:
-        own = of_view(self.view, self.method, str(getattr(self.view, "action", None) or ""))
-        return bool(super().is_deprecated() or own or of_path(self.path))
+        lifecycle = view_lifecycle(self.view, self.method, str(getattr(self.view, "action", None) or ""))
+        return bool(super().is_deprecated() or lifecycle or path_lifecycle(self.path))
 
-    def _takes_a_key(self) -> bool:
-        return self.method in conf.IDEMPOTENCY_METHODS and mode(self.view) != "off" and not self._is_open()
+    def _accepts_key(self) -> bool:
+        return self.method in conf.IDEMPOTENCY_METHODS and mode(self.view) != "off" and not self._is_anonymous()
 
-    def _is_open(self) -> bool:
-        """Whether the operation is anonymous: the view has no authentication class."""
+    def _is_anonymous(self) -> bool:
         return not self.view.get_authenticators()
 
-    def _name(self, status: int) -> str:
-        if (
-            status == 400
-            and conf.PROBLEM_VERBATIM
-            and self.method == "POST"
-            and (self._is_open() or self._takes_a_token())
-        ):
+    def _response_name(self, status: int) -> str:
+        may_be_verbatim = status == 400 and conf.PROBLEM_VERBATIM and self.method == "POST"
+        if may_be_verbatim and (self._is_anonymous() or self._accepts_token()):
             return components.VERBATIM
         return components.RESPONSES[status]
 
-    def _takes_a_token(self) -> bool:
-        """Whether the request has a mailed secret: its refusal says no more than that the secret is invalid."""
+    def _accepts_token(self) -> bool:
+        # A refusal of a mailed token must not say why it is invalid.
         serializer: Any = self.get_request_serializer()
         serializer = serializer() if isinstance(serializer, type) else serializer
         return "token" in getattr(serializer, "fields", {})
 
     def _errors(self, operation: dict[str, Any]) -> Iterator[int]:
         yield from (400, 401, 403, 406, 429, 500, 503)
-        names = {str(each.get("name")) for each in operation.get("parameters", ())}
+        names = {str(parameter.get("name")) for parameter in operation.get("parameters", ())}
         if "{" in self.path or "X-Organization-ID" in names or "organization_required" in names:
             yield 404
         elif self._has_numbered_pages():
-            yield 404  # REST framework's response to a page that does not exist
+            yield 404  # for a page that does not exist
         if self.method in (*_WITH_BODY, "DELETE"):
             yield from (405, 409)
         if self.method in _WITH_BODY:
             yield from (413, 415)
-        if self._takes_a_key():
+        if self._accepts_key():
             yield 422
         if self.is_deprecated():
             yield 410
@@ -113,11 +108,11 @@ class AutoSchema(openapi.AutoSchema):
     def _describe_headers(self, response: dict[str, Any], operation: dict[str, Any]) -> None:
         names: list[str] = [*components.ALWAYS]
         throttles: Any = getattr(self.view, "throttle_classes", api_settings.DEFAULT_THROTTLE_CLASSES)
-        if any(issubclass(each, RateLimitThrottle) for each in throttles):
+        if any(issubclass(throttle, RateLimitThrottle) for throttle in throttles):
             names += components.LIMITED
         if self._is_list_view() and self.method == "GET":
             names += ["Link", "Preference-Applied"]
-        if self._takes_a_key():
+        if self._accepts_key():
             names.append("Idempotent-Replayed")
         if operation.get("deprecated"):
             names += ["Deprecation", "Sunset"]

@@ -1,4 +1,4 @@
-"""ReDoc without requests to other hosts, with a content security policy that allows no inline script."""
+"""ReDoc from static files of this host, with a content security policy that allows no inline scripts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from drf_spectacular.views import SpectacularRedocView
 from rest_framework.response import Response
 
-# ReDoc's menu has a logo from its makers' CDN, which no option removes; the policy keeps the browser from fetching it.
-# ReDoc injects its styles, and searches in a worker that it creates from a blob.
+# No option removes the logo in ReDoc's menu, which is on a CDN; the policy blocks it. ReDoc injects its styles, and
+# searches in a worker that it creates from a blob.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -21,6 +21,6 @@ class RedocView(SpectacularRedocView):
     template_name = "dovetail_contract/redoc.html"
 
     def finalize_response(self, *args: Any, **kwargs: Any) -> Response:
-        response: Response = super().finalize_response(*args, **kwargs)
+        response = super().finalize_response(*args, **kwargs)
         response["Content-Security-Policy"] = _POLICY
         return response

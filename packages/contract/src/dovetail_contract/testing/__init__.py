@@ -1,6 +1,6 @@
 """Helpers for the tests of projects: clients that validate responses against the schema, and a reset of rate limits.
 
-Needs ``dovetail-contract[testing]``, and does not need pytest.
+Requires ``dovetail-contract[testing]``. Works without pytest.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from dovetail_contract.testing.clients import (
     AsyncSchemaClient,
     SchemaClient,
+    SchemaRules,
     SchemaTestMixin,
     held_to_schema,
+    unchecked,
 )
-from dovetail_contract.testing.exchanges import Exchange
-from dovetail_contract.testing.rules import SchemaRules, unchecked
-from dovetail_contract.testing.schemas import Schema, SchemaMismatch
+from dovetail_contract.testing.schemas import Exchange, Schema, SchemaMismatch
 from dovetail_contract.throttling import failures
 from dovetail_contract.throttling.limiter import limiter
 
@@ -32,6 +32,6 @@ __all__ = [
 
 
 def reset_rate_limits() -> None:
-    """Reset the counts of this process, so that tests do not affect each other. Counts in Redis stay."""
-    failures.forget()
+    """Reset the counts of this process, so that tests do not affect each other. Counts in Redis are kept."""
+    failures.reset()
     limiter().local.clear()

@@ -1,4 +1,4 @@
-"""The operations of a document, found by method and path, each with what it takes and answers."""
+"""The operations of an OpenAPI document, by path and method, with validators of their bodies and headers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,24 @@ METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 _PARAMETER = re.compile(r"{[^}]+}")
 
 
-def media_type(value: str) -> str:
-    return value.partition(";")[0].strip().lower()
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+class Validators:
+    """Creates the validators of one direction."""
+
+    def __init__(self, dialect: Dialect, formats: FormatChecker) -> None:
+        self.dialect, self._formats = dialect, formats
+        # The registry shares the dictionary of definitions, which grows with each translation.
+        resource = DRAFT202012.create_resource({"$defs": dialect.definitions})
+        self._registry: Registry[Any] = Registry().with_resource(RESOURCE, resource)
+
+    def create(self, schema: Mapping[str, Any] | None) -> Validator | None:
+        if schema is None:
+            return None
+        translated = self.dialect.translate(schema)
+        return Draft202012Validator(translated, registry=self._registry, format_checker=self._formats)
 
 
 @dataclass(frozen=True)
@@ -31,8 +47,8 @@ class Header:
     validator: Validator | None
     kind: str
 
-    def read(self, text: str) -> Any:
-        """A header is text; numbers and truths are what it reads as."""
+    def parse(self, text: str) -> Any:
+        """Convert the text of a header to the type in its schema, if possible."""
         if self.kind in ("integer", "number", "boolean"):
             try:
                 return json.loads(text)
@@ -42,12 +58,12 @@ class Header:
 
 
 class Content:
-    """The media types of a body, each with its validator, which is made when it is first asked for."""
+    """The media types of a body, with a validator for each."""
 
-    def __init__(self, makers: Validators, content: Mapping[str, Any]) -> None:
-        self._makers = makers
+    def __init__(self, validators: Validators, content: Mapping[str, Any]) -> None:
+        self._validators = validators
         self._schemas = {media_type(name): described.get("schema") for name, described in content.items()}
-        self._made: dict[str, Validator | None] = {}
+        self._created: dict[str, Validator | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._schemas)
@@ -55,99 +71,90 @@ class Content:
     def __str__(self) -> str:
         return ", ".join(self._schemas) or "no body"
 
-    def find(self, given: str) -> str | None:
-        """The documented media type that ``given`` is one of: itself, or a range such as ``image/*``."""
-        name = media_type(given)
-        return next((each for each in (name, f"{name.partition('/')[0]}/*", "*/*") if each in self._schemas), None)
+    def find(self, content_type: str) -> str | None:
+        """Return the documented media type, which may be a range such as ``image/*``."""
+        name = media_type(content_type)
+        candidates = (name, f"{name.partition('/')[0]}/*", "*/*")
+        return next((candidate for candidate in candidates if candidate in self._schemas), None)
 
     def validator(self, name: str) -> Validator | None:
-        if name not in self._made:
-            self._made[name] = self._makers.make(self._schemas[name])
-        return self._made[name]
+        if name not in self._created:
+            self._created[name] = self._validators.create(self._schemas[name])
+        return self._created[name]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     content: Content
     headers: tuple[Header, ...]
 
 
 class Operation:
     def __init__(
-        self, method: str, template: str, described: Mapping[str, Any], makers: dict[bool, Validators]
+        self, method: str, template: str, described: Mapping[str, Any], responses: Validators, requests: Validators
     ) -> None:
-        self.method, self.template = method, template
         self.name = described.get("operationId") or f"{method.upper()} {template}"
-        dialect = makers[False].dialect
-        self.responses = {str(key).upper(): dialect.resolve(each) for key, each in described["responses"].items()}
-        self._makers = makers[False]
-        self._answers: dict[str, Answer] = {}
-        body = dialect.resolve(described.get("requestBody"))
-        self.request = Content(makers[True], body.get("content", {})) if body else None
+        self._validators = responses
+        resolve = responses.dialect.resolve
+        self.responses = {str(status).upper(): resolve(entry) for status, entry in described["responses"].items()}
+        self._created: dict[str, Response] = {}
+        body = resolve(described.get("requestBody"))
+        self.request = Content(requests, body.get("content", {})) if body else None
 
-    def answer(self, status: int) -> Answer | None:
-        """What is said of a status by itself, by its range (``4XX``), or of all others (``default``)."""
-        key = next((key for key in (str(status), f"{status // 100}XX", "DEFAULT") if key in self.responses), None)
+    def response(self, status: int) -> Response | None:
+        """Return the response of a status, else of its range (``4XX``), else ``default``."""
+        keys = (str(status), f"{status // 100}XX", "DEFAULT")
+        key = next((key for key in keys if key in self.responses), None)
         if key is None:
             return None
-        if key not in self._answers:
+        if key not in self._created:
             described = self.responses[key]
-            content = Content(self._makers, described.get("content", {}))
-            self._answers[key] = Answer(content, tuple(self._headers(described.get("headers", {}))))
-        return self._answers[key]
+            content = Content(self._validators, described.get("content", {}))
+            self._created[key] = Response(content, tuple(self._headers(described.get("headers", {}))))
+        return self._created[key]
 
     def _headers(self, described: Mapping[str, Any]) -> Iterator[Header]:
-        for name, each in described.items():
-            # RFC 9110 has it in every answer with a body, and the media types say what it is.
+        resolve = self._validators.dialect.resolve
+        for name, entry in described.items():
+            # OpenAPI ignores a description of Content-Type, which the media types describe.
             if name.lower() == "content-type":
                 continue
-            header = self._makers.dialect.resolve(each)
-            kind = self._makers.dialect.resolve(header.get("schema") or {}).get("type", "string")
-            validator = self._makers.make(header["schema"]) if "schema" in header else None
-            yield Header(name, bool(header.get("required")), validator, kind)
-
-
-class Validators:
-    def __init__(self, dialect: Dialect, formats: FormatChecker) -> None:
-        self.dialect, self._formats = dialect, formats
-        # The definitions grow as they are referred to; the registry holds the dictionary itself.
-        resource = DRAFT202012.create_resource({"$defs": dialect.definitions})
-        self._registry: Registry[Any] = Registry().with_resource(RESOURCE, resource)
-
-    def make(self, schema: Any) -> Validator | None:
-        if schema is None:
-            return None
-        translated = self.dialect.translate(schema)
-        return Draft202012Validator(translated, registry=self._registry, format_checker=self._formats)
+            header = resolve(entry)
+            kind = resolve(header.get("schema") or {}).get("type", "string")
+            yield Header(name, bool(header.get("required")), self._validators.create(header.get("schema")), kind)
 
 
 class Operations:
     def __init__(self, document: Mapping[str, Any], formats: FormatChecker) -> None:
-        makers = {sent: Validators(Dialect(document, sent=sent), formats) for sent in (False, True)}
-        servers = [urlsplit(each.get("url", "/")).path.rstrip("/") for each in document.get("servers", ())]
+        responses, requests = (Validators(Dialect(document, sent=sent), formats) for sent in (False, True))
+        servers = [urlsplit(server.get("url", "/")).path.rstrip("/") for server in document.get("servers", ())]
         self._bases = sorted({"", *servers}, key=len, reverse=True)
-        paths: dict[str, dict[str, Operation]] = {}
-        # The more of a path is literal, the earlier it is looked at (OpenAPI, "path templating matching").
+        self._literal: dict[str, dict[str, Operation]] = {}
+        self._templates: list[tuple[re.Pattern[str], dict[str, Operation]]] = []
+        # More concrete paths match first (OpenAPI, "path templating matching").
         for template in sorted(document.get("paths", {}), key=lambda path: -len(_PARAMETER.sub("", path))):
-            item = makers[False].dialect.resolve(document["paths"][template])
-            paths[template] = {name: Operation(name, template, item[name], makers) for name in METHODS if name in item}
-        self._literal = {template: found for template, found in paths.items() if "{" not in template}
-        # A parameter has no slash in it (OpenAPI 3.0, "path parameters"): else a misspelt path would pass for another.
-        self._patterns = [(_pattern(template), found) for template, found in paths.items() if "{" in template]
+            item = responses.dialect.resolve(document["paths"][template])
+            operations = {
+                method: Operation(method, template, item[method], responses, requests)
+                for method in METHODS
+                if method in item
+            }
+            if "{" in template:
+                # A parameter has no slash (OpenAPI 3.0, "path parameters"), else a misspelt path would match another.
+                pattern = "[^/]+".join(re.escape(part) for part in _PARAMETER.split(template))
+                self._templates.append((re.compile(pattern), operations))
+            else:
+                self._literal[template] = operations
 
     def at(self, path: str) -> dict[str, Operation] | None:
-        """The operations of a path by their methods in lower case, or None where the document has no such path."""
+        """Return the operations of a path by lower-case method, or None if the document does not have the path."""
         for base in self._bases:
             if not path.startswith(f"{base}/"):
                 continue
             rest = path[len(base) :]
             if rest in self._literal:
                 return self._literal[rest]
-            for pattern, found in self._patterns:
+            for pattern, operations in self._templates:
                 if pattern.fullmatch(rest):
-                    return found
+                    return operations
         return None
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile("[^/]+".join(re.escape(part) for part in _PARAMETER.split(template)))

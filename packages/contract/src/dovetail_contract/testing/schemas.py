@@ -1,103 +1,133 @@
-"""Whether an answer is one that the schema describes; and if not, every way in which it is not."""
+"""Validates responses and requests against an OpenAPI document, and explains every mismatch."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.http import HttpResponseBase
 from django.utils import translation
 from jsonschema import FormatChecker
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.protocols import Validator
 
-from dovetail_contract.testing.exchanges import Exchange
-from dovetail_contract.testing.formats import formats as our_formats
-from dovetail_contract.testing.operations import Answer, Content, Operation, Operations, media_type
+from dovetail_contract.testing.formats import formats as default_formats
+from dovetail_contract.testing.operations import Content, Operation, Operations, Response, media_type
 
-_MOST = 20
-_LONGEST = 120
-_REMEDY = (
-    "Mend the view or its serializer, or say with extend_schema what it answers. A request that is wrong on purpose "
-    "goes in `with unchecked():`."
+_MAX_ERRORS = 20
+_MAX_LENGTH = 120
+_HINT = (
+    "Fix the view or its serializer, or describe the response with extend_schema. Put a request that is wrong on "
+    "purpose in `with unchecked():`."
 )
 
 
-class SchemaMismatch(AssertionError):
-    """An answer, or a request that was accepted, is not as the schema says. ``found`` has every mistake."""
+@dataclass(frozen=True)
+class Exchange:
+    """A request and its response. ``body`` is None for a stream, ``sent`` is None if the request is not checked."""
 
-    def __init__(self, where: str, found: list[str]) -> None:
-        self.found = found
-        super().__init__("\n".join([f"{where}:", *(f"  {each}" for each in found), _REMEDY]))
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = b""
+    sent: bytes | None = None
+    sent_type: str = ""
+
+    @classmethod
+    def of(cls, response: HttpResponseBase, *, sent: bytes | None = None) -> Exchange:
+        """Return the exchange of a response from Django's test clients, sync or async."""
+        request = getattr(response, "wsgi_request", None) or response.asgi_request  # type: ignore[attr-defined]
+        return cls(
+            method=request.method,
+            path=request.path_info,
+            status=response.status_code,
+            headers=response.headers,
+            body=None if response.streaming else response.content,  # type: ignore[attr-defined]
+            sent=sent,
+            sent_type=request.META.get("CONTENT_TYPE", ""),
+        )
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
+
+
+class SchemaMismatch(AssertionError):
+    """A response, or a request that was accepted, does not match the document. ``errors`` lists every mismatch."""
+
+    def __init__(self, summary: str, errors: list[str]) -> None:
+        self.errors = errors
+        super().__init__("\n".join([f"{summary}:", *(f"  {error}" for error in errors), _HINT]))
 
 
 class Schema:
-    """An OpenAPI 3.0 or 3.1 document. Validators are made once, when something is first held against them.
+    """An OpenAPI 3.0 or 3.1 document. Validators are created when they are first needed.
 
-    ``formats`` replaces what ``format`` means; see ``dovetail_contract.testing.formats``.
+    ``formats`` replaces the checks of ``format``; see ``dovetail_contract.testing.formats``.
     """
 
     def __init__(self, document: Mapping[str, Any], *, formats: FormatChecker | None = None) -> None:
         version = document.get("openapi", document.get("swagger"))
         if not str(version).startswith("3."):
-            raise ValueError(f"The document is of OpenAPI {version}; 3.0 and 3.1 can be held against.")
+            raise ValueError(f"The document has OpenAPI version {version}; supported are 3.0 and 3.1.")
         self.document = document
-        self._operations = Operations(document, formats or our_formats())
+        self._operations = Operations(document, formats or default_formats())
 
     @classmethod
     def from_file(cls, path: str | Path, *, formats: FormatChecker | None = None) -> Schema:
-        """A document in JSON or YAML, such as the one that a project keeps with its code."""
+        """Load a document in JSON or YAML, such as one that a project keeps in its repository."""
         text = Path(path).read_text()
         if str(path).endswith(".json"):
             return cls(json.loads(text), formats=formats)
-        import yaml  # drf-spectacular needs it too
+        import yaml  # a dependency of drf-spectacular
 
-        # Through JSON: YAML has dates and numbers for keys.
+        # Through JSON, because YAML has dates, and numbers as keys.
         return cls(json.loads(json.dumps(yaml.safe_load(text), default=str)), formats=formats)
 
     @staticmethod
     def of_project() -> Schema:
-        """What drf-spectacular says of the project, made once a process for each ``ROOT_URLCONF``."""
+        """Return drf-spectacular's document of the project, generated once per process and ``ROOT_URLCONF``."""
         return _of_urls(settings.ROOT_URLCONF)
 
     def check(self, exchange: Exchange, *, undocumented: frozenset[str] = frozenset(), requests: bool = False) -> None:
-        """Raise ``SchemaMismatch`` unless the answer, and with ``requests`` what was accepted, is as described.
+        """Raise ``SchemaMismatch`` unless the response, and with ``requests`` an accepted request, match the document.
 
-        ``undocumented`` names statuses that need no description: ``"404"``, ``"5XX"``.
+        ``undocumented`` lists statuses that the document may omit: ``"404"``, ``"5XX"``.
         """
         method = exchange.method.upper()
-        where = f"{method} {exchange.path} answered {exchange.status}, which is not as the schema says"
-        needless = bool({str(exchange.status), f"{exchange.status // 100}XX"} & undocumented)
+        summary = f"{method} {exchange.path} answered {exchange.status}, which does not match the schema"
+        may_omit = bool({str(exchange.status), f"{exchange.status // 100}XX"} & undocumented)
         operations = self._operations.at(exchange.path)
         if operations is None:
-            if needless:
+            if may_omit:
                 return
-            raise SchemaMismatch(where, ["The schema has no such path. Is it left out, or misspelt?"])
+            raise SchemaMismatch(summary, ["The schema does not have this path. Is it excluded or misspelt?"])
         operation = operations.get(method.lower()) or (operations.get("get") if method == "HEAD" else None)
         if operation is None:
-            if needless or method == "OPTIONS":
-                return  # the latter is what REST framework and CORS answer of themselves; no generator documents it
+            if may_omit or method == "OPTIONS":
+                return  # REST framework and CORS answer OPTIONS, and no generator documents it
             allowed = ", ".join(sorted(operations)).upper() or "none"
-            raise SchemaMismatch(where, [f"The schema has no {method} for this path; it has {allowed}."])
-        if found := list(self._mistakes(exchange, operation, needless, requests))[: _MOST + 1]:
-            more = ["… and more."] if len(found) > _MOST else []
-            raise SchemaMismatch(f"{where} (operation {operation.name})", [*found[:_MOST], *more])
+            raise SchemaMismatch(summary, [f"The schema does not have {method} for this path, only {allowed}."])
+        errors = list(self._errors(exchange, operation, may_omit, requests))
+        if errors:
+            more = ["… and more."] if len(errors) > _MAX_ERRORS else []
+            raise SchemaMismatch(f"{summary} (operation {operation.name})", [*errors[:_MAX_ERRORS], *more])
 
-    def _mistakes(self, exchange: Exchange, operation: Operation, needless: bool, requests: bool) -> Iterator[str]:
-        answer = operation.answer(exchange.status)
-        if answer is None:
-            if not needless:
-                said = ", ".join(operation.responses)
-                yield f"Status {exchange.status} is not documented; documented are {said}."
-        else:
-            yield from _headers(exchange, answer)
-            yield from _body(exchange, answer.content)
-        # What was refused may be wrong; what was accepted must be allowed.
+    def _errors(self, exchange: Exchange, operation: Operation, may_omit: bool, requests: bool) -> Iterator[str]:
+        response = operation.response(exchange.status)
+        if response is not None:
+            yield from _header_errors(exchange, response)
+            yield from _body_errors(exchange, response.content)
+        elif not may_omit:
+            yield f"Status {exchange.status} is not documented. Documented: {', '.join(operation.responses)}."
+        # A refused request may be invalid; an accepted one must be valid.
         if requests and exchange.sent and 200 <= exchange.status < 300:
-            yield from _request(exchange.sent, exchange, operation)
+            yield from _request_errors(exchange.sent, exchange.sent_type, operation.request)
 
 
 @lru_cache
@@ -105,7 +135,7 @@ def _of_urls(urlconf: str) -> Schema:
     from drf_spectacular.drainage import GENERATOR_STATS
     from drf_spectacular.settings import spectacular_settings
 
-    # Paths as they are asked for, and text in the language that the code is written in.
+    # With full paths, and untranslated.
     spectacular: Any = spectacular_settings  # which has no types
     spectacular.apply_patches({"SCHEMA_PATH_PREFIX_TRIM": False, "SCHEMA_PATH_PREFIX_INSERT": ""})
     try:
@@ -117,95 +147,91 @@ def _of_urls(urlconf: str) -> Schema:
     return Schema(json.loads(json.dumps(document, default=str)))
 
 
-def _headers(exchange: Exchange, answer: Answer) -> Iterator[str]:
-    for header in answer.headers:
+def _header_errors(exchange: Exchange, response: Response) -> Iterator[str]:
+    for header in response.headers:
         text = exchange.header(header.name)
         if text is None:
             if header.required:
-                yield f"Header {header.name} is missing; the schema requires it."
+                yield f"The required header {header.name} is missing."
         elif header.validator is not None:
-            yield from _invalid(header.validator, header.read(text), f"Header {header.name}")
+            yield from _validate(header.validator, header.parse(text), f"Header {header.name}")
 
 
-def _body(exchange: Exchange, content: Content) -> Iterator[str]:
+def _body_errors(exchange: Exchange, content: Content) -> Iterator[str]:
     if exchange.method.upper() == "HEAD":
         return
-    given = exchange.header("Content-Type") or ""
+    content_type = exchange.header("Content-Type") or ""
     if not content:
         if exchange.body is None or exchange.body:
-            yield f"The body is {_type(given)}; the schema has none for this status."
+            yield f"The body has {_label(content_type)}, but the schema has no body for this status."
     elif exchange.body == b"":
-        yield f"The body is empty; the schema has {content}."
-    elif (name := content.find(given)) is None:
-        yield f"The body is {_type(given)}; the schema has {content}."
-    # What is streamed belongs to who reads it: the test.
+        yield f"The body is empty, but the schema has {content}."
+    elif (name := content.find(content_type)) is None:
+        yield f"The body has {_label(content_type)}, but the schema has {content}."
+    # Only the test may read a stream.
     elif exchange.body is not None and (validator := content.validator(name)) is not None:
-        yield from _held(exchange.body, given, validator, "#")
+        yield from _content_errors(exchange.body, content_type, validator, "#")
 
 
-def _request(sent: bytes, exchange: Exchange, operation: Operation) -> Iterator[str]:
-    content = operation.request
+def _request_errors(sent: bytes, content_type: str, content: Content | None) -> Iterator[str]:
     if content is None:
-        return  # a body that nobody asks for is no lie: nothing is made of it
-    if (name := content.find(exchange.sent_type)) is None:
-        yield f"A body of {_type(exchange.sent_type)} was accepted; the schema takes {content}."
+        return  # a body that the operation ignores
+    if (name := content.find(content_type)) is None:
+        yield f"The request had {_label(content_type)} and was accepted, but the schema has {content}."
     elif (validator := content.validator(name)) is not None:
-        yield from _held(sent, exchange.sent_type, validator, "Accepted, in the request: #")
+        yield from _content_errors(sent, content_type, validator, "Accepted request: #")
 
 
-def _type(given: str) -> str:
-    return media_type(given) or "of no type"
+def _label(content_type: str) -> str:
+    return media_type(content_type) or "no media type"
 
 
-def _held(body: bytes, given: str, validator: Validator, place: str) -> Iterator[str]:
-    kind = media_type(given)
+def _content_errors(body: bytes, content_type: str, validator: Validator, location: str) -> Iterator[str]:
+    kind = media_type(content_type)
     if kind.endswith(("/json", "+json")):
         try:
-            value = json.loads(body, parse_constant=_no_number)
+            value = json.loads(body, parse_constant=_reject_constant)
         except ValueError as error:
-            yield f"{place}: found what is no JSON ({error}): {_short(body.decode(errors='replace'))}."
+            yield f"{location}: {_shortened(body.decode(errors='replace'))} is not valid JSON: {error}."
             return
-        yield from _invalid(validator, value, place)
+        yield from _validate(validator, value, location)
     elif kind.startswith("text/"):
-        yield from _invalid(validator, body.decode(errors="replace"), place)
+        yield from _validate(validator, body.decode(errors="replace"), location)
 
 
-def _no_number(text: str) -> NoReturn:
-    # NaN and Infinity: Python reads and writes them, RFC 8259 and browsers do not.
-    raise ValueError(f"{text} is no number of JSON")
+def _reject_constant(text: str) -> NoReturn:
+    # Python reads and writes NaN and Infinity; RFC 8259 and browsers do not allow them.
+    raise ValueError(f"{text} is not a JSON number")
 
 
-def _invalid(validator: Validator, value: Any, place: str) -> Iterator[str]:
+def _validate(validator: Validator, value: object, location: str) -> Iterator[str]:
     for error in validator.iter_errors(value):
-        # Of several schemas of which none fits, the one that fits best tells most.
+        # If no alternative matches, report the error of the closest one.
         closest = best_match([error]) or error
-        where = "".join(f"/{part}" for part in closest.absolute_path)
-        yield f"{place}{where}: {_explained(closest)}"
+        path = "".join(f"/{part}" for part in closest.absolute_path)
+        yield f"{location}{path}: {_explanation(closest)}"
 
 
-def _explained(error: ValidationError) -> str:
-    found = _short(error.instance)
+def _explanation(error: ValidationError) -> str:
+    value = _shortened(error.instance)
+    allowed = error.validator_value
     match error.validator:
-        case "type":
-            return f"found {found}; allowed is {_listed(error.validator_value)}."
         case "required":
-            return f"found no {error.message.partition(' is a required')[0]}, which the schema requires."
+            return f"{error.message}."
         case "additionalProperties" | "unevaluatedProperties":
             known = ", ".join(error.schema.get("properties", ())) if isinstance(error.schema, dict) else ""
-            return f"{error.message.rstrip('.')}; the schema knows {known or 'none'}."
+            return f"{error.message.rstrip('.')}. Documented properties: {known or 'none'}."
+        case "type":
+            return f"{value} is not of type {' or '.join(allowed) if isinstance(allowed, list) else allowed}."
         case "enum":
-            return f"found {found}; allowed is {_listed(error.validator_value)}."
+            return f"{value} is not one of {', '.join(map(str, allowed))}."
         case "format":
-            return f"found {found}; allowed is {error.validator_value} (format)."
-        case "not" if error.validator_value == {}:
-            return f"found {found}; the schema keeps this property to the other direction (readOnly or writeOnly)."
-    return f"found {found}; allowed is {error.validator} {_short(error.validator_value)}."
+            return f"{value} does not have the format {allowed}."
+        case "not" if allowed == {}:
+            return f"{value} must not be here, because the property is readOnly or writeOnly."
+    return f"{value} does not match {error.validator} {_shortened(allowed)}."
 
 
-def _listed(values: Any) -> str:
-    return " or ".join(str(value) for value in values) if isinstance(values, list) else str(values)
-
-
-def _short(value: Any) -> str:
+def _shortened(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}…"

@@ -2,8 +2,8 @@
 
 REST_FRAMEWORK = {"DEFAULT_THROTTLE_CLASSES": ["dovetail_contract.throttling.RateLimitThrottle"]}
 
-``throttle`` decides which ``policies`` apply to a request, ``limiter`` asks about all of them at once, ``stores`` keep
-the counts, and ``failures`` limits failed authentications and floods, which REST framework does not throttle.
+``throttle`` selects the ``policies`` of a request, ``limiter`` decides about all of them at once, ``stores`` hold the
+counts, and ``failures`` limits failed authentications and floods, which REST framework does not throttle.
 """
 
 from __future__ import annotations

@@ -6,37 +6,37 @@ REST framework throttles after authentication and permissions, so it never throt
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import problem
-from dovetail_contract.problems.outages import RETRY_AFTER
+from dovetail_contract.problems.handlers import RETRY_AFTER, from_api_exception
 from dovetail_contract.throttling.limiter import Decision, Limited, limiter
-from dovetail_contract.throttling.policies import Policy, address, make
+from dovetail_contract.throttling.policies import Policy, address, make_policy
 from dovetail_contract.throttling.throttle import DECISION, RateLimited
 
-# Networks with a failed authentication, and until when they are remembered. Only their requests are checked in advance:
-# a client without a failure costs nothing.
+# Networks with a failed authentication, and when each entry expires. Only requests from these networks are checked
+# before authentication, so clients without a failure cost nothing.
 _suspects: dict[str, float] = {}
 _MAX_SUSPECTS = 100_000
 
 
-def asks_before() -> bool:
-    """Whether :func:`before` may read counts, which needs a thread under ASGI. For most requests it does not."""
+def request_needs_store() -> bool:
+    """Return whether :func:`check_request` may read counts, which needs a thread under ASGI. Most requests need none."""
     return bool(conf.RATE_LIMIT_FLOOD or _suspects)
 
 
-def asks_after(response: HttpResponseBase) -> bool:
-    """The same for :func:`after`."""
+def response_needs_store(response: HttpResponseBase) -> bool:
+    """Return the same for :func:`check_response`."""
     return _has_failed(response) and _failures() is not None
 
 
-def before(request: HttpRequest) -> HttpResponseBase | None:
-    """The refusal of a request, or None if it may go on."""
+def check_request(request: HttpRequest) -> HttpResponseBase | None:
+    """Return a refusal, or None if the request may proceed."""
     for limited, charge in list(_address_limits(request)):
         decision = limiter().decide([limited], charge=charge)
         if decision.unavailable or decision.refused:
@@ -44,15 +44,15 @@ def before(request: HttpRequest) -> HttpResponseBase | None:
     return None
 
 
-def after(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """``response`` with rate limit headers; or a refusal, if the address has failed too often."""
+def check_response(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Return ``response`` with rate limit headers, or a refusal if its network failed too often."""
     policy = _failures() if _has_failed(response) else None
     if policy is not None:
-        limited = Limited(policy, int(policy.limit), address(request))  # type: ignore[arg-type]  # a rate's is a number
-        _remember(limited.subject, policy.window)
-        decision = limiter().decide([limited])
+        subject = address(request)
+        _remember(subject, policy.window)
+        decision = limiter().decide([_limited(policy, subject)])
         if decision.refused:
-            # Charged after authentication, but many guesses may run at once: those above the limit get no result.
+            # Many guesses may run at once. Those above the limit must not learn whether they were right.
             response = _refusal(decision)
             setattr(request, DECISION, decision)
     headers: Decision | None = getattr(request, DECISION, None)
@@ -62,21 +62,24 @@ def after(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     return response
 
 
-def forget() -> None:
-    """For tests: reset the failures."""
+def reset() -> None:
+    """Reset the failures, for tests."""
     _suspects.clear()
 
 
-def _address_limits(request: HttpRequest) -> Any:
+def _address_limits(request: HttpRequest) -> Iterator[tuple[Limited, bool]]:
     if conf.RATE_LIMIT_FLOOD:
-        flood = _by_address("address", conf.RATE_LIMIT_FLOOD)
-        yield Limited(flood, int(flood.limit), address(request)), True  # type: ignore[arg-type]  # a rate's is a number
+        yield _limited(_by_address("address", conf.RATE_LIMIT_FLOOD), address(request)), True
     policy = _failures()
     if policy is None or not _suspects:
         return
     subject = address(request)
     if _suspects.get(subject, 0) > time.monotonic():
-        yield Limited(policy, int(policy.limit), subject), False  # type: ignore[arg-type]  # as above
+        yield _limited(policy, subject), False
+
+
+def _limited(policy: Policy, subject: str) -> Limited:
+    return Limited(policy, int(policy.limit), subject)  # type: ignore[arg-type]  # the limit of a rate is a number
 
 
 def _failures() -> Policy | None:
@@ -86,7 +89,7 @@ def _failures() -> Policy | None:
 
 @lru_cache(maxsize=16)
 def _by_address(name: str, rate: str) -> Policy:
-    return make(name, {"rate": rate, "by": "address"})
+    return make_policy(name, {"rate": rate, "by": "address"})
 
 
 def _has_failed(response: HttpResponseBase) -> bool:
@@ -100,21 +103,16 @@ def _has_failed(response: HttpResponseBase) -> bool:
 def _remember(subject: str, window: int) -> None:
     if len(_suspects) >= _MAX_SUSPECTS:
         now = time.monotonic()
-        for each in [each for each, until in _suspects.items() if until <= now] or list(_suspects)[
-            : _MAX_SUSPECTS // 2
-        ]:
-            _suspects.pop(each, None)
+        expired = [network for network, until in _suspects.items() if until <= now]
+        for network in expired or list(_suspects)[: _MAX_SUSPECTS // 2]:
+            _suspects.pop(network, None)
     _suspects[subject] = time.monotonic() + window
 
 
 def _refusal(decision: Decision) -> HttpResponseBase:
     if decision.unavailable:
         return problem(503, headers={"Retry-After": str(RETRY_AFTER)})
-    refused = RateLimited(decision)
-    wait = str(decision.retry_after)
-    return problem(
-        429,
-        detail=refused.detail,
-        headers={"Retry-After": wait, **decision.headers()},
-        extensions={"retry_after": int(wait), **refused.extensions},
-    )
+    response = from_api_exception(RateLimited(decision))
+    for name, value in decision.headers().items():
+        response.headers[name] = value
+    return response

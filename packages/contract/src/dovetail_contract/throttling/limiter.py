@@ -1,4 +1,4 @@
-"""Decides about all limits of a request at once, also if the store is unavailable."""
+"""Decides about all limits of a request at once, also while the store is unavailable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("dovetail.ratelimit")
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """One policy of a request, with its limit and its subject."""
+    """A policy that applies to a request, with the limit and the subject for that request."""
 
     policy: Policy
     limit: int
@@ -40,7 +40,7 @@ class Limited:
 
 @lru_cache(maxsize=4096)
 def _check(name: str, subject: str, limit: int, window: int, burst: int, cost: int) -> Check:
-    # The store has no address and no primary key of a user. Cached, because clients return.
+    # Hashed, so that the store contains no addresses or primary keys. Cached, because clients send many requests.
     key = f"{name}:{keyed_hash('dovetail_contract.ratelimit', subject)[:32]}"
     return Check(key, limit, window, burst, cost)
 
@@ -49,27 +49,24 @@ def _check(name: str, subject: str, limit: int, window: int, burst: int, cost: i
 class Decision:
     limited: Sequence[Limited]
     results: Sequence[Result]
-    #: The store is unavailable, and a policy says ``deny``.
+    #: The store is unavailable, and ``on_error`` of a policy is ``deny``.
     unavailable: bool = False
 
     @property
     def refused(self) -> tuple[Limited, Result] | None:
-        """The policy with the longest wait, if one refuses the request."""
-        if all(result.allowed for result in self.results):
-            return None
-        refused = [
-            (limited, result) for limited, result in zip(self.limited, self.results, strict=True) if not result.allowed
-        ]
+        """The policy with the longest wait of those that refuse the request, or None."""
+        pairs = zip(self.limited, self.results, strict=True)
+        refused = [(limited, result) for limited, result in pairs if not result.allowed]
         return max(refused, key=lambda pair: pair[1].retry_after, default=None)
 
     @property
     def retry_after(self) -> int:
         refused = self.refused
-        # Rounded up: a client that returns a moment too early is refused again.
+        # Rounded up, because a client that returns a moment too early would be refused again.
         return max(1, math.ceil(refused[1].retry_after)) if refused else 0
 
     def headers(self) -> dict[str, str]:
-        """``X-RateLimit-*`` of the policy with the least left, and all by draft-ietf-httpapi-ratelimit-headers-10."""
+        """``X-RateLimit-*`` for the tightest policy, and draft-ietf-httpapi-ratelimit-headers-10 for all."""
         if not self.limited:
             return {}
         pairs = list(zip(self.limited, self.results, strict=True))
@@ -95,7 +92,7 @@ class Limiter:
         self._logged_at = -math.inf
 
     def decide(self, limited: Sequence[Limited], *, charge: bool = True) -> Decision:
-        """The decision about all of them, by one call of the store."""
+        """Return the decision about all policies, with one call of the store."""
         checks = [entry.check() for entry in limited]
         try:
             return Decision(limited, self.store.hit(checks, charge=charge) if checks else [])
@@ -112,10 +109,10 @@ class Limiter:
         return Decision([entry for entry, _ in local], results)
 
     def _log(self, error: StoreUnavailable) -> None:
-        # Once a minute per process, and not for every request of an outage.
+        # At most once a minute per process, and not for every request during an outage.
         if time.monotonic() - self._logged_at >= 60:
             self._logged_at = time.monotonic()
-            logger.error("The counts of the rate limits cannot be reached.", exc_info=error)
+            logger.error("The store of the rate limits is unavailable.", exc_info=error)
 
 
 _limiters: dict[Any, Limiter] = {}
@@ -123,7 +120,7 @@ _lock = threading.Lock()
 
 
 def limiter() -> Limiter:
-    """The limiter of this process for the current settings."""
+    """Return the limiter of this process for the current settings."""
     key = (conf.RATE_LIMIT_STORE, conf.RATE_LIMIT_LOCATION)
     current = _limiters.get(key)
     if current is None:

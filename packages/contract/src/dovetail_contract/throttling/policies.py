@@ -1,4 +1,4 @@
-"""Policies: the limit, its window, and whose requests count together."""
+"""Policies: the limit, its window, and which requests are counted together."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.http import HttpRequest
+from rest_framework.request import Request
 
 from dovetail_core import context
 from dovetail_core.conf import conf as core
@@ -18,28 +19,30 @@ BY = ("anonymous", "user", "caller", "address", "organization")
 ON_ERROR = ("allow", "deny", "local")
 _PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+AnyRequest = HttpRequest | Request
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """``limit`` requests in ``window`` seconds; at most ``burst`` of them (default: all) at once.
 
-    ``limit`` may be a function of the request, for limits by plan; None is no limit. ``by`` says whose requests count
-    together: ``"user"`` (signed-in users only), ``"anonymous"`` (other requests only, by address), ``"caller"``
-    (either), ``"address"``, ``"organization"``, or a function ``(request) -> str or None``, where None is not limited.
-    ``cost`` is the weight of one request. ``on_error`` overrides ``CONTRACT_RATE_LIMIT_ON_ERROR``. Clients see
-    the name.
+    ``limit`` may be a function of the request, for limits by plan; None means no limit. ``by`` selects the requests
+    that are counted together: ``"user"`` (signed-in users only), ``"anonymous"`` (other requests only, by address),
+    ``"caller"`` (either), ``"address"``, ``"organization"``, or a function ``(request) -> str or None``, where None
+    means no limit. ``cost`` is the weight of one request. ``on_error`` overrides ``CONTRACT_RATE_LIMIT_ON_ERROR``.
+    Response headers contain the name.
     """
 
     name: str
-    limit: int | Callable[[Any], int | None]
+    limit: int | Callable[[AnyRequest], int | None]
     window: int
     burst: int = 0
-    by: str | Callable[[Any], str | None] = "caller"
+    by: str | Callable[[AnyRequest], str | None] = "caller"
     cost: int = 1
     on_error: str = ""
 
-    def subject(self, request: Any) -> str | None:
-        """The subject whose count the request increases; None if the policy does not apply to it."""
+    def subject(self, request: AnyRequest) -> str | None:
+        """Return the subject whose count the request increases. None if the policy does not apply."""
         if callable(self.by):
             return self.by(request)
         user = getattr(request, "user", None) if self.by != "address" else None
@@ -54,8 +57,8 @@ class Policy:
         return address(request)
 
 
-def address(request: Any) -> str:
-    """The client's network. ``X-Forwarded-For`` counts from trusted proxies only, as clients can forge it."""
+def address(request: AnyRequest) -> str:
+    """Return the client's network. Only trusted proxies may set ``X-Forwarded-For``, which clients can forge."""
     plain: HttpRequest = getattr(request, "_request", request)
     meta = plain.META
     return _address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), tuple(core.TRUSTED_PROXIES))
@@ -63,7 +66,7 @@ def address(request: Any) -> str:
 
 @lru_cache(maxsize=4096)
 def _address(remote: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
-    # Cached, because clients return: parsing an address costs more than counting the request.
+    # Cached, because parsing an address costs more than counting the request, and clients send many requests.
     request = HttpRequest()
     request.META = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded_for}
     return f"address:{client_network(request) or 'local'}"
@@ -71,20 +74,23 @@ def _address(remote: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=512)
 def parse_rate(rate: str) -> tuple[int, int]:
-    """``(600, 60)`` for ``"600/min"``, as REST framework writes rates. Raises ``ValueError``."""
+    """Return ``(600, 60)`` for ``"600/min"``, in REST framework's notation. Raise ``ValueError``."""
     matched = re.fullmatch(r"([1-9][0-9]{0,8})/([smhd])[a-z]*", rate)
     if matched is None:
-        raise ValueError(f"{rate!r} is no rate; write a number and a period: '600/min' (s, m, h or d).")
+        raise ValueError(f"{rate!r} is not a rate; use a number and a period (s, m, h or d), such as '600/min'.")
     return int(matched[1]), _PERIODS[matched[2]]
 
 
 _BY_NAME = {"anon": "anonymous", "user": "user"}
 
+#: A rate, a mapping of a policy's fields, or a policy.
+Declaration = str | Mapping[str, Any] | Policy
 
-def make(name: str, declared: Any) -> Policy:
-    """A policy from a rate, or from a mapping of its fields (``rate`` for ``limit`` and ``window``), or a ``Policy``.
 
-    Raises ``ValueError`` with a message about the mistake.
+def make_policy(name: str, declared: Declaration) -> Policy:
+    """Return a policy from a rate, a mapping of its fields (``rate`` sets ``limit`` and ``window``), or a ``Policy``.
+
+    Raise ``ValueError`` for an invalid declaration.
     """
     if isinstance(declared, Policy):
         return declared
@@ -92,7 +98,7 @@ def make(name: str, declared: Any) -> Policy:
     if "rate" in fields:
         fields["limit"], fields["window"] = parse_rate(str(fields.pop("rate")))
     if unknown := set(fields) - {"limit", "window", "burst", "by", "cost", "on_error"}:
-        raise ValueError(f"{name} has no field {', '.join(sorted(unknown))}.")
+        raise ValueError(f"{name} has unknown fields: {', '.join(sorted(unknown))}.")
     policy = Policy(name=name, **{"by": _BY_NAME.get(name, "caller"), **fields})
     return _valid(policy)
 
@@ -102,38 +108,25 @@ def _valid(policy: Policy) -> Policy:
     for field in ("limit", "window"):
         value = getattr(policy, field)
         if not callable(value) and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} has a {field} of {value!r}; it takes a whole number of at least 1.")
+            raise ValueError(f"The {field} of {name} is {value!r}; it must be a whole number of at least 1.")
     if not callable(policy.by) and policy.by not in BY:
-        raise ValueError(f"{name} counts by {policy.by!r}; it takes a function or one of {', '.join(BY)}.")
+        raise ValueError(f"'by' of {name} is {policy.by!r}; it must be a function or one of {', '.join(BY)}.")
     if policy.on_error not in ("", *ON_ERROR):
-        raise ValueError(f"{name} has on_error {policy.on_error!r}; it takes one of {', '.join(ON_ERROR)}.")
+        raise ValueError(f"'on_error' of {name} is {policy.on_error!r}; it must be one of {', '.join(ON_ERROR)}.")
     return policy
 
 
-def named(name: str, declared: Mapping[str, Any], rates: Mapping[str, Any]) -> Policy | None:
-    """The policy in ``CONTRACT_RATE_LIMITS``, else in ``DEFAULT_THROTTLE_RATES``; None if neither has the name."""
-    if name in declared:
-        return _made(name, declared[name])
-    rate = rates.get(name)
-    return None if rate is None else _from_rate(name, rate)
-
-
-@lru_cache(maxsize=512)
-def _from_rate(name: str, rate: str) -> Policy:
-    return make(name, rate)
-
-
-def _made(name: str, declared: Any) -> Policy:
-    if isinstance(declared, str):
-        return _from_rate(name, declared)
-    if isinstance(declared, Policy):
-        return declared
+def find_policy(name: str, declared: Mapping[str, Declaration], rates: Mapping[str, str | None]) -> Policy | None:
+    """Return the policy from ``CONTRACT_RATE_LIMITS`` (``declared``), else from ``rates``. None if neither has it."""
+    declaration = declared[name] if name in declared else rates.get(name)
+    if declaration is None or isinstance(declaration, Policy):
+        return declaration
     try:
-        return _from_fields(name, tuple(declared.items()))
-    except TypeError:  # a project's function without a hash
-        return make(name, declared)
+        return _cached(name, declaration if isinstance(declaration, str) else tuple(declaration.items()))
+    except TypeError:  # a value of the project is not hashable
+        return make_policy(name, declaration)
 
 
 @lru_cache(maxsize=512)
-def _from_fields(name: str, fields: tuple[tuple[str, Any], ...]) -> Policy:
-    return make(name, dict(fields))
+def _cached(name: str, declared: str | tuple[tuple[str, Any], ...]) -> Policy:
+    return make_policy(name, declared if isinstance(declared, str) else dict(declared))

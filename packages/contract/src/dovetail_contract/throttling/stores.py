@@ -1,7 +1,7 @@
 """Stores of counts. A store decides about several checks at once: it charges all of them, or none.
 
-The algorithm is GCRA (ITU-T I.371): it stores one number per client, the time at which the whole limit is available
-again. The size does not depend on the rate: there is no list of requests.
+The algorithm is GCRA (ITU-T I.371). It stores one number per client, whatever the rate: the time at which the whole
+limit is available again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``limit`` requests in ``window`` seconds, ``burst`` of them at once, for the client of ``key``."""
+    """``limit`` requests in ``window`` seconds, at most ``burst`` of them at once, counted under ``key``."""
 
     key: str
     limit: int
@@ -31,7 +31,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """In seconds: ``retry_after`` until the request would pass, ``reset_after`` until the whole limit is available."""
+    """Seconds: ``retry_after`` until the request would be allowed, ``reset_after`` until the whole limit is free."""
 
     allowed: bool
     remaining: int
@@ -40,15 +40,15 @@ class Result:
 
 
 class StoreUnavailable(Exception):
-    """The store does not answer."""
+    """The store does not respond."""
 
 
 class Store(Protocol):
     def hit(self, checks: Sequence[Check], *, charge: bool = True) -> list[Result]:
-        """Decide, and count unless a check is refused or ``charge`` is false. Raises ``StoreUnavailable``."""
+        """Decide, and count unless a check is refused or ``charge`` is false. Raise ``StoreUnavailable``."""
 
 
-#: The number of entries above which expired ones are removed.
+#: The number of entries above which expired entries are removed.
 _SWEEP = 10_000
 
 
@@ -82,7 +82,7 @@ class MemoryStore:
 
 
 def decide(check: Check, full_at: int, now: int) -> tuple[Result, int]:
-    """The decision, and the time to store if it is charged. In microseconds, like contrib/gcra.lua, its twin."""
+    """Return the decision, and the time to store if it is charged. contrib/gcra.lua is the same in Lua."""
     interval = check.interval
     tolerance = interval * check.burst
     used_until = max(full_at, now)

@@ -1,4 +1,4 @@
-"""The throttle class: finds the policies of a request, and refuses it if one of them does."""
+"""The throttle class: selects the policies of a request, and refuses it if one of them does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rest_framework.throttling import BaseThrottle
 
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import Problem
-from dovetail_contract.problems.outages import RETRY_AFTER
+from dovetail_contract.problems.handlers import RETRY_AFTER
 from dovetail_contract.throttling.limiter import Decision, Limited, limiter
-from dovetail_contract.throttling.policies import named
+from dovetail_contract.throttling.policies import find_policy
 
 if TYPE_CHECKING:
     # Not at run time: rest_framework.views imports this module.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dovetail.ratelimit")
 
-#: The attribute of a request with the decision, from which the middleware writes headers.
+#: The attribute of a request with the decision, which the middleware turns into headers.
 DECISION = "dovetail_rate_limits"
 
 
@@ -37,14 +37,14 @@ class RateLimited(Throttled):
 
 
 class RateLimitThrottle(BaseThrottle):
-    """One throttle for all policies of a request: those of ``CONTRACT_RATE_LIMIT_DEFAULT``, and those of the view.
+    """One throttle for all policies of a request: those in ``CONTRACT_RATE_LIMIT_DEFAULT``, and those of the view.
 
-    A view names its policies as ``contract = {"throttle": "exports"}``, or as REST framework's ``throttle_scope``; the
-    rates are in ``DEFAULT_THROTTLE_RATES`` or ``CONTRACT_RATE_LIMITS``. A name without a rate is no limit.
+    A view names its policies in ``contract = {"throttle": "exports"}`` or in REST framework's ``throttle_scope``. Their
+    rates are in ``DEFAULT_THROTTLE_RATES`` or ``CONTRACT_RATE_LIMITS``. A name without a rate has no effect.
     """
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        """Raises ``RateLimited``, or 503 if the store is unavailable and a policy says ``deny``."""
+        """Raise ``RateLimited``; or 503, if the store is unavailable and ``on_error`` of a policy is ``deny``."""
         if request.method == "OPTIONS":
             return True  # a browser's CORS preflight
         decision = limiter().decide(list(self.limited(request, view)))
@@ -54,14 +54,14 @@ class RateLimitThrottle(BaseThrottle):
         if decision.refused is None:
             return True
         if conf.RATE_LIMIT_MODE == "shadow":
-            logger.warning("rate limit %s would refuse", decision.refused[0].policy.name)
+            logger.warning("The rate limit %s would have refused the request.", decision.refused[0].policy.name)
             return True
         raise RateLimited(decision)
 
     def limited(self, request: Request, view: APIView) -> Iterator[Limited]:
         rates = api_settings.DEFAULT_THROTTLE_RATES or {}
         for name in dict.fromkeys(self.names(view)):
-            policy = named(name, conf.RATE_LIMITS, rates)
+            policy = find_policy(name, conf.RATE_LIMITS, rates)
             if policy is None:
                 continue
             limit = policy.limit(request) if callable(policy.limit) else policy.limit

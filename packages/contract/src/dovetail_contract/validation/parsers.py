@@ -8,15 +8,16 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.utils.translation import gettext as _
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError
 
 
 class JSONParser(parsers.JSONParser):
-    """DRF's parser, with 400 for bodies that it would answer with 500, and 413 for bodies that are too large.
+    """REST framework's parser, with 400 for bodies that would cause a 500, and 413 for bodies that are too large.
 
-    A few kilobytes of ``[`` exhaust the stack. Half a surrogate pair (``"\\ud800"``) is text that cannot be encoded: a
-    field that repeats it in its error message breaks the response. PostgreSQL cannot store NUL.
+    A few kilobytes of ``[`` exhaust the stack. A lone surrogate (``"\\ud800"``) cannot be encoded, so an error message
+    that repeats it would break the response.
     """
 
     def parse(
@@ -27,14 +28,14 @@ class JSONParser(parsers.JSONParser):
             data = super().parse(stream, media_type, parser_context)
             json.dumps(data, ensure_ascii=False).encode()
         except RecursionError:
-            raise ParseError("JSON parse error - nested too deeply.") from None
+            raise ParseError(_("JSON parse error - nested too deeply.")) from None
         except UnicodeEncodeError:
-            raise ParseError("JSON parse error - half a surrogate pair is no text.") from None
+            raise ParseError(_("JSON parse error - lone surrogate.")) from None
         return data
 
     @staticmethod
     def _refuse_large(parser_context: Mapping[str, Any] | None) -> None:
-        # DRF before 3.17.2 reads a body of any size into memory.
+        # REST framework before 3.17.2 reads a body of any size into memory.
         limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         request = (parser_context or {}).get("request")
         if limit is None or request is None:

@@ -7,7 +7,7 @@ from dovetail_core.commands import Purge, PurgeCommand
 
 
 class Command(PurgeCommand):
-    help = "Delete the records of idempotency keys that expired, CONTRACT_IDEMPOTENCY_RETENTION_HOURS after their use."
+    help = "Delete expired idempotency records. Records expire after CONTRACT_IDEMPOTENCY_RETENTION_HOURS."
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
         return [("idempotency records", purge_idempotency_records)]
