@@ -87,7 +87,7 @@ def test_single_operations_can_be_deprecated() -> None:
         ),
         ({"deprecated": "2026-01-01"}, "E007", "'deprecated'"),
         ({"deprecated": {"since": "2026-01-01T00:00:00Z", "only": ["export"]}}, "E007", "'export'"),
-        ({"idempotency": "require"}, "E007", "off, optional, required"),
+        ({"idempotency": "require"}, "E007", "'off', 'optional', 'required'"),
         ({"idempotency_hours": 0}, "E007", "at least 1"),
         ({"total": "always"}, "E007", "'exact'"),
         ({"filter": {"nothing": ["eq"]}}, "E007", "no column 'nothing'"),

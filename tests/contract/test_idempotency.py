@@ -399,19 +399,19 @@ def test_recovery_setting_applies_to_all_views(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "said"),
+    ("contract", "message"),
     [
         ({"external": True, "recover": "tests.contract.nowhere.recover"}, "cannot be imported"),
-        ({"external": True, "recover": 7}, "is no function"),
-        ({"recover": "tests.contract.shop.views.recover"}, "nobody asks it"),
+        ({"external": True, "recover": 7}, "not callable"),
+        ({"recover": "tests.contract.shop.views.recover"}, "never called"),
     ],
 )
-def test_invalid_recovery_fails_the_check(monkeypatch: Any, contract: Any, said: str) -> None:
+def test_invalid_recovery_fails_the_check(monkeypatch: Any, contract: Any, message: str) -> None:
     monkeypatch.setattr(views.ExternalView, "contract", contract)
     (found,) = checks.check_views(None)
     assert found.id == "dovetail_contract.E006"
     assert "ExternalView" in found.msg
-    assert said in found.msg
+    assert message in found.msg
 
 
 def test_request_that_lost_its_claim_writes_nothing() -> None:

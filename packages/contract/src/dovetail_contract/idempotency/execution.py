@@ -93,9 +93,8 @@ class Execution:
         handler = getattr(view, method, None)
         if handler is not None and method in view.http_method_names:
             setattr(view, method, partial(self._guard, handler))
-            view.finalize_response = partial(  # type: ignore[method-assign]
-                self._finish, view.finalize_response
-            )
+            finish = partial(self._finish, view.finalize_response)
+            view.finalize_response = finish  # type: ignore[method-assign, assignment]
 
     def _guard(self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any) -> Any:
         if self.header is None:
@@ -207,14 +206,14 @@ class Execution:
             services.release(claim=claim)
 
 
-def _stored(response: HttpResponse) -> dict[str, Any]:
+def _stored(response: HttpResponseBase) -> dict[str, Any]:
     body: bytes | None = None
     # A no-store response has a secret, which would be stored in plain text.
     if not response.streaming and "no-store" not in response.headers.get("Cache-Control", ""):
         if isinstance(response, Response):
             # Rendered here, so that the bytes are stored in the transaction of the view.
             response.render()
-        body = bytes(response.content)
+        body = bytes(response.content)  # type: ignore[attr-defined]  # responses that do not stream have it
     if body is not None and len(body) > conf.IDEMPOTENCY_MAX_BYTES:
         body = None
     return {

@@ -44,7 +44,7 @@ class Problem(APIException):
         self.errors = list(errors)
         self.headers = dict(headers or {})
         self.extensions = extensions
-        super().__init__(detail or (known.title if known else phrase(self.status_code)), code)
+        super().__init__(force_str(detail or (known.title if known else phrase(self.status_code))), code)
 
 
 def mistake(parameter: str, detail: str, *, code: str = "invalid", allowed: Sequence[str] = ()) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from drf_spectacular import openapi
+from drf_spectacular.plumbing import ComponentRegistry
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.settings import api_settings
 
@@ -31,7 +32,9 @@ _WITH_BODY = ("POST", "PUT", "PATCH")
 class AutoSchema(openapi.AutoSchema):
     """Adds every possible status, headers, ``Idempotency-Key`` and deprecations to drf-spectacular's operations."""
 
-    def get_operation(self, path: str, path_regex: str, path_prefix: str, method: str, registry: object) -> Any:
+    def get_operation(
+        self, path: str, path_regex: str, path_prefix: str, method: str, registry: ComponentRegistry
+    ) -> Any:
         operation = super().get_operation(path, path_regex, path_prefix, method, registry)
         if operation is None or not path.startswith(tuple(conf.API_PATHS)):
             return operation

@@ -204,7 +204,7 @@ def _reject_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a JSON number")
 
 
-def _validate(validator: Validator, value: object, location: str) -> Iterator[str]:
+def _validate(validator: Validator, value: Any, location: str) -> Iterator[str]:
     for error in validator.iter_errors(value):
         # If no alternative matches, report the error of the closest one.
         closest = best_match([error]) or error
@@ -214,7 +214,7 @@ def _validate(validator: Validator, value: object, location: str) -> Iterator[st
 
 def _explanation(error: ValidationError) -> str:
     value = _shortened(error.instance)
-    allowed = error.validator_value
+    allowed: Any = error.validator_value
     match error.validator:
         case "required":
             return f"{error.message}."

@@ -26,7 +26,7 @@ _MAX_SUSPECTS = 100_000
 
 
 def request_needs_store() -> bool:
-    """Return whether :func:`check_request` may read counts, which needs a thread under ASGI. Most requests need none."""
+    """Return whether :func:`check_request` may read counts, which needs a thread under ASGI."""
     return bool(conf.RATE_LIMIT_FLOOD or _suspects)
 
 

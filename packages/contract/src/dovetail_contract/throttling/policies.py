@@ -94,7 +94,7 @@ def make_policy(name: str, declared: Declaration) -> Policy:
     """
     if isinstance(declared, Policy):
         return declared
-    fields = {"rate": declared} if isinstance(declared, str) else dict(declared)
+    fields: dict[str, Any] = {"rate": declared} if isinstance(declared, str) else dict(declared)
     if "rate" in fields:
         fields["limit"], fields["window"] = parse_rate(str(fields.pop("rate")))
     if unknown := set(fields) - {"limit", "window", "burst", "by", "cost", "on_error"}:
@@ -116,7 +116,9 @@ def _valid(policy: Policy) -> Policy:
     return policy
 
 
-def find_policy(name: str, declared: Mapping[str, Declaration], rates: Mapping[str, str | None]) -> Policy | None:
+def find_policy(
+    name: str, declared: Mapping[str, Declaration], rates: Mapping[str, Declaration | None]
+) -> Policy | None:
     """Return the policy from ``CONTRACT_RATE_LIMITS`` (``declared``), else from ``rates``. None if neither has it."""
     declaration = declared[name] if name in declared else rates.get(name)
     if declaration is None or isinstance(declaration, Policy):

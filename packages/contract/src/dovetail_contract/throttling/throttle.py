@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
@@ -59,7 +59,7 @@ class RateLimitThrottle(BaseThrottle):
         raise RateLimited(decision)
 
     def limited(self, request: Request, view: APIView) -> Iterator[Limited]:
-        rates = api_settings.DEFAULT_THROTTLE_RATES or {}
+        rates: dict[str, Any] = api_settings.DEFAULT_THROTTLE_RATES or {}
         for name in dict.fromkeys(self.names(view)):
             policy = find_policy(name, conf.RATE_LIMITS, rates)
             if policy is None:

@@ -6,7 +6,7 @@ Use ``ModelSerializer``, ``TextField`` and the others in place of REST framework
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import models
 from rest_framework import serializers
@@ -22,7 +22,7 @@ __all__ = ["DecimalField", "EmailField", "ModelSerializer", "RegexField", "SlugF
 class DecimalField(serializers.DecimalField):
     """Accepts only strings if it is rendered as a string: most programs read JSON numbers as inexact floats."""
 
-    def to_internal_value(self, data: object) -> Decimal:
+    def to_internal_value(self, data: Any) -> Decimal:
         as_text = getattr(self, "coerce_to_string", api_settings.COERCE_DECIMAL_TO_STRING)
         if as_text and not isinstance(data, str | Decimal):
             self.fail("invalid")
