@@ -9,7 +9,7 @@ from django.test import AsyncClient, Client, override_settings
 
 from dovetail_contract import checks
 from dovetail_contract.conf import conf
-from dovetail_contract.lifecycle.dates import lifecycle
+from dovetail_contract.lifecycle import lifecycle
 from tests.contract.shop.views import AgeingViewSet
 
 

@@ -10,7 +10,7 @@ from django.test import AsyncClient, Client, override_settings
 
 from dovetail_contract import checks
 from dovetail_contract.conf import conf
-from dovetail_contract.lifecycle.versions import parse
+from dovetail_contract.lifecycle import parse_versions
 from dovetail_contract.versioning import find_version, versions
 
 REGISTRY = {
@@ -104,7 +104,7 @@ def test_earliest_sunset_of_version_and_path_applies() -> None:
 
 def test_dates_advance_the_status() -> None:
     assert [each.status for each in versions().values()] == ["sunset", "deprecated", "active"]
-    planned = parse({"v1": {"deprecated_at": "2126-01-01T00:00:00Z"}})["v1"]
+    planned = parse_versions({"v1": {"deprecated_at": "2126-01-01T00:00:00Z"}})["v1"]
     assert planned.status == "active"
 
 
@@ -135,7 +135,7 @@ def test_dates_advance_the_status() -> None:
 )
 def test_invalid_declarations_fail_the_check(declared: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse(declared)
+        parse_versions(declared)
     with override_settings(CONTRACT_VERSIONS=declared):
         assert [found.id for found in conf.check()] == ["dovetail_contract.E001"]
         assert list(checks.check_versions(None)) == []

@@ -70,11 +70,11 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 
 def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
-    from dovetail_contract.lifecycle.versions import parse
+    from dovetail_contract.lifecycle import parse_versions
     from dovetail_contract.versioning import find_version
 
     try:
-        known = parse(conf.VERSIONS)
+        known = parse_versions(conf.VERSIONS)
     except ValueError:
         return  # reported as E001
     if (known or conf.DEPRECATIONS) and _DEPRECATION not in getattr(settings, "MIDDLEWARE", ()):
@@ -142,7 +142,7 @@ def _recovery_mistake(contract: Mapping[str, Any]) -> str:
 def _mistakes(view: type, contract: Mapping[str, Any]) -> Iterator[str]:
     from dovetail_contract.filters.backend import FilterBackend, conditions
     from dovetail_contract.idempotency.execution import MODES
-    from dovetail_contract.lifecycle.dates import lifecycle
+    from dovetail_contract.lifecycle import lifecycle
 
     deprecated = contract.get("deprecated") or {}
     try:

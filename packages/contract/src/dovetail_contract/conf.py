@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 from django.http import HttpRequest
 from django.utils.functional import Promise
 
-from dovetail_contract.lifecycle.dates import lifecycle
-from dovetail_contract.lifecycle.versions import parse
+from dovetail_contract.lifecycle import lifecycle, parse_versions
 from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
@@ -45,17 +44,16 @@ def _base_url(value: object) -> None:
 
 
 def _problem_types(value: object) -> None:
-    wrong = "must map a code to {'status': 400 to 599, 'title': '…'}, and optionally 'description'"
-    if not isinstance(value, Mapping):
-        raise ValueError(wrong)
-    for code, fields in value.items():
-        if not isinstance(code, str) or not isinstance(fields, Mapping):
-            raise ValueError(wrong)
-        status = fields.get("status")
-        if not isinstance(status, int) or not 400 <= status <= 599 or set(fields) - {"status", "title", "description"}:
-            raise ValueError(wrong)
-        if not isinstance(fields.get("title"), str | Promise):
-            raise ValueError(wrong)
+    if not isinstance(value, Mapping) or not all(_is_problem_type(*entry) for entry in value.items()):
+        raise ValueError("must map a code to {'status': 400 to 599, 'title': '…'}, and optionally 'description'")
+
+
+def _is_problem_type(code: object, fields: object) -> bool:
+    if not isinstance(code, str) or not isinstance(fields, Mapping):
+        return False
+    status, title = fields.get("status"), fields.get("title")
+    is_error = isinstance(status, int) and 400 <= status <= 599
+    return is_error and isinstance(title, str | Promise) and set(fields) <= {"status", "title", "description"}
 
 
 def _rate(value: object) -> None:
@@ -89,7 +87,7 @@ def _deprecations(value: object) -> None:
 
 
 def _versions(value: object) -> None:
-    parse(value)  # type: ignore[arg-type]  # parse() raises ValueError for another type
+    parse_versions(value)  # type: ignore[arg-type]  # it raises ValueError for another type
 
 
 class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_contract"):

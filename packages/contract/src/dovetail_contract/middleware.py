@@ -20,7 +20,7 @@ from dovetail_contract.conf import action_of, conf, is_api
 from dovetail_contract.correlation.callers import bind_caller, remember_organization
 from dovetail_contract.correlation.request_ids import HEADER, expose_headers, received_id
 from dovetail_contract.events import emit_deprecated_operation_used
-from dovetail_contract.lifecycle.dates import Lifecycle, earliest
+from dovetail_contract.lifecycle import Lifecycle, earliest
 from dovetail_core import context
 from dovetail_core.middleware import GetResponse, Middleware
 from dovetail_core.models import uuid7

@@ -121,11 +121,14 @@ class Condition:
 
     def parameter(self) -> dict[str, Any]:
         """Return the parameter for the OpenAPI document."""
-        schema = dict(_SCHEMAS[self.operator.takes]) if self.operator.takes in _SCHEMAS else _schema(self.column)
-        style: dict[str, Any] = {}
+        schema, style = _schema(self.column), {}
         if self.operator.takes == "list":
-            schema = {"type": "array", "items": _schema(self.column), "minItems": 1, "maxItems": _MAX_ITEMS}
+            schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": _MAX_ITEMS}
             style = {"style": "form", "explode": False}
+        elif self.operator.takes == "text":
+            schema = {"type": "string", "minLength": _MIN_TEXT, "maxLength": _MAX_TEXT}
+        elif self.operator.takes == "flag":
+            schema = {"type": "boolean"}
         public = re.split(r"[\[\]]", self.name)[1]
         return {
             "name": self.name,
@@ -135,12 +138,6 @@ class Condition:
             **style,
             "schema": schema,
         }
-
-
-_SCHEMAS: dict[str, dict[str, Any]] = {
-    "text": {"type": "string", "minLength": _MIN_TEXT, "maxLength": _MAX_TEXT},
-    "flag": {"type": "boolean"},
-}
 
 
 @cache

@@ -55,15 +55,11 @@ def headers() -> dict[str, Any]:
         "RateLimit": header("Remaining requests and seconds until the reset.", text, '"user";r=599;t=1'),
         "Retry-After": header("The number of seconds to wait.", {"type": "integer", "minimum": 1}, 1),
         "WWW-Authenticate": header("The accepted authentication schemes.", text, 'Bearer realm="api"'),
-        "Link": header(
-            "The next and previous page (RFC 8288).", text, '<https://api.example/things?cursor=A>; rel="next"'
-        ),
+        "Link": header("Next and previous page (RFC 8288).", text, '<https://api.example/things?cursor=A>; rel="next"'),
         "Preference-Applied": header("Present if the total was counted (RFC 7240).", text, "return=total-count"),
         "Idempotent-Replayed": header("`true` if this is the stored response to an earlier request.", text, "true"),
         "Deprecation": header("The time of the deprecation (RFC 9745).", text, "@1793491200"),
-        "Sunset": header(
-            "The time at which the operation is removed (RFC 8594).", text, "Sat, 01 May 2027 00:00:00 GMT"
-        ),
+        "Sunset": header("The time of the removal (RFC 8594).", text, "Sat, 01 May 2027 00:00:00 GMT"),
     }
 
 
@@ -82,25 +78,22 @@ def parameters() -> dict[str, Any]:
     }
 
 
+def _text(description: str, example: str) -> dict[str, str]:
+    return {"type": "string", "description": description, "example": example}
+
+
 def schemas() -> dict[str, Any]:
     text = {"type": "string"}
-    locations = {
-        "pointer": {
-            **text,
-            "description": "The location in the body, as an RFC 6901 fragment.",
-            "example": "#/lines/0/quantity",
-        },
-        "parameter": {**text, "description": "The query parameter.", "example": "limit"},
-        "header": {**text, "description": "The header.", "example": "Idempotency-Key"},
-    }
     error = {
         "type": "object",
         "description": "A mistake in the request.",
         "required": ["code", "detail"],
         "properties": {
-            "code": {**text, "description": "A stable code for programs.", "example": "required"},
-            "detail": {**text, "description": "An explanation for people.", "example": "This field is required."},
-            **locations,
+            "code": _text("A stable code for programs.", "required"),
+            "detail": _text("An explanation for people.", "This field is required."),
+            "pointer": _text("The location in the body, as an RFC 6901 fragment.", "#/lines/0/quantity"),
+            "parameter": _text("The query parameter.", "limit"),
+            "header": _text("The header.", "Idempotency-Key"),
             "allowed": {"type": "array", "items": text, "description": "The allowed values."},
         },
     }

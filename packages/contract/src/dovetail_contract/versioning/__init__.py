@@ -19,8 +19,7 @@ from typing import Any
 from django.http.response import HttpResponseBase
 
 from dovetail_contract.conf import conf, contract_of
-from dovetail_contract.lifecycle.dates import Lifecycle, earliest, lifecycle
-from dovetail_contract.lifecycle.versions import NAME, Version, parse
+from dovetail_contract.lifecycle import NAME, Lifecycle, Version, earliest, lifecycle, parse_versions
 
 # The setting's value and its parsed versions: parsing for every request would cost more than the rest of this module.
 _parsed: tuple[Mapping[str, Any] | None, dict[str, Version]] = (None, {})
@@ -31,7 +30,7 @@ def versions() -> dict[str, Version]:
     global _parsed
     declared = conf.VERSIONS
     if _parsed[0] is not declared:
-        _parsed = (declared, parse(declared))
+        _parsed = (declared, parse_versions(declared))
     return _parsed[1]
 
 
