@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from dovetail_contract import correlation
-from dovetail_contract.correlation.callers import caller
+from dovetail_contract.correlation import caller
 from dovetail_contract.middleware import RequestIDMiddleware
 from dovetail_core import context
 

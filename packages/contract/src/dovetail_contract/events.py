@@ -18,7 +18,7 @@ from typing import Final
 
 from django.http import HttpRequest
 
-from dovetail_contract.correlation.callers import caller
+from dovetail_contract.correlation import caller
 from dovetail_core import events
 
 logger = logging.getLogger("dovetail.deprecation")

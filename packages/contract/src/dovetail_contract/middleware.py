@@ -17,8 +17,7 @@ from django.utils.translation import gettext as _
 
 from dovetail_contract import versioning
 from dovetail_contract.conf import action_of, conf, is_api
-from dovetail_contract.correlation.callers import bind_caller, remember_organization
-from dovetail_contract.correlation.request_ids import HEADER, expose_headers, received_id
+from dovetail_contract.correlation import HEADER, bind_caller, expose_headers, received_id, remember_organization
 from dovetail_contract.events import emit_deprecated_operation_used
 from dovetail_contract.lifecycle import Lifecycle, earliest
 from dovetail_core import context

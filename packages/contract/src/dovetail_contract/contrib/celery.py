@@ -14,7 +14,7 @@ from typing import Any
 
 from celery import Task, signals
 
-from dovetail_contract.correlation.callers import bind_caller, caller
+from dovetail_contract.correlation import bind_caller, caller
 from dovetail_core import context
 from dovetail_core.models import uuid7
 

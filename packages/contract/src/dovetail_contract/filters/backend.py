@@ -86,7 +86,6 @@ class FilterBackend(BaseFilterBackend):
         return order, mistakes
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        """Return one typed parameter for each filter, and the allowed keys of ``sort``."""
         if _is_detail(view):
             return []
         model = _described_model(view)
@@ -138,7 +137,6 @@ def conditions(view: object, model: type[Model]) -> dict[str, Condition]:
 
 
 def sort_keys(view: APIView) -> dict[str, str]:
-    """Return the view's sort keys with their ORM paths."""
     return _mapping(_contract(view).get("sort", ()))
 
 
@@ -165,7 +163,6 @@ def _is_detail(view: APIView) -> bool:
 
 
 def _other_parameters(view: APIView) -> set[str]:
-    """Return the parameters of other filter backends, versioning and content negotiation."""
     names = {"sort", *_contract(view).get("query", ()), api_settings.URL_FORMAT_OVERRIDE, api_settings.VERSION_PARAM}
     for backend in getattr(view, "filter_backends", ()):
         if not issubclass(backend, FilterBackend):

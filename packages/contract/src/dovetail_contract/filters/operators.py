@@ -120,7 +120,6 @@ class Condition:
         return _in_range(self.column, value)
 
     def parameter(self) -> dict[str, Any]:
-        """Return the parameter for the OpenAPI document."""
         schema, style = _schema(self.column), {}
         if self.operator.takes == "list":
             schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": _MAX_ITEMS}

@@ -22,7 +22,7 @@ from rest_framework.views import APIView
 from dovetail_contract import services
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import conf, contract_of
-from dovetail_contract.correlation.callers import remember_organization
+from dovetail_contract.correlation import remember_organization
 from dovetail_contract.idempotency import keys, recovery
 from dovetail_contract.problems.builder import Problem, problem
 
@@ -120,7 +120,6 @@ class Execution:
         return self._work(handler, request, *args, **kwargs)
 
     def _recovered(self, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | None:
-        """Return the response of work that was done, or None for work that was not done."""
         try:
             recover = recovery.find_function(self.contract)
             outcome = recovery.Outcome.UNKNOWN if recover is None else recovery.find_outcome(recover, request, record)

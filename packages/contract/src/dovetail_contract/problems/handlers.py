@@ -17,7 +17,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
 from dovetail_contract.conf import is_api
-from dovetail_contract.correlation.callers import remember_organization
+from dovetail_contract.correlation import remember_organization
 from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
 from dovetail_contract.problems.catalogue import CODES
 from dovetail_contract.problems.conversion import SAFE_METHODS, errors

@@ -14,7 +14,6 @@ from dovetail_contract.problems.catalogue import problem_type, problem_types, ty
 
 @require_safe
 def catalogue(request: HttpRequest) -> HttpResponse:
-    """List all problem types of this service."""
     types = [{"type": type_uri(entry.code), **asdict(entry)} for _code, entry in sorted(problem_types().items())]
     return JsonResponse({"data": types})
 

@@ -25,8 +25,6 @@ def media_type(content_type: str) -> str:
 
 
 class Validators:
-    """Creates the validators of one direction."""
-
     def __init__(self, dialect: Dialect, formats: FormatChecker) -> None:
         self.dialect, self._formats = dialect, formats
         # The registry shares the dictionary of definitions, which grows with each translation.
@@ -48,7 +46,6 @@ class Header:
     kind: str
 
     def parse(self, text: str) -> Any:
-        """Convert the text of a header to the type in its schema, if possible."""
         if self.kind in ("integer", "number", "boolean"):
             try:
                 return json.loads(text)

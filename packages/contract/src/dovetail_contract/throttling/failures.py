@@ -31,7 +31,6 @@ def request_needs_store() -> bool:
 
 
 def response_needs_store(response: HttpResponseBase) -> bool:
-    """Return the same for :func:`check_response`."""
     return _has_failed(response) and _failures() is not None
 
 

@@ -120,7 +120,6 @@ _lock = threading.Lock()
 
 
 def limiter() -> Limiter:
-    """Return the limiter of this process for the current settings."""
     key = (conf.RATE_LIMIT_STORE, conf.RATE_LIMIT_LOCATION)
     current = _limiters.get(key)
     if current is None:

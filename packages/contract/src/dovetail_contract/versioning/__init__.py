@@ -26,7 +26,6 @@ _parsed: tuple[Mapping[str, Any] | None, dict[str, Version]] = (None, {})
 
 
 def versions() -> dict[str, Version]:
-    """Return the versions in ``CONTRACT_VERSIONS`` by name."""
     global _parsed
     declared = conf.VERSIONS
     if _parsed[0] is not declared:
@@ -64,7 +63,6 @@ def path_lifecycle(path: str) -> Lifecycle | None:
 
 
 def view_lifecycle(view: object, method: str, action: str = "") -> Lifecycle | None:
-    """Return the lifecycle that a view declares for one of its operations."""
     declared = contract_of(view).get("deprecated")
     if not declared or not {method, action}.intersection(declared.get("only", (method,))):
         return None
