@@ -514,3 +514,11 @@ def test_stored_bodies_are_bytes() -> None:
     assert json.loads(bytes(kept.body)) == answer.json()
     assert kept.status == 201
     assert (kept.principal.split(":")[0], kept.organization, kept.key) == ("auth.user", "", "key-1")
+
+
+def test_record_that_inherits_nothing_is_replayed(monkeypatch: Any) -> None:
+    stored = SimpleNamespace(body=b"{}", status=201, headers={"Content-Type": "application/json"})
+    monkeypatch.setattr(services, "claim", lambda **arguments: stored)
+    answer = send()
+    assert replayed(answer)
+    assert (answer.status_code, answer.content, titles()) == (201, b"{}", [])
