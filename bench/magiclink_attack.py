@@ -60,7 +60,7 @@ from dovetail_magiclink import get_magic_link_model, services  # noqa: E402
 from dovetail_magiclink.accounts import address_key  # noqa: E402
 from dovetail_magiclink.conf import conf  # noqa: E402
 from dovetail_magiclink.secrets import codes  # noqa: E402
-from dovetail_magiclink.sign_in import verification  # noqa: E402
+from dovetail_magiclink.services import verification  # noqa: E402
 
 LIVE = (1, 5, 10, 50, 100, 500, 1000, 2000, 5000, 10_000)
 DAY, QUARTER = 86_400, 900

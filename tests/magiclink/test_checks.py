@@ -149,4 +149,4 @@ def test_limits_that_are_off_are_a_warning_in_a_deployment(settings: Any) -> Non
     assert "dovetail_magiclink.W005" in found()
     assert found(deploy=False) == set()
     message = _one(checks.check_limits)
-    assert message.msg.startswith("MAGIC_LINK_RISK_BUDGET, MAGIC_LINK_REQUESTS_PER_SITE is empty")
+    assert message.msg.startswith("MAGIC_LINK_RISK_BUDGET, MAGIC_LINK_REQUESTS_PER_SITE: ")

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 
 from dovetail_core.events import Event
 from dovetail_magiclink import get_magic_link_model, services
-from dovetail_magiclink.limits import counters, guesses
+from dovetail_magiclink.services import limits
 from dovetail_magiclink.testing import mailed_code, mailed_key
 from tests.magiclink.conftest import wrong
 
@@ -175,14 +175,14 @@ def test_the_risk_budget_allows_fewer_guesses_the_more_codes_are_live(
     """Half of the budget divided by the codes: just asked for, each is counted by the query and as new."""
     caplog.set_level(logging.CRITICAL)
     for _ in range(codes):
-        guesses.count_new_code()
+        limits.count_new_code()
     with patch("django.db.models.query.QuerySet.count", return_value=codes):
-        assert guesses.live_codes() == 2 * codes
+        assert limits.live_codes() == 2 * codes
         made = 0
-        while guesses.reserve_code(rf.post("/", REMOTE_ADDR=f"10.{made >> 16}.{made >> 8 & 255}.{made & 255}")):
+        while limits.reserve_code(rf.post("/", REMOTE_ADDR=f"10.{made >> 16}.{made >> 8 & 255}.{made & 255}")):
             made += 1
         assert made == allowed
-        assert guesses.reserve_code(rf.post("/", REMOTE_ADDR="192.0.2.7")) is None
+        assert limits.reserve_code(rf.post("/", REMOTE_ADDR="192.0.2.7")) is None
     assert [(event.name, dict(event.data)) for event in events] == [
         ("magic_link.under_attack", {"live_codes": 2 * codes, "seconds": 900})
     ]
@@ -193,7 +193,7 @@ def test_a_day_has_five_times_the_budget_of_a_quarter_of_an_hour(rf: Any, clock:
     made = 0
     for window in range(96):
         with patch("django.db.models.query.QuerySet.count", return_value=50):
-            while guesses.reserve_code(rf.post("/", REMOTE_ADDR=f"10.0.{window}.{made % 256}")):
+            while limits.reserve_code(rf.post("/", REMOTE_ADDR=f"10.0.{window}.{made % 256}")):
                 made += 1
         clock.forward(900)
     assert made == 200
@@ -226,23 +226,23 @@ def test_codes_that_are_used_superseded_or_expired_are_not_live(post: Post, ask:
     ask()
     post("verify", token=mailed_code())
     clock.forward(31)
-    assert guesses.live_codes() == 4
+    assert limits.live_codes() == 4
     clock.forward(900)
-    assert guesses.live_codes() == 1
+    assert limits.live_codes() == 1
 
 
 def test_a_count_of_live_codes_serves_ten_seconds(clock: Clock) -> None:
     for expected in (1, 0):
         with CaptureQueriesContext(connection) as queries:
-            guesses.live_codes()
+            limits.live_codes()
         assert len(queries) == expected
     # What is asked for meanwhile is counted at once: a flood of requests must not make guesses cheap.
     for _ in range(100):
-        guesses.count_new_code()
-    assert guesses.live_codes() == 100
+        limits.count_new_code()
+    assert limits.live_codes() == 100
     clock.forward(11)
     with CaptureQueriesContext(connection) as queries:
-        assert guesses.live_codes() >= 100
+        assert limits.live_codes() >= 100
     assert len(queries) == 1
 
 
@@ -311,10 +311,10 @@ def test_without_limits_nothing_is_counted(post: Post, ask: Ask, user: Any, sett
 
 def test_a_counter_that_is_evicted_begins_anew(clock: Clock) -> None:
     with patch.object(cache, "add", side_effect=[False, True]):
-        assert counters.add("a", 1, 60) == 1
-    counters.add("b", -1, 60)
+        assert limits.add("a", 1, 60) == 1
+    limits.add("b", -1, 60)
     with patch.object(cache, "add", return_value=False), pytest.raises(RuntimeError, match="MAGIC_LINK_CACHE"):
-        counters.add("c", 1, 60)
+        limits.add("c", 1, 60)
 
 
 def test_too_many_requests_are_an_exception_of_the_service(rf: Any, clock: Clock) -> None:
@@ -336,11 +336,11 @@ def handle(error: Exception, context: Any) -> Response:
 
 
 def test_the_first_and_the_last_second_of_a_window(clock: Clock) -> None:
-    assert counters.reserve("x", ((1, 60),)) is not None
+    assert limits.reserve("x", ((1, 60),)) is not None
     clock.forward(59.9)
-    assert counters.reserve("x", ((1, 60),)) is None
+    assert limits.reserve("x", ((1, 60),)) is None
     clock.forward(0.1)
-    assert counters.reserve("x", ((1, 60),)) is not None
+    assert limits.reserve("x", ((1, 60),)) is not None
     assert time.time() == clock.now
 
 

@@ -111,7 +111,7 @@ def test_parallel_guesses_of_one_network_are_counted_one_by_one(settings: Any) -
     settings.MAGIC_LINK_FAILURES_PER_NETWORK = ((10, 86400),)
     ask()
     compared: list[Any] = []
-    consume = "dovetail_magiclink.sign_in.verification._consume"
+    consume = "dovetail_magiclink.services.verification._consume"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(consume, lambda *given: compared.append(given))
         at_once(*[partial(verify, token="12345678")] * PARALLEL)
@@ -126,7 +126,7 @@ def test_parallel_guesses_spend_the_risk_budget_one_by_one(settings: Any) -> Non
     ask()
     compared: list[Any] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("dovetail_magiclink.sign_in.verification._consume", lambda *given: compared.append(given))
+        patched.setattr("dovetail_magiclink.services.verification._consume", lambda *given: compared.append(given))
         at_once(*[partial(verify, token="12345678")] * PARALLEL)
     assert len(compared) == 30
 

@@ -1,4 +1,4 @@
-"""Sign-in by a mailed link and an 8-digit code, for any user model."""
+"""Passwordless sign-in by an e-mailed link and an 8-digit code, for any user model."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ __all__ = ["get_magic_link_model"]
 
 
 def get_magic_link_model() -> type[AbstractMagicLink]:
-    """The model that ``MAGIC_LINK_MODEL`` names. Models must be loaded."""
+    """Return the model that ``MAGIC_LINK_MODEL`` names. Models must be loaded."""
     return get_setting_model("MAGIC_LINK_MODEL")

@@ -1,4 +1,4 @@
-"""The owner of an address, for any user model (see ``dovetail_core.accounts``)."""
+"""Find and create the account of an address, for any user model (see ``dovetail_core.accounts``)."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["Owner", "address_key", "address_of", "create_user", "missing_fields"
 
 logger = logging.getLogger("dovetail.magiclink")
 
-# Enough to see whether exactly one of them may sign in, without reading a table that is full of one address.
+# Enough to see whether exactly one account may sign in, without loading a table in which all share one address.
 _LIMIT: Final = 10
 
 
 @dataclass(frozen=True)
 class Owner:
-    """``user`` is the only one who may sign in with an address; ``taken`` tells whether any account has it."""
+    """``user`` is the only account that may sign in with an address, if any. ``taken``: whether any account has it."""
 
     user: Any = None
     taken: bool = False
@@ -42,10 +42,10 @@ def address_key(address: str) -> str:
 
 
 def owner_of(address: str) -> Owner:
-    """The account with this address in any case, by one query. An address of several active users has no owner."""
+    """Find the owner of an address, ignoring case, in one query. An address of several active users has no owner."""
     accounts = accounts_with(address, limit=_LIMIT)
-    # Databases fold more than case: PostgreSQL takes a dotless ı for I, MariaDB é for e. To a mail server, and to the
-    # limits of an address, these are different ones.
+    # Databases fold more than case: PostgreSQL treats a dotless ı as I, MariaDB é as e. A mail server and the limits per
+    # address distinguish them.
     active = [user for user in accounts if may_sign_in(user) and same_address(user, address)]
     if len(active) > 1:
         logger.warning("Treated as unknown: several rows of %s have the address.", get_user_model()._meta.label)
@@ -53,15 +53,15 @@ def owner_of(address: str) -> Owner:
 
 
 def create_user(*, email: str, request: HttpRequest | None) -> Any:
-    """An account of the address without a usable password, saved. The address is its user name as well.
+    """Create and return a user without a usable password, whose user name is the address.
 
-    Raises ``ValidationError`` where the user model requires more fields.
+    Raise ``ValidationError`` if the user model requires more fields.
     """
     return create_passwordless_account(email)
 
 
 def missing_fields() -> list[str]:
-    """The fields of the user model that :func:`create_user` has no value for but would need one."""
+    """Return the required fields of the user model that :func:`create_user` cannot fill."""
     model: Any = get_user_model()
     field = email_field()
     if field is None:

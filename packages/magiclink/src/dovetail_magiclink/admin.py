@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.db import models
@@ -16,26 +16,26 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-# Django does not register a swapped model: register yours with this class.
+# Django does not register a swapped model. Register your own model with this class.
 @admin.register(MagicLink)
 class MagicLinkAdmin(_ModelAdmin):
-    """Requests for mails, read-only and without secrets, with an action that ends links."""
+    """A read-only list of links without their secrets, and an action that ends links."""
 
     fields = ("email", "network", "attempts", "prior_failures", "created_at", "expires_at", "used_at")
     list_display = ("email", "network", "attempts", "created_at", "expires_at", "used_at")
     search_fields = ("email",)
-    # Keys are in the order of time, and indexed.
+    # The keys are UUIDv7, so their index gives the order of creation.
     ordering = ("-pk",)
     actions = ("supersede",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: MagicLink | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Links hold the requests and wrong guesses that the limits of an address count.
+    def has_delete_permission(self, request: HttpRequest, obj: MagicLink | None = None) -> bool:
+        # The limits per address count the requests and wrong guesses of these rows.
         return False
 
     def has_supersede_permission(self, request: HttpRequest) -> bool:

@@ -12,12 +12,12 @@ from dovetail_magiclink.conf import conf
 class MagicLinkConfig(AppConfig):
     name = "dovetail_magiclink"
     verbose_name = _("Magic links")
-    # Every model names its key. This makes the app independent of the project's DEFAULT_AUTO_FIELD.
+    # Every model names its primary key. This makes the app independent of the project's DEFAULT_AUTO_FIELD.
     default_auto_field = "django.db.models.BigAutoField"
 
     def __init__(self, app_name: str, app_module: ModuleType | None) -> None:
         super().__init__(app_name, app_module)
-        # Before any app's models load: Meta.swappable and projects' migrations read the setting by name.
+        # Runs before any models load: Meta.swappable and the projects' migrations read the setting by name.
         conf.install_defaults("MODEL")
 
     def ready(self) -> None:
@@ -34,5 +34,5 @@ class MagicLinkConfig(AppConfig):
         checks.register(magiclink_checks.check_shared_cache, checks.Tags.caches, deploy=True)
         checks.register(magiclink_checks.check_limits, checks.Tags.security, deploy=True)
         if apps.is_installed("drf_spectacular"):
-            # drf-spectacular finds extensions when they are imported.
+            # Importing an extension registers it with drf-spectacular.
             from dovetail_magiclink.contrib import spectacular  # noqa: F401

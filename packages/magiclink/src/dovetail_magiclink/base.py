@@ -1,4 +1,4 @@
-"""The link as an abstract model. It can be imported although ``dovetail_magiclink`` is not installed."""
+"""The abstract link model. It can be imported without ``dovetail_magiclink`` in ``INSTALLED_APPS``."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from dovetail_core.models import uuid7
 
 
 class AbstractMagicLink(models.Model):
-    """A request for a mail that signs in the owner of ``email``. Inherit from it to add fields.
+    """A request for a mail that signs in the owner of ``email``. Inherit from this class to add fields.
 
-    It has no relation to a user: the owner of an address is looked up when the address is verified.
+    It has no foreign key to a user: the owner of the address is looked up when the address is verified.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(_("email address"), max_length=254)
-    # SHA-256 of the address: databases differ in the texts that they consider equal.
+    # SHA-256 of the address, because databases differ in which strings they treat as equal.
     address_key = models.CharField(_("address key"), max_length=64, db_index=True, editable=False)
-    # The same while the link can be used. Nulls are never equal, and MariaDB has no conditional unique constraint.
+    # Equal to address_key while the link can be used, then null: unique among pending links, on databases without
+    # conditional unique constraints (MariaDB) too.
     pending_key = models.CharField(_("pending key"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
-    # Null, then the HMAC of the code, then null if superseded or a receipt if used. The receipt finds the row again: an
-    # UPDATE returns no row, and SQLite refuses a transaction that read first after another one wrote.
+    # Null until the code is drawn, then its HMAC; null again if superseded, or a random receipt if used. The receipt finds
+    # the updated row: an UPDATE returns no rows, and SQLite rejects a write after a read if another transaction has
+    # written in between.
     code_hash = models.CharField(_("code hash"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
-    # SHA-256, without a key: the secret has 256 bits (OWASP ASVS 5.0 6.5.2 asks for 112).
+    # SHA-256 without a pepper: the secret has 256 bits (OWASP ASVS 5.0 6.5.2 requires 112).
     key_hash = models.CharField(_("key hash"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
     network = models.CharField(_("network"), max_length=50, blank=True)
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)

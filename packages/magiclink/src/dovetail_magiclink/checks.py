@@ -23,22 +23,22 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     return conf.check()
 
 
-# A warning, because a project's own tests need no such page. Without it, a request for a mail is a RuntimeError.
+# A warning and not an error, because a project's own tests need no such page.
 def check_verify_url(**_: Any) -> Iterator[CheckMessage]:
     if conf.VERIFY_URL == "":
         yield Warning(
-            "MAGIC_LINK_VERIFY_URL is not set: magic/request/ is a RuntimeError, because a mail needs a link.",
-            hint="Set it to the absolute address of the page of your app that posts token and k to magic/verify/.",
+            "MAGIC_LINK_VERIFY_URL is not set: magic/request/ raises RuntimeError, because mails need a link.",
+            hint="Set it to the absolute URL of the page of your app that posts token and k to magic/verify/.",
             id="dovetail_magiclink.W002",
         )
 
 
 def check_expiry(**_: Any) -> Iterator[CheckMessage]:
-    minutes: Any = conf.EXPIRY_MINUTES
+    minutes: object = conf.EXPIRY_MINUTES
     if isinstance(minutes, int) and minutes > _LONGEST_MINUTES:
         yield Warning(
             f"MAGIC_LINK_EXPIRY_MINUTES is {minutes}: the longer codes live, the more codes a guess can hit.",
-            hint=f"Set it to at most {_LONGEST_MINUTES}; OWASP ASVS 5.0 6.5.5 and NIST SP 800-63B-4 ask for 10.",
+            hint=f"Set it to at most {_LONGEST_MINUTES}. OWASP ASVS 5.0 6.5.5 and NIST SP 800-63B-4 require 10.",
             id="dovetail_magiclink.W003",
         )
 
@@ -48,31 +48,31 @@ def check_cache(**_: Any) -> Iterator[CheckMessage]:
         cache = caches[conf.CACHE]
     except (InvalidCacheBackendError, TypeError):
         yield Error(
-            f"MAGIC_LINK_CACHE is {conf.CACHE!r}, which is no alias of a cache.",
+            f"MAGIC_LINK_CACHE is {conf.CACHE!r}, which is not in CACHES.",
             hint=f"Set it to one of: {', '.join(map(repr, settings.CACHES))}.",
             id="dovetail_magiclink.E002",
         )
         return
-    # BaseCache reads, adds and writes: two parallel guesses count as one. The dummy stores nothing.
+    # BaseCache.incr reads, adds and writes, so two parallel guesses can count as one. DummyCache stores nothing.
     if isinstance(cache, DummyCache) or type(cache).incr is BaseCache.incr:
         yield Error(
             f"MAGIC_LINK_CACHE is {conf.CACHE!r}, a {type(cache).__name__}, whose increments are not atomic: parallel "
             "guesses would not be counted.",
-            hint="Name a cache of Redis or Memcached there; in one process, LocMemCache.",
+            hint="Name a Redis or Memcached cache. LocMemCache works for a single process.",
             id="dovetail_magiclink.E003",
         )
 
 
 def check_shared_cache(**_: Any) -> Iterator[CheckMessage]:
     try:
-        alone = isinstance(caches[conf.CACHE], LocMemCache)
+        local = isinstance(caches[conf.CACHE], LocMemCache)
     except (InvalidCacheBackendError, TypeError):
         return
-    if alone:
+    if local:
         yield Warning(
-            f"MAGIC_LINK_CACHE is {conf.CACHE!r}, a LocMemCache: every process counts guesses and requests by itself, "
-            "and forgets them when it ends.",
-            hint="Name a cache there that all processes share, of Redis or Memcached.",
+            f"MAGIC_LINK_CACHE is {conf.CACHE!r}, a LocMemCache: each process has its own counts of guesses and "
+            "requests, and loses them when it ends.",
+            hint="Name a Redis or Memcached cache, which all processes share.",
             id="dovetail_magiclink.W004",
         )
 
@@ -80,8 +80,8 @@ def check_shared_cache(**_: Any) -> Iterator[CheckMessage]:
 def check_echo(**_: Any) -> Iterator[CheckMessage]:
     if conf.DEBUG_ECHO_TOKEN:
         yield Error(
-            "MAGIC_LINK_DEBUG_ECHO_TOKEN is on: wherever DEBUG is on as well, anybody signs in as anybody.",
-            hint="Leave it out of the settings of every deployment.",
+            "MAGIC_LINK_DEBUG_ECHO_TOKEN is True: where DEBUG is True as well, anybody can sign in as anybody.",
+            hint="Remove it from the settings of your deployments.",
             id="dovetail_magiclink.E004",
         )
 
@@ -89,9 +89,9 @@ def check_echo(**_: Any) -> Iterator[CheckMessage]:
 def check_signup(**_: Any) -> Iterator[CheckMessage]:
     if conf.SIGNUP is True and conf.CREATE_USER is create_user and (missing := missing_fields()):
         yield Error(
-            f"MAGIC_LINK_SIGNUP is True, but an address makes no {get_user_model()._meta.label}: it needs "
-            f"{', '.join(missing)}.",
-            hint="Name a function of your own in MAGIC_LINK_CREATE_USER, or leave MAGIC_LINK_SIGNUP out.",
+            f"MAGIC_LINK_SIGNUP is True, but {get_user_model()._meta.label} cannot be created from an address: it also "
+            f"requires {', '.join(missing)}.",
+            hint="Set MAGIC_LINK_CREATE_USER to your own function, or remove MAGIC_LINK_SIGNUP.",
             obj=get_user_model(),
             id="dovetail_magiclink.E005",
         )
@@ -99,10 +99,10 @@ def check_signup(**_: Any) -> Iterator[CheckMessage]:
 
 def check_address_field(**_: Any) -> Iterator[CheckMessage]:
     if email_field() is None:
-        model: Any = get_user_model()
+        model = get_user_model()
         yield Error(
-            f"{model._meta.label} has no field {getattr(model, 'EMAIL_FIELD', 'email')!r}: no address has an account.",
-            hint="Name the model's field of e-mail addresses in its EMAIL_FIELD.",
+            f"{model._meta.label} has no field {getattr(model, 'EMAIL_FIELD', 'email')!r}, so no address can be found.",
+            hint="Set EMAIL_FIELD of the model to the name of its field for e-mail addresses.",
             obj=model,
             id="dovetail_magiclink.E006",
         )
@@ -112,21 +112,21 @@ def check_session(**_: Any) -> Iterator[CheckMessage]:
     try:
         session = token_issuer() is django_session
     except ImportError:
-        return  # E001 says so
+        return  # reported as E001
     if session and not any(name.endswith("SessionMiddleware") for name in settings.MIDDLEWARE):
         yield Error(
-            "Signing in by mail ends in Django's session, and there is no SessionMiddleware.",
+            "Sign-in by mail starts a Django session, but MIDDLEWARE has no SessionMiddleware.",
             hint="Add django.contrib.sessions.middleware.SessionMiddleware to MIDDLEWARE, install "
-            "dovetail-magiclink[jwt], or name a token issuer in MAGIC_LINK_TOKEN_ISSUER.",
+            "dovetail-magiclink[jwt], or set MAGIC_LINK_TOKEN_ISSUER.",
             id="dovetail_magiclink.E007",
         )
 
 
 def check_limits(**_: Any) -> Iterator[CheckMessage]:
     names = ("RISK_BUDGET", "FAILURES_PER_NETWORK", "REQUESTS_PER_ADDRESS", "REQUESTS_PER_NETWORK", "REQUESTS_PER_SITE")
-    if off := [f"MAGIC_LINK_{name}" for name in names if not getattr(conf, name)]:
+    if disabled := [f"MAGIC_LINK_{name}" for name in names if not getattr(conf, name)]:
         yield Warning(
-            f"{', '.join(off)} is empty: nothing is limited by it.",
-            hint="Leave it out, or give it the limits that your site can bear.",
+            f"{', '.join(disabled)}: an empty value disables the limit.",
+            hint="Remove the setting, or set limits that suit your site.",
             id="dovetail_magiclink.W005",
         )

@@ -1,14 +1,14 @@
-"""The domain events of this package (see ``dovetail_core.events``).
+"""Domain events of this package (see ``dovetail_core.events``).
 
 =======================  ======  =====================================================================================
 name                     target  data
 =======================  ======  =====================================================================================
-magic_link.requested     link    ``network``: the client's IPv4 address or IPv6 /64, or None. The same whether or not
-                                 the address has an account
+magic_link.requested     link    ``network``: the client's IPv4 address or IPv6 /64, or None. Emitted for known and
+                                 unknown addresses alike
 magic_link.verified      user    ``request_id`` of the link; ``by``: link, bound_code or code (sent alone); ``network``;
-                                 ``created``: whether it created the account
-magic_link.under_attack  None    ``live_codes``; ``seconds`` of the window whose risk budget is spent. Once in a window:
-                                 codes that are sent alone are refused until it ends
+                                 ``created``: whether the verification created the account
+magic_link.under_attack  None    ``live_codes``; ``seconds``: the length of the window whose risk budget is spent.
+                                 Emitted once per window. Codes sent alone are rejected until the window ends
 =======================  ======  =====================================================================================
 """
 

@@ -1,4 +1,4 @@
-"""Token issuers, which turn a user into the answer of ``magic/verify/``."""
+"""Token issuers: functions that sign a user in and return the keys of the response of ``magic/verify/``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import login
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -21,17 +22,17 @@ _SIMPLEJWT = "dovetail_magiclink.contrib.simplejwt.issue_tokens"
 
 
 def token_issuer() -> Issuer:
-    """``MAGIC_LINK_TOKEN_ISSUER``. By default simplejwt's pair if that is installed, else Django's session."""
-    chosen: Issuer | None = conf.TOKEN_ISSUER
-    if chosen is None and find_spec("rest_framework_simplejwt") is not None:
-        chosen = import_string(_SIMPLEJWT)
-    return chosen or django_session
+    """Return ``MAGIC_LINK_TOKEN_ISSUER``, or by default simplejwt's pair if installed, else Django's session."""
+    issuer: Issuer | None = conf.TOKEN_ISSUER
+    if issuer is None and find_spec("rest_framework_simplejwt") is not None:
+        issuer = import_string(_SIMPLEJWT)
+    return issuer or django_session
 
 
-def django_session(user: Any, *, request: HttpRequest, amr: Sequence[str]) -> Mapping[str, Any]:
-    """Sign ``user`` in to Django's session, by a cookie. The answer is empty.
+def django_session(user: AbstractBaseUser, *, request: HttpRequest, amr: Sequence[str]) -> Mapping[str, Any]:
+    """Start a Django session for ``user`` and return an empty dict.
 
-    Raises ``PermissionDenied`` for a request from a page of another site.
+    Raise ``PermissionDenied`` for a request from a page of another site.
     """
     if _is_foreign(request):
         raise PermissionDenied
@@ -40,17 +41,17 @@ def django_session(user: Any, *, request: HttpRequest, amr: Sequence[str]) -> Ma
 
 
 def _is_foreign(request: HttpRequest) -> bool:
-    """Whether the request comes from a page of another site.
+    """Tell whether the request comes from a page of another site that is not in ``CSRF_TRUSTED_ORIGINS``.
 
-    A form there could sign its visitors in to the account of its author, who then reads what they enter. A CSRF token
-    does not help, because clients without cookies have none. Browsers send the origin of a request.
+    A form on such a page could sign its visitors in to the attacker's account and so collect what they enter (login
+    CSRF). CSRF tokens do not help here, because clients without cookies have none.
     """
     if request.headers.get("Sec-Fetch-Site") != "cross-site":
         return False
     origin = urlsplit(request.headers.get("Origin", ""))
     for trusted in map(urlsplit, settings.CSRF_TRUSTED_ORIGINS):
         host = trusted.netloc
-        same = origin.netloc == host or (host.startswith("*") and origin.netloc.endswith(host[1:]))
-        if same and origin.scheme == trusted.scheme:
+        matches = origin.netloc == host or (host.startswith("*") and origin.netloc.endswith(host[1:]))
+        if matches and origin.scheme == trusted.scheme:
             return False
     return True

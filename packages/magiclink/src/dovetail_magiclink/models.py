@@ -13,7 +13,7 @@ class MagicLink(AbstractMagicLink):
 
 
 class MagicSignIn(models.Model):
-    """The time of a user's last sign-in by mail. Links are deleted after a day, and any sign-in sets ``last_login``."""
+    """The last sign-in of a user by mail. It outlives the links, and unlike ``last_login`` no other sign-in sets it."""
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     user = SettingForeignKey(

@@ -1,4 +1,4 @@
-"""Helpers for the tests of projects that use this package."""
+"""Helpers for your own tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.core import mail
 
-#: Settings for ``override_settings(**WITHOUT_LIMITS)``: mail is sent at once, without limits.
+#: For ``override_settings(**WITHOUT_LIMITS)``: send mail at once and without limits.
 WITHOUT_LIMITS: Final[dict[str, Any]] = {
     "MAGIC_LINK_MAIL_DISPATCH": "dovetail_magiclink.mail.deliver",
     "MAGIC_LINK_REQUESTS_PER_ADDRESS": (),
@@ -20,9 +20,9 @@ WITHOUT_LIMITS: Final[dict[str, Any]] = {
 
 
 def mailed_link(index: int = -1) -> str:
-    """The link of a mail in Django's test outbox, by default the last. Raises ``AssertionError``.
+    """Return the link of a mail in Django's test outbox, by default of the last. Raise ``AssertionError`` without one.
 
-    Mail leaves after commit: run the request in a transactional test or inside ``captureOnCommitCallbacks``, with
+    Mail is sent after commit. Run the request in a ``TransactionTestCase`` or inside ``captureOnCommitCallbacks``, with
     ``MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.mail.deliver"``.
     """
     if not mail.outbox:
@@ -34,12 +34,12 @@ def mailed_link(index: int = -1) -> str:
 
 
 def mailed_code(index: int = -1) -> str:
-    """The 8-digit code of a mail in the outbox. See :func:`mailed_link`."""
+    """Return the 8-digit code of a mail in the outbox. See :func:`mailed_link`."""
     return _parameters(mailed_link(index))["token"][0]
 
 
 def mailed_key(index: int = -1) -> str:
-    """The secret (``k``) of the link in a mail in the outbox. See :func:`mailed_link`."""
+    """Return the secret (``k``) of the link of a mail in the outbox. See :func:`mailed_link`."""
     return _parameters(mailed_link(index))["k"][0]
 
 

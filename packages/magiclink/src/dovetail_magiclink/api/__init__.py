@@ -1,1 +1,1 @@
-"""The HTTP surface, to be included at ``/api/auth/``."""
+"""The HTTP API."""

@@ -13,26 +13,25 @@ User = get_user_model()
 class RequestSerializer(serializers.Serializer[Any]):
     """``{"email"}`` to ``{"request_id"}``."""
 
-    # One address: a list in one string would send a person's mail to others as well (CVE-2022-35924).
+    # A single address: a list in one string would send the mail to others as well (CVE-2022-35924).
     email = EmailField(write_only=True, max_length=254)
     request_id = serializers.UUIDField(read_only=True)
 
 
 class _Proof(TextField):
-    """Any text. Text that cannot be a proof gets the same answer as a wrong proof."""
+    """Any text. Text that cannot be a proof gets the same response as a wrong proof."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(write_only=True, allow_blank=True, **options)
 
-    def run_validators(self, value: Any) -> None:
+    def run_validators(self, value: object) -> None:
         pass
 
 
 class VerifySerializer(serializers.Serializer[Any]):
-    """``{"token", "k"?, "request_id"?, "email"?}`` to the user and the answer of the token issuer.
+    """``{"token", "k"?, "request_id"?, "email"?}``, where ``token`` is the code and optional if ``k`` is sent.
 
-    ``token`` is the code, and optional beside ``k``. One at a time: a list would put many guesses into one request
-    (OWASP API2:2023).
+    Lists are rejected: they would put many guesses into one request (OWASP API2:2023).
     """
 
     token = _Proof(required=False)
@@ -47,7 +46,7 @@ class VerifySerializer(serializers.Serializer[Any]):
 
 
 def _sources() -> dict[str, str]:
-    """Map the keys of a user in JSON to the fields of the model. A key without a field is left out."""
+    """Map the keys of the JSON representation to the model's fields, without keys that have no field."""
     columns = {field.name for field in User._meta.concrete_fields}
     sources = {"id": "pk", "email": getattr(User, "EMAIL_FIELD", "email")}
     sources |= {name: name for name in ("first_name", "last_name")}
@@ -55,7 +54,7 @@ def _sources() -> dict[str, str]:
 
 
 class UserSerializer(serializers.ModelSerializer[Any]):
-    """The user who signed in, for any user model."""
+    """The signed-in user, for any user model."""
 
     class Meta:
         model = User

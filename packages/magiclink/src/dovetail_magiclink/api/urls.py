@@ -1,4 +1,4 @@
-"""Sign-in, to be included at ``/api/auth/``. These paths end in a slash, whatever ``DOVETAIL_TRAILING_SLASH`` says."""
+"""Include these URLs at ``/api/auth/``. They end in a slash regardless of ``DOVETAIL_TRAILING_SLASH``."""
 
 from __future__ import annotations
 

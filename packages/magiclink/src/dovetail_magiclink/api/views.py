@@ -18,12 +18,12 @@ from dovetail_magiclink import services
 from dovetail_magiclink.api.serializers import RequestSerializer, VerifySerializer
 from dovetail_magiclink.conf import conf
 
-# RFC 6749 5.1 for tokens. Answers about an address belong in no cache either.
+# Required for tokens by RFC 6749 5.1. Responses about an address must not be cached either.
 _HEADERS = {"Cache-Control": "no-store"}
 
 
 class MagicEndpoint(GenericAPIView[Any]):
-    """Open to everybody, whatever the project's default authentication and permissions."""
+    """Public, regardless of the project's default authentication and permissions."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -32,20 +32,19 @@ class MagicEndpoint(GenericAPIView[Any]):
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         view = super().as_view(**initkwargs)
-        # Attempts are committed before they are compared, and the sign-in has a transaction of its own. Under
-        # ATOMIC_REQUESTS, parallel guesses would wait for one another, and an error would roll the counts back.
+        # Attempts are committed before they are compared, and the sign-in has its own transaction. Under ATOMIC_REQUESTS,
+        # parallel guesses would wait for each other, and an error would roll the counts back.
         view._non_atomic_requests = set(settings.DATABASES)  # type: ignore[attr-defined]  # as Django's decorator does
         return view
 
     def valid(self, request: Request) -> Any:
-        """The validated body. Raises ``ValidationError`` for a body of another shape."""
         serializer = self.get_serializer(data=payload(request))
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 
 
 class RequestView(MagicEndpoint):
-    """Ask for a mail with a code and a link. The answer is the same whether or not the address has an account."""
+    """Request a mail with a code and a link. The response does not reveal whether the address has an account."""
 
     serializer_class = RequestSerializer
 
@@ -62,7 +61,7 @@ class RequestView(MagicEndpoint):
 
 
 class VerifyView(MagicEndpoint):
-    """Sign in by the code of a mail, or by the secret of its link. A GET signs nobody in: scanners follow links."""
+    """Sign in by the code or the link of a mail. Only by POST, because mail scanners follow links with GET."""
 
     serializer_class = VerifySerializer
 
@@ -77,7 +76,7 @@ class VerifyView(MagicEndpoint):
             request=request._request,
         )
         if signed_in is None:
-            # Not raised, so that the project's exception handler does not change this body.
+            # Returned, not raised: the project's exception handler must not change this body.
             return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST, headers=_HEADERS)
         user = conf.USER_SERIALIZER(signed_in.user, context=self.get_serializer_context()).data
         return Response({**signed_in.answer, "user": user}, headers=_HEADERS)

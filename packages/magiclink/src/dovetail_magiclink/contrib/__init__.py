@@ -1,1 +1,1 @@
-"""One module for each optional dependency."""
+"""Integrations, one module per optional dependency."""

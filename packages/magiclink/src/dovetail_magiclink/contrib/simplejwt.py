@@ -1,19 +1,19 @@
-"""A token pair of djangorestframework-simplejwt: ``pip install dovetail-magiclink[jwt]``."""
+"""Sign-in with a token pair of djangorestframework-simplejwt: ``pip install dovetail-magiclink[jwt]``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import RefreshToken
 
 
-def issue_tokens(user: Any, *, request: HttpRequest | None, amr: Sequence[str]) -> Mapping[str, str] | None:
-    """``{"access", "refresh"}`` by ``SIMPLE_JWT``. None for users whom its ``USER_AUTHENTICATION_RULE`` refuses.
+def issue_tokens(user: AbstractBaseUser, *, request: HttpRequest | None, amr: Sequence[str]) -> Mapping[str, str] | None:
+    """Return ``{"access", "refresh"}``, or None if ``USER_AUTHENTICATION_RULE`` of ``SIMPLE_JWT`` rejects the user.
 
-    ``amr`` (RFC 8176) and ``auth_time`` (OpenID Connect Core 2) are claims of both.
+    Both tokens have the claims ``amr`` (RFC 8176) and ``auth_time`` (OpenID Connect Core 2).
     """
     if not api_settings.USER_AUTHENTICATION_RULE(user):
         return None

@@ -1,4 +1,4 @@
-"""The address of the page that a mail links to."""
+"""Build the link of a mail."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dovetail_magiclink.secrets.codes import Secrets
 
 
 def verify_page() -> str:
-    """``MAGIC_LINK_VERIFY_URL``, with the path ``/magic-verify`` after a bare origin.
+    """Return ``MAGIC_LINK_VERIFY_URL``; a bare origin gets the path ``/magic-verify``.
 
-    Raises ``RuntimeError`` if it is unset or not an absolute address.
+    Raise ``RuntimeError`` if the setting is missing or not an absolute URL.
     """
     url = conf.VERIFY_URL
     if not is_web_address(url):
         state = f"is {url!r}" if url else "is not set"
         raise RuntimeError(
-            f"MAGIC_LINK_VERIFY_URL {state}, and a mail needs a link. It takes an absolute http:// or https:// address "
-            "of a page that posts its ?token= and &k= to magic/verify/, such as 'https://app.example.com/magic-verify'."
+            f"MAGIC_LINK_VERIFY_URL {state}, but mails need it for their link. Set it to the absolute http:// or https:// "
+            "URL of a page that posts token and k from its query string to magic/verify/, such as "
+            "'https://app.example.com/magic-verify'."
         )
     parts = urlsplit(url)
     bare = parts.path in {"", "/"} and not parts.query and not parts.fragment
@@ -26,8 +27,8 @@ def verify_page() -> str:
 
 
 def link_of(secrets: Secrets) -> str:
-    """The link of a mail. Raises ``RuntimeError`` like :func:`verify_page`."""
+    """Return the link of a mail. Raise ``RuntimeError`` like :func:`verify_page`."""
     page = verify_page()
-    # In https://app.example.com/#/magic-verify the page's router reads the part after the "#".
+    # In https://app.example.com/#/magic-verify, the page's router reads the part after the "#".
     separator = "&" if "?" in (urlsplit(page).fragment or page) else "?"
     return f"{page}{separator}token={secrets.code}&k={quote(secrets.key)}"

@@ -7,7 +7,7 @@ from dovetail_magiclink import services
 
 
 class Command(PurgeCommand):
-    help = "Delete the magic links that expired MAGIC_LINK_RETENTION_HOURS ago. Run it once a day."
+    help = "Delete magic links MAGIC_LINK_RETENTION_HOURS after they expire. Run this command once a day."
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
         return [("magic links", services.purge_magic_links)]

@@ -1,34 +1,39 @@
-"""The request for a mail that signs a person in."""
+"""Request a mail that signs a person in, and end or delete such requests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.validators import validate_email
 from django.db import IntegrityError, OperationalError, router, transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone, translation
 
 from dovetail_core.accounts import normalize_address
+from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.events import emit
 from dovetail_magiclink import events, get_magic_link_model
 from dovetail_magiclink.accounts import address_key
+from dovetail_magiclink.base import AbstractMagicLink
 from dovetail_magiclink.conf import conf
-from dovetail_magiclink.limits.counters import network_of, wide_network
-from dovetail_magiclink.limits.guesses import count_new_code
-from dovetail_magiclink.limits.requests import TooManyRequests, check_address, check_client
 from dovetail_magiclink.mail import Mail, schedule
 from dovetail_magiclink.secrets.codes import draw
 from dovetail_magiclink.secrets.links import verify_page
+from dovetail_magiclink.services.limits import (
+    TooManyRequests,
+    check_address,
+    check_client,
+    count_new_code,
+    network_of,
+    wide_network,
+)
 
-_DAY = timedelta(days=1)
-# The error by which MySQL and MariaDB end all but one of several transactions that insert the same key, here of an
-# address.
+# MySQL and MariaDB end all but one of several transactions that insert the same key with this error.
 _MYSQL_DEADLOCK = 1213
 
 
@@ -41,11 +46,13 @@ class MagicLinkRequest:
 
 
 def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkRequest:
-    """Mail a code and a link that sign in the owner of ``email``. Emits ``magic_link.requested``.
+    """Mail a code and a link that sign in the owner of ``email``. Emit ``magic_link.requested``.
 
-    Nothing here depends on whether the address has an account: the owner is looked up after commit. Earlier codes and
-    links of the address stop working. Raises ``RuntimeError`` without a page to link to, ``ValidationError`` for text
-    that is not an address, and ``TooManyRequests``. Then nothing has changed.
+    The result does not depend on whether the address has an account: the owner is looked up after commit. Earlier codes
+    and links of the address stop working.
+
+    Raise ``RuntimeError`` if ``MAGIC_LINK_VERIFY_URL`` is missing or invalid, ``ValidationError`` if ``email`` is not an
+    address, and ``TooManyRequests`` if a limit is exceeded. In each case nothing has changed.
     """
     verify_page()
     address = normalize_address(email)
@@ -56,7 +63,7 @@ def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkR
     using = router.db_for_write(model)
     try:
         with transaction.atomic(using=using):
-            link = _replace(model, address, request, using)
+            link = _replace_link(model, address, request, using)
             emit(events.MAGIC_LINK_REQUESTED, target=link, data={"network": network_of(request)}, using=using)
             secrets = draw(link, using) if settings.DEBUG and conf.DEBUG_ECHO_TOKEN is True else None
             schedule(Mail(link, translation.get_language(), secrets), using=using)
@@ -67,20 +74,33 @@ def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkR
     return MagicLinkRequest(link.pk, secrets.code if secrets else None)
 
 
-def supersede(links: Any) -> int:
-    """End the pending links of a queryset, codes included, and return how many."""
-    return int(links.exclude(pending_key=None).update(pending_key=None, code_hash=None, key_hash=None))
+def supersede(links: QuerySet[AbstractMagicLink]) -> int:
+    """End the pending links of a queryset and their codes, and return their number."""
+    return links.exclude(pending_key=None).update(pending_key=None, code_hash=None, key_hash=None)
 
 
-def _replace(model: Any, address: str, request: HttpRequest | None, using: str) -> Any:
-    """Replace the pending link of the address, and return the new one."""
+def purge_magic_links(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
+    """Delete links ``MAGIC_LINK_RETENTION_HOURS`` after they expire, and return their number. Each batch commits.
+
+    Until then, the limits of an address need their requests and wrong guesses.
+    """
+    model = get_magic_link_model()
+    before = timezone.now() - timedelta(hours=conf.RETENTION_HOURS)
+    links = model._base_manager.using(router.db_for_write(model))
+    expired = links.filter(expires_at__lte=before).order_by("expires_at")
+    return delete_in_batches(expired, batch_size=batch_size, progress=progress)
+
+
+def _replace_link(
+    model: type[AbstractMagicLink], address: str, request: HttpRequest | None, using: str
+) -> AbstractMagicLink:
     key, now = address_key(address), timezone.now()
-    rows = model._base_manager.using(using)
-    # Written before anything is read: SQLite refuses a transaction that read first and was overtaken. It also stops
-    # guesses at the former code, so the count that is read next is final.
-    supersede(rows.filter(pending_key=key))
+    links = model._base_manager.using(using)
+    # Write before reading: SQLite rejects a write after a read if another transaction has written in between. This also
+    # stops guesses at the previous code, so the count that is read next is final.
+    supersede(links.filter(pending_key=key))
     earlier = list(
-        rows.filter(address_key=key, created_at__gt=now - _DAY)
+        links.filter(address_key=key, created_at__gt=now - timedelta(days=1))
         .order_by("-created_at", "-pk")
         .values_list("created_at", "attempts", "used_at")
     )
@@ -98,16 +118,13 @@ def _replace(model: Any, address: str, request: HttpRequest | None, using: str) 
         with transaction.atomic(using=using):
             link.save(using=using, force_insert=True)
     except IntegrityError as error:
-        # A parallel request for the address was first, and its mail is on its way.
+        # A parallel request for the same address won, and its mail is on its way.
         raise TooManyRequests(1) from error
     return link
 
 
 def _failures(earlier: Sequence[tuple[datetime, int, datetime | None]]) -> int:
-    """Guesses at the codes of an address since its last sign-in.
-
-    A new code must not reset their count (NIST SP 800-63B, 3.2.2).
-    """
+    """Count guesses since the last sign-in. A new code must not reset the count (NIST SP 800-63B, 3.2.2)."""
     failures = 0
     for _, attempts, used_at in earlier:
         if used_at is not None:

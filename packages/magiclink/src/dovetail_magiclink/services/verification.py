@@ -1,18 +1,20 @@
-"""The verification of a code or of the secret of a link."""
+"""Verify a code or the secret of a link, and sign its owner in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import update_last_login
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.lookups import LessThan
 from django.http import HttpRequest
 from django.utils import timezone
@@ -21,13 +23,23 @@ from django.views.decorators.debug import sensitive_variables
 from dovetail_core.accounts import has_field
 from dovetail_core.events import emit
 from dovetail_magiclink import events, get_magic_link_model
-from dovetail_magiclink.accounts import owner_of
+from dovetail_magiclink.accounts import address_key, owner_of
+from dovetail_magiclink.base import AbstractMagicLink
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.issuers import token_issuer
-from dovetail_magiclink.limits.counters import Reservation, network_of, wide_network
-from dovetail_magiclink.limits.guesses import live_filter, reserve_code, reserve_link
 from dovetail_magiclink.models import MagicSignIn
-from dovetail_magiclink.sign_in.attempts import Attempt, Proof, parse_attempt
+from dovetail_magiclink.secrets.codes import hash_of_key, hashes_of_code, parse_code, parse_key
+from dovetail_magiclink.services.limits import (
+    Reservation,
+    live_links,
+    network_of,
+    reserve_code,
+    reserve_link,
+    wide_network,
+)
+
+Links = QuerySet[AbstractMagicLink]
+Issue = Callable[[AbstractBaseUser], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,23 @@ class SignIn:
 
     user: Any
     answer: Mapping[str, Any] = field(repr=False)
+
+
+class Proof(StrEnum):
+    """The part of the mail that was sent."""
+
+    LINK = "link"
+    BOUND_CODE = "bound_code"
+    CODE = "code"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Filters for a link: ``target`` selects the link that the request names, if any; ``secrets`` matches its mail."""
+
+    by: Proof
+    target: Mapping[str, Any]
+    secrets: Mapping[str, Any] = field(repr=False)
 
 
 @sensitive_variables()
@@ -47,13 +76,15 @@ def verify(
     email: str | None = None,
     request: HttpRequest | None,
 ) -> Any | None:
-    """Return the user whom a mail was sent to, once. None if the proof is wrong, used, superseded, expired or locked.
+    """Return the user whom a mail was sent to, once. Emit ``magic_link.verified``, but sign nobody in.
 
-    ``token`` is the code, or the link's secret, which ``key`` is as well. ``request_id`` or ``email`` name the link
-    that a code belongs to. Emits ``magic_link.verified``. Unlike :func:`sign_in`, it signs nobody in. Attempts are
-    counted in transactions of their own: inside a transaction of yours, do not roll it back after None.
+    ``token`` is the code or the secret of the link, and ``key`` is the secret. ``request_id`` or ``email`` name the link
+    that a code belongs to.
+
+    Return None if the proof is wrong, used, superseded, expired or locked. Attempts are counted in transactions of their
+    own: if you call this inside a transaction, do not roll it back after None.
     """
-    signed_in = _use(parse_attempt(token, key, request_id, email), request, lambda user: {})
+    signed_in = _use(_parse(token, key, request_id, email), request, lambda user: {})
     return None if signed_in is None else signed_in.user
 
 
@@ -66,28 +97,43 @@ def sign_in(
     email: str | None = None,
     request: HttpRequest | None,
 ) -> SignIn | None:
-    """Like :func:`verify`, with the answer of ``MAGIC_LINK_TOKEN_ISSUER``. If the issuer raises, nothing is used."""
+    """Verify like :func:`verify`, then call ``MAGIC_LINK_TOKEN_ISSUER``. If it raises, the proof stays valid."""
     issue = token_issuer()
-    # RFC 8176 has no value for mail; a code that is used once is "otp".
-    return _use(
-        parse_attempt(token, key, request_id, email), request, lambda user: issue(user, request=request, amr=("otp",))
-    )
+    # RFC 8176 has no value for mail. "otp" is a code that is used once.
+    return _use(_parse(token, key, request_id, email), request, lambda user: issue(user, request=request, amr=("otp",)))
 
 
-def last_magic_sign_in(user: Any) -> datetime | None:
-    """The time of the last sign-in of ``user`` by mail."""
+def last_magic_sign_in(user: AbstractBaseUser) -> datetime | None:
+    """Return the time of the last sign-in of ``user`` by mail."""
     return MagicSignIn._base_manager.filter(user=user.pk).values_list("last_at", flat=True).first()
 
 
 @sensitive_variables()
-def _use(
-    attempt: Attempt | None, request: HttpRequest | None, issue: Callable[[Any], Mapping[str, Any] | None]
-) -> SignIn | None:
+def _parse(token: str, key: str | None, request_id: UUID | str | None, email: str | None) -> Attempt | None:
+    if key or parse_key(token):
+        secret = parse_key(key or token)
+        return Attempt(Proof.LINK, {}, {"key_hash": hash_of_key(secret)}) if secret else None
+    code = parse_code(token)
+    if code is None:
+        return None
+    target: dict[str, Any] = {}
+    if email:
+        target["pending_key"] = address_key(email)
+    if request_id:
+        try:
+            target["pk"] = request_id if isinstance(request_id, UUID) else UUID(request_id)
+        except ValueError:
+            return None  # not a code that was sent alone
+    return Attempt(Proof.BOUND_CODE if target else Proof.CODE, target, {"code_hash__in": list(hashes_of_code(code))})
+
+
+@sensitive_variables()
+def _use(attempt: Attempt | None, request: HttpRequest | None, issue: Issue) -> SignIn | None:
     if attempt is None:
         return None
     model = get_magic_link_model()
     using = router.db_for_write(model)
-    live = model._base_manager.using(using).filter(**live_filter(timezone.now()))
+    live = live_links(model._base_manager.using(using))
     reservation = _reserve(attempt, live, request)
     if reservation is None:
         return None
@@ -101,7 +147,7 @@ def _use(
     return signed_in
 
 
-def _reserve(attempt: Attempt, live: Any, request: HttpRequest | None) -> Reservation | None:
+def _reserve(attempt: Attempt, live: Links, request: HttpRequest | None) -> Reservation | None:
     """Count and commit the attempt before it is compared. Otherwise parallel guesses would all see the same count."""
     if attempt.by == Proof.LINK:
         return reserve_link(request)
@@ -111,17 +157,17 @@ def _reserve(attempt: Attempt, live: Any, request: HttpRequest | None) -> Reserv
     return Reservation() if counted else None
 
 
-def _unlocked(links: Any) -> Any:
+def _unlocked(links: Links) -> Links:
     failures = F("attempts") + F("prior_failures")
     return links.filter(LessThan(failures, conf.MAX_FAILURES), attempts__lt=conf.MAX_ATTEMPTS)
 
 
-def _consume(attempt: Attempt, live: Any, request: HttpRequest | None, using: str) -> Any:
-    """Use the link of this proof and return it, by one conditional UPDATE. Of parallel requests, one gets it."""
+def _consume(attempt: Attempt, live: Links, request: HttpRequest | None, using: str) -> AbstractMagicLink | None:
+    """Mark the link of this proof as used by one conditional UPDATE. Of parallel requests, exactly one gets the link."""
     receipt = uuid4().hex
     links = live.filter(**attempt.target, **attempt.secrets)
     if attempt.by == Proof.CODE:
-        # A code that guesses locked stays locked without its request_id.
+        # A code that wrong guesses have locked must not open without its request_id.
         links = _unlocked(links)
         if conf.UNBOUND_CODES == "same_network":
             links = links.filter(network=wide_network(request) or "")
@@ -134,24 +180,15 @@ def _consume(attempt: Attempt, live: Any, request: HttpRequest | None, using: st
 
 
 def _sign_in_owner(
-    link: Any,
-    attempt: Attempt,
-    request: HttpRequest | None,
-    issue: Callable[[Any], Mapping[str, Any] | None],
-    using: str,
+    link: AbstractMagicLink, attempt: Attempt, request: HttpRequest | None, issue: Issue, using: str
 ) -> SignIn | None:
-    """Sign in the user who has the address now. Without such a user the code is used all the same."""
+    """Sign in the current owner of the address. Without an owner, the proof is used nevertheless."""
     owner = owner_of(link.email)
     created = owner.user is None and not owner.taken and conf.SIGNUP is True
     user = _create_user(link, request) if created else owner.user
     if user is None:
         return None
-    data = {
-        "request_id": str(link.pk),
-        "by": str(attempt.by),
-        "network": network_of(request),
-        "created": created,
-    }
+    data = {"request_id": str(link.pk), "by": str(attempt.by), "network": network_of(request), "created": created}
     emit(events.MAGIC_LINK_VERIFIED, actor=user, target=user, data=data, using=using)
     before = getattr(user, "last_login", None)
     answer = issue(user)
@@ -162,18 +199,19 @@ def _sign_in_owner(
     return SignIn(user, answer)
 
 
-def _create_user(link: Any, request: HttpRequest | None) -> Any:
+def _create_user(link: AbstractMagicLink, request: HttpRequest | None) -> AbstractBaseUser | None:
     try:
         with transaction.atomic(using=router.db_for_write(get_user_model())):
-            return conf.CREATE_USER(email=link.email, request=request)
+            user: AbstractBaseUser = conf.CREATE_USER(email=link.email, request=request)
     except (IntegrityError, ValidationError):
-        return None  # another user has the name, or the model does not accept it
+        return None  # another user has the user name, or the model rejects it
+    return user
 
 
-def _record_sign_in(user: Any, *, login_recorded: bool) -> None:
+def _record_sign_in(user: AbstractBaseUser, *, login_recorded: bool) -> None:
     """Write the time to ``last_login``, unless the issuer did, and to ``MagicSignIn``."""
     if not login_recorded and has_field(user, "last_login"):
-        update_last_login(None, user)  # type: ignore[arg-type]  # a signal receiver, called as Django calls it
+        update_last_login(type(user), user)
     using = router.db_for_write(MagicSignIn)
     named = connections[using].features.supports_update_conflicts_with_target
     MagicSignIn._base_manager.using(using).bulk_create(
