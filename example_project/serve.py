@@ -1,4 +1,4 @@
-"""Prepare the database and serve the project on this machine, for trying out: ``make serve``."""
+"""Prepare the database and serve the project on this machine for a trial: ``make serve``."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ def main() -> None:
         "Stop with Ctrl-C.\n\n"
     )
     sys.stdout.flush()
-    # WhiteNoise streams files synchronously; for a person trying things out that is no cost worth a warning.
+    # WhiteNoise streams files synchronously. That is fast enough for a trial.
     warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
-    # uvicorn sends itself the signal again when it has shut down.
+    # uvicorn raises the signal again after it has shut down.
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.run("example_project.asgi:application", host=HOST, port=port, lifespan="off", log_level="info")
 
 
-def _port(given: str) -> int:
-    if not given.isdecimal() or not 0 < int(given) < 65536:
-        sys.exit(f"PORT is {given!r}; it takes a number from 1 to 65535: make serve PORT=8001")
+def _port(value: str) -> int:
+    if not value.isdecimal() or not 0 < int(value) < 65536:
+        sys.exit(f"PORT is {value!r}; it takes a number from 1 to 65535: make serve PORT=8001")
     with socket.socket() as probe:
-        # As uvicorn does: connections of a server that has just stopped do not count as in use.
+        # Like uvicorn: connections of a server that has just stopped do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, int(given)))
+            probe.bind((HOST, int(value)))
         except OSError as error:
-            sys.exit(f"Port {given} of {HOST} cannot be used ({error.strerror}). Choose another: make serve PORT=8001")
-    return int(given)
+            sys.exit(f"Port {value} of {HOST} cannot be used ({error.strerror}). Choose another: make serve PORT=8001")
+    return int(value)
 
 
 if __name__ == "__main__":

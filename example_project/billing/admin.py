@@ -1,4 +1,4 @@
-"""Staff choose the organization whose customers and invoices they see; it is what they add belongs to."""
+"""Staff select an organization, and see and add its customers and invoices."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Customer(TenantModel):
 class Invoice(TenantModel):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     number = models.CharField(max_length=32)
-    # RESTRICT, not PROTECT: deleting the organization takes both along, which PROTECT would refuse.
+    # RESTRICT, not PROTECT: deleting the organization deletes both, which PROTECT would reject.
     customer = TenantForeignKey(Customer, on_delete=models.RESTRICT, related_name="invoices")
     status = models.CharField(max_length=16, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
     currency = models.CharField(
@@ -68,15 +68,15 @@ class Invoice(TenantModel):
         return self.number
 
     def clean(self) -> None:
-        # The admin site sees the customers of every organization.
+        # The admin site can access the customers of all organizations.
         if hasattr(self, "customer") and self.customer.organization_id != self.organization_id:
             raise ValidationError({"customer": "The customer belongs to another organization."})
 
     @property
     def total(self) -> Decimal:
-        """The sum of the lines, rounded to cents once. Prefetch ``lines``.
+        """Return the sum of the lines, rounded to cents once. Prefetch ``lines``.
 
-        Added up here and not by the database, where SQLite knows only floating-point numbers.
+        The sum is not computed by the database, because SQLite has only floating-point numbers.
         """
         amounts = (line.quantity * line.unit_price for line in self.lines.all())
         return sum(amounts, Decimal(0)).quantize(CENT, rounding=ROUND_HALF_UP)
@@ -90,7 +90,7 @@ class InvoiceLine(TenantModel):
     unit_price = models.DecimalField(max_digits=12, decimal_places=2)
 
     class Meta(TenantModel.Meta):
-        # UUIDv7 increases with every line that is made: the order in which they were given.
+        # UUIDv7 keys increase, so this is the order of creation.
         ordering = ["id"]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The rules of billing that write. All run for the active organization."""
+"""The rules of billing that write, for the active organization."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class DuplicateNumber(Exception):
 
 
 class CustomerGone(Exception):
-    """The customer was deleted while the invoice was being written."""
+    """The customer was deleted while the invoice was being saved."""
 
 
 class CustomerHasInvoices(Exception):
@@ -50,8 +50,8 @@ def update_customer(*, customer: Customer, **fields: Any) -> Customer:
 
 @transaction.atomic
 def delete_customer(*, customer: Customer) -> None:
-    """Raises ``CustomerHasInvoices``."""
-    # Against an invoice that is being written for this customer; see _lock_customer.
+    """Delete a customer. Raise ``CustomerHasInvoices`` if it has any."""
+    # Prevents a parallel transaction from adding an invoice; see _lock_customer.
     Customer.objects.select_for_update().filter(pk=customer.pk).first()
     try:
         customer.delete()
@@ -61,23 +61,23 @@ def delete_customer(*, customer: Customer) -> None:
 
 @transaction.atomic
 def create_invoice(*, lines: Sequence[Line], **fields: Any) -> Invoice:
-    """Raises ``DuplicateNumber`` or ``CustomerGone``, and then nothing was written."""
+    """Create an invoice. Raise ``DuplicateNumber`` or ``CustomerGone`` without writing anything."""
     _lock_customer(fields["customer"].pk)
     invoice = Invoice(**fields)
     _save(invoice, force_insert=True)
     _write_lines(invoice, lines)
     emit("invoice.created", target=invoice, data={"number": invoice.number})
-    _tell_paid(invoice, before=None)
+    _emit_if_paid(invoice, before=None)
     return invoice
 
 
 @transaction.atomic
 def update_invoice(*, invoice: Invoice, lines: Sequence[Line] | None = None, **fields: Any) -> Invoice:
-    """Change the given fields; ``lines``, where given, replace all there are.
+    """Change the given fields. ``lines`` replaces all lines.
 
-    Raises ``DuplicateNumber`` or ``CustomerGone``, and then nothing was written.
+    Raise ``DuplicateNumber`` or ``CustomerGone`` without writing anything.
     """
-    # Two updates at once would otherwise leave the lines of both.
+    # Without the lock, two parallel updates could leave the lines of both.
     before = Invoice.objects.select_for_update().filter(pk=invoice.pk).first()
     if "customer" in fields:
         _lock_customer(fields["customer"].pk)
@@ -87,7 +87,7 @@ def update_invoice(*, invoice: Invoice, lines: Sequence[Line] | None = None, **f
     if lines is not None:
         invoice.lines.all().delete()
         _write_lines(invoice, lines)
-    _tell_paid(invoice, before=before.status if before else None)
+    _emit_if_paid(invoice, before=before.status if before else None)
     return invoice
 
 
@@ -99,13 +99,13 @@ def delete_invoice(*, invoice: Invoice) -> None:
 
 @transaction.atomic
 def mark_overdue(*, today: date) -> int:
-    """Note since when sent invoices are past their due date. Returns how many were new."""
+    """Set ``overdue_since`` of sent invoices past their due date, and return the number of changed invoices."""
     late = Invoice.objects.filter(status=InvoiceStatus.SENT, due_on__lt=today, overdue_since=None)
     marked: int = late.update(overdue_since=timezone.now())
     return marked
 
 
-def _tell_paid(invoice: Invoice, *, before: str | None) -> None:
+def _emit_if_paid(invoice: Invoice, *, before: str | None) -> None:
     if invoice.status == InvoiceStatus.PAID != before:
         emit("invoice.paid", target=invoice, data={"number": invoice.number})
 
@@ -116,15 +116,15 @@ def _assign(instance: Customer | Invoice, fields: dict[str, Any]) -> None:
 
 
 def _lock_customer(key: UUID) -> None:
-    # Foreign keys are checked when the transaction commits: without the lock a customer deleted in between is an
-    # IntegrityError outside of every handler.
+    # Foreign keys are checked when the transaction commits. Without the lock, a customer that is deleted in between
+    # raises an IntegrityError outside every handler.
     if Customer.objects.select_for_update().filter(pk=key).first() is None:
         raise CustomerGone
 
 
 def _save(invoice: Invoice, **options: Any) -> None:
     try:
-        # A savepoint: PostgreSQL refuses every statement after an error until one is rolled back.
+        # A savepoint, because PostgreSQL rejects every statement after an error until a rollback.
         with transaction.atomic():
             invoice.save(**options)
     except IntegrityError:

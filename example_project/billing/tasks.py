@@ -10,7 +10,7 @@ from dovetail_tenancy import tenant, unscoped
 
 @shared_task
 def mark_overdue_invoices() -> int:
-    """Run every organization's own rule, one organization at a time. Returns how many invoices were marked."""
+    """Mark the overdue invoices of all organizations, one at a time, and return their number."""
     today = timezone.localdate()
     with unscoped(reason="find the organizations with overdue invoices"):
         late = Invoice.objects.filter(status=InvoiceStatus.SENT, due_on__lt=today, overdue_since=None)

@@ -1,4 +1,4 @@
-"""What the service tells its people."""
+"""The notification types of this service."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class MemberInvited(NotificationType, key="members.invited"):
     example = {"organization": "Acme", "role": "member"}
 
     def render(self) -> Rendered:
-        title = _("Somebody was invited to %(organization)s as %(role)s")
+        title = _("A new member was invited to %(organization)s with the role %(role)s")
         return Rendered(title=title % {"organization": self.organization, "role": self.role}, url="/members")
 
 
 class Invited(NotificationType, key="members.you_are_invited"):
-    """To the invited person, who has a mail with the link already."""
+    """For the invited person, who also gets a mail with the link."""
 
     organization: str
 
@@ -38,12 +38,12 @@ class RoleChanged(NotificationType, key="members.role_changed"):
     example = {"organization": "Acme", "role": "admin"}
 
     def render(self) -> Rendered:
-        title = _("You are now %(role)s of %(organization)s")
+        title = _("Your role in %(organization)s is now %(role)s")
         return Rendered(title=title % {"organization": self.organization, "role": self.role}, url="/members")
 
 
 class APIKeyChanged(NotificationType, key="api_keys.changed"):
-    """Made, rotated, or about to expire."""
+    """An API key was created or rotated, or is about to expire."""
 
     prefix: str
     happened: str
@@ -95,5 +95,5 @@ class NewDevice(NotificationType, key="security.new_device"):
     example = {"device": "Firefox on Windows", "network": "192.0.2.1/32"}
 
     def render(self) -> Rendered:
-        body = _("If it was not you, change your password.")
+        body = _("If this was not you, change your password.")
         return Rendered(title=_("New sign-in: %(device)s") % {"device": self.device}, body=body, url="/sessions")

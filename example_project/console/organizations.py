@@ -1,4 +1,4 @@
-"""What notifications ask about organizations, answered by tenancy."""
+"""The hooks by which notifications learn about organizations, implemented with tenancy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def organizations_of(user: Any) -> Iterable[Any]:
 
 
 def requested_organization(request: Request) -> Any:
-    """The organization that the request names; None for the notifications of all of the user's."""
+    """Return the organization that the request selects, or None for notifications of all the user's organizations."""
     if HEADER not in request.headers and getattr(request.auth, "organization_id", None) is None:
         return None
     try:

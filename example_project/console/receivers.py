@@ -1,6 +1,6 @@
-"""Domain events of the packages, by name, and whom they are told to.
+"""Receivers of the packages' domain events, which send notifications.
 
-A receiver runs in the transaction of what happened: the inbox rows are there if and only if it is.
+A receiver runs in the transaction of its event, so the inbox rows are committed if and only if the event's changes are.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ def _invited(event: Event) -> None:
     invitation = event.target
     name = invitation.organization.name
     _managers(event, MemberInvited(organization=name, role=invitation.role))
-    # Of an organization that they are not of yet: a matter of their own.
+    # Without an organization, because the invited person is not a member yet.
     invited = get_user_model()._default_manager.filter(email=invitation.email)
     notify(Invited(organization=name), to=invited, actor=event.actor)
 
 
 def _role_changed(event: Event) -> None:
     membership = event.target
-    told = RoleChanged(organization=str(membership.organization), role=membership.role)
-    notify(told, to=membership.user_id, organization=event.organization_id, actor=event.actor)
+    notification = RoleChanged(organization=str(membership.organization), role=membership.role)
+    notify(notification, to=membership.user_id, organization=event.organization_id, actor=event.actor)
 
 
 def _api_key_changed(event: Event) -> None:

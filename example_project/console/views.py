@@ -7,7 +7,7 @@ from django.views.generic import TemplateView
 
 
 class ConsoleView(TemplateView):
-    """A page that signs in, and shows notifications as they come."""
+    """A page that signs a user in and shows notifications in real time."""
 
     template_name = "console/index.html"
 

@@ -1,4 +1,4 @@
-"""HTTP, and WebSockets where ``WEBSOCKETS_ENABLED`` says so."""
+"""Serve HTTP and, with ``WEBSOCKETS_ENABLED``, WebSockets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
-# Fills the app registry, which the imports below need.
+# Populates the app registry, which the following imports need.
 django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # type: ignore[import-untyped]  # noqa: E402

@@ -1,4 +1,4 @@
-"""The Celery application: ``celery -A example_project worker -l info``, run in the folder of manage.py."""
+"""The Celery application. Run ``celery -A example_project worker -l info`` in the folder of manage.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = Celery(
         "dovetail_magiclink.contrib.celery",
         "dovetail_notify.contrib.celery",
     ],
-    # A task runs for the organization that it was enqueued for.
+    # Runs each task for the organization that was active when it was enqueued.
     task_cls="dovetail_tenancy.contrib.celery:TenantTask",
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")

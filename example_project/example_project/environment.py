@@ -1,4 +1,4 @@
-"""django-environ, read strictly: what is misspelt stops the start instead of meaning something else."""
+"""A strict django-environ: an invalid value is an error at startup and never another value."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ  # type: ignore[import-untyped]
 from django.core.exceptions import ImproperlyConfigured
@@ -14,9 +15,9 @@ _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # untyped
-    """The process's variables and those of an optional file; the process's win.
+    """Environment variables and those of an optional file. Environment variables override the file.
 
-    An empty variable counts as unset, because that is what compose files and charts make of an absent one.
+    An empty variable counts as unset, because compose files and charts pass missing values as empty ones.
     """
 
     def __init__(self, file: Path) -> None:
@@ -32,9 +33,9 @@ class Environment(environ.Env):  # type: ignore[misc]  # untyped
         default: Any = environ.Env.NOTSET,
         parse_default: bool = False,
     ) -> Any:
-        """The value of ``var``, or ``default``. Raises ``ImproperlyConfigured`` where there is neither."""
-        # django-environ's own takes "$abc" for a reference to another variable: a secret key may begin so, and
-        # the error that follows prints it.
+        """Return the value of ``var``, or ``default``. Raise ``ImproperlyConfigured`` if there is neither."""
+        # django-environ treats "$abc" as a reference to another variable. A secret key may begin with "$", and the
+        # error would print it.
         if var not in self.ENVIRON:
             if default is self.NOTSET:
                 raise ImproperlyConfigured(f"The environment variable {var} is not set.")
@@ -45,7 +46,7 @@ class Environment(environ.Env):  # type: ignore[misc]  # untyped
             raise ImproperlyConfigured(f"{var} is {self.ENVIRON[var]!r}; it takes {cast.__name__}.") from None
 
     def bool(self, var: str, default: Any = environ.Env.NOTSET) -> bool:
-        """A flag. Raises ``ImproperlyConfigured`` for what django-environ would silently take as false."""
+        """Return a flag. Raise ``ImproperlyConfigured`` for values that django-environ silently treats as false."""
         value = self.get_value(var, default=default)
         flag = value if isinstance(value, bool) else _FLAGS.get(value.strip().lower())
         if flag is None:
@@ -53,18 +54,29 @@ class Environment(environ.Env):  # type: ignore[misc]  # untyped
         return flag
 
     def address(self, var: str, *schemes: str) -> str:
-        """The address in ``var``, empty where there is none. Raises ``ImproperlyConfigured`` for another scheme."""
+        """Return the URL in ``var``, or an empty string. Raise ``ImproperlyConfigured`` for other schemes."""
         value: str = self.get_value(var, default="")
         if value and value.partition("://")[0] not in schemes:
-            # Not the value itself: it may hold a password.
+            # The message omits the value, which may contain a password.
             raise ImproperlyConfigured(f"{var} takes an address that begins with {'://, '.join(schemes)}://.")
         return value
 
     def rate(self, var: str, default: str) -> str:
-        """A rate as DRF reads it, which otherwise finds out in the first request that it cannot."""
+        """Return a rate in DRF's format. DRF itself would report an invalid rate only in the first request."""
         value: str = self.get_value(var, default=default)
         if not re.fullmatch(r"[1-9][0-9]*/(sec|min|hour|day)", value):
             raise ImproperlyConfigured(f"{var} is {value!r}; it takes a number and a period, such as {default}.")
+        return value
+
+    def time_zone(self, var: str, default: str) -> str:
+        """Return the name of a time zone. Raise ``ImproperlyConfigured`` if the IANA database does not have it."""
+        value: str = self.get_value(var, default=default)
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ImproperlyConfigured(
+                f"{var} is {value!r}; it takes the name of a time zone in the IANA database, such as Europe/Berlin."
+            ) from None
         return value
 
     def one_of(self, var: str, *allowed: str, default: str) -> str:

@@ -1,4 +1,4 @@
-"""``GET /health/live`` and ``GET /health/ready``, for whatever starts and watches the process."""
+"""``GET /health/live`` and ``GET /health/ready``, for process supervisors and load balancers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ Response = HttpResponseBase
 
 
 class HealthMiddleware(Middleware):
-    """Put it first: a probe calls the pod's address over plain HTTP, which the host check and the redirect to HTTPS
-    would refuse. The responses name the check that failed and nothing else; the reason goes to the log.
+    """Put it first: probes use the pod's address and plain HTTP, which the host check and the redirect to HTTPS reject.
+
+    The responses contain only the names of failed checks. The reason is logged.
     """
 
     def respond(self, request: HttpRequest) -> Response:
@@ -34,7 +35,7 @@ class HealthMiddleware(Middleware):
 
 
 def answer(request: HttpRequest) -> Response | None:
-    """The answer to a probe, or None for any other request."""
+    """Return the response to a probe, or None for other requests."""
     if request.path_info not in {"/health/live", "/health/ready"}:
         return None
     if request.method not in {"GET", "HEAD"}:
@@ -61,14 +62,14 @@ def check_database() -> None:
 def check_migrations() -> None:
     executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
     if pending := executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        raise RuntimeError(f"{len(pending)} migrations are not applied, the first is {pending[0][0]}.")
+        raise RuntimeError(f"{len(pending)} unapplied migrations. The first is {pending[0][0]}.")
 
 
 def check_cache() -> None:
     key, value = f"health:{uuid4()}", "ok"
     cache.set(key, value, timeout=10)
     if cache.get(key) != value:
-        raise RuntimeError("The cache does not return what was just stored.")
+        raise RuntimeError("The cache does not return a value that was just stored.")
 
 
 CHECKS = {"database": check_database, "migrations": check_migrations, "cache": check_cache}

@@ -1,4 +1,4 @@
-"""One JSON object for one log record, on one line."""
+"""Logging as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
-# django.request hands the request itself along, whose text is no use beside the message.
+# django.request passes the request object, whose repr adds nothing to the message.
 _LEFT_OUT = {"request", "server_time", "color_message"}
 
 
 class JSONFormatter(logging.Formatter):
-    """``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, the call's ``extra``, ``exception``."""
+    """Write ``time`` (RFC 3339, UTC), ``level``, ``logger``, ``message``, the fields of ``extra`` and ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -35,8 +35,8 @@ class JSONFormatter(logging.Formatter):
 
 
 def logging_settings(*, level: str, json_lines: bool) -> dict[str, Any]:
-    """``LOGGING``: everything goes to the standard error stream, the servers' own lines included."""
-    # The servers configure these before they import us, each with a handler that writes plain text.
+    """Return ``LOGGING``. All records go to standard error, including those of the servers."""
+    # The servers configure these loggers before they import the project, with handlers that write plain text.
     servers = ["uvicorn", "uvicorn.access", "uvicorn.error", "_granian", "granian.access"]
     return {
         "version": 1,

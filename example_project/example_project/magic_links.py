@@ -9,7 +9,7 @@ from dovetail_magiclink import accounts
 
 
 def create_user(*, email: str, request: HttpRequest | None) -> Any:
-    """The account of somebody who has read a mail to the address, and so has proven it."""
+    """Create an account with a verified e-mail address: the user has received a mail there."""
     user = accounts.create_user(email=email, request=request)
     user.email_verified_at = timezone.now()
     user.save(update_fields=["email_verified_at"])

@@ -8,9 +8,9 @@ from dovetail_tenancy.api.permissions import HasOrganizationPermission
 
 
 class RoleForAPIKeys(BasePermission):
-    """Which members may see and which may change the organization's keys: ``api_keys.read``, ``api_keys.write``.
+    """Require the permission ``api_keys.read`` to view and ``api_keys.write`` to change the organization's keys.
 
-    Behind ``InOrganization``. A key needs the scopes of the same names.
+    Put it after ``InOrganization``. API keys need the scopes of the same names.
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:

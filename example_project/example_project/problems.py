@@ -1,4 +1,4 @@
-"""The codes of the composed apps, for ``/problems``: they name their errors, and know nothing of the catalogue."""
+"""The error codes of the composed apps, for the catalogue at ``/problems``."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ def _types(status: int, **titles: str) -> dict[str, dict[str, Any]]:
 PROBLEM_TYPES: dict[str, dict[str, Any]] = {
     **_types(
         400,
-        organization_required="Name an organization",
-        invalid_or_expired="The token is not valid, or no longer",
-        unknown_role="There is no such role",
-        invalid_address="That is no e-mail address",
-        unknown_scope="There is no such scope",
+        organization_required="Organization required",
+        invalid_or_expired="The token is invalid or has expired",
+        unknown_role="Unknown role",
+        invalid_address="Invalid e-mail address",
+        unknown_scope="Unknown scope",
     ),
     **_types(
         401,
-        no_active_account="No such account, or another password",
-        token_not_valid="The token is not valid",  # noqa: S106  # a title
-        invalid_api_key="The API key is not valid",
-        user_not_found="The account is gone",
-        user_inactive="The account is inactive",
-        password_changed="The password has been changed since",  # noqa: S106  # a title
+        no_active_account="No active account with these credentials",
+        token_not_valid="Invalid token",  # noqa: S106  # a title
+        invalid_api_key="Invalid API key",
+        user_not_found="User not found",
+        user_inactive="User is inactive",
+        password_changed="The password has been changed",  # noqa: S106  # a title
     ),
     **_types(
         403,
-        organization_mismatch="The key belongs to another organization",
+        organization_mismatch="The API key belongs to another organization",
         registration_closed="Registration is closed",
-        role_not_allowed="The role may not do this",
-        vetoed="Not permitted here",
-        insufficient_scope="The API key has not the scope",
-        beyond_own="More than the API key has itself",
-        no_organization="There is no organization to act for",
+        role_not_allowed="The role does not permit this",
+        vetoed="Not permitted",
+        insufficient_scope="The API key lacks the required scope",
+        beyond_own="The API key lacks scopes that it would grant",
+        no_organization="No organization available",
     ),
     **_types(
         409,
-        last_owner="An organization has an owner",
-        already_member="A member already",
-        already_invited="Invited already",
+        last_owner="An organization must have an owner",
+        already_member="Already a member",
+        already_invited="Already invited",
         invitation_closed="The invitation is closed",
-        limit_reached="The limit is reached",
+        limit_reached="Limit reached",
         slug_taken="The slug is taken",
-        wrong_account="The invitation is another account's",
-        account_exists="There is an account already",
+        wrong_account="The invitation is for another account",
+        account_exists="The account already exists",
         owner_inactive="The new owner cannot sign in",
-        deletion_refused="The account must be kept",
-        already_rotated="The API key has a successor",
+        deletion_refused="The account cannot be deleted",
+        already_rotated="The API key has already been rotated",
         not_active="The API key is not active",
     ),
-    **_types(501, stream_unavailable="Events need another server"),
+    **_types(501, stream_unavailable="Event streams require an ASGI server"),
 }

@@ -1,4 +1,4 @@
-"""Which consumer serves which socket."""
+"""Routes WebSockets to their consumers."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from dovetail_apikeys.contrib.channels import APIKeyAuthMiddleware
 from dovetail_notify.contrib import channels as notify
 from dovetail_tenancy.contrib.channels import TenantASGIMiddleware
 
-# Consumers of your own: scope["user"] is the session's, or an API key's with the key in scope["auth"], whose scopes
-# they ask for; scope["organization_id"] is the organization that the socket is for.
+# Add your own consumers here. scope["user"] is the user of the session or the API key. scope["auth"] is the API key, if
+# any: check its scopes. scope["organization_id"] is the active organization.
 websocket_urlpatterns: list[URLPattern] = []
 
 
 class BrowserOrigin(OriginValidator):  # type: ignore[misc]  # Channels has no types
-    """Refuses foreign pages. A program sends no origin, or the one it likes: its credential is what counts."""
+    """Reject pages of other origins. Other programs send no origin or any origin, and need credentials anyway."""
 
     def valid_origin(self, parsed_origin: Any) -> bool:
         return parsed_origin is None or super().valid_origin(parsed_origin)
 
 
 async def refuse(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Close before the handshake ends, which the client sees as 403.
+    """Close during the handshake, which the client sees as 403.
 
-    Without it a socket on an unknown path is a ``ValueError`` with a traceback for whoever cares to knock.
+    Without this consumer, a socket on an unknown path raises ``ValueError`` and logs a traceback.
     """
     await receive()
     await send({"type": "websocket.close"})
 
 
 def websockets() -> Any:
-    # The last pattern of each is an ASGI application, as URLRouter takes them; Django's types only know views.
+    # URLRouter takes ASGI applications, but Django's types only allow views.
     nowhere = re_path(r"", refuse)  # type: ignore[arg-type]
-    # A key is known after the session, which would take its place.
+    # The API key middleware runs after the session middleware, which would otherwise replace the key's user.
     own = AuthMiddlewareStack(APIKeyAuthMiddleware(TenantASGIMiddleware(URLRouter([*websocket_urlpatterns, nowhere]))))
     hosts = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
-    # Sockets for notifications show a ticket of their own and no cookie: no session is loaded for them. A key has no
-    # inbox, and is refused there.
+    # Notification sockets authenticate by a ticket and not by a cookie, so no session is loaded for them. They reject
+    # API keys, which have no inbox.
     sockets = URLRouter([*notify.websocket_urlpatterns, re_path(r"", own)])
     return BrowserOrigin(sockets, [*hosts, *settings.CORS_ALLOWED_ORIGINS])

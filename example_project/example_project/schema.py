@@ -1,9 +1,10 @@
-"""What no package can say of its views: this project finds their organization by a header."""
+"""Document what only this project knows about the packages' views: a header selects their organization."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 
@@ -13,9 +14,9 @@ ORGANIZATION = OpenApiParameter(
     "X-Organization-ID",
     OpenApiTypes.UUID,
     OpenApiParameter.HEADER,
-    description="The organization to act in. May be left out by a member of exactly one.",
+    description="The organization to act in. Optional for members of exactly one organization.",
 )
-# By name: views import this class, through REST framework.
+# Names, because the views import this module through REST framework.
 VIEWS = {
     "billing.api.views.CustomerViewSet",
     "billing.api.views.InvoiceViewSet",
@@ -25,10 +26,14 @@ VIEWS = {
 }
 
 
+class JWTScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]  # __init_subclass__ has no types
+    target_class = "example_project.locales.JWTAuthentication"
+
+
 class AutoSchema(schema.AutoSchema):
     def get_override_parameters(self) -> list[Any]:
-        given = super().get_override_parameters()
-        return [*given, ORGANIZATION] if VIEWS & set(map(_name, type(self.view).__mro__)) else given
+        parameters = super().get_override_parameters()
+        return [*parameters, ORGANIZATION] if VIEWS & set(map(_name, type(self.view).__mro__)) else parameters
 
 
 def _name(view: type) -> str:

@@ -1,4 +1,4 @@
-"""Settings of the composed service, from the environment. ``.env.example`` documents every variable."""
+"""Settings of the composed service, read from the environment. ``.env.example`` documents every variable."""
 
 from __future__ import annotations
 
@@ -64,11 +64,13 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    # Within CORS: a browser must be able to read that it was refused.
+    # Inside CORS, so that browsers can read a rejection.
     "dovetail_contract.middleware.RateLimitMiddleware",
     "dovetail_contract.middleware.DeprecationMiddleware",
     "dovetail_contract.middleware.UTCMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "example_project.locales.UserLocaleMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -81,11 +83,13 @@ MIDDLEWARE = [
 ROOT_URLCONF = "example_project.urls"
 WSGI_APPLICATION = "example_project.wsgi.application"
 ASGI_APPLICATION = "example_project.asgi.application"
-# The API's paths have no trailing slash: a redirect would turn a POST into a GET.
+# The API's paths have no trailing slash, and a redirect would turn a POST into a GET.
 APPEND_SLASH = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LANGUAGE_CODE = "en-us"
-TIME_ZONE = "UTC"
+# The languages that the packages are translated into.
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+LANGUAGE_CODE = env.one_of("LANGUAGE_CODE", *dict(LANGUAGES), default="en")
+TIME_ZONE = env.time_zone("TIME_ZONE", default="UTC")
 USE_TZ = True
 
 TEMPLATES = [
@@ -120,19 +124,19 @@ DATABASES = {"default": database(env, default=f"sqlite:///{BASE_DIR / 'db.sqlite
 
 REDIS_URL = env.address("REDIS_URL", "redis", "rediss", "unix")
 CACHES: dict[str, dict[str, Any]] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-# A process by itself needs none: it hears its own, and looks for what others wrote.
+# A single process needs no channel layer: it delivers its own notifications and polls the database for others.
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {}
 if REDIS_URL:
     CACHES["default"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
-        # Without these a Redis that does not answer holds every request until TCP gives up.
+        # Without timeouts, an unresponsive Redis blocks every request until TCP gives up.
         "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
     }
     CHANNEL_LAYERS["default"] = {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        # The layer waits 5 seconds for a message, and redis-py gives a silent connection up after as many.
-        # Its capacity is counted for a whole process, not for a socket, and what is more is dropped.
+        # The layer waits 5 seconds for a message, which is also redis-py's default timeout for a silent connection.
+        # The capacity applies to a whole process, not to a socket. Messages beyond it are dropped.
         "CONFIG": {
             "hosts": [{"address": REDIS_URL, "socket_connect_timeout": 2, "socket_timeout": 20}],
             "capacity": 1000,
@@ -142,16 +146,16 @@ if REDIS_URL:
 WEBSOCKETS_ENABLED = env.bool("WEBSOCKETS_ENABLED", default=False)
 
 CELERY_BROKER_URL = env.address("CELERY_BROKER_URL", "redis", "rediss", "amqp", "amqps")
-# Without a broker a task runs at once, in the process that calls it.
+# Without a broker, tasks run immediately in the calling process.
 CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True
-# As Redis above: of requests that start a task, for a broker that takes connections and says nothing.
+# Like the timeouts of Redis: limits how long an unresponsive broker blocks a request that starts a task.
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 
-# Every command that deletes what has run out; a test holds the list against the commands that are installed.
+# All commands that delete expired data. A test compares this list with the installed commands.
 PURGE_COMMANDS = [
     "clearsessions",
     "purge_idempotency_records",
@@ -162,7 +166,7 @@ PURGE_COMMANDS = [
 ]
 CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
-    # What a broker that was away was never told of, and what comes back from a worker that died.
+    # Sends notifications that were lost with an unavailable broker or a worker that died.
     "deliver-notifications": {"task": "dovetail_notify.deliver", "schedule": crontab()},
     "tell-of-expiring-keys": {
         "task": "dovetail_apikeys.announce_expiring_keys",
@@ -182,9 +186,9 @@ DOVETAIL_TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        # First: it leaves other Bearer tokens to the next, which refuses those that it does not know.
+        # First, because it leaves other Bearer tokens to the next class, which rejects tokens that it does not know.
         "dovetail_apikeys.api.authentication.APIKeyAuthentication",
-        "dovetail_identity.api.authentication.JWTAuthentication",
+        "example_project.locales.JWTAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -212,7 +216,7 @@ if REDIS_URL:
     CONTRACT_RATE_LIMIT_LOCATION = REDIS_URL
 CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
 
-# Pages of the app in front of this API, which mails link to.
+# The origin of the frontend, whose pages mails link to.
 _FRONTEND = "http://localhost:3000" if DEBUG else f"https://{ALLOWED_HOSTS[0].lstrip('.')}" if ALLOWED_HOSTS else ""
 
 DOVETAIL_BRAND = {
@@ -241,7 +245,7 @@ MAGIC_LINK_SIGNUP = IDENTITY_REGISTRATION
 MAGIC_LINK_CREATE_USER = "example_project.magic_links.create_user"
 MAGIC_LINK_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  # names a function
 MAGIC_LINK_USER_SERIALIZER = "dovetail_identity.api.serializers.UserSerializer"
-# A task like any other: by a worker where there is a broker, else at once.
+# Sends by a worker if there is a broker, else immediately.
 MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.contrib.celery.dispatch"
 
 TENANCY_BYPASS_ROLE = env("DATABASE_BYPASS_ROLE", default="tenancy_bypass")
@@ -289,7 +293,7 @@ SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=30),
     "USER_ID_CLAIM": "sub",
-    # Derived where none is given, so that a token's signature never shares a key with Django's own.
+    # Derived by default, so that tokens and Django's own signatures never share a key.
     "SIGNING_KEY": env("JWT_SIGNING_KEY", default=hashlib.sha256(f"jwt:{SECRET_KEY}".encode()).hexdigest()),
 }
 if len(SIMPLE_JWT["SIGNING_KEY"]) < 32:  # RFC 7518 3.2: HS256 needs a key of 256 bits
@@ -375,5 +379,5 @@ SECURE_HSTS_SECONDS = env.int("DJANGO_SECURE_HSTS_SECONDS", default=0 if DEBUG e
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 if env.bool("DJANGO_TRUST_X_FORWARDED_PROTO", default=False):
-    # Only behind a proxy that sets or strips the header: anyone else could pass plain HTTP off as HTTPS.
+    # Only behind a proxy that sets or strips the header. Otherwise clients could pass plain HTTP off as HTTPS.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

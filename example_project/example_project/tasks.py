@@ -7,8 +7,8 @@ from django.core.management import call_command
 
 @shared_task
 def purge(command: str) -> None:
-    """Run one of ``settings.PURGE_COMMANDS``. Raises ``ValueError`` for any other."""
-    # Whoever can write to the broker could otherwise run `flush`.
+    """Run one of ``settings.PURGE_COMMANDS``. Raise ``ValueError`` for other commands."""
+    # Otherwise anybody with access to the broker could run `flush`.
     if command not in settings.PURGE_COMMANDS:
-        raise ValueError(f"{command!r} is no purge command; these are: {', '.join(settings.PURGE_COMMANDS)}.")
+        raise ValueError(f"{command!r} is not a purge command. Allowed: {', '.join(settings.PURGE_COMMANDS)}.")
     call_command(command)

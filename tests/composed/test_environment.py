@@ -103,6 +103,12 @@ def test_the_process_wins_over_the_file_and_an_empty_variable_is_unset(tmp_path)
         ("REDIS_URL", "localhost:6379", "REDIS_URL takes an address that begins with redis://, rediss://, unix://."),
         ("THROTTLE_ANON", "many", "THROTTLE_ANON is 'many'; it takes a number and a period, such as 60/min."),
         ("JWT_SIGNING_KEY", "short", "JWT_SIGNING_KEY is shorter than 32 characters."),
+        ("LANGUAGE_CODE", "fr", "LANGUAGE_CODE is 'fr'; it takes one of: en, de."),
+        (
+            "TIME_ZONE",
+            "Berlin",
+            "TIME_ZONE is 'Berlin'; it takes the name of a time zone in the IANA database, such as Europe/Berlin.",
+        ),
         ("LOG_LEVEL", "LOUD", "LOG_LEVEL is 'LOUD'; it takes one of: DEBUG, INFO, WARNING, ERROR."),
         ("EMAIL_PROVIDER", "pigeon", "EMAIL_PROVIDER is 'pigeon'; it takes one of: console, smtp, resend, postmark,"),
         ("EMAIL_PROVIDER", "resend", "Not set: RESEND_API_KEY, DEFAULT_FROM_EMAIL. Other providers: console, smtp,"),

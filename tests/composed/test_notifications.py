@@ -41,7 +41,7 @@ def colleague(organization: Any) -> Any:
 def test_who_manages_hears_of_an_invitation_and_who_is_invited_too(organization, owner, colleague):
     stranger = factories.user()
     invite(organization=organization, email=stranger.email, role="member", actor=owner)
-    assert titles(colleague) == ["Somebody was invited to Initech as member"]
+    assert titles(colleague) == ["A new member was invited to Initech with the role member"]
     assert titles(stranger) == ["You are invited to Initech"]
     # Whoever did it knows.
     assert titles(owner) == []
@@ -50,7 +50,7 @@ def test_who_manages_hears_of_an_invitation_and_who_is_invited_too(organization,
 def test_whose_role_changes_is_told(organization, owner, colleague):
     membership = colleague and _membership(organization, colleague)
     change_role(membership=membership, role="member", actor=owner)
-    assert titles(colleague) == ["You are now member of Initech"]
+    assert titles(colleague) == ["Your role in Initech is now member"]
 
 
 def test_a_paid_invoice_is_told_once(organization, owner, colleague):
@@ -133,7 +133,7 @@ def test_every_type_arrives_when_what_it_tells_of_is_done_by_http(api, organizat
     heard = [(row["type"], row["title"]) for row in reversed(by_http[colleague])]
     # The last is of the sign-in that reads them.
     assert heard[:-1] == [
-        ("members.invited", "Somebody was invited to Initech as member"),
+        ("members.invited", "A new member was invited to Initech with the role member"),
         ("api_keys.changed", f"The API key {shop['prefix']} was created"),
         ("api_keys.changed", f"The API key {shop['prefix']} was rotated"),
         ("api_keys.changed", f"The API key {till['prefix']} was created"),
@@ -143,7 +143,7 @@ def test_every_type_arrives_when_what_it_tells_of_is_done_by_http(api, organizat
         ("security.new_device", "New sign-in: Chrome on Linux"),
     ]
     assert successor["rotated_from"] == shop["id"]
-    assert ("members.role_changed", "You are now admin of Initech") in {
+    assert ("members.role_changed", "Your role in Initech is now admin") in {
         (row["type"], row["title"]) for row in by_http[member]
     }
     assert [row["title"] for row in by_http[stranger]] == ["You are invited to Initech"]

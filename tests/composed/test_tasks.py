@@ -67,7 +67,7 @@ def test_what_is_scheduled_exists_and_runs_at_some_time():
 @pytest.mark.django_db
 def test_a_purge_task_runs_purge_commands_only():
     purge("clearsessions")
-    with pytest.raises(ValueError, match="'flush' is no purge command; these are: clearsessions"):
+    with pytest.raises(ValueError, match="'flush' is not a purge command. Allowed: clearsessions"):
         purge("flush")
 
 

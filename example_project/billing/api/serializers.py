@@ -21,7 +21,7 @@ class InvoiceLineSerializer(ModelSerializer[InvoiceLine]):
         fields = ["description", "quantity", "unit_price"]
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        # Lines are replaced as a whole, but in a PATCH of their invoice REST framework asks for no field of theirs.
+        # Lines are replaced as a whole, but REST framework requires none of their fields in a PATCH of the invoice.
         missing = {
             name: [field.error_messages["required"]]
             for name, field in self.fields.items()
@@ -33,7 +33,7 @@ class InvoiceLineSerializer(ModelSerializer[InvoiceLine]):
 
 
 class InvoiceSerializer(ModelSerializer[Invoice]):
-    # The queryset runs for the active organization: another's customer "does not exist".
+    # The queryset has only customers of the active organization, so others "do not exist".
     customer = serializers.PrimaryKeyRelatedField(queryset=Customer.objects.all(), pk_field=serializers.UUIDField())
     lines = InvoiceLineSerializer(many=True, allow_empty=False, max_length=100)  # type: ignore[call-arg]  # the list's
     total = serializers.DecimalField(max_digits=24, decimal_places=2, read_only=True)

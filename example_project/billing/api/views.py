@@ -21,9 +21,9 @@ class Conflict(APIException):
 
 
 class CustomerViewSet(ModelViewSet[Customer]):
-    """Whom the organization writes invoices to."""
+    """The customers of the organization."""
 
-    # Any: the framework's types know classes only.
+    # Any, because the framework's types allow only classes.
     permission_classes: Any = [
         IsAuthenticated,
         InOrganization,
@@ -58,14 +58,14 @@ class CustomerViewSet(ModelViewSet[Customer]):
 
     @staticmethod
     def _instance(serializer: BaseSerializer[Customer]) -> Customer:
-        assert serializer.instance is not None  # noqa: S101  # DRF gives it to every update
+        assert serializer.instance is not None  # noqa: S101  # DRF sets it in every update
         return serializer.instance
 
 
 class InvoiceViewSet(ModelViewSet[Invoice]):
-    """What the organization charges its customers, with the lines."""
+    """The invoices of the organization, with their lines."""
 
-    # Any: the framework's types know classes only.
+    # Any, because the framework's types allow only classes.
     permission_classes: Any = [
         IsAuthenticated,
         InOrganization,

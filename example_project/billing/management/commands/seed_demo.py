@@ -18,7 +18,7 @@ from billing.models import Customer, CustomerStatus, Invoice, InvoiceLine, Invoi
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant
 from dovetail_tenancy.services import add_member, create_organization
 
-PASSWORD = "demo-password"  # noqa: S105  # printed on purpose; the command refuses to run in production
+PASSWORD = "demo-password"  # noqa: S105  # printed on purpose; the command does not run in production
 
 PEOPLE: dict[str, dict[str, Any]] = {
     "ada@example.com": {"first_name": "Ada", "last_name": "Lovelace"},
@@ -37,14 +37,14 @@ _FIRST_DAY = date(2026, 1, 5)
 
 
 class Command(BaseCommand):
-    help = "Create the demo accounts, organizations, customers and invoices, or whatever of them is missing."
+    help = "Create missing demo accounts, organizations, customers and invoices."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError(
-                "seed_demo makes accounts with a password that everyone knows, one of them a superuser. It runs only "
-                "with DJANGO_DEBUG=true."
+                "seed_demo creates accounts with a publicly known password, including a superuser. It runs only with "
+                "DJANGO_DEBUG=true."
             )
         people = _people()
         for name, owner in OWNERS.items():
@@ -68,7 +68,7 @@ def _people() -> dict[str, Any]:
     users = get_user_model()._default_manager
     people = {user.email: user for user in users.filter(email__in=PEOPLE)}
     if missing := PEOPLE.keys() - people.keys():
-        # One hash for all: each takes half a second.
+        # One hash for all accounts, because hashing takes half a second.
         password = make_password(PASSWORD)
         for email in sorted(missing):
             fields = {"password": password, "email_verified_at": timezone.now(), **PEOPLE[email]}
@@ -77,24 +77,24 @@ def _people() -> dict[str, Any]:
 
 
 def _organization(name: str, owner: Any) -> Any:
-    found = get_organization_model()._default_manager.filter(slug=name.lower()).first()
-    return found or create_organization(name=name, owner=owner, slug=name.lower())
+    organization = get_organization_model()._default_manager.filter(slug=name.lower()).first()
+    return organization or create_organization(name=name, owner=owner, slug=name.lower())
 
 
 def _customers(organization: str) -> list[Customer]:
-    """The demo customers, in the order of their names."""
-    there = {customer.email: customer for customer in Customer.objects.all()}
+    """Return the demo customers, ordered by e-mail address."""
+    customers = {customer.email: customer for customer in Customer.objects.all()}
     for number, (first, second) in enumerate(product(_FIRST, _SECOND)):
         email = f"office@{first}-{second}-{organization}.example".lower()
         status = CustomerStatus.ARCHIVED if number % 8 == 7 else CustomerStatus.ACTIVE
-        there.setdefault(email, Customer(name=f"{first} {second}", email=email, status=status))
-    Customer.objects.bulk_create(customer for customer in there.values() if customer._state.adding)
-    return sorted((there[email] for email in there), key=lambda customer: customer.email)
+        customers.setdefault(email, Customer(name=f"{first} {second}", email=email, status=status))
+    Customer.objects.bulk_create(customer for customer in customers.values() if customer._state.adding)
+    return sorted(customers.values(), key=lambda customer: customer.email)
 
 
 def _invoices(customers: list[Customer], organization: str) -> None:
-    there = set(Invoice.objects.values_list("number", flat=True))
-    missing = [invoice for invoice in _demo_invoices(customers) if invoice.number not in there]
+    numbers = set(Invoice.objects.values_list("number", flat=True))
+    missing = [invoice for invoice in _demo_invoices(customers) if invoice.number not in numbers]
     Invoice.objects.bulk_create(missing)
     InvoiceLine.objects.bulk_create(line for invoice in missing for line in _demo_lines(invoice, organization))
 
@@ -113,7 +113,7 @@ def _demo_invoices(customers: list[Customer]) -> Iterator[Invoice]:
 
 
 def _demo_lines(invoice: Invoice, organization: str) -> Iterator[InvoiceLine]:
-    # Seeded by the invoice, so that every run and every machine gets the same amounts.
+    # Seeded with the invoice number, so that the amounts are the same in every run and on every machine.
     random = Random(f"{organization} {invoice.number}")  # noqa: S311  # demo data
     for work in random.sample(_WORK, k=random.randint(1, 3)):
         price = Decimal(random.randint(40, 160))

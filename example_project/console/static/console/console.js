@@ -1,9 +1,9 @@
 "use strict"
 
-// Signs in, shows the inbox, and keeps it as it is by the socket. Texts are set as text: a name may look like markup.
+// Signs in, shows the inbox and updates it over the socket. Uses textContent, because names may contain markup.
 const api = "/api/v1/notifications"
 const rows = new Map()
-let access, refresh, socket, newest = 0, since, wait = 500, told = 0
+let access, refresh, socket, newest = 0, since, wait = 500, updates = 0
 
 const element = id => document.getElementById(id)
 
@@ -28,7 +28,7 @@ async function renew() {
 }
 
 function badge({unread, capped}) {
-  told += 1
+  updates += 1
   element("unread").textContent = unread ? `${unread}${capped ? "+" : ""}` : ""
 }
 
@@ -44,19 +44,19 @@ function show(notification) {
   }
   item.dataset.read = String(notification.read_at !== null)
   const button = document.createElement("button")
-  button.textContent = notification.read_at === null ? "Read" : "Unread"
+  button.textContent = notification.read_at === null ? "Mark as read" : "Mark as unread"
   button.onclick = () => call(`${api}/${notification.id}/${notification.read_at === null ? "read" : "unread"}`, "POST")
     .then(show).then(count)
   item.replaceChildren(notification.message, " ", button)
 }
 
-// The socket may tell of a later change while an earlier count is still on its way: that one is asked for again.
+// If the socket reports a change while a count is being loaded, the count is outdated: load it again.
 async function count() {
   let answer, before
   do {
-    before = told
+    before = updates
     answer = await call(`${api}/unread-count`)
-  } while (before !== told)
+  } while (before !== updates)
   badge(answer)
 }
 
@@ -86,7 +86,7 @@ const handlers = {
     badge(frame)
     element("status").textContent = "Connected."
     wait = 500
-    // The first time the list is read once the socket listens; later what was missed is asked for. So there is no gap.
+    // Load the list only after the socket is connected, and after a reconnect request missed messages, so none are lost.
     if (since) socket.send(JSON.stringify({type: "resume", cursor: since}))
     else load()
   },
@@ -122,7 +122,7 @@ async function connect() {
 }
 
 function later(text) {
-  element("status").textContent = `${text} Trying again.`
+  element("status").textContent = `${text} Reconnecting…`
   setTimeout(connect, wait)
   wait = Math.min(wait * 2, 30000)
 }
@@ -133,7 +133,7 @@ element("sign-in").onsubmit = async event => {
   try {
     ({access, refresh} = await call("/api/auth/jwt/token/", "POST", Object.fromEntries(form), false))
   } catch {
-    element("status").textContent = "No account with this e-mail and password."
+    element("status").textContent = "Wrong e-mail or password."
     return
   }
   event.target.hidden = true
