@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest
@@ -25,9 +25,6 @@ __all__ = ["Owner", "address_key", "address_of", "create_user", "missing_fields"
 
 logger = logging.getLogger("dovetail.magiclink")
 
-# Enough to see whether exactly one account may sign in, without loading a table in which all share one address.
-_LIMIT: Final = 10
-
 
 @dataclass(frozen=True)
 class Owner:
@@ -43,8 +40,9 @@ def address_key(address: str) -> str:
 
 def owner_of(address: str) -> Owner:
     """Find the owner of an address, ignoring case, in one query. An address of several active users has no owner."""
-    accounts = accounts_with(address, limit=_LIMIT)
-    # Databases fold more than case: PostgreSQL treats a dotless ı as I, MariaDB é as e. A mail server and the limits per
+    # The limit keeps a table in which all accounts share one address from being loaded.
+    accounts = accounts_with(address, limit=10)
+    # Databases fold more than case: PostgreSQL treats a dotless ı as I, MariaDB é as e. Mail servers and the limits per
     # address distinguish them.
     active = [user for user in accounts if may_sign_in(user) and same_address(user, address)]
     if len(active) > 1:

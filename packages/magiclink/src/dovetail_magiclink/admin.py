@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
@@ -10,15 +8,10 @@ from django.utils.translation import gettext_lazy as _
 from dovetail_magiclink import services
 from dovetail_magiclink.models import MagicLink
 
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[MagicLink]
-else:
-    _ModelAdmin = admin.ModelAdmin
-
 
 # Django does not register a swapped model. Register your own model with this class.
 @admin.register(MagicLink)
-class MagicLinkAdmin(_ModelAdmin):
+class MagicLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """A read-only list of links without their secrets, and an action that ends links."""
 
     fields = ("email", "network", "attempts", "prior_failures", "created_at", "expires_at", "used_at")

@@ -18,12 +18,11 @@ class AbstractMagicLink(models.Model):
     email = models.EmailField(_("email address"), max_length=254)
     # SHA-256 of the address, because databases differ in which strings they treat as equal.
     address_key = models.CharField(_("address key"), max_length=64, db_index=True, editable=False)
-    # Equal to address_key while the link can be used, then null: unique among pending links, on databases without
-    # conditional unique constraints (MariaDB) too.
+    # Equal to address_key while the link can be used, then null. MariaDB has no conditional unique constraints.
     pending_key = models.CharField(_("pending key"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
-    # Null until the code is drawn, then its HMAC; null again if superseded, or a random receipt if used. The receipt finds
-    # the updated row: an UPDATE returns no rows, and SQLite rejects a write after a read if another transaction has
-    # written in between.
+    # Null until the code is drawn, then its HMAC; null again if superseded, or a random receipt if used. The receipt
+    # finds the updated row: an UPDATE returns no rows, and SQLite rejects a write after a read if another transaction
+    # has written in between.
     code_hash = models.CharField(_("code hash"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
     # SHA-256 without a pepper: the secret has 256 bits (OWASP ASVS 5.0 6.5.2 requires 112).
     key_hash = models.CharField(_("key hash"), max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001

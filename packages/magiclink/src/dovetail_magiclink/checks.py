@@ -44,17 +44,15 @@ def check_expiry(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_cache(**_: Any) -> Iterator[CheckMessage]:
-    try:
-        cache = caches[conf.CACHE]
-    except (InvalidCacheBackendError, TypeError):
+    cache = _cache()
+    if cache is None:
         yield Error(
             f"MAGIC_LINK_CACHE is {conf.CACHE!r}, which is not in CACHES.",
             hint=f"Set it to one of: {', '.join(map(repr, settings.CACHES))}.",
             id="dovetail_magiclink.E002",
         )
-        return
     # BaseCache.incr reads, adds and writes, so two parallel guesses can count as one. DummyCache stores nothing.
-    if isinstance(cache, DummyCache) or type(cache).incr is BaseCache.incr:
+    elif isinstance(cache, DummyCache) or type(cache).incr is BaseCache.incr:
         yield Error(
             f"MAGIC_LINK_CACHE is {conf.CACHE!r}, a {type(cache).__name__}, whose increments are not atomic: parallel "
             "guesses would not be counted.",
@@ -64,11 +62,7 @@ def check_cache(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_shared_cache(**_: Any) -> Iterator[CheckMessage]:
-    try:
-        local = isinstance(caches[conf.CACHE], LocMemCache)
-    except (InvalidCacheBackendError, TypeError):
-        return
-    if local:
+    if isinstance(_cache(), LocMemCache):
         yield Warning(
             f"MAGIC_LINK_CACHE is {conf.CACHE!r}, a LocMemCache: each process has its own counts of guesses and "
             "requests, and loses them when it ends.",
@@ -130,3 +124,10 @@ def check_limits(**_: Any) -> Iterator[CheckMessage]:
             hint="Remove the setting, or set limits that suit your site.",
             id="dovetail_magiclink.W005",
         )
+
+
+def _cache() -> BaseCache | None:
+    try:
+        return caches[conf.CACHE]
+    except (InvalidCacheBackendError, TypeError):
+        return None

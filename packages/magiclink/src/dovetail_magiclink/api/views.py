@@ -32,8 +32,8 @@ class MagicEndpoint(GenericAPIView[Any]):
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         view = super().as_view(**initkwargs)
-        # Attempts are committed before they are compared, and the sign-in has its own transaction. Under ATOMIC_REQUESTS,
-        # parallel guesses would wait for each other, and an error would roll the counts back.
+        # Attempts are committed before they are compared, and the sign-in has its own transaction. In a transaction per
+        # request, parallel guesses would wait for each other, and an error would roll the counts back.
         view._non_atomic_requests = set(settings.DATABASES)  # type: ignore[attr-defined]  # as Django's decorator does
         return view
 

@@ -10,7 +10,9 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import RefreshToken
 
 
-def issue_tokens(user: AbstractBaseUser, *, request: HttpRequest | None, amr: Sequence[str]) -> Mapping[str, str] | None:
+def issue_tokens(
+    user: AbstractBaseUser, *, request: HttpRequest | None, amr: Sequence[str]
+) -> Mapping[str, str] | None:
     """Return ``{"access", "refresh"}``, or None if ``USER_AUTHENTICATION_RULE`` of ``SIMPLE_JWT`` rejects the user.
 
     Both tokens have the claims ``amr`` (RFC 8176) and ``auth_time`` (OpenID Connect Core 2).

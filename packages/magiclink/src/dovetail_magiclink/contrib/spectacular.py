@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiViewExtension
-from drf_spectacular.utils import extend_schema, inline_serializer
+from drf_spectacular.utils import extend_schema, extend_schema_view, inline_serializer
 from rest_framework import serializers
-from rest_framework.request import Request
 
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.issuers import django_session, token_issuer
@@ -16,26 +16,22 @@ from dovetail_magiclink.issuers import django_session, token_issuer
 class RequestViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # __init_subclass__ has no types
     target_class = "dovetail_magiclink.api.views.RequestView"
 
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[misc, name-defined]  # known only at run time
-            @extend_schema(responses={202: self.target.serializer_class})
-            def post(self, request: Request, **kwargs: Any) -> Any: ...
-
-        return Described
+    def view_replacement(self) -> type:
+        return _with_responses(self.target, {202: self.target.serializer_class})
 
 
 class VerifyViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_magiclink.api.views.VerifyView"
 
-    def view_replacement(self) -> Any:
+    def view_replacement(self) -> type:
         # Most issuers return a pair of tokens; django_session returns nothing.
         pair = () if token_issuer() is django_session else ("access", "refresh")
         fields: dict[str, Any] = {name: serializers.CharField() for name in pair}
-        answer = inline_serializer("MagicSignedIn", {**fields, "user": conf.USER_SERIALIZER()})
-        refused = inline_serializer("MagicRefused", {"error": serializers.CharField()})
+        success = inline_serializer("MagicSignedIn", {**fields, "user": conf.USER_SERIALIZER()})
+        rejection = inline_serializer("MagicRefused", {"error": serializers.CharField()})
+        return _with_responses(self.target, {200: success, 400: rejection})
 
-        class Described(self.target):  # type: ignore[misc, name-defined]  # known only at run time
-            @extend_schema(responses={200: answer, 400: refused})
-            def post(self, request: Request, **kwargs: Any) -> Any: ...
 
-        return Described
+def _with_responses(view: type, responses: Mapping[int, object]) -> type:
+    described: type = extend_schema_view(post=extend_schema(responses=responses))(type(view.__name__, (view,), {}))
+    return described

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from dovetail_magiclink.services.limits import TooManyRequests
-from dovetail_magiclink.services.requests import (
-    MagicLinkRequest,
-    purge_magic_links,
-    request_magic_link,
-    supersede,
-)
+from dovetail_magiclink.services.requests import MagicLinkRequest, purge_magic_links, request_magic_link, supersede
 from dovetail_magiclink.services.verification import SignIn, last_magic_sign_in, sign_in, verify
 
 __all__ = [

@@ -3,9 +3,9 @@
 A guess is counted before it is compared, and a right one is subtracted again. Otherwise parallel guesses could pass
 uncounted.
 
-A wrong code that is sent alone belongs to no account. With N live codes, a guess hits one with probability N / 10^8, and
-anybody can raise N by requesting codes for many addresses. The site therefore has a *risk budget* in addition to the
-limits per network: each such guess costs its probability. Once the budget of a window is spent, codes that are sent
+A wrong code that is sent alone belongs to no account. With N live codes, a guess hits one with probability N / 10^8,
+and anybody can raise N by requesting codes for many addresses. The site therefore has a *risk budget* in addition to
+the limits per network: each such guess costs its probability. Once the budget of a window is spent, codes that are sent
 alone are rejected until the window ends. Links, and codes with a ``request_id`` or an address, do not use the budget.
 """
 
@@ -69,7 +69,7 @@ def check_client(request: HttpRequest | None) -> None:
 
 
 def check_address(requested_at: Sequence[datetime], now: datetime) -> None:
-    """Raise ``TooManyRequests`` if an address exceeds its limits. ``requested_at`` are its request times, newest first."""
+    """Raise ``TooManyRequests`` if an address exceeds its limits. ``requested_at`` has its requests, newest first."""
     waits = [
         (requested_at[count - 1] + timedelta(seconds=seconds) - now).total_seconds()
         for count, seconds in conf.REQUESTS_PER_ADDRESS

@@ -24,14 +24,7 @@ from dovetail_magiclink.conf import conf
 from dovetail_magiclink.mail import Mail, schedule
 from dovetail_magiclink.secrets.codes import draw
 from dovetail_magiclink.secrets.links import verify_page
-from dovetail_magiclink.services.limits import (
-    TooManyRequests,
-    check_address,
-    check_client,
-    count_new_code,
-    network_of,
-    wide_network,
-)
+from dovetail_magiclink.services import limits
 
 # MySQL and MariaDB end all but one of several transactions that insert the same key with this error.
 _MYSQL_DEADLOCK = 1213
@@ -51,26 +44,26 @@ def request_magic_link(*, email: str, request: HttpRequest | None) -> MagicLinkR
     The result does not depend on whether the address has an account: the owner is looked up after commit. Earlier codes
     and links of the address stop working.
 
-    Raise ``RuntimeError`` if ``MAGIC_LINK_VERIFY_URL`` is missing or invalid, ``ValidationError`` if ``email`` is not an
-    address, and ``TooManyRequests`` if a limit is exceeded. In each case nothing has changed.
+    Raise ``RuntimeError`` if ``MAGIC_LINK_VERIFY_URL`` is missing or invalid, ``ValidationError`` if ``email`` is not
+    an address, and ``TooManyRequests`` if a limit is exceeded. In each case nothing has changed.
     """
     verify_page()
     address = normalize_address(email)
     validate_email(address)
-    check_client(request)
-    count_new_code()
+    limits.check_client(request)
+    limits.count_new_code()
     model = get_magic_link_model()
     using = router.db_for_write(model)
     try:
         with transaction.atomic(using=using):
             link = _replace_link(model, address, request, using)
-            emit(events.MAGIC_LINK_REQUESTED, target=link, data={"network": network_of(request)}, using=using)
+            emit(events.MAGIC_LINK_REQUESTED, target=link, data={"network": limits.network_of(request)}, using=using)
             secrets = draw(link, using) if settings.DEBUG and conf.DEBUG_ECHO_TOKEN is True else None
             schedule(Mail(link, translation.get_language(), secrets), using=using)
     except OperationalError as error:
         if error.args[:1] != (_MYSQL_DEADLOCK,):
             raise
-        raise TooManyRequests(1) from error
+        raise limits.TooManyRequests(1) from error
     return MagicLinkRequest(link.pk, secrets.code if secrets else None)
 
 
@@ -104,12 +97,12 @@ def _replace_link(
         .order_by("-created_at", "-pk")
         .values_list("created_at", "attempts", "used_at")
     )
-    check_address([created_at for created_at, _, _ in earlier], now)
+    limits.check_address([created_at for created_at, _, _ in earlier], now)
     link = model(
         email=address,
         address_key=key,
         pending_key=key,
-        network=wide_network(request) or "",
+        network=limits.wide_network(request) or "",
         prior_failures=_failures(earlier),
         created_at=now,
         expires_at=now + timedelta(minutes=conf.EXPIRY_MINUTES),
@@ -119,7 +112,7 @@ def _replace_link(
             link.save(using=using, force_insert=True)
     except IntegrityError as error:
         # A parallel request for the same address won, and its mail is on its way.
-        raise TooManyRequests(1) from error
+        raise limits.TooManyRequests(1) from error
     return link
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
@@ -29,14 +29,7 @@ from dovetail_magiclink.conf import conf
 from dovetail_magiclink.issuers import token_issuer
 from dovetail_magiclink.models import MagicSignIn
 from dovetail_magiclink.secrets.codes import hash_of_key, hashes_of_code, parse_code, parse_key
-from dovetail_magiclink.services.limits import (
-    Reservation,
-    live_links,
-    network_of,
-    reserve_code,
-    reserve_link,
-    wide_network,
-)
+from dovetail_magiclink.services import limits
 
 Links = QuerySet[AbstractMagicLink]
 Issue = Callable[[AbstractBaseUser], Mapping[str, Any] | None]
@@ -50,19 +43,14 @@ class SignIn:
     answer: Mapping[str, Any] = field(repr=False)
 
 
-class Proof(StrEnum):
-    """The part of the mail that was sent."""
-
-    LINK = "link"
-    BOUND_CODE = "bound_code"
-    CODE = "code"
-
-
 @dataclass(frozen=True)
 class Attempt:
-    """Filters for a link: ``target`` selects the link that the request names, if any; ``secrets`` matches its mail."""
+    """Filters for a link: ``target`` selects the link that the request names, if any. ``secrets`` matches its mail.
 
-    by: Proof
+    ``by`` is the part of the mail that was sent. A ``bound_code`` comes with a target, a ``code`` alone.
+    """
+
+    by: Literal["link", "bound_code", "code"]
     target: Mapping[str, Any]
     secrets: Mapping[str, Any] = field(repr=False)
 
@@ -76,13 +64,13 @@ def verify(
     email: str | None = None,
     request: HttpRequest | None,
 ) -> Any | None:
-    """Return the user whom a mail was sent to, once. Emit ``magic_link.verified``, but sign nobody in.
+    """Return the user that a mail was sent to, once. Emit ``magic_link.verified``, but do not sign the user in.
 
-    ``token`` is the code or the secret of the link, and ``key`` is the secret. ``request_id`` or ``email`` name the link
-    that a code belongs to.
+    ``token`` is the code or the secret of the link, and ``key`` is the secret. ``request_id`` or ``email`` name the
+    link that a code belongs to.
 
-    Return None if the proof is wrong, used, superseded, expired or locked. Attempts are counted in transactions of their
-    own: if you call this inside a transaction, do not roll it back after None.
+    Return None if the proof is wrong, used, superseded, expired or locked. Attempts are counted in separate
+    transactions: if you call this inside a transaction, do not roll it back after None.
     """
     signed_in = _use(_parse(token, key, request_id, email), request, lambda user: {})
     return None if signed_in is None else signed_in.user
@@ -98,9 +86,9 @@ def sign_in(
     request: HttpRequest | None,
 ) -> SignIn | None:
     """Verify like :func:`verify`, then call ``MAGIC_LINK_TOKEN_ISSUER``. If it raises, the proof stays valid."""
-    issue = token_issuer()
     # RFC 8176 has no value for mail. "otp" is a code that is used once.
-    return _use(_parse(token, key, request_id, email), request, lambda user: issue(user, request=request, amr=("otp",)))
+    issue = partial(token_issuer(), request=request, amr=("otp",))
+    return _use(_parse(token, key, request_id, email), request, issue)
 
 
 def last_magic_sign_in(user: AbstractBaseUser) -> datetime | None:
@@ -112,7 +100,7 @@ def last_magic_sign_in(user: AbstractBaseUser) -> datetime | None:
 def _parse(token: str, key: str | None, request_id: UUID | str | None, email: str | None) -> Attempt | None:
     if key or parse_key(token):
         secret = parse_key(key or token)
-        return Attempt(Proof.LINK, {}, {"key_hash": hash_of_key(secret)}) if secret else None
+        return Attempt("link", {}, {"key_hash": hash_of_key(secret)}) if secret else None
     code = parse_code(token)
     if code is None:
         return None
@@ -124,7 +112,7 @@ def _parse(token: str, key: str | None, request_id: UUID | str | None, email: st
             target["pk"] = request_id if isinstance(request_id, UUID) else UUID(request_id)
         except ValueError:
             return None  # not a code that was sent alone
-    return Attempt(Proof.BOUND_CODE if target else Proof.CODE, target, {"code_hash__in": list(hashes_of_code(code))})
+    return Attempt("bound_code" if target else "code", target, {"code_hash__in": list(hashes_of_code(code))})
 
 
 @sensitive_variables()
@@ -133,7 +121,7 @@ def _use(attempt: Attempt | None, request: HttpRequest | None, issue: Issue) -> 
         return None
     model = get_magic_link_model()
     using = router.db_for_write(model)
-    live = live_links(model._base_manager.using(using))
+    live = limits.live_links(model._base_manager.using(using))
     reservation = _reserve(attempt, live, request)
     if reservation is None:
         return None
@@ -147,14 +135,14 @@ def _use(attempt: Attempt | None, request: HttpRequest | None, issue: Issue) -> 
     return signed_in
 
 
-def _reserve(attempt: Attempt, live: Links, request: HttpRequest | None) -> Reservation | None:
+def _reserve(attempt: Attempt, live: Links, request: HttpRequest | None) -> limits.Reservation | None:
     """Count and commit the attempt before it is compared. Otherwise parallel guesses would all see the same count."""
-    if attempt.by == Proof.LINK:
-        return reserve_link(request)
-    if attempt.by == Proof.CODE:
-        return None if conf.UNBOUND_CODES == "off" else reserve_code(request)
+    if attempt.by == "link":
+        return limits.reserve_link(request)
+    if attempt.by == "code":
+        return None if conf.UNBOUND_CODES == "off" else limits.reserve_code(request)
     counted = _unlocked(live.filter(**attempt.target)).update(attempts=F("attempts") + 1)
-    return Reservation() if counted else None
+    return limits.Reservation() if counted else None
 
 
 def _unlocked(links: Links) -> Links:
@@ -163,14 +151,14 @@ def _unlocked(links: Links) -> Links:
 
 
 def _consume(attempt: Attempt, live: Links, request: HttpRequest | None, using: str) -> AbstractMagicLink | None:
-    """Mark the link of this proof as used by one conditional UPDATE. Of parallel requests, exactly one gets the link."""
+    """Mark the link as used by one conditional UPDATE, and return it to exactly one of several parallel requests."""
     receipt = uuid4().hex
     links = live.filter(**attempt.target, **attempt.secrets)
-    if attempt.by == Proof.CODE:
+    if attempt.by == "code":
         # A code that wrong guesses have locked must not open without its request_id.
         links = _unlocked(links)
         if conf.UNBOUND_CODES == "same_network":
-            links = links.filter(network=wide_network(request) or "")
+            links = links.filter(network=limits.wide_network(request) or "")
     try:
         with transaction.atomic(using=using):
             used = links.update(used_at=timezone.now(), pending_key=None, code_hash=receipt)
@@ -188,7 +176,7 @@ def _sign_in_owner(
     user = _create_user(link, request) if created else owner.user
     if user is None:
         return None
-    data = {"request_id": str(link.pk), "by": str(attempt.by), "network": network_of(request), "created": created}
+    data = {"request_id": str(link.pk), "by": attempt.by, "network": limits.network_of(request), "created": created}
     emit(events.MAGIC_LINK_VERIFIED, actor=user, target=user, data=data, using=using)
     before = getattr(user, "last_login", None)
     answer = issue(user)
