@@ -1,4 +1,4 @@
-"""What bench/notify.py measures of each package alike; imported once Django is set up."""
+"""The cases that bench/notify.py measures for each package. Import this module after Django is set up."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Cases:
         raise NotImplementedError
 
     def notify_inbox(self, users: Any) -> None:
-        """The inbox alone, which is all that some have."""
+        """Send to the inbox only, as the other packages do."""
         self.notify(users)
 
     def one(self) -> Any:
-        """A row as a fan-out writes it."""
+        """Return a row like those of a fan-out."""
         raise NotImplementedError
 
     def count_once(self) -> None:
@@ -54,7 +54,7 @@ class Cases:
         self.analyze()
 
     def fan_out(self, size: int, *, inbox: bool = False) -> tuple[float, int]:
-        """Seconds, and statements but for those of the transaction."""
+        """Return the seconds, and the statements without those of the transaction."""
         self.empty()
         users = User.objects.filter(pk__lt=User.objects.order_by("pk")[0].pk + size)
         counted = Counted()
@@ -67,7 +67,7 @@ class Cases:
         return spent, counted.statements
 
     def tell(self, size: int, times: int) -> float:
-        """Seconds for one call that tells so many people, of several within a transaction: without a commit."""
+        """Return the seconds of one call that notifies this many people, measured over several within a transaction."""
         self.empty()
         first = User.objects.order_by("pk")[0].pk
         people = list(User.objects.filter(pk__lt=first + size)) if size > 1 else self.actor
@@ -77,7 +77,7 @@ class Cases:
         return taken
 
     def tell_set(self, size: int, times: int) -> float:
-        """The same of a queryset."""
+        """Like ``tell``, for a queryset of recipients."""
         self.empty()
         first = User.objects.order_by("pk")[0].pk
         with transaction.atomic():
@@ -89,7 +89,7 @@ class Cases:
         return self.fan_out(size, inbox=True)
 
     def memory(self, size: int) -> float:
-        """By how many megabytes a child process grows that does it."""
+        """Return the memory growth in megabytes of a child process that runs the case."""
         self.empty()
         connection.close()
         read, write = os.pipe()
@@ -103,7 +103,7 @@ class Cases:
         return float(os.read(read, 100))
 
     def fill(self, *inboxes: int) -> None:
-        """One unread notification for everybody, and for some people as many as ``inboxes`` says."""
+        """Add one unread notification for each user, and as many as ``inboxes`` says for some users."""
         self.empty()
         row = self.one()
         quote = connection.ops.quote_name

@@ -1,4 +1,4 @@
-"""dovetail-notify."""
+"""The cases for dovetail-notify."""
 
 from __future__ import annotations
 

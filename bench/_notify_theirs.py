@@ -1,4 +1,4 @@
-"""django-notifications-community or django-notifications-hq, whichever this process has."""
+"""The cases for django-notifications-community or django-notifications-hq, whichever is installed."""
 
 from __future__ import annotations
 

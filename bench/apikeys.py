@@ -1,15 +1,16 @@
-"""What authentication by API key adds to a request, beside the other libraries, and what noting its use costs.
+"""Measure the cost of authentication by API key beside other libraries, and the cost of recording its use.
 
     pip install djangorestframework-api-key django-rest-knox djangorestframework-simplejwt
     python bench/apikeys.py                                            # SQLite in a file
-    DATABASE_URL=postgres://… python bench/apikeys.py                  # makes and drops test_<name>
+    DATABASE_URL=postgres://… python bench/apikeys.py                  # creates and drops test_<name>
     python bench/apikeys.py --keys 100000                              # instead of 1 and 1 000 000
-    python bench/apikeys.py --prepared                                 # PostgreSQL prepares what it is asked again
+    python bench/apikeys.py --prepared                                 # PostgreSQL prepares repeated statements
 
-One process, one connection, the whole path from request to rendered response; rounds are interleaved, so that what else
-the machine does falls on all alike. Added is over the same view without authentication: of the fastest calls, and the
-median of the differences within a round. Ratios are to djangorestframework-api-key's HasAPIKey. On a machine that does
-other work, the fastest say what a call costs, and the medians what it waits.
+One process and one connection. Each call is a whole request up to the rendered response. Rounds are interleaved, so
+that other load on the machine affects all libraries equally. "Added" is the difference to the same view without
+authentication: of the fastest calls, and as the median of the differences within a round. Ratios are relative to
+djangorestframework-api-key's HasAPIKey. On a busy machine, the fastest call shows the cost, and the median includes
+waiting.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def cases() -> dict[str, Call]:
 
 
 def fill(count: int) -> None:
-    """As many keys of ours and of djangorestframework-api-key."""
+    """Create as many of our keys as of djangorestframework-api-key's."""
     if connection.vendor == "postgresql":
         numbers, unique, digest = f"generate_series(1, {count}) AS n", "gen_random_uuid()", "md5(n::text)"
         now = "now()"
@@ -223,7 +224,7 @@ def measure(title: str, cases: dict[str, Call]) -> None:
 
 
 class Naive(APIKeyAuthentication):
-    """What everybody writes first: the use is saved where it is noticed, in the request's transaction."""
+    """The obvious solution: save the use immediately, in the request's transaction."""
 
     def authenticate(self, request: Any) -> Any:
         found = super().authenticate(request)
@@ -258,7 +259,7 @@ def throughput(raw: str) -> float:
 
 
 def noting(raw: str) -> None:
-    """One key in 8 threads, ATOMIC_REQUESTS; before each run the use is long ago, so that each writes at once."""
+    """Use one key in 8 threads with ATOMIC_REQUESTS. Its last use is old before each run, so every thread writes."""
     ways = {
         "no tracking, once more": 0,
         "once a minute, behind the response": 60,

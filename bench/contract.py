@@ -1,9 +1,10 @@
-"""What the contract costs: ratios to bare REST framework, in one process, interleaved, by CPU time and by the clock.
+"""Measure the cost of the contract as ratios to plain REST framework, by CPU time and by wall-clock time.
 
     python bench/contract.py [redis://127.0.0.1:6379/6] [postgres://postgres@127.0.0.1:5432/contract_bench]
 
-Without a Redis the limits are counted in memory and not compared; without PostgreSQL lists are SQLite's, and pages are
-not measured. Where django-redis is installed, REST framework's throttle is measured on it as well.
+One process; rounds are interleaved. Without Redis, limits are counted in memory and not compared. Without PostgreSQL,
+lists use SQLite, and pages are not measured. If django-redis is installed, REST framework's throttle is measured on it
+as well.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ URL = urlsplit(POSTGRES or "postgres://postgres@127.0.0.1:5432/x")
 
 
 def store() -> Any:
-    """Patient: on a busy machine the 50 ms of production would now and then measure the way without Redis."""
+    """A store with a long timeout. On a busy machine, 50 ms as in production would sometimes measure the fallback."""
     from dovetail_contract.contrib.redis import RedisStore
     from dovetail_contract.throttling.stores import MemoryStore
 
@@ -114,7 +115,7 @@ class Limited(Bare):
 
 
 class RoundTrip(throttling.BaseThrottle):
-    """The least that a throttle in Redis can cost: a question of six bytes, and an answer that nobody reads."""
+    """The minimum cost of a throttle in Redis: a request of six bytes, and a response that is not parsed."""
 
     def allow_request(self, request: Any, view: Any) -> bool:
         wire.sendall(b"PING\r\n")
@@ -228,7 +229,7 @@ def handler(middleware: list[str]) -> Callable[..., Any]:
 
 
 class Cost(NamedTuple):
-    """Microseconds of a call: of the processor's time in this process, and by the clock."""
+    """Microseconds per call: CPU time of this process, and wall-clock time."""
 
     cpu: float
     wall: float
@@ -244,7 +245,7 @@ class Cost(NamedTuple):
 
 
 def measured(variants: dict[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, Cost]:
-    """The least of each, over interleaved rounds."""
+    """Return the minimum of each over interleaved rounds."""
     least = dict.fromkeys(variants, Cost(float("inf"), float("inf")))
     for call in variants.values():
         call()

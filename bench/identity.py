@@ -1,10 +1,10 @@
-"""What a refresh and an authenticated request cost, beside simplejwt with and without its blacklist.
+"""Measure a token refresh and an authenticated request beside simplejwt with and without its blacklist.
 
     python bench/identity.py                      # SQLite in memory
-    DATABASE_URL=postgres://… python bench/identity.py    # makes and drops test_<name>
+    DATABASE_URL=postgres://… python bench/identity.py    # creates and drops test_<name>
 
-One process, one connection, the whole path from request to rendered response; rounds are interleaved, so that what else
-the machine does falls on all alike. Times are the fastest and the median of a call in microseconds.
+One process and one connection. Each call is a whole request up to the rendered response. Rounds are interleaved, so
+that other load on the machine affects all equally. Times are the fastest and the median of a call in microseconds.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def authenticated(authenticator: type, access: str) -> Call:
 
 
 class WithoutBlacklist(RefreshToken):
-    """As simplejwt's own is where its blacklist app is not installed."""
+    """Behaves like simplejwt without its blacklist app."""
 
     verify = Token.verify
     outstand = Token.outstand
@@ -84,7 +84,7 @@ class WithoutBlacklistSerializer(TokenRefreshSerializer):
 
 
 def refresh(view: Any, token: Callable[[], str], *, keep: bool, rotate: bool = False, blacklist: bool = False) -> Call:
-    """``keep`` sends the same token every time, else each answer's is sent next."""
+    """With ``keep``, send the same token each time. Otherwise send the token of the previous response."""
     current = [token()]
 
     def call() -> Any:

@@ -1,18 +1,18 @@
-"""What leaks with each way of keeping organizations apart, and what a query costs with it.
+"""Measure how many cases leak with each way of isolating organizations, and what a query costs with it.
 
     pip install django-scopes==2.1.0 django-multitenant==4.1.1 django-organizations==2.7.0 django-filter
     python bench/isolation.py                             # SQLite in memory
-    DATABASE_URL=postgres://… python bench/isolation.py   # makes and drops test_<name>
+    DATABASE_URL=postgres://… python bench/isolation.py   # creates and drops test_<name>
 
-With ``leaks`` or ``times`` it does one of both.
+The argument ``leaks`` or ``times`` runs only one of the two.
 
-The leaks are those of tests/tenancy/lending, the cases that dovetail-tenancy's own tests run, on the same tables. A
-case counts for a library where code that sees everything can do it there. django-multitenant runs in its strict mode.
-django-organizations narrows nothing: with it, and as "explicit filter", every query that begins at a tenant model is
-filtered by hand.
+The cases are those of tests/tenancy/lending, which dovetail-tenancy's own tests run, on the same tables. A case counts
+for a library if it works there for code that may see all rows. django-multitenant runs in its strict mode.
+django-organizations filters nothing itself: with it, and as "explicit filter", every query that starts at a tenant
+model is filtered by hand.
 
-Times are of one process and one connection: each round runs every library's query in turn, so that what else the
-machine does falls on all alike. The ratio is the median over the rounds of a round's quotient with the explicit filter.
+Times are of one process and one connection. Each round runs the query of each library in turn, so that other load on
+the machine affects all equally. The ratio is the median over the rounds of the quotient with the explicit filter.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def multitenant(organization: Any) -> Iterator[None]:
 
 
 def by_hand(model: Any) -> Any:
-    """What a careful author writes; for trusted code, all rows."""
+    """The filter that a careful author writes. For trusted code, all rows."""
     return model.objects.all() if chosen.get() == "everything" else model.objects.filter(organization=chosen.get())
 
 
@@ -170,7 +170,7 @@ WORLDS = {
 
 
 def leaks(m: World, cases: list[Case]) -> tuple[int, int, int]:
-    """Of the cases that can be done at all: how many, and how many leak with no and with another organization."""
+    """Return the number of cases that work at all, and of those that leak with no and with another organization."""
     can = [case for case in cases if attempt(m, case, m.everything()).leaked]
     without = sum(attempt(m, case, contextlib.nullcontext()).leaked for case in can)
     other = sum(attempt(m, case, m.within(m.mine)).leaked for case in can)

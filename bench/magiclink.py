@@ -1,18 +1,18 @@
-"""What signing in by mail costs with 0, 10 000 and 1 000 000 used codes, and whether its time tells who has an account.
+"""Measure a sign-in by mail with 0, 10 000 and 1 000 000 used codes, and whether its time reveals who has an account.
 
     python bench/magiclink.py                              # SQLite in memory
-    DATABASE_URL=postgres://… python bench/magiclink.py    # makes and drops test_<name>
+    DATABASE_URL=postgres://… python bench/magiclink.py    # creates and drops test_<name>
 
-Where drfpasswordless is installed (``pip install drfpasswordless==1.5.9``; PYTHONPATH does) it is measured beside.
+If drfpasswordless is installed (``pip install drfpasswordless==1.5.9``, or on PYTHONPATH), it is measured as well.
 
-One process, one connection, the whole path from request to rendered response; both end in DRF's authtoken, so that
-nothing but the sign-in differs. Rounds are interleaved, so that what else the machine does falls on all alike.
-Statements are counted in the dearest case, where live codes are counted anew; what begins and ends transactions and
-savepoints is a column of its own.
+One process and one connection; each call is a whole request up to the rendered response. Both return DRF's authtoken,
+so only the sign-in differs. Rounds are interleaved, so that other load on the machine affects both equally. Statements
+are counted in the most expensive case, in which live codes are counted again. Statements that begin and end
+transactions and savepoints have their own column.
 
-The last table: known and unknown addresses in turn, mail by the default thread to a backend that takes 2 ms. A is the
-chance that a known address takes longer than an unknown one (Mann-Whitney U / mn; 0.5 is no difference), with a 95 %
-interval; where that holds 0.5, this many requests do not tell them apart.
+The last table alternates known and unknown addresses, with mail sent by the default thread to a backend that takes
+2 ms. A is the probability that a known address takes longer than an unknown one (Mann-Whitney U / mn; 0.5 means no
+difference), with a 95 % interval. If the interval contains 0.5, this many requests do not distinguish them.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ settings.MAGIC_LINK_TOKEN_ISSUER = issue
 
 
 def drawn() -> tuple[Any, codes.Secrets]:
-    """A link as a request leaves it."""
+    """Return a link as a request leaves it."""
     now = timezone.now()
     link = MagicLink(email=ADDRESS, address_key=address_key(ADDRESS), pending_key=address_key(ADDRESS))
     link.created_at, link.expires_at = now, now + timedelta(minutes=15)
@@ -128,7 +128,7 @@ def theirs() -> Call:
 
 
 def fill(table: str, columns: str, low: int, high: int) -> None:
-    """Used codes number ``low`` to ``high``. ``columns`` are SQL with ``{i}`` for the number."""
+    """Insert used codes with the numbers ``low`` to ``high``. ``columns`` are SQL with ``{i}`` for the number."""
     names, values = zip(*(column.split("=", 1) for column in columns.split("; ")), strict=True)
     series = (
         f"SELECT generate_series({low}, {high - 1}) AS i"
@@ -166,7 +166,7 @@ def used_codes(low: int, high: int) -> None:
 
 
 def statements_of(call: Call) -> tuple[int, int, int]:
-    """Of the sign-in, of the user and the token, and of transactions."""
+    """Return the statements of the sign-in, of the user and the token, and of transactions."""
     cache.delete("dovetail_magiclink:live")
     with CaptureQueriesContext(connection) as queries:
         answer = call()
@@ -214,7 +214,7 @@ def verify() -> None:
 
 
 def difference(known: list[float], unknown: list[float]) -> tuple[float, float]:
-    """A and half of its 95 % interval (Hanley and McNeil 1982)."""
+    """Return A and half of its 95 % interval (Hanley and McNeil 1982)."""
     ordered = sorted(unknown)
     wins = sum((bisect_left(ordered, each) + bisect_right(ordered, each)) / 2 for each in known)
     m, n = len(known), len(unknown)

@@ -1,19 +1,19 @@
-"""The chance of a takeover by guessing codes alone, from any number of networks, against the limiter as it is.
+"""Measure the probability of a takeover by guessing codes alone, from any number of networks, against the real limiter.
 
     python bench/magiclink_attack.py
 
-For each number N of live codes an attacker guesses for a day, from a network of its own for every guess, so that no
-limit by network holds: a burst every five minutes, which goes on for some time after it is refused. Each
-guess goes through ``services.verify`` with the shipped defaults: the real limiter, the real comparison with N stored
+For each number N of live codes, an attacker guesses for a day, with another network for every guess, so that limits per
+network do not apply: a burst every five minutes, which continues for some time after the first rejection. Each guess
+goes through ``services.verify`` with the default settings: the real limiter, and the real comparison with N stored
 hashes in SQLite. The clock is simulated (``time.time`` and ``timezone.now``), the cache is LocMemCache in this process,
-and codes are renewed behind the attacker's back so that N are live all day.
+and codes are renewed so that N are live all day.
 
-What is measured is how many guesses came to be compared; each hits one of N codes of 10^8 with a chance of N / 10^8.
-The bound is the risk budget: 2e-5 in a quarter of an hour, 1e-4 in a day, 3.6 % in a year of nothing else. "Unlimited"
-is what 100 guesses a second would reach in a quarter of an hour without it.
+The result is the number of guesses that were compared. Each hits one of N codes with probability N / 10^8. The bound is
+the risk budget: 2e-5 in a quarter of an hour, 1e-4 in a day, 3.6 % in a year of permanent attack. "Unlimited" is the
+probability for 100 guesses per second in a quarter of an hour without a limiter.
 
-Then a flood of requests just before the guesses, one code with its request_id, and an account whose codes are asked for
-and guessed at for a day. Ends with status 1 where a measured chance is over its bound.
+Then: a flood of requests just before the guesses; one code with its request_id; and an account whose codes are
+requested and guessed for a day. The exit status is 1 if a measured probability exceeds its bound.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def live_codes(number: int) -> None:
 
 
 def attack(networks: Any, compared: list[float]) -> None:
-    """One day of guesses."""
+    """Simulate one day of guesses."""
     for _ in range(DAY // PAUSE):
         refused = 0
         while refused < PERSISTENCE:
@@ -125,7 +125,7 @@ def counting(compared: list[float]) -> Callable[..., Any]:
 
 
 def worst(times: list[float], seconds: int) -> int:
-    """The most guesses in one window of the clock."""
+    """Return the maximum number of guesses in one window of the clock."""
     windows: dict[int, int] = {}
     for each in times:
         windows[int(each // seconds)] = windows.get(int(each // seconds), 0) + 1
@@ -161,7 +161,7 @@ def codes_alone() -> bool:
 
 
 def flood() -> bool:
-    """Codes are counted every ten seconds: between two counts a thousand are asked for, and then guessed at."""
+    """Codes are counted every ten seconds. Request a thousand between two counts, then guess."""
     cache.clear()
     live_codes(1)
     compared: list[float] = []
@@ -184,7 +184,7 @@ def flood() -> bool:
 
 
 def one_account() -> bool:
-    """A code that is known by its request, and an account whose codes are asked for as often as the limits allow."""
+    """Guess at one code with its request_id, and at an account whose codes are requested up to the limits."""
     cache.clear()
     MagicLink.objects.all().delete()
     compared: list[float] = []

@@ -1,16 +1,16 @@
-"""Fan-out, unread count and lists beside the other packages: one table by one command, for each database.
+"""Measure fan-out, unread count and lists beside other packages. Prints one table per command and database.
 
     python bench/notify.py                                             # SQLite, in files
-    python bench/notify.py --db postgres://postgres@127.0.0.1/bench    # three schemas of a database that is there
-    python bench/notify.py --sizes 1000 --peers /tmp/peers             # smaller, and installing them only once
+    python bench/notify.py --db postgres://postgres@127.0.0.1/bench    # three schemas of an existing database
+    python bench/notify.py --sizes 1000 --peers /tmp/peers             # smaller, and installs them only once
 
-django-notifications-hq and its fork, django-notifications-community, are both the module `notifications`: each package
-has a process and a database (PostgreSQL: a schema) of its own, all with the same Django. They are measured by turns, so
-that what else the machine does falls on all alike, one at a time; times are medians, and the least in brackets.
+django-notifications-hq and its fork django-notifications-community are both the module `notifications`. Each package
+therefore has its own process and database (PostgreSQL: schema), all with the same Django. They run in turn, one at a
+time, so that other load on the machine affects all equally. Times are medians, with the minimum in brackets.
 
-hq 1.8.3 does not import on Django 5.1 and later. For it `index_together` is made a known option of models again, which
-Django then passes over. A fan-out of ours heeds preferences and writes inbox and outbox, theirs writes the inbox;
-"inbox alone" is ours of a type that goes nowhere else.
+hq 1.8.3 cannot be imported on Django 5.1 and later. For it, `index_together` is made a known option of models again,
+which Django then ignores. Our fan-out checks preferences and writes inbox and outbox; theirs writes the inbox. "Inbox
+alone" is ours with a type that has no other channel.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NAMES = ("ours", *PEERS)
 
 
 def configure(db: str, name: str) -> None:
-    """Django of one process: with ours, or with one of the others."""
+    """Set up Django in this process, with our package or one of the others."""
     import django
     from django.conf import settings
     from django.db.models import options
@@ -78,7 +78,7 @@ def configure(db: str, name: str) -> None:
 
 
 def serve(db: str, name: str) -> None:
-    """A process of one package: does what each line of its input names, and answers with what it took."""
+    """Run the commands on the lines of standard input, and print the measured times."""
     configure(db, name)
     if name == "ours":
         from _notify_ours import Ours as Cases
@@ -128,7 +128,7 @@ def install(peers: Path) -> None:
 
 
 def by_turns(packages: list[Package], case: str, *arguments: Any, rounds: dict[str, int]) -> dict[str, list[Any]]:
-    """A, B, C, C, B, A, …: each package's answers."""
+    """Run A, B, C, C, B, A, … and return the results of each package."""
     found: dict[str, list[Any]] = {package.name: [] for package in packages}
     for turn in range(max(rounds[package.name] for package in packages)):
         for package in packages if turn % 2 == 0 else packages[::-1]:
@@ -144,7 +144,7 @@ class Table:
         )
 
     def times(self, what: str, found: dict[str, list[float]]) -> None:
-        """A row of medians, and of the fastest in brackets; ratios are of medians."""
+        """Format a row of medians with the minimum in brackets. Ratios are of medians."""
         median = {name: statistics.median(each) for name, each in found.items()}
         shown = [f"{_time(median[name])} ({_time(min(found[name]))})" if name in found else "" for name in NAMES]
         ratios = [f"{median[name] / median['ours']:.1f}" if name in found else "" for name in NAMES[1:]]

@@ -1,17 +1,17 @@
-"""Sockets of one server process beside a stock Channels consumer: deliveries a second, latency, what a drop costs.
+"""Compare sockets of one server process with a stock Channels consumer: deliveries per second, latency, reconnects.
 
     python bench/notify_sockets.py                                   # SQLite, 1 000 and 5 000 sockets, pub/sub layer
     python bench/notify_sockets.py --sockets 1000 --layer core
-    python bench/notify_sockets.py --sockets 1000 --connect          # only how long until all are let in
-    DATABASE_URL=postgres://… python bench/notify_sockets.py         # makes and drops test_<name>
+    python bench/notify_sockets.py --sockets 1000 --connect          # only the time until all are connected
+    DATABASE_URL=postgres://… python bench/notify_sockets.py         # creates and drops test_<name>
 
-Needs channels, channels-redis, uvicorn and a redis-server to start on a free port. The stock consumer is that of
-Channels' documentation: one consumer a socket, one group a user, a ``group_send`` for each recipient in one event loop
-over one connection, which flatters it (``async_to_sync`` for each would be a connection each). The inbox rows of both
-are written and committed before; a delivery's time begins where the layer is told of them, and ours still reads them
-from the database. Both texts are the same frame; no compression. Burst: every user is told some times over without a
-pause. Drop: every user is notified each quarter of a second, and Redis is killed for two seconds; delivered is what
-came by itself within ten seconds, then what came after ``resume``.
+Needs channels, channels-redis, uvicorn and a redis-server to start on a free port. The stock consumer follows Channels'
+documentation: one consumer per socket, one group per user, and a ``group_send`` for each recipient in one event loop
+over one connection, which favors it (``async_to_sync`` would open a connection for each). The inbox rows of both are
+committed in advance. The time of a delivery begins when the layer is notified; our server still reads the rows from the
+database. Both send the same frame, without compression. Burst: every user is notified several times without a pause.
+Drop: every user is notified every quarter of a second while Redis is down for two seconds. Delivered are the messages
+that arrive within ten seconds without ``resume``, and then those after it.
 
 Two quiet cores, SQLite, pub/sub layer, 20 000 deliveries in a burst:
 
@@ -111,7 +111,7 @@ def server() -> Any:
 
 
 class Client(asyncio.Protocol):
-    """As little of a WebSocket client as can read: what is measured is the server."""
+    """A minimal WebSocket client that only reads, so that the server is the bottleneck."""
 
     def __init__(self, path: str, protocols: str) -> None:
         self.path, self.protocols = path, protocols
@@ -275,7 +275,7 @@ class Run:
         return json.loads(self.clients.stdout.readline())
 
     def rows(self) -> tuple[str, Any]:
-        """Everybody is notified. The label of it, and what is then to be sent: a hint, or the stock consumer's text."""
+        """Notify every user. Return the label, and the message to send: a hint, or the stock consumer's text."""
         from django.contrib.auth import get_user_model
 
         from dovetail_notify import get_notification_model, notify
@@ -353,7 +353,7 @@ class Run:
 
 
 class Redis:
-    """What the tests' cluster has of Redis."""
+    """The parts of the tests' Redis cluster that this needs."""
 
     def __init__(self, folder: Path) -> None:
         from tests.notify import cluster

@@ -1,11 +1,11 @@
-"""What row-level security costs beside the ORM's filter, and what shapes of its policy would.
+"""Measure the cost of row-level security beside the ORM's filter, and of other forms of its policy.
 
     DATABASE_URL=postgres://postgres@127.0.0.1/dovetail python bench/row_security.py
 
-Makes and drops test_<name> and two roles; the address's user must be a superuser. 300 000 rows of 1 000 organizations.
-One process; rounds are interleaved, so that what else the machine does falls on all alike. Times are the fastest and
-the median in microseconds. The filter alone is Django's own backend and a superuser, to whom row security does not
-apply; round trips are those that ours sends of its own accord.
+Creates and drops test_<name> and two roles; the user in the URL must be a superuser. 300 000 rows of 1 000
+organizations. One process; rounds are interleaved, so that other load on the machine affects all equally. Times are the
+fastest and the median in microseconds. "The filter alone" is Django's own backend with a superuser, to whom row
+security does not apply. Round trips are those that our backend adds.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def beside_the_filter(organizations: list[Any]) -> None:
 
 
 def whole(rows: Any, query: Callable[[Any], Any]) -> None:
-    """From BEGIN to COMMIT, with the setting of the organization."""
+    """Measure from BEGIN to COMMIT, including the setting of the organization."""
     with transaction.atomic(using=rows.db):
         query(rows)
 

@@ -1,15 +1,15 @@
-"""Counts how the packages are built: ``python bench/structure.py [REVISION]`` (the working tree without one).
+"""Print how the packages are structured: ``python bench/structure.py [REVISION]`` (default: the working tree).
 
 ======== ==============================================================================================
 modules  Python modules without migrations
 root     modules in the package's root beyond the standard ones (apps, conf, models, …)
 short    modules under 50 lines, without ``__init__``
-lines    lines of source, blank ones included
-Any      share of the parameters with an annotation of bare ``Any``, without ``*args`` and ``**kwargs``
-circles  groups of modules that import each other, imports inside functions included, for types alone not
+lines    lines of source, including blank lines
+Any      share of parameters that are annotated with bare ``Any``, without ``*args`` and ``**kwargs``
+circles  groups of modules that import each other, including imports inside functions but not for types only
 ======== ==============================================================================================
 
-Below the table: the pairs of modules that share six or more equal lines, within and between packages.
+Below the table: the number of pairs of modules that share six or more equal lines, within and between packages.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Module:
         return len(self.text.splitlines())
 
     def imports(self) -> Iterator[str]:
-        """Every imported name that could be a module, without imports for types alone."""
+        """Yield every imported name that could be a module, without imports for types only."""
         skipped: set[int] = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
@@ -76,7 +76,7 @@ class Module:
 
 
 def modules(revision: str | None) -> list[Module]:
-    """The modules of a revision, or those that git tracks in the working tree."""
+    """Return the modules of a revision, or the tracked modules of the working tree."""
     name = revision or subprocess.run(["git", "stash", "create"], check=True, capture_output=True, text=True).stdout
     command = ["git", "archive", name.strip() or "HEAD", "packages"]
     archive = subprocess.run(command, check=True, capture_output=True).stdout
@@ -92,7 +92,7 @@ def modules(revision: str | None) -> list[Module]:
 
 
 def circles(own: list[Module]) -> list[list[str]]:
-    """The strongly connected groups of more than one module (Tarjan)."""
+    """Return the strongly connected groups of more than one module (Tarjan)."""
     names = {module.name for module in own}
     graph = {
         # A package's __init__ runs before its submodules in any case.
@@ -127,7 +127,7 @@ def circles(own: list[Module]) -> list[list[str]]:
 
 
 def duplicates(everything: list[Module]) -> tuple[int, int]:
-    """How many pairs of modules share a run of lines, within packages and between them."""
+    """Return the number of pairs of modules that share a run of lines, within packages and between them."""
     places: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for number, module in enumerate(everything):
         for run in module.runs():
