@@ -19,7 +19,7 @@ CUSTOMERS, INVOICES = "/api/v1/customers", "/api/v1/invoices"
 CUSTOMER = {"name": "Milton", "email": "milton@example.com"}
 
 
-def test_an_owner_makes_a_key_that_reads_and_writes_what_its_scopes_say(api, organization):
+def test_key_access_follows_its_scopes(api, organization):
     answer = api.post(KEYS, {"name": "Shop", "scopes": ["customers:read", "invoices:*"]})
     assert answer.status_code == 201, answer.content
     made = answer.json()
@@ -36,7 +36,7 @@ def test_an_owner_makes_a_key_that_reads_and_writes_what_its_scopes_say(api, org
     assert factories.APIClient(headers={"X-API-Key": made["key"]}).get(INVOICES).status_code == 200
 
 
-def test_its_organization_is_the_keys_and_no_header_chooses_another(organization):
+def test_header_cannot_override_key_organization(organization):
     other = factories.organization()
     theirs = factories.customer(other)
     shop = api_key_client(organization, scopes=["customers:*", "invoices:*"])
@@ -51,7 +51,7 @@ def test_its_organization_is_the_keys_and_no_header_chooses_another(organization
         assert getattr(shop, method)(f"{CUSTOMERS}/{theirs.pk}").status_code == 404
 
 
-def test_a_machines_request_asks_for_its_key_and_its_rows(organization):
+def test_key_request_takes_two_queries(organization):
     shop = api_key_client(organization, scopes=["customers:read"])
     shop.get(CUSTOMERS)
     with CaptureQueriesContext(connection) as queries:
@@ -59,7 +59,7 @@ def test_a_machines_request_asks_for_its_key_and_its_rows(organization):
     assert len(queries) == 2
 
 
-def test_a_key_is_no_person(organization, owner):
+def test_key_cannot_use_account_endpoints(organization, owner):
     shop = api_key_client(organization, scopes=["customers:*", "invoices:*", "api_keys:*"], created_by=owner)
     for method, path in [
         ("get", "/api/v1/me"),
@@ -85,7 +85,7 @@ def test_a_key_is_no_person(organization, owner):
         assert answer.json(), (method, path)
 
 
-def test_a_key_sees_its_organization_and_no_other(organization):
+def test_key_sees_only_its_organization(organization):
     other = factories.organization()
     shop = api_key_client(organization)
     assert [row["id"] for row in shop.get("/api/v1/organizations").json()["data"]] == [str(organization.pk)]
@@ -96,7 +96,7 @@ def test_a_key_sees_its_organization_and_no_other(organization):
 @pytest.mark.parametrize(
     ("role", "reads", "writes"), [("admin", 200, 201), ("member", 403, 403), ("billing", 403, 403)]
 )
-def test_roles_say_who_manages_keys(organization, role, reads, writes):
+def test_role_determines_key_management(organization, role, reads, writes):
     person = factories.user()
     add_member(organization=organization, user=person, role=role)
     client = factories.client(person)
@@ -104,7 +104,7 @@ def test_roles_say_who_manages_keys(organization, role, reads, writes):
     assert client.post(KEYS, {"name": "x"}).status_code == writes
 
 
-def test_keys_are_of_the_organization_that_the_request_names(organization, owner):
+def test_new_key_belongs_to_requested_organization(organization, owner):
     second = factories.organization(owner)
     outsider = factories.client(factories.user())
     client = factories.client(owner)
@@ -118,7 +118,7 @@ def test_keys_are_of_the_organization_that_the_request_names(organization, owner
     assert factories.client(factories.user(), second).get(KEYS).status_code == 404
 
 
-def test_both_credentials_stand_beside_each_other(organization, owner):
+def test_jwt_and_api_key_work_side_by_side(organization, owner):
     shop: Any = api_key_client(organization, scopes=["customers:read"])
     person = factories.client(owner)
     assert shop.get(CUSTOMERS).status_code == person.get(CUSTOMERS).status_code == 200
@@ -129,14 +129,14 @@ def test_both_credentials_stand_beside_each_other(organization, owner):
     assert factories.APIClient(headers={"X-API-Key": "x"}).get("/api/v1/me").status_code == 401
 
 
-def test_an_organization_takes_its_keys_with_it(organization):
+def test_deleting_organization_deletes_its_keys(organization):
     shop = api_key_client(organization, scopes=["customers:read"])
     delete_organization(organization=organization)
     assert APIKey.objects.count() == 0
     assert shop.get(CUSTOMERS).status_code == 401
 
 
-def test_the_schema_shows_the_scopes(client):
+def test_schema_documents_scopes(client):
     schema = client.get("/api/schema/", headers={"accept": "application/json"}).json()
     assert {"apiKeyAuth": ["invoices:write"]} in schema["paths"]["/api/v1/invoices"]["post"]["security"]
     assert {"apiKeyAuth": ["customers:read"]} in schema["paths"]["/api/v1/customers/{id}"]["get"]["security"]
@@ -144,7 +144,7 @@ def test_the_schema_shows_the_scopes(client):
     assert "`invoices:read`: See invoices" in schema["components"]["securitySchemes"]["apiKeyAuth"]["description"]
 
 
-def test_in_either_order_with_jwt(organization, owner, monkeypatch):
+def test_authentication_class_order_with_jwt(organization, owner, monkeypatch):
     """First, as composed, both are known by Bearer. Behind it, a key needs its own header."""
     from billing.api.views import CustomerViewSet
     from dovetail_apikeys.api.authentication import APIKeyAuthentication

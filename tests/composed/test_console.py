@@ -43,7 +43,7 @@ def pay(base: str, number: int) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to show the page in")
-def test_two_tabs_show_what_comes_and_what_was_read(demo_database_url, tmp_path):
+def test_tabs_show_new_and_read_notifications(demo_database_url, tmp_path):
     pytest.importorskip("websockets")
     port = free_port()
     base = f"http://127.0.0.1:{port}"

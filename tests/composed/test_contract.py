@@ -31,7 +31,7 @@ def shaped(answer, status, code):
 
 
 @pytest.mark.django_db
-def test_every_refusal_has_one_shape(api, organization, monkeypatch):
+def test_every_error_is_a_problem(api, organization, monkeypatch):
     nobody = Client(raise_request_exception=False)
     with unchecked():
         shaped(nobody.get("/api/v1/nowhere"), 404, "not_found")
@@ -76,20 +76,20 @@ def test_every_refusal_has_one_shape(api, organization, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_what_sign_in_promises_to_say_it_says():
+def test_sign_in_errors_keep_documented_body():
     answer = Client().post("/api/auth/email/verify/", {"token": "x"}, "application/json")
     assert (answer.status_code, answer.json()) == (400, {"error": "invalid_or_expired"})
 
 
 @pytest.mark.django_db
-def test_every_code_of_the_apps_has_a_page():
+def test_every_error_code_has_a_page():
     nothing = factories.client(factories.user()).get("/api/v1/customers")
     body = shaped(nothing, 400, "organization_required")
     assert Client().get(body["type"]).json()["title"] == body["title"]
 
 
 @pytest.mark.django_db
-def test_every_answer_of_the_api_says_what_is_left_of_the_limits(api):
+def test_api_responses_have_rate_limit_headers(api):
     for path in ("/api/v1/me", "/api/v1/organizations", "/api/v1/customers", "/api/v1/invoices", "/api/v1/me/sessions"):
         answer = api.get(path)
         assert answer.status_code == 200
@@ -97,7 +97,7 @@ def test_every_answer_of_the_api_says_what_is_left_of_the_limits(api):
         assert set(answer.json()) == {"data", "meta"} or path.endswith("/me")
 
 
-def test_a_database_that_is_down_is_503():
+def test_unavailable_database_is_503():
     code = """
 import django; django.setup()
 from django.test import Client
@@ -111,7 +111,7 @@ assert b"127.0.0.1" not in answer.content
     assert done.stdout == "503 5 application/problem+json unavailable\n", done.stderr
 
 
-def test_a_request_and_the_task_that_it_starts_log_one_id(with_broker, demo_database_url):
+def test_request_and_its_task_log_one_request_id(with_broker, demo_database_url):
     given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_FORMAT": "json", **with_broker}
     code = """
 import django; django.setup()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def test_the_page_names_nothing_of_another_host():
+def test_docs_page_references_no_other_host():
     answer = Client().get("/api/docs/")
     page = answer.content.decode()
     addresses = re.findall(r"""(?:src|href|spec-url)=["']?([^"'\s>]+)""", page)
@@ -32,7 +32,7 @@ def test_the_page_names_nothing_of_another_host():
             assert found.status_code == 200
 
 
-def test_the_browser_is_told_to_fetch_from_nowhere_else_and_to_run_no_inline_script():
+def test_docs_page_has_strict_content_security_policy():
     policy = Client().get("/api/docs/")["Content-Security-Policy"]
     directives = dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
     assert directives["default-src"] == "'none'"
@@ -41,7 +41,7 @@ def test_the_browser_is_told_to_fetch_from_nowhere_else_and_to_run_no_inline_scr
     assert "http" not in policy
 
 
-def test_switched_off_there_is_neither_page_nor_schema(settings):
+def test_disabled_docs_are_404(settings):
     assert Client().get("/api/schema/").status_code == 200
     try:
         settings.API_DOCS_ENABLED = False
@@ -55,7 +55,7 @@ def test_switched_off_there_is_neither_page_nor_schema(settings):
         clear_url_caches()
 
 
-def test_the_schema_is_valid_and_generated_without_a_warning(tmp_path):
+def test_schema_is_valid_without_warnings(tmp_path):
     done = manage(
         "spectacular", "--validate", "--fail-on-warn", "--file", str(tmp_path / "s.yaml"), DJANGO_DEBUG="true"
     )
@@ -63,7 +63,7 @@ def test_the_schema_is_valid_and_generated_without_a_warning(tmp_path):
     assert done.stderr == ""
 
 
-def test_the_schema_describes_the_list_as_it_is_answered():
+def test_schema_describes_list_envelope():
     schema = Client().get("/api/schema/", headers={"accept": "application/json"}).json()
     operation = schema["paths"]["/api/v1/invoices"]["get"]
     shared = {each["$ref"].rpartition("/")[2] for each in operation["parameters"] if "$ref" in each}
@@ -77,7 +77,7 @@ def test_the_schema_describes_the_list_as_it_is_answered():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to render the page with")
-def test_a_browser_renders_the_page_and_asks_this_host_only(demo_database_url, tmp_path):
+def test_browser_renders_docs_without_other_hosts(demo_database_url, tmp_path):
     port = free_port()
     page = f"http://127.0.0.1:{port}"
     with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=demo_database_url) as server:

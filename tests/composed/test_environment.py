@@ -45,7 +45,7 @@ def _variables_read() -> set[str]:
     return found.union(*(provider.variables for provider in PROVIDERS.values()))
 
 
-def test_the_example_file_and_the_readme_document_exactly_the_variables_that_are_read():
+def test_env_example_and_readme_document_every_variable():
     read = _variables_read()
     assert len(read) >= 40
     assert "DJANGO_SECRET_KEY" in read
@@ -56,7 +56,7 @@ def test_the_example_file_and_the_readme_document_exactly_the_variables_that_are
     assert set(table) == read | {"DJANGO_ENV_FILE", "PORT"}
 
 
-def test_the_example_file_starts_a_project_when_every_line_is_uncommented_that_has_a_value(tmp_path):
+def test_uncommented_env_example_starts(tmp_path):
     lines = (EXAMPLE_PROJECT / ".env.example").read_text().splitlines()
     given = [line[2:] for line in lines if re.match(r"^# [A-Z0-9_]+=.+", line)]
     (tmp_path / ".env").write_text("\n".join([*given, "DJANGO_SECRET_KEY='$a key that begins like a reference'"]))
@@ -68,18 +68,18 @@ def test_the_example_file_starts_a_project_when_every_line_is_uncommented_that_h
     assert done.stdout == "$a key that begins like a reference amqp://guest:guest@localhost:5672//\n", done.stderr
 
 
-def test_production_without_a_secret_key_does_not_start():
+def test_production_requires_secret_key():
     done = manage("check")
     assert done.returncode != 0
     assert "ImproperlyConfigured: DJANGO_SECRET_KEY is not set." in done.stderr
 
 
-def test_development_starts_with_nothing_else_and_production_is_the_default():
+def test_production_is_default_and_development_needs_only_debug():
     assert settings("DEBUG", DJANGO_DEBUG="true") == {"DEBUG": True}
     assert settings("DEBUG", "API_DOCS_ENABLED", **PRODUCTION) == {"DEBUG": False, "API_DOCS_ENABLED": False}
 
 
-def test_the_process_wins_over_the_file_and_an_empty_variable_is_unset(tmp_path):
+def test_environment_overrides_file_and_empty_is_unset(tmp_path):
     (tmp_path / ".env").write_text("DJANGO_DEBUG=true\nLOG_LEVEL=ERROR\nREDIS_URL=\n")
     found = settings(
         "DEBUG", "REDIS_URL", "LOGGING", DJANGO_ENV_FILE=str(tmp_path / ".env"), LOG_LEVEL="WARNING", THROTTLE_ANON=""
@@ -114,7 +114,7 @@ def test_the_process_wins_over_the_file_and_an_empty_variable_is_unset(tmp_path)
         ("EMAIL_PROVIDER", "resend", "Not set: RESEND_API_KEY, DEFAULT_FROM_EMAIL. Other providers: console, smtp,"),
     ],
 )
-def test_a_mistake_stops_the_start_with_a_message_that_says_what_is_allowed(variable, value, message):
+def test_invalid_variable_fails_at_startup_with_allowed_values(variable, value, message):
     given = {"DJANGO_DEBUG": "true", "DATABASE_URL": "postgres://x@localhost/x", variable: value}
     done = manage("check", **given)
     assert done.returncode != 0
@@ -123,7 +123,7 @@ def test_a_mistake_stops_the_start_with_a_message_that_says_what_is_allowed(vari
 
 @pytest.mark.filterwarnings("ignore::anymail.exceptions.AnymailNotSupportedWarning")  # SendGrid, by the user's choice
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_every_provider_builds_its_backend_from_its_variables(env, name):
+def test_email_provider_configures_backend(env, name):
     provider = PROVIDERS[name]
     given = {variable: VALUES.get(variable, f"given-{variable}") for variable in provider.variables}
     found = email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **given))
@@ -143,13 +143,13 @@ def test_every_provider_builds_its_backend_from_its_variables(env, name):
     ("name", "variable"),
     [(name, variable) for name, provider in PROVIDERS.items() for variable in provider.required.values()],
 )
-def test_a_provider_without_one_of_its_variables_is_refused(env, name, variable):
+def test_email_provider_requires_its_variables(env, name, variable):
     given = {required: "given" for required in PROVIDERS[name].required.values() if required != variable}
     with pytest.raises(ImproperlyConfigured, match=f"EMAIL_PROVIDER is '{name}'.* Not set: {variable}\\."):
         email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **given))
 
 
-def test_sqlite_waits_for_the_write_lock_and_lets_readers_read(tmp_path):
+def test_sqlite_uses_wal_and_immediate_transactions(tmp_path):
     code = """
 import django; django.setup()
 from django.db import connection, transaction
@@ -167,7 +167,7 @@ print(connection.transaction_mode)
     assert done.stdout.split() == ["wal", "1", "20000", "IMMEDIATE"], done.stderr
 
 
-def test_postgresql_keeps_checked_connections_or_pools_them(env):
+def test_postgresql_uses_persistent_connections_or_pool(env):
     url = "postgres://user:p%40ss@db.example.com:5433/shop"
     kept = database(env(DATABASE_URL=url), default="")
     assert (kept["HOST"], kept["PORT"], kept["PASSWORD"]) == ("db.example.com", 5433, "p@ss")
@@ -176,7 +176,7 @@ def test_postgresql_keeps_checked_connections_or_pools_them(env):
     assert (pooled["CONN_MAX_AGE"], pooled["OPTIONS"]["pool"]) == (0, True)
 
 
-def test_redis_is_cache_and_channel_layer_and_a_bucket_is_the_storage():
+def test_redis_and_bucket_variables_configure_services():
     found = settings(
         "CACHES",
         "CHANNEL_LAYERS",
@@ -194,7 +194,7 @@ def test_redis_is_cache_and_channel_layer_and_a_bucket_is_the_storage():
     assert found["STORAGES"]["default"]["OPTIONS"]["endpoint_url"] == "https://minio.example.com"
 
 
-def test_the_token_key_is_never_the_secret_key():
+def test_token_key_differs_from_secret_key():
     derived = settings("SIMPLE_JWT", "SECRET_KEY", **PRODUCTION)
     assert derived["SIMPLE_JWT"]["SIGNING_KEY"] != derived["SECRET_KEY"]
     own = settings("SIMPLE_JWT", JWT_SIGNING_KEY="k" * 32, **PRODUCTION)
@@ -207,7 +207,7 @@ def test_the_token_key_is_never_the_secret_key():
 
 
 @pytest.mark.parametrize("provider", ["smtp", "sendgrid"])
-def test_the_deployment_check_is_clean_in_production(provider):
+def test_deployment_check_passes_in_production(provider):
     given = {"SENDGRID_API_KEY": "x", "EMAIL_HOST": "smtp.example.com", "DEFAULT_FROM_EMAIL": "a@example.com"}
     given |= {"EMAIL_PROVIDER": provider, "REDIS_URL": "redis://127.0.0.1:6379/0"}
     done = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION, **given)
@@ -215,6 +215,6 @@ def test_the_deployment_check_is_clean_in_production(provider):
     assert "no issues" in done.stdout + done.stderr
 
 
-def test_no_migration_is_missing():
+def test_no_missing_migrations():
     done = manage("makemigrations", "--check", "--dry-run", DJANGO_DEBUG="true", DATABASE_URL="sqlite://:memory:")
     assert done.returncode == 0, done.stdout + done.stderr

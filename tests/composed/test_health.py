@@ -14,20 +14,20 @@ from tests.composed.processes import PRODUCTION, call, free_port, running, wait_
 READY = {"status": "ok", "checks": {"database": "ok", "migrations": "ok", "cache": "ok"}}
 
 
-def test_alive_asks_nothing_of_the_database():
+def test_liveness_does_not_query_database():
     answer = Client().get("/health/live")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
     assert answer["Cache-Control"] == "no-store"
 
 
 @pytest.mark.django_db
-def test_ready_names_every_part():
+def test_readiness_reports_every_check():
     answer = Client().get("/health/ready")
     assert (answer.status_code, answer.json()) == (200, READY)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_same_under_asgi():
+def test_health_works_under_asgi():
     answer = async_to_sync(AsyncClient().get)("/health/ready")
     assert (answer.status_code, answer.json()) == (200, READY)
     assert async_to_sync(AsyncClient().get)("/health/other").status_code == 404
@@ -35,7 +35,7 @@ def test_the_same_under_asgi():
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready"])
 @pytest.mark.django_db
-def test_probes_come_by_any_host_and_without_tls(path, settings):
+def test_health_accepts_any_host_over_http(path, settings):
     settings.SECURE_SSL_REDIRECT = True
     client = Client()
     assert client.get(path, HTTP_HOST="10.1.2.3:8000").status_code == 200
@@ -43,14 +43,14 @@ def test_probes_come_by_any_host_and_without_tls(path, settings):
     assert client.get("/django-admin/", HTTP_HOST="10.1.2.3:8000").status_code == 400
 
 
-def test_only_reading_is_allowed():
+def test_health_allows_only_get_and_head():
     answer = Client().post("/health/live")
     assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("part", ["database", "migrations", "cache"])
-def test_what_failed_is_named_and_why_is_told_to_the_log_alone(part, monkeypatch, caplog):
+def test_readiness_names_failed_check_and_logs_reason(part, monkeypatch, caplog):
     def fail() -> None:
         raise RuntimeError("password=hunter2")
 
@@ -64,13 +64,13 @@ def test_what_failed_is_named_and_why_is_told_to_the_log_alone(part, monkeypatch
 
 
 @pytest.mark.django_db
-def test_a_pending_migration_is_not_ready():
+def test_pending_migration_is_not_ready():
     MigrationRecorder.Migration.objects.filter(app="billing").delete()
     answer = Client().get("/health/ready")
     assert (answer.status_code, answer.json()["checks"]["migrations"]) == (503, "failed")
 
 
-def test_a_database_that_is_not_there_is_503_and_the_process_stays_alive():
+def test_missing_database_is_not_ready_but_alive():
     port = free_port()
     given = {
         **PRODUCTION,

@@ -75,7 +75,7 @@ BODIES = {
 }
 
 
-def test_every_endpoint_is_isolated():
+def test_endpoints_are_isolated():
     user = factories.user()
     # What is sent names organizations that nobody asks for.
     with held_to_schema(replace(RULES, requests=False)):
@@ -96,11 +96,11 @@ def test_every_endpoint_is_isolated():
     assert not Invitation.objects.exists()
 
 
-def test_every_task_runs_for_the_organization_it_was_enqueued_for():
+def test_tasks_run_for_their_organization():
     assert isinstance(mark_overdue_invoices, TenantTask)
 
 
-def test_a_socket_has_its_organization(monkeypatch):
+def test_socket_has_organization(monkeypatch):
     owner = factories.user()
     organization = factories.organization(owner)
     factories.customer(organization)
@@ -122,7 +122,7 @@ def test_a_socket_has_its_organization(monkeypatch):
     assert seen == [(organization.pk, 1)]
 
 
-def test_staff_choose_the_organization_in_the_admin_site():
+def test_admin_site_selects_one_organization():
     initech, umbrella = factories.organization(name="Initech"), factories.organization(name="Umbrella")
     for organization in (initech, umbrella):
         factories.invoice(organization, number=f"N-{organization.name}")

@@ -22,7 +22,7 @@ from tests.composed.processes import (
 )
 
 
-def test_serving_needs_no_service_and_stops_cleanly(database_url):
+def test_serve_needs_no_services_and_stops_cleanly(database_url):
     port = free_port()
     with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
         wait_until_up(server, port)
@@ -37,7 +37,7 @@ def test_serving_needs_no_service_and_stops_cleanly(database_url):
     assert f"http://127.0.0.1:{port}/api/docs/" in output
 
 
-def test_a_port_in_use_is_a_sentence():
+def test_port_in_use_prints_one_line():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -50,7 +50,7 @@ def test_a_port_in_use_is_a_sentence():
 
 
 @pytest.mark.parametrize("port", ["http", "0", "65536", "-1"])
-def test_a_port_that_is_none_is_refused(port):
+def test_invalid_port_is_rejected(port):
     done = run("serve.py", PORT=port)
     assert (done.returncode, done.stderr) == (
         1,
@@ -59,7 +59,7 @@ def test_a_port_that_is_none_is_refused(port):
 
 
 @pytest.mark.skipif(find_spec("granian") is None, reason="granian is not installed (dependency group server)")
-def test_production_serves_http_by_wsgi_and_sockets_by_asgi(demo_database_url):
+def test_production_serves_wsgi_and_asgi(demo_database_url):
     production = {
         **PRODUCTION,
         "DATABASE_URL": demo_database_url,
@@ -82,7 +82,7 @@ def test_production_serves_http_by_wsgi_and_sockets_by_asgi(demo_database_url):
             assert "Traceback" not in server.log.read_text()
 
 
-def test_static_files_are_collected_and_the_page_uses_them(database_url, tmp_path):
+def test_docs_page_uses_collected_static_files(database_url, tmp_path):
     """The production storage, which names files by their content, finds everything that the docs page uses."""
     script = """
 import django; django.setup()

@@ -18,7 +18,7 @@ def _line(record: logging.LogRecord) -> dict[str, object]:
     return parsed
 
 
-def test_a_record_is_one_line_with_its_extras(caplog):
+def test_record_is_one_json_line_with_extras(caplog):
     logging.getLogger("shop").warning("two\nlines and %s", "ü", extra={"order": 7, "when": object})
     entry = _line(caplog.records[-1])
     assert (entry["level"], entry["logger"], entry["message"], entry["order"]) == (
@@ -30,7 +30,7 @@ def test_a_record_is_one_line_with_its_extras(caplog):
     assert str(entry["time"]).endswith("Z")
 
 
-def test_an_event_carries_its_fields(caplog):
+def test_event_record_contains_fields(caplog):
     with caplog.at_level(logging.INFO, logger="dovetail.events"):
         emit("invoice.created", organization_id="o1", data={"number": "N-1"})
     entry = _line(caplog.records[-1])
@@ -38,7 +38,7 @@ def test_an_event_carries_its_fields(caplog):
 
 
 @pytest.mark.django_db
-def test_the_lines_of_a_request_say_who_sent_it_and_no_address(api, organization):
+def test_request_records_identify_user_without_address(api, organization):
     lines = []
 
     class Kept(logging.Handler):
@@ -59,7 +59,7 @@ def test_the_lines_of_a_request_say_who_sent_it_and_no_address(api, organization
     assert organization.owner.email not in json.dumps(lines)
 
 
-def test_a_traceback_stays_on_its_line():
+def test_traceback_is_in_the_same_line():
     try:
         raise ValueError("no")
     except ValueError:
@@ -67,7 +67,7 @@ def test_a_traceback_stays_on_its_line():
     assert "ValueError: no" in str(_line(record)["exception"])
 
 
-def test_servers_write_json_as_well():
+def test_server_loggers_write_json():
     configured = logging_settings(level="INFO", json_lines=True)
     assert configured["loggers"]["uvicorn.access"]["handlers"] == ["console"]
     assert configured["handlers"]["console"]["formatter"] == "json"

@@ -32,7 +32,7 @@ def post(django_capture_on_commit_callbacks):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("way", ["code", "request", "link"])
-def test_a_mail_signs_in_to_a_session_and_once(post, way):
+def test_mail_signs_in_once(post, way):
     user = factories.user(email="ada@example.com")
     request_id = post(REQUEST, email="ADA@example.com").json()["request_id"]
     body = {
@@ -53,7 +53,7 @@ def test_a_mail_signs_in_to_a_session_and_once(post, way):
 
 
 @pytest.mark.django_db
-def test_who_has_no_account_gets_one_by_the_proof_of_the_address(post):
+def test_verification_creates_account(post):
     assert post(REQUEST, email="new@example.com").status_code == 202
     assert not get_user_model().objects.exists()
     assert post(VERIFY, token=mailed_code()).status_code == 200
@@ -64,7 +64,7 @@ def test_who_has_no_account_gets_one_by_the_proof_of_the_address(post):
 
 
 @pytest.mark.django_db
-def test_where_registration_is_closed_nobody_gets_one(post, settings):
+def test_closed_registration_creates_no_account(post, settings):
     settings.MAGIC_LINK_SIGNUP = False
     assert post(REQUEST, email="new@example.com").status_code == 202
     assert mail.outbox == []
@@ -72,7 +72,7 @@ def test_where_registration_is_closed_nobody_gets_one(post, settings):
 
 
 @pytest.mark.django_db
-def test_a_network_asks_and_tries_as_often_as_the_rate_says(post, settings):
+def test_magic_throttle_applies_per_network(post, settings):
     # A day, so that none comes back while the test runs.
     settings.CONTRACT_RATE_LIMITS = {"magic": "5/day"}
     statuses = [post(VERIFY, token="12345678").status_code for _ in range(6)]
@@ -81,7 +81,7 @@ def test_a_network_asks_and_tries_as_often_as_the_rate_says(post, settings):
     assert post("/api/auth/jwt/token/", email="x@example.com", password="x").status_code == 401
 
 
-def test_the_variables_are_the_settings():
+def test_variables_configure_magic_links():
     names = [f"MAGIC_LINK_{name}" for name in ("VERIFY_URL", "EXPIRY_MINUTES", "DEBUG_ECHO_TOKEN", "SIGNUP")]
     found = settings_of(*names, **PRODUCTION_HOST)
     assert list(found.values()) == ["https://app.example.com/magic-verify", 15, False, True]
@@ -96,7 +96,7 @@ def test_the_variables_are_the_settings():
     assert list(given.values()) == ["https://other.example.com", 10, True, False]
 
 
-def test_echoed_codes_are_refused_by_the_deployment_check():
+def test_deployment_check_rejects_debug_echo():
     done = manage("check", "--deploy", MAGIC_LINK_DEBUG_ECHO_TOKEN="true", **PRODUCTION_HOST)
     assert done.returncode != 0
     assert "dovetail_magiclink.E004" in done.stderr
@@ -139,9 +139,9 @@ def _sign_in_through_a_mail_server(database_url, broker=None):
             assert call("POST", f"{base}{VERIFY}", {"token": code.strip()}) == (400, {"error": "invalid_or_expired"})
 
 
-def test_without_a_broker_the_mail_is_sent_at_once(demo_database_url):
+def test_mail_without_broker_is_sent_immediately(demo_database_url):
     _sign_in_through_a_mail_server(demo_database_url)
 
 
-def test_with_a_broker_a_worker_sends_it(with_broker, demo_database_url):
+def test_mail_with_broker_is_sent_by_worker(with_broker, demo_database_url):
     _sign_in_through_a_mail_server(demo_database_url, with_broker)

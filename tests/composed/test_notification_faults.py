@@ -184,7 +184,7 @@ def mailed(sink: MailSink) -> Counter[str]:
 @pytest.mark.postgres
 @pytest.mark.skipif(CHROMIUM is None or REDIS is None, reason="no Chromium or no redis-server")
 @pytest.mark.parametrize("broker", ["redis", "rabbitmq"])
-def test_nothing_is_lost_whatever_breaks(demo_database_url, tmp_path, broker):
+def test_faults_lose_no_notifications(demo_database_url, tmp_path, broker):
     if connection.vendor != "postgresql":
         pytest.skip("DATABASE_URL names no PostgreSQL")
     if broker == "rabbitmq" and not TEST_BROKER_URL.startswith("amqp"):

@@ -38,7 +38,7 @@ def colleague(organization: Any) -> Any:
     return user
 
 
-def test_who_manages_hears_of_an_invitation_and_who_is_invited_too(organization, owner, colleague):
+def test_invitation_notifies_managers_and_invited_person(organization, owner, colleague):
     stranger = factories.user()
     invite(organization=organization, email=stranger.email, role="member", actor=owner)
     assert titles(colleague) == ["A new member was invited to Initech with the role member"]
@@ -47,13 +47,13 @@ def test_who_manages_hears_of_an_invitation_and_who_is_invited_too(organization,
     assert titles(owner) == []
 
 
-def test_whose_role_changes_is_told(organization, owner, colleague):
+def test_role_change_notifies_member(organization, owner, colleague):
     membership = colleague and _membership(organization, colleague)
     change_role(membership=membership, role="member", actor=owner)
     assert titles(colleague) == ["Your role in Initech is now member"]
 
 
-def test_a_paid_invoice_is_told_once(organization, owner, colleague):
+def test_paid_invoice_notifies_once(organization, owner, colleague):
     invoice = factories.invoice(organization, status=InvoiceStatus.SENT)
     with tenant(organization):
         for status in (InvoiceStatus.PAID, InvoiceStatus.PAID):
@@ -74,12 +74,12 @@ def test_a_paid_invoice_is_told_once(organization, owner, colleague):
         ),
     ],
 )
-def test_what_happens_to_keys_is_told_to_who_manages(organization, owner, name, data, title):
+def test_api_key_events_notify_managers(organization, owner, name, data, title):
     emit(name, organization_id=organization.pk, target="key", data={"prefix": "dvt_live_x", **data})
     assert titles(owner) == [title]
 
 
-def test_a_sign_in_from_a_new_device_is_told_and_mailed(owner, rf):
+def test_new_device_notifies_and_mails_user(owner, rf):
     for agent in ("Mozilla/5.0 (Windows NT 10.0) Firefox/130.0", "Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0"):
         issue_tokens(owner, request=rf.get("/", HTTP_USER_AGENT=agent))
     (title,) = titles(owner)
@@ -93,7 +93,7 @@ def scheduled(task: Any) -> None:
     task.apply().get()
 
 
-def test_every_type_arrives_when_what_it_tells_of_is_done_by_http(api, organization, colleague):
+def test_http_requests_trigger_every_notification_type(api, organization, colleague):
     inside = {"HTTP_X_ORGANIZATION_ID": str(organization.pk)}
     member = factories.user()
     add_member(organization=organization, user=member, role="member")
@@ -156,7 +156,7 @@ def test_every_type_arrives_when_what_it_tells_of_is_done_by_http(api, organizat
     assert sorted(mailed) == sorted(title for kind, title in heard if kind != "members.invited")
 
 
-def test_nobody_sees_matters_of_an_organization_they_have_left(organization, owner, colleague):
+def test_former_members_see_no_notifications(organization, owner, colleague):
     invoice = factories.invoice(organization, status=InvoiceStatus.SENT)
     with tenant(organization):
         update_invoice(invoice=invoice, status=InvoiceStatus.PAID)
@@ -168,7 +168,7 @@ def test_nobody_sees_matters_of_an_organization_they_have_left(organization, own
     assert client.get("/api/v1/notifications", **inside).status_code == 404
 
 
-def test_the_list_is_as_all_lists_of_the_service_are(api, owner):
+def test_notification_list_follows_contract(api, owner):
     answer = api.get("/api/v1/notifications")
     assert answer.status_code == 200
     assert answer.json() == {"data": [], "meta": {"next": None, "prev": None, "total": None}}

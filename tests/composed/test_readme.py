@@ -65,7 +65,7 @@ def follow(readme: Path, cwd: Path, **variables: str) -> list[tuple[Step, str]]:
     return list(zip(steps(readme), printed, strict=True))
 
 
-def test_a_readers_first_minutes_are_as_the_readme_shows_them(database_url, tmp_path):
+def test_root_readme_commands_print_documented_output(database_url, tmp_path):
     port = free_port()
     with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
         wait_until_up(server, port)
@@ -76,7 +76,7 @@ def test_a_readers_first_minutes_are_as_the_readme_shows_them(database_url, tmp_
     assert list(tmp_path.glob("[!s]*")) == []
 
 
-def test_the_commands_of_the_example_project_run(database_url, tmp_path):
+def test_example_readme_commands_run(database_url, tmp_path):
     # The reader's `python` is the one with the project's packages. Not a link, which would leave its environment.
     path = f"{tmp_path}:{environment()['PATH']}"
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -95,24 +95,24 @@ def test_the_commands_of_the_example_project_run(database_url, tmp_path):
             assert (step.command, printed.strip("\n")) == (step.command, step.output)
 
 
-def test_a_wrong_output_would_have_been_seen():
+def test_shape_detects_wrong_output():
     assert shape('{"id":"01a2075e-4703-7d6e-8d0c-d724fc642a1c"}') == '{"id":"UUID"}'
     assert shape("eyJhbGciOi…") == shape("eyJhbGciOiJIUzI1NiJ9.e30.x-_y")
     assert shape('{"total":"360.00"}') != shape('{"total":"361.00"}')
 
 
-def test_the_readme_is_short():
+def test_root_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 @pytest.mark.parametrize("readme", [ROOT / "README.md", EXAMPLE_PROJECT / "README.md"])
-def test_links_lead_to_files(readme):
+def test_relative_links_exist(readme):
     links = re.findall(r"\]\(([^)#]+)\)", readme.read_text())
     assert links
     assert [link for link in links if "://" not in link and not (readme.parent / link).exists()] == []
 
 
-def test_make_serve_is_what_was_tried():
+def test_make_serve_runs_serve_script():
     printed = subprocess.run(
         ["make", "--dry-run", "serve", "PORT=8123"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

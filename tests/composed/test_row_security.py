@@ -30,7 +30,7 @@ def rows(url: str, role: str | None = None) -> list[int]:
     return [count for (count,) in found]
 
 
-def test_the_journey_runs_under_it(database_url: str) -> None:
+def test_journey_works_with_row_security(database_url: str) -> None:
     port = free_port()
     with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
         wait_until_up(server, port)
@@ -45,7 +45,7 @@ def test_the_journey_runs_under_it(database_url: str) -> None:
     )
 
 
-def test_a_superuser_is_refused_by_the_check(database_url: str) -> None:
+def test_check_rejects_superuser(database_url: str) -> None:
     for command in (["migrate", "--verbosity", "0"], ["check", "--database", "default"]):
         login = f"{connection.settings_dict['USER']}@"
         superuser = os.environ["DATABASE_URL"].partition("://")[2].partition("@")[0]

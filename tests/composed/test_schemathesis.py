@@ -28,7 +28,7 @@ EXCLUDED = [
 
 @pytest.mark.skipif(find_spec("granian") is None, reason="granian is not installed (dependency group server)")
 @pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed (dependency group schema)")
-def test_what_is_answered_is_what_the_schema_says(demo_database_url, tmp_path):
+def test_responses_match_schema(demo_database_url, tmp_path):
     given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_LEVEL": "ERROR", **UNLIMITED}
     port = free_port()
     wsgi = ["-m", "granian", "--interface", "wsgi", "example_project.wsgi:application", "--port", str(port)]

@@ -30,7 +30,7 @@ def _everything() -> list[object]:
 
 
 @pytest.mark.django_db
-def test_it_refuses_outside_of_development_and_says_why(settings):
+def test_seed_demo_requires_development(settings):
     assert settings.DEBUG is False
     with pytest.raises(CommandError, match=r"a password that everyone knows.*DJANGO_DEBUG=true"):
         _seed()
@@ -39,7 +39,7 @@ def test_it_refuses_outside_of_development_and_says_why(settings):
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_development")
-def test_it_creates_the_accounts_and_their_organizations():
+def test_seed_demo_creates_accounts_and_organizations():
     printed = _seed()
     memberships = get_membership_model().objects.values_list("user__email", "organization__name", "role")
     assert sorted(memberships) == [
@@ -63,7 +63,7 @@ def test_it_creates_the_accounts_and_their_organizations():
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_development")
-def test_a_second_run_changes_nothing():
+def test_second_seed_changes_nothing():
     _seed()
     before = _everything()
     _seed()
@@ -72,7 +72,7 @@ def test_a_second_run_changes_nothing():
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_development")
-def test_what_is_missing_comes_back_the_same():
+def test_seed_demo_restores_missing_rows():
     def amounts() -> list[object]:
         with unscoped(reason="compare"):
             lines = InvoiceLine.objects.filter(invoice__number="INV-0007")
@@ -90,7 +90,7 @@ def test_what_is_missing_comes_back_the_same():
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_development")
-def test_it_is_quick(django_assert_max_num_queries):
+def test_seed_demo_is_fast(django_assert_max_num_queries):
     started = time.monotonic()
     with django_assert_max_num_queries(60):
         _seed()

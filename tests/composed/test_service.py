@@ -21,7 +21,7 @@ def rate(settings):
     return set_rate
 
 
-def test_rates_have_sensible_defaults_and_come_from_the_environment():
+def test_throttle_rates_come_from_environment():
     found = settings("REST_FRAMEWORK", **PRODUCTION)["REST_FRAMEWORK"]
     assert found["DEFAULT_THROTTLE_RATES"] == {"anon": "60/min", "user": "600/min", "magic": "5/min"}
     given = settings("REST_FRAMEWORK", THROTTLE_ANON="7/day", **PRODUCTION)["REST_FRAMEWORK"]
@@ -29,7 +29,7 @@ def test_rates_have_sensible_defaults_and_come_from_the_environment():
 
 
 @pytest.mark.django_db
-def test_guessing_passwords_is_limited_whatever_address_the_client_claims(rate):
+def test_password_guesses_are_limited_despite_forwarded_for(rate):
     rate(anon="3/hour")
     wrong = {"email": "nobody@example.com", "password": "guess"}
     statuses = [
@@ -40,7 +40,7 @@ def test_guessing_passwords_is_limited_whatever_address_the_client_claims(rate):
 
 
 @pytest.mark.django_db
-def test_behind_a_trusted_proxy_each_client_has_its_own_limit(rate, settings):
+def test_clients_behind_trusted_proxy_are_limited_separately(rate, settings):
     settings.DOVETAIL_TRUSTED_PROXIES = ["127.0.0.1"]
     rate(anon="1/hour")
     for address in ("203.0.113.1", "203.0.113.2"):
@@ -50,12 +50,12 @@ def test_behind_a_trusted_proxy_each_client_has_its_own_limit(rate, settings):
     assert (answer.status_code, int(answer["Retry-After"]) > 0) == (429, True)
 
 
-def test_a_signed_in_user_is_limited_as_one(api, rate):
+def test_throttle_applies_per_user(api, rate):
     rate(user="2/hour")
     assert [api.get("/api/v1/me").status_code for _ in range(3)] == [200, 200, 429]
 
 
-def test_a_browser_app_reads_the_documented_headers(api):
+def test_cors_exposes_documented_headers(api):
     origin = {"HTTP_ORIGIN": "https://app.example.com"}
     answer = api.get("/api/v1/customers", **origin)
     assert answer["Access-Control-Allow-Origin"] == "https://app.example.com"
@@ -70,32 +70,32 @@ def test_a_browser_app_reads_the_documented_headers(api):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/api/v1/me", "/api/v1/organizations", "/api/v1/customers", "/api/v1/invoices"])
-def test_nobody_gets_401_and_the_challenge(path):
+def test_anonymous_request_is_401_with_challenge(path):
     answer = Client().get(path)
     assert answer.status_code == 401
     assert answer["WWW-Authenticate"].startswith("Bearer")
 
 
 @pytest.mark.django_db
-def test_paths_have_no_trailing_slash_and_none_is_added():
+def test_trailing_slash_is_not_added():
     with unchecked():
         assert Client().get("/api/v1/customers/").status_code == 404
         assert Client().get("/api/docs").status_code == 404
 
 
-def test_only_json_is_rendered_and_taken(api):
+def test_api_accepts_and_renders_only_json(api):
     assert [renderer.format for renderer in api_settings.DEFAULT_RENDERER_CLASSES] == ["json"]
     assert api.get("/api/v1/me", HTTP_ACCEPT="text/html").status_code == 406
     assert api.post("/api/v1/customers", "a=b", content_type="application/x-www-form-urlencoded").status_code == 415
 
 
 @pytest.mark.django_db
-def test_an_unknown_host_is_refused():
+def test_unknown_host_is_400():
     assert Client().get("/api/v1/me", HTTP_HOST="evil.example").status_code == 400
 
 
 @pytest.mark.django_db
-def test_production_redirects_to_https_and_trusts_a_proxy_only_when_told(settings):
+def test_https_redirect_and_proxy_header(settings):
     settings.SECURE_SSL_REDIRECT = True
     forwarded = {"HTTP_X_FORWARDED_PROTO": "https"}
     with unchecked():
@@ -104,7 +104,7 @@ def test_production_redirects_to_https_and_trusts_a_proxy_only_when_told(setting
     assert Client().get("/api/v1/me", **forwarded).status_code == 401
 
 
-def test_the_proxy_header_is_opt_in():
+def test_proxy_header_is_opt_in():
     assert settings("SECURE_SSL_REDIRECT", "SECURE_HSTS_SECONDS", "SESSION_COOKIE_SECURE", **PRODUCTION) == {
         "SECURE_SSL_REDIRECT": True,
         "SECURE_HSTS_SECONDS": 31_536_000,
@@ -115,7 +115,7 @@ def test_the_proxy_header_is_opt_in():
 
 
 @pytest.mark.django_db
-def test_the_admin_site_shows_staff_every_organization_and_others_nothing():
+def test_admin_site_is_for_staff_only():
     acme, globex = factories.organization(name="Acme"), factories.organization(name="Globex")
     for organization in (acme, globex):
         factories.invoice(organization, number=f"N-{organization.name}")

@@ -36,12 +36,12 @@ async def knock(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", ["/ws/nothing-here/", "/", "/api/v1/me"])
-def test_an_unknown_path_is_refused_without_a_traceback(path):
+def test_unknown_socket_path_is_rejected(path):
     assert knock(application, path) == "websocket.close"
 
 
 @pytest.mark.django_db
-def test_a_foreign_origin_does_not_reach_a_consumer(monkeypatch):
+def test_foreign_origin_is_rejected(monkeypatch):
     reached = []
 
     async def consumer(scope, receive, send):
@@ -58,7 +58,7 @@ def test_a_foreign_origin_does_not_reach_a_consumer(monkeypatch):
 
 # Committed: Channels closes connections in whose transaction it finds itself.
 @pytest.mark.django_db(transaction=True)
-def test_a_machine_opens_a_socket_with_its_key_for_its_organization(monkeypatch, organization):
+def test_api_key_opens_socket_for_its_organization(monkeypatch, organization):
     seen = []
 
     async def consumer(scope, receive, send):
@@ -85,7 +85,7 @@ def test_a_machine_opens_a_socket_with_its_key_for_its_organization(monkeypatch,
     assert len(seen) == 3
 
 
-def test_a_machine_has_no_inbox_to_listen_to(organization):
+def test_api_key_cannot_open_notification_socket(organization):
     _api_key, raw = create_api_key(organization=organization, name="Shop", scopes=["invoices:read"])
     headers = [(b"host", b"testserver"), (b"authorization", b"Bearer " + raw.encode())]
     scope = {"type": "websocket", "path": "/ws/notifications/", "query_string": b"", "headers": headers}
@@ -95,5 +95,5 @@ def test_a_machine_has_no_inbox_to_listen_to(organization):
     assert (refused.code, refused.reason) == (4401, "unauthenticated")
 
 
-def test_without_websockets_a_socket_is_refused_too():
+def test_disabled_websockets_are_rejected():
     assert knock(routing.refuse, "/ws/here/") == "websocket.close"

@@ -26,7 +26,7 @@ def _overdue() -> set[str]:
 
 
 @pytest.mark.django_db
-def test_without_a_broker_a_task_runs_at_once_for_every_organization():
+def test_task_without_broker_runs_for_every_organization():
     today = timezone.localdate()
     for name in ("A", "B"):
         organization = factories.organization()
@@ -40,7 +40,7 @@ def test_without_a_broker_a_task_runs_at_once_for_every_organization():
 
 
 @pytest.mark.django_db
-def test_a_task_leaves_the_callers_organization_active(organization):
+def test_task_restores_active_organization(organization):
     factories.invoice(organization, status=InvoiceStatus.SENT)
     other = factories.organization()
     with tenant(other):
@@ -57,7 +57,7 @@ def test_every_purge_command_is_scheduled():
     assert {(command,) for command in purging} <= scheduled
 
 
-def test_what_is_scheduled_exists_and_runs_at_some_time():
+def test_scheduled_tasks_exist():
     app.loader.import_default_modules()
     for entry in settings.CELERY_BEAT_SCHEDULE.values():
         assert entry["task"] in app.tasks
@@ -65,13 +65,13 @@ def test_what_is_scheduled_exists_and_runs_at_some_time():
 
 
 @pytest.mark.django_db
-def test_a_purge_task_runs_purge_commands_only():
+def test_purge_task_runs_only_purge_commands():
     purge("clearsessions")
     with pytest.raises(ValueError, match="'flush' is not a purge command. Allowed: clearsessions"):
         purge("flush")
 
 
-def test_a_worker_takes_a_task_from_the_broker(with_broker, demo_database_url):
+def test_worker_runs_task_from_broker(with_broker, demo_database_url):
     given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, **with_broker}
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
     marked = """

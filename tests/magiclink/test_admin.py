@@ -31,7 +31,7 @@ def staff() -> Client:
     return client
 
 
-def test_links_are_listed_and_nothing_there_opens_a_door(staff: Client, ask: Ask, user: Any) -> None:
+def test_admin_lists_links_without_secrets(staff: Client, ask: Ask, user: Any) -> None:
     request_id = ask()
     link = MagicLink.objects.get()
     for path in (LIST, f"{LIST}?q=ada@", f"{LIST}{request_id}/change/"):
@@ -44,7 +44,7 @@ def test_links_are_listed_and_nothing_there_opens_a_door(staff: Client, ask: Ask
     assert staff.post(f"{LIST}{request_id}/delete/", {"post": "yes"}).status_code == 403
 
 
-def test_the_list_takes_the_same_queries_for_many(staff: Client, ask: Ask, user: Any) -> None:
+def test_admin_list_query_count_does_not_grow(staff: Client, ask: Ask, user: Any) -> None:
     counts = []
     for number in range(2):
         for each in range(3):
@@ -55,7 +55,7 @@ def test_the_list_takes_the_same_queries_for_many(staff: Client, ask: Ask, user:
     assert counts[0] == counts[1]
 
 
-def test_an_action_ends_links(staff: Client, post: Post, ask: Ask, user: Any) -> None:
+def test_supersede_action_ends_links(staff: Client, post: Post, ask: Ask, user: Any) -> None:
     request_id = ask()
     code, key = mailed_code(), mailed_key()
     answer = staff.post(LIST, {"action": "supersede", "_selected_action": [request_id]}, follow=True)
@@ -64,7 +64,7 @@ def test_an_action_ends_links(staff: Client, post: Post, ask: Ask, user: Any) ->
     assert post("verify", k=key).status_code == 400
 
 
-def test_who_may_only_look_ends_none(ask: Ask, user: Any) -> None:
+def test_supersede_action_requires_change_permission(ask: Ask, user: Any) -> None:
     request_id = ask()
     viewer = get_user_model().objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(codename="view_magiclink"))
@@ -74,7 +74,7 @@ def test_who_may_only_look_ends_none(ask: Ask, user: Any) -> None:
     assert MagicLink.objects.exclude(pending_key=None).count() == 1
 
 
-def test_the_command_deletes_what_ended_a_day_ago(ask: Ask, user: Any) -> None:
+def test_purge_command_deletes_links_expired_a_day_ago(ask: Ask, user: Any) -> None:
     links = [ask(f"user{number}@example.com") for number in range(5)]
     ended = timezone.now() - timedelta(hours=24)
     MagicLink.objects.filter(pk__in=links[:3]).update(expires_at=ended)
@@ -87,7 +87,7 @@ def test_the_command_deletes_what_ended_a_day_ago(ask: Ask, user: Any) -> None:
         call_command("purge_magic_links", "--batch", "0")
 
 
-def test_the_task_does_the_same(ask: Ask, user: Any) -> None:
+def test_purge_task_deletes_expired_links(ask: Ask, user: Any) -> None:
     pytest.importorskip("celery", reason="celery is not installed")
     from dovetail_magiclink.contrib import celery
 

@@ -20,7 +20,7 @@ def found(*, deploy: bool = True) -> set[str]:
 OURS = {f"dovetail_magiclink.{kind}00{number}" for kind in "EW" for number in range(10)}
 
 
-def test_the_smallest_project_has_nothing_to_be_told_but_its_cache() -> None:
+def test_minimal_project_has_only_the_cache_warning() -> None:
     assert found() == {"dovetail_magiclink.W004"}
     assert found(deploy=False) == set()
 
@@ -50,7 +50,7 @@ def test_the_smallest_project_has_nothing_to_be_told_but_its_cache() -> None:
         ("SIGNUP", "yes", "True or False"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_an_error(settings: Any, name: str, value: Any, message: str) -> None:
+def test_invalid_setting_is_an_error(settings: Any, name: str, value: Any, message: str) -> None:
     setattr(settings, f"MAGIC_LINK_{name}", value)
     (error,) = checks.check_settings()
     assert error.id == "dovetail_magiclink.E001"
@@ -59,7 +59,7 @@ def test_a_value_that_is_not_allowed_is_an_error(settings: Any, name: str, value
     found()  # the other checks bear it
 
 
-def test_a_name_that_is_misspelt_is_a_warning(settings: Any) -> None:
+def test_misspelled_setting_is_a_warning(settings: Any) -> None:
     settings.MAGIC_LINK_EXPIRY_MINUTE = 5
     assert "dovetail_magiclink.W001" in found()
 
@@ -69,12 +69,12 @@ def _one(check: Callable[..., Any], **changed: Any) -> CheckMessage:
     return message  # type: ignore[no-any-return]
 
 
-def test_without_a_page_to_link_to_there_is_a_warning(settings: Any) -> None:
+def test_missing_verify_url_is_a_warning(settings: Any) -> None:
     settings.MAGIC_LINK_VERIFY_URL = ""
     assert found(deploy=False) == {"dovetail_magiclink.W002"}
 
 
-def test_codes_that_live_long_are_a_warning(settings: Any) -> None:
+def test_long_expiry_is_a_warning(settings: Any) -> None:
     settings.MAGIC_LINK_EXPIRY_MINUTES = 16
     assert found(deploy=False) == {"dovetail_magiclink.W003"}
     settings.MAGIC_LINK_EXPIRY_MINUTES = 10
@@ -89,7 +89,7 @@ def test_codes_that_live_long_are_a_warning(settings: Any) -> None:
         "django.core.cache.backends.dummy.DummyCache",
     ],
 )
-def test_a_cache_whose_increment_is_not_atomic_is_an_error(settings: Any, backend: str) -> None:
+def test_cache_without_atomic_increment_is_an_error(settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": LOCMEM}, "other": {"BACKEND": backend, "LOCATION": "/tmp/x"}}
     assert found(deploy=False) == set()
     settings.MAGIC_LINK_CACHE = "other"
@@ -98,7 +98,7 @@ def test_a_cache_whose_increment_is_not_atomic_is_an_error(settings: Any, backen
     assert backend.rpartition(".")[2] in message.msg
 
 
-def test_a_cache_that_is_shared_needs_no_warning(settings: Any) -> None:
+def test_shared_cache_has_no_warning(settings: Any) -> None:
     pytest.importorskip("redis", reason="redis is not installed")
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/3"}
@@ -107,18 +107,18 @@ def test_a_cache_that_is_shared_needs_no_warning(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("alias", ["nowhere", None, []])
-def test_a_cache_that_is_none_is_an_error(settings: Any, alias: Any) -> None:
+def test_unknown_cache_alias_is_an_error(settings: Any, alias: Any) -> None:
     settings.MAGIC_LINK_CACHE = alias
     assert found() == {"dovetail_magiclink.E002"}
 
 
-def test_echoed_codes_are_an_error_in_a_deployment(settings: Any) -> None:
+def test_debug_echo_is_a_deployment_error(settings: Any) -> None:
     settings.MAGIC_LINK_DEBUG_ECHO_TOKEN = True
     assert "dovetail_magiclink.E004" in found()
     assert found(deploy=False) == set()
 
 
-def test_signing_up_needs_a_way_to_make_the_account(settings: Any) -> None:
+def test_signup_with_unfillable_required_field_is_an_error(settings: Any) -> None:
     settings.MAGIC_LINK_SIGNUP = True
     assert found(deploy=False) == set()
     first_name = get_user_model()._meta.get_field("first_name")
@@ -129,14 +129,14 @@ def test_signing_up_needs_a_way_to_make_the_account(settings: Any) -> None:
         assert found(deploy=False) == set()
 
 
-def test_users_without_addresses_are_an_error(settings: Any) -> None:
+def test_user_model_without_email_field_is_an_error(settings: Any) -> None:
     with patch.object(get_user_model(), "EMAIL_FIELD", "mail"):
         assert found(deploy=False) == {"dovetail_magiclink.E006"}
         settings.MAGIC_LINK_SIGNUP = True
         assert "mail" in _one(checks.check_signup).msg
 
 
-def test_djangos_session_needs_its_middleware(settings: Any) -> None:
+def test_session_issuer_requires_session_middleware(settings: Any) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = "dovetail_magiclink.issuers.django_session"
     assert found(deploy=False) == set()
     settings.MIDDLEWARE = []
@@ -144,7 +144,7 @@ def test_djangos_session_needs_its_middleware(settings: Any) -> None:
     assert found(deploy=False) == {"dovetail_magiclink.E007"}
 
 
-def test_limits_that_are_off_are_a_warning_in_a_deployment(settings: Any) -> None:
+def test_disabled_limits_are_a_deployment_warning(settings: Any) -> None:
     settings.MAGIC_LINK_RISK_BUDGET = settings.MAGIC_LINK_REQUESTS_PER_SITE = ()
     assert "dovetail_magiclink.W005" in found()
     assert found(deploy=False) == set()

@@ -26,7 +26,7 @@ needs_simplejwt = pytest.mark.skipif(
 
 
 @needs_simplejwt
-def test_where_simplejwt_is_installed_it_is_its_pair(post: Post, ask: Ask, user: Any) -> None:
+def test_default_issuer_returns_simplejwt_pair_if_installed(post: Post, ask: Ask, user: Any) -> None:
     from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
     ask()
@@ -39,7 +39,7 @@ def test_where_simplejwt_is_installed_it_is_its_pair(post: Post, ask: Ask, user:
 
 
 @needs_simplejwt
-def test_whom_simplejwts_rule_refuses_is_refused_and_the_code_is_not_used(
+def test_user_authentication_rule_rejects_user_and_keeps_code(
     post: Post, ask: Ask, user: Any, settings: Any
 ) -> None:
     ask()
@@ -51,7 +51,7 @@ def test_whom_simplejwts_rule_refuses_is_refused_and_the_code_is_not_used(
     assert user.last_login is None
 
 
-def test_where_it_is_not_it_is_djangos_session(post: Post, ask: Ask, user: Any, client: APIClient) -> None:
+def test_default_issuer_without_simplejwt_starts_session(post: Post, ask: Ask, user: Any, client: APIClient) -> None:
     with patch("dovetail_magiclink.issuers.find_spec", return_value=None):
         ask()
         answer = post("verify", token=mailed_code())
@@ -59,7 +59,7 @@ def test_where_it_is_not_it_is_djangos_session(post: Post, ask: Ask, user: Any, 
     assert client.session["_auth_user_id"] == str(user.pk)
 
 
-def test_djangos_session_begins_anew(post: Post, ask: Ask, user: Any, client: APIClient, settings: Any) -> None:
+def test_session_key_is_rotated_on_sign_in(post: Post, ask: Ask, user: Any, client: APIClient, settings: Any) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = SESSION
     session = client.session
     session["cart"] = "full"
@@ -88,7 +88,7 @@ def test_djangos_session_begins_anew(post: Post, ask: Ask, user: Any, client: AP
         ({"HTTP_SEC_FETCH_SITE": "cross-site", "HTTP_ORIGIN": "https://aexample.com"}, 403),
     ],
 )
-def test_a_page_of_another_site_cannot_sign_its_visitor_in(
+def test_session_issuer_rejects_cross_site_requests(
     post: Post, ask: Ask, user: Any, settings: Any, headers: dict[str, str], status: int
 ) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = SESSION
@@ -111,7 +111,7 @@ def refuses(user: Any, *, request: Any, amr: Any) -> None:
     return None
 
 
-def test_a_project_names_its_own(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+def test_custom_issuer_and_serializer_shape_the_response(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = "tests.magiclink.test_issuers.issue"
     settings.MAGIC_LINK_USER_SERIALIZER = "tests.magiclink.test_issuers.NameSerializer"
     ask()
@@ -129,7 +129,7 @@ class NameSerializer(serializers.ModelSerializer[Any]):
         fields = ("username",)
 
 
-def test_an_issuer_that_fails_uses_no_code(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+def test_failing_issuer_keeps_code_valid(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     request_id = ask()
     settings.MAGIC_LINK_TOKEN_ISSUER = raises
     with pytest.raises(OSError, match="down"):
@@ -141,6 +141,6 @@ def test_an_issuer_that_fails_uses_no_code(post: Post, ask: Ask, user: Any, sett
     assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
 
 
-def test_the_session_is_chosen_by_name(settings: Any) -> None:
+def test_session_issuer_is_selected_by_dotted_path(settings: Any) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = SESSION
     assert issuers.token_issuer() is issuers.django_session

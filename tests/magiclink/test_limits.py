@@ -51,7 +51,7 @@ def from_network(address: str) -> dict[str, str]:
     return {"REMOTE_ADDR": address}
 
 
-def test_a_code_takes_five_guesses_and_its_link_stays_open(post: Post, ask: Ask, user: Any) -> None:
+def test_code_locks_after_five_guesses_but_link_works(post: Post, ask: Ask, user: Any) -> None:
     request_id = ask()
     for _ in range(5):
         post("verify", token=wrong(mailed_code()), request_id=request_id)
@@ -61,14 +61,14 @@ def test_a_code_takes_five_guesses_and_its_link_stays_open(post: Post, ask: Ask,
     assert post("verify", k=mailed_key()).status_code == 200
 
 
-def test_the_fifth_guess_may_be_the_right_one(post: Post, ask: Ask, user: Any) -> None:
+def test_fifth_guess_can_succeed(post: Post, ask: Ask, user: Any) -> None:
     request_id = ask()
     for _ in range(4):
         post("verify", token=wrong(mailed_code()), request_id=request_id)
     assert post("verify", token=mailed_code(), email="ada@example.com").status_code == 200
 
 
-def test_a_new_code_does_not_reset_the_count_of_the_account(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+def test_new_code_does_not_reset_account_failures(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     for _ in range(4):
         request_id = ask()
         for _ in range(5):
@@ -83,7 +83,7 @@ def test_a_new_code_does_not_reset_the_count_of_the_account(post: Post, ask: Ask
     assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
 
 
-def test_the_count_of_the_account_stops_in_the_middle_of_a_code(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+def test_account_limit_applies_within_one_code(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     settings.MAGIC_LINK_MAX_FAILURES = 7
     first, second = ask(), None
     for _ in range(6):
@@ -94,7 +94,7 @@ def test_the_count_of_the_account_stops_in_the_middle_of_a_code(post: Post, ask:
     assert MagicLink.objects.get(pk=second).attempts == 2
 
 
-def test_a_day_after_its_failures_an_account_has_codes_again(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+def test_account_failures_expire_after_a_day(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     for _ in range(4):
         request_id = ask()
         for _ in range(5):
@@ -107,7 +107,7 @@ def test_a_day_after_its_failures_an_account_has_codes_again(post: Post, ask: As
     assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
 
 
-def test_guesses_of_a_network_are_limited_and_those_of_others_are_not(
+def test_network_limit_does_not_affect_other_networks(
     post: Post, ask: Ask, user: Any, clock: Clock
 ) -> None:
     ask()
@@ -128,7 +128,7 @@ def test_guesses_of_a_network_are_limited_and_those_of_others_are_not(
     assert post("verify", token=mailed_code(), extra=here).status_code == 200
 
 
-def test_what_was_right_is_not_counted(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+def test_successful_proofs_are_not_counted(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     for _ in range(15):
         ask()
         assert post("verify", token=mailed_code()).status_code == 200
@@ -136,7 +136,7 @@ def test_what_was_right_is_not_counted(post: Post, ask: Ask, user: Any, clock: C
         assert post("verify", k=mailed_key()).status_code == 200
 
 
-def test_wrong_links_are_counted_apart_from_codes(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+def test_wrong_links_and_codes_are_counted_separately(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     ask()
     for _ in range(11):
         post("verify", k="A" * 43)
@@ -151,7 +151,7 @@ def test_wrong_links_are_counted_apart_from_codes(post: Post, ask: Ask, user: An
         ([f"2001:db8:0:{number:x}::1" for number in range(11)], False),
     ],
 )
-def test_a_customer_of_ipv6_has_one_network(
+def test_ipv6_network_limit_applies_per_64_prefix(
     post: Post, ask: Ask, user: Any, clock: Clock, addresses: list[str], limited: bool
 ) -> None:
     ask()
@@ -161,7 +161,7 @@ def test_a_customer_of_ipv6_has_one_network(
     assert (answer.status_code == 400) is limited
 
 
-def test_what_a_client_says_of_its_address_is_not_believed(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+def test_untrusted_forwarded_for_is_ignored(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     ask()
     for number in range(11):
         post("verify", token=wrong(mailed_code()), extra={"HTTP_X_FORWARDED_FOR": f"192.0.2.{number}"})
@@ -169,7 +169,7 @@ def test_what_a_client_says_of_its_address_is_not_believed(post: Post, ask: Ask,
 
 
 @pytest.mark.parametrize(("codes", "allowed"), [(1, 1000), (5, 200), (50, 20), (500, 2), (1001, 0)])
-def test_the_risk_budget_allows_fewer_guesses_the_more_codes_are_live(
+def test_risk_budget_is_divided_by_live_codes(
     rf: Any, clock: Clock, events: list[Event], caplog: pytest.LogCaptureFixture, codes: int, allowed: int
 ) -> None:
     """Half of the budget divided by the codes: just asked for, each is counted by the query and as new."""
@@ -189,7 +189,7 @@ def test_the_risk_budget_allows_fewer_guesses_the_more_codes_are_live(
     assert len(caplog.records) == 1
 
 
-def test_a_day_has_five_times_the_budget_of_a_quarter_of_an_hour(rf: Any, clock: Clock, events: list[Event]) -> None:
+def test_daily_risk_budget_limits_many_windows(rf: Any, clock: Clock, events: list[Event]) -> None:
     made = 0
     for window in range(96):
         with patch("django.db.models.query.QuerySet.count", return_value=50):
@@ -200,7 +200,7 @@ def test_a_day_has_five_times_the_budget_of_a_quarter_of_an_hour(rf: Any, clock:
     assert [event.data["seconds"] for event in events].count(86_400) == 1
 
 
-def test_a_spent_budget_leaves_the_other_ways_open(
+def test_spent_risk_budget_blocks_only_unbound_codes(
     post: Post, ask: Ask, user: Any, clock: Clock, settings: Any, events: list[Event]
 ) -> None:
     settings.MAGIC_LINK_RISK_BUDGET = ((1e-7, 900),)
@@ -219,7 +219,7 @@ def test_a_spent_budget_leaves_the_other_ways_open(
     assert post("verify", token=mailed_code()).status_code == 200
 
 
-def test_codes_that_are_used_superseded_or_expired_are_not_live(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+def test_live_codes_exclude_used_superseded_and_expired(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     for number in range(4):
         ask(f"user{number}@example.com")
     ask("user0@example.com")
@@ -231,7 +231,7 @@ def test_codes_that_are_used_superseded_or_expired_are_not_live(post: Post, ask:
     assert limits.live_codes() == 1
 
 
-def test_a_count_of_live_codes_serves_ten_seconds(clock: Clock) -> None:
+def test_live_code_count_is_cached_for_ten_seconds(clock: Clock) -> None:
     for expected in (1, 0):
         with CaptureQueriesContext(connection) as queries:
             limits.live_codes()
@@ -256,7 +256,7 @@ def test_a_count_of_live_codes_serves_ten_seconds(clock: Clock) -> None:
         ([*range(0, 36_000, 3600), 40_000], [None] * 10 + [46_400]),
     ],
 )
-def test_mails_to_an_address_are_limited(
+def test_requests_per_address_are_limited(
     post: Post, clock: Clock, times: list[int], waits: list[int | None], settings: Any
 ) -> None:
     begun = clock.now
@@ -267,13 +267,13 @@ def test_mails_to_an_address_are_limited(
         assert answer.headers.get("Retry-After") == (None if wait is None else str(wait))
 
 
-def test_a_request_that_is_refused_leaves_the_last_code_alive(post: Post, user: Any, clock: Clock) -> None:
+def test_rejected_request_keeps_last_code_valid(post: Post, user: Any, clock: Clock) -> None:
     post("request", email="ada@example.com")
     assert post("request", email="ada@example.com").status_code == 429
     assert post("verify", token=mailed_code()).status_code == 200
 
 
-def test_requests_of_a_network_and_of_the_site_are_limited(post: Post, clock: Clock, settings: Any) -> None:
+def test_requests_per_network_and_site_are_limited(post: Post, clock: Clock, settings: Any) -> None:
     settings.MAGIC_LINK_REQUESTS_PER_SITE = ((25, 3600),)
     for number in range(30):
         network = from_network(f"192.0.2.{number // 20}")
@@ -285,7 +285,7 @@ def test_requests_of_a_network_and_of_the_site_are_limited(post: Post, clock: Cl
 
 
 @pytest.mark.parametrize("where", ["any", "same_network", "off"])
-def test_where_a_code_alone_may_come_from_is_a_setting(
+def test_unbound_codes_setting_restricts_networks(
     post: Post, ask: Ask, user: Any, settings: Any, where: str
 ) -> None:
     settings.MAGIC_LINK_UNBOUND_CODES = where
@@ -298,7 +298,7 @@ def test_where_a_code_alone_may_come_from_is_a_setting(
             assert bound.status_code == 200
 
 
-def test_without_limits_nothing_is_counted(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+def test_without_limits_settings_disable_all_limits(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     from dovetail_magiclink.testing import WITHOUT_LIMITS
 
     for name, value in WITHOUT_LIMITS.items():
@@ -309,7 +309,7 @@ def test_without_limits_nothing_is_counted(post: Post, ask: Ask, user: Any, sett
     assert post("verify", token=mailed_code()).status_code == 200
 
 
-def test_a_counter_that_is_evicted_begins_anew(clock: Clock) -> None:
+def test_evicted_counter_restarts(clock: Clock) -> None:
     with patch.object(cache, "add", side_effect=[False, True]):
         assert limits.add("a", 1, 60) == 1
     limits.add("b", -1, 60)
@@ -317,14 +317,14 @@ def test_a_counter_that_is_evicted_begins_anew(clock: Clock) -> None:
         limits.add("c", 1, 60)
 
 
-def test_too_many_requests_are_an_exception_of_the_service(rf: Any, clock: Clock) -> None:
+def test_service_raises_too_many_requests(rf: Any, clock: Clock) -> None:
     services.request_magic_link(email="ada@example.com", request=rf.post("/"))
     with pytest.raises(services.TooManyRequests, match="60 seconds") as error:
         services.request_magic_link(email="ada@example.com", request=rf.post("/"))
     assert error.value.wait == 60
 
 
-def test_a_projects_own_exception_handler_is_asked(post: Post, settings: Any) -> None:
+def test_throttled_request_uses_project_exception_handler(post: Post, settings: Any) -> None:
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "EXCEPTION_HANDLER": handle}
     post("request", email="ada@example.com")
     assert post("request", email="ada@example.com").json() == {"code": "throttled"}
@@ -335,7 +335,7 @@ def handle(error: Exception, context: Any) -> Response:
     return Response({"code": error.default_code}, 429)
 
 
-def test_the_first_and_the_last_second_of_a_window(clock: Clock) -> None:
+def test_window_boundaries_are_exact(clock: Clock) -> None:
     assert limits.reserve("x", ((1, 60),)) is not None
     clock.forward(59.9)
     assert limits.reserve("x", ((1, 60),)) is None
@@ -344,7 +344,7 @@ def test_the_first_and_the_last_second_of_a_window(clock: Clock) -> None:
     assert time.time() == clock.now
 
 
-def test_an_expired_code_has_no_attempts(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
+def test_guess_at_expired_code_is_not_counted(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     request_id = ask()
     clock.forward(timedelta(minutes=15).total_seconds())
     post("verify", token=mailed_code(), request_id=request_id)

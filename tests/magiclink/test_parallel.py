@@ -15,7 +15,7 @@ PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
 
 
 @pytest.mark.parametrize("atomic_requests", [{}, {"ATOMIC_REQUESTS": "1"}], ids=["autocommit", "atomic_requests"])
-def test_what_must_hold_when_requests_meet(tmp_path: Path, atomic_requests: dict[str, str]) -> None:
+def test_parallel_requests_keep_invariants(tmp_path: Path, atomic_requests: dict[str, str]) -> None:
     settings = "--ds=tests.magiclink.settings_on_file"
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *PLUGINS, "tests/magiclink/parallel", settings, "-q"],

@@ -45,7 +45,7 @@ def used_links(number: int) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_sign_in_takes_four_statements_and_two_of_the_user(
+def test_sign_in_takes_six_statements(
     post: Callable[..., Any], ask: Callable[..., str], user: Any, settings: Any, way: str
 ) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = issue

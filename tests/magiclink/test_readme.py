@@ -12,18 +12,18 @@ PACKAGE = Path(__file__).parents[2] / "packages/magiclink"
 README = (PACKAGE / "README.md").read_text()
 
 
-def test_the_table_of_settings_is_the_declaration() -> None:
+def test_settings_table_matches_declaration() -> None:
     assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
 
 
-def test_every_check_has_its_row() -> None:
+def test_checks_table_lists_every_check() -> None:
     assert checks.__file__ is not None
     used = set(re.findall(r"dovetail_magiclink\.[EWI]\d{3}", Path(checks.__file__).read_text()))
     rows = re.findall(r"^\| `(dovetail_magiclink\.[EWI]\d{3})` \| \S.* \| \S.* \|$", README, flags=re.MULTILINE)
     assert sorted(rows) == sorted(used | {"dovetail_magiclink.E001", "dovetail_magiclink.W001"})
 
 
-def test_every_name_in_it_exists() -> None:
+def test_documented_names_exist() -> None:
     table = README.split("## For your own code")[1].split("## Supported")[0]
     found = re.findall(r"`(dovetail_magiclink\.[\w.]+)\.(\w+)(?:\(.*?\))?`(?:, `(\w+)`)?", table)
     assert len(found) >= 9
@@ -36,19 +36,19 @@ def test_every_name_in_it_exists() -> None:
             assert hasattr(import_module(module), name), path
 
 
-def test_it_names_every_event() -> None:
+def test_readme_names_every_event() -> None:
     names = {value for name, value in vars(events).items() if name.startswith("MAGIC_LINK_")}
     assert names == set(re.findall(r"`(magic_link\.\w+)`", README))
     assert all(name in str(events.__doc__) for name in names)
 
 
-def test_it_says_what_the_standards_say() -> None:
+def test_readme_cites_the_standards() -> None:
     limits = README.split("## What this does not protect")[1].split("\n## ")[0]
     for standard in ("NIST SP 800-63B-4", "3.1.3.1", "ASVS 5.0", "6.3.6", "6.6.2", "6.5.5"):
         assert standard in limits
 
 
-def test_the_changelog_has_the_version() -> None:
+def test_changelog_has_current_version() -> None:
     version = re.search(r'^version = "(.+)"$', (PACKAGE / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert version is not None
     assert f"## [{version[1]}]" in (PACKAGE / "CHANGELOG.md").read_text()

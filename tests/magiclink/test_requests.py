@@ -47,7 +47,7 @@ def test_the_mail_goes_to_the_stored_address_and_carries_both_secrets(post: Post
     assert (link.email, link.expires_at - link.created_at) == ("ada@example.com", timedelta(minutes=15))
 
 
-def test_nothing_at_rest_opens_a_door(ask: Ask, user: Any) -> None:
+def test_database_contains_no_secrets(ask: Ask, user: Any) -> None:
     ask()
     row = json.dumps(MagicLink.objects.values().get(), default=str)
     assert mailed_code() not in row
@@ -55,7 +55,7 @@ def test_nothing_at_rest_opens_a_door(ask: Ask, user: Any) -> None:
     assert MagicLink.objects.get().code_hash == codes.hash_of_code(mailed_code())
 
 
-def test_a_pepper_can_be_rotated(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+def test_code_survives_pepper_rotation(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     ask()
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another key of more than thirty-two characters"
@@ -65,7 +65,7 @@ def test_a_pepper_can_be_rotated(post: Post, ask: Ask, user: Any, settings: Any)
     assert post("verify", token=mailed_code()).status_code == 200
 
 
-def test_one_code_under_two_peppers_is_nobodys(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+def test_ambiguous_code_under_two_peppers_requires_request_id(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     get_user_model().objects.create_user("linus", email="linus@example.com")
     with patch("secrets.randbelow", return_value=7):
         ask()
@@ -76,7 +76,7 @@ def test_one_code_under_two_peppers_is_nobodys(post: Post, ask: Ask, user: Any, 
     assert post("verify", token="00000007", request_id=request_id).json()["user"]["email"] == "linus@example.com"
 
 
-def test_a_code_that_another_has_is_drawn_again(ask: Ask, user: Any) -> None:
+def test_colliding_code_is_redrawn(ask: Ask, user: Any) -> None:
     get_user_model().objects.create_user("linus", email="linus@example.com")
     with patch("secrets.randbelow", side_effect=[7, 7, 7, 8]):
         ask()
@@ -84,7 +84,7 @@ def test_a_code_that_another_has_is_drawn_again(ask: Ask, user: Any) -> None:
     assert [mailed_code(0), mailed_code(1)] == ["00000007", "00000008"]
 
 
-def test_a_generator_that_repeats_itself_is_an_error(ask: Ask, user: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_collisions_are_an_error(ask: Ask, user: Any, caplog: pytest.LogCaptureFixture) -> None:
     get_user_model().objects.create_user("linus", email="linus@example.com")
     with patch("secrets.randbelow", return_value=7):
         ask()
@@ -119,7 +119,7 @@ ACCOUNTS = [_known, _unknown, _inactive, _twice, _blank]
 
 @pytest.mark.parametrize("signup", [False, True])
 @pytest.mark.parametrize("failing", [False, True])
-def test_no_answer_tells_whether_the_address_has_an_account(
+def test_response_does_not_reveal_accounts(
     post: Post, settings: Any, signup: bool, failing: bool
 ) -> None:
     settings.MAGIC_LINK_SIGNUP = signup
@@ -138,7 +138,7 @@ def test_no_answer_tells_whether_the_address_has_an_account(
     assert len([sql for sql in seen[0][2] if not sql.startswith(("SAVEPOINT", "RELEASE"))]) == 5
 
 
-def test_a_repeated_request_is_answered_alike_as_well(post: Post) -> None:
+def test_throttled_response_does_not_reveal_accounts(post: Post) -> None:
     _known()
     for email in ("ada@example.com", "new@example.com"):
         assert post("request", email=email).status_code == 202
@@ -219,29 +219,29 @@ def test_a_worker_that_is_late_sends_no_dead_code(settings: Any, ask: Ask, user:
         " " * 250 + "a@example.com",
     ],
 )
-def test_asking_takes_one_address(post: Post, email: Any) -> None:
+def test_request_requires_one_valid_address(post: Post, email: Any) -> None:
     answer = post("request", {"email": email})
     assert (answer.status_code, set(answer.json())) == (400, {"email"})
     assert not MagicLink.objects.exists()
 
 
 @pytest.mark.parametrize("body", [[], "x", None, 7, {}])
-def test_a_body_of_another_shape_is_400(post: Post, body: Any) -> None:
+def test_malformed_request_body_is_400(post: Post, body: Any) -> None:
     assert post("request", body if body is not None else []).status_code == 400
 
 
-def test_a_body_that_is_nested_without_end_is_400(client: Any) -> None:
+def test_deeply_nested_body_is_400(client: Any) -> None:
     for path in ("request", "verify"):
         answer = client.generic("POST", f"/api/auth/magic/{path}/", "[" * 100_000, "application/json")
         assert answer.status_code == 400
 
 
-def test_the_service_takes_an_address_only(rf: Any) -> None:
+def test_service_validates_address(rf: Any) -> None:
     with pytest.raises(ValidationError):
         services.request_magic_link(email="x", request=rf.post("/"))
 
 
-def test_addresses_that_a_database_takes_for_equal_are_others(ask: Ask) -> None:
+def test_confusable_addresses_have_different_owners(ask: Ask) -> None:
     """CVE-2019-19844: who has mıke@ must get nothing of mike@, and is counted apart."""
     found = [get_user_model()(email="mike@example.com", is_active=True)]
     with patch("django.db.models.query.QuerySet.__getitem__", return_value=found):
@@ -264,7 +264,7 @@ URLS = [
 
 
 @pytest.mark.parametrize(("url", "link"), URLS)
-def test_the_link_begins_with_the_page(ask: Ask, user: Any, settings: Any, url: str, link: str) -> None:
+def test_link_starts_with_verify_url(ask: Ask, user: Any, settings: Any, url: str, link: str) -> None:
     settings.MAGIC_LINK_VERIFY_URL = url
     ask()
     assert mailed_link() == f"{link}{mailed_code()}&k={mailed_key()}"
@@ -273,7 +273,7 @@ def test_the_link_begins_with_the_page(ask: Ask, user: Any, settings: Any, url: 
 @pytest.mark.parametrize(
     "url", ["", "app.example.com", "/magic-verify", "ftp://app.example.com", "https://", "http://[", None]
 )
-def test_without_a_page_to_link_to_asking_raises_and_stores_nothing(
+def test_invalid_verify_url_raises_and_stores_nothing(
     rf: Any, user: Any, settings: Any, url: Any
 ) -> None:
     settings.MAGIC_LINK_VERIFY_URL = url
@@ -285,7 +285,7 @@ def test_without_a_page_to_link_to_asking_raises_and_stores_nothing(
 
 
 @pytest.mark.parametrize(("debug", "echo"), [(True, True), (True, False), (False, True)])
-def test_the_code_is_in_the_answer_only_in_development(
+def test_debug_token_is_returned_only_in_development(
     post: Post, user: Any, settings: Any, debug: bool, echo: bool
 ) -> None:
     settings.DEBUG, settings.MAGIC_LINK_DEBUG_ECHO_TOKEN = debug, echo
@@ -323,7 +323,7 @@ def test_a_line_break_in_the_brand_begins_no_header(ask: Ask, user: Any, setting
     assert outbox.outbox[-1].subject == "Sign in to Acme Bcc: eve@example.com"
 
 
-def test_secrets_and_addresses_are_in_no_log_and_no_event(
+def test_logs_and_events_contain_no_secrets(
     post: Post, ask: Ask, user: Any, caplog: pytest.LogCaptureFixture, events: list[Event]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -338,7 +338,7 @@ def test_secrets_and_addresses_are_in_no_log_and_no_event(
     assert mailed_code() not in repr(mail.Mail(None, secrets=codes.Secrets(code=mailed_code(), key=mailed_key())))
 
 
-def test_where_addresses_are_stored_in_lower_case_the_plain_index_finds_them() -> None:
+def test_lower_case_email_field_uses_plain_lookup() -> None:
     from dovetail_magiclink import accounts
 
     field = get_user_model()._meta.get_field("email")

@@ -69,7 +69,7 @@ def follow(link: str, profile: Path) -> str:
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.urls("tests.magiclink.test_scanner")
-def test_a_browser_that_runs_the_page_of_a_link_uses_it_by_a_click_only(
+def test_page_uses_link_only_after_click(
     live_server: Any, settings: Any, tmp_path: Path
 ) -> None:
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_RENDERER_CLASSES": [JSON]}

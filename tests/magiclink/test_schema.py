@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.mark.parametrize("issuer", [None, "dovetail_magiclink.issuers.django_session"])
-def test_the_schema_says_what_the_endpoints_answer(settings: Any, issuer: str | None) -> None:
+def test_schema_describes_responses(settings: Any, issuer: str | None) -> None:
     generators = pytest.importorskip("drf_spectacular.generators", reason="drf-spectacular is not installed")
     from drf_spectacular.drainage import GENERATOR_STATS
 

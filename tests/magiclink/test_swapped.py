@@ -63,7 +63,7 @@ for command in sys.argv[1:]:
 
 
 @pytest.mark.parametrize("app", ["alinks", "zlinks"])
-def test_a_link_model_of_the_projects_own(tmp_path: Path, app: str) -> None:
+def test_swapped_link_model_migrates_and_signs_in(tmp_path: Path, app: str) -> None:
     for name, text in {
         "settings.py": SETTINGS % {"app": app},
         "manage.py": MANAGE,

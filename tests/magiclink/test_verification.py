@@ -28,7 +28,7 @@ def refused(answer: Any) -> bool:
     return (answer.status_code, answer.json()) == (400, INVALID)
 
 
-def test_a_code_alone_signs_in(post: Post, ask: Ask, user: Any, events: list[Event]) -> None:
+def test_unbound_code_signs_in(post: Post, ask: Ask, user: Any, events: list[Event]) -> None:
     request_id = ask()
     answer = post("verify", token=mailed_code())
     assert answer.status_code == 200, answer.content
@@ -67,7 +67,7 @@ def test_a_code_alone_signs_in(post: Post, ask: Ask, user: Any, events: list[Eve
         (lambda request_id: {"token": mailed_code(), "k": None, "request_id": "", "email": ""}, "code"),
     ],
 )
-def test_each_way_signs_in_once(
+def test_every_proof_signs_in_once(
     post: Post, ask: Ask, user: Any, events: list[Event], body: Callable[[str], Any], by: str
 ) -> None:
     given = body(ask())
@@ -77,7 +77,7 @@ def test_each_way_signs_in_once(
         assert refused(post("verify", again))
 
 
-def test_wrong_used_superseded_and_expired_are_one_answer(post: Post, ask: Ask, user: Any) -> None:
+def test_invalid_proofs_get_the_same_response(post: Post, ask: Ask, user: Any) -> None:
     first = ask()
     old, old_key = mailed_code(), mailed_key()
     second = ask()
@@ -100,7 +100,7 @@ def test_wrong_used_superseded_and_expired_are_one_answer(post: Post, ask: Ask, 
     assert refused(post("verify", k=mailed_key()))
 
 
-def test_the_term_ends_at_its_very_moment(post: Post, ask: Ask, user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_expires_exactly_at_expires_at(post: Post, ask: Ask, user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ask()
     ends = MagicLink.objects.get().expires_at
     monkeypatch.setattr("django.utils.timezone.now", lambda: ends)
@@ -127,7 +127,7 @@ def test_the_term_ends_at_its_very_moment(post: Post, ask: Ask, user: Any, monke
     ],
 )
 @pytest.mark.parametrize("beside", [{}, {"request_id": "x\x00"}, {"email": "\ud83d"}, {"k": "\x00"}, {"k": "9" * 9999}])
-def test_what_cannot_be_a_code_is_wrong(post: Post, ask: Ask, user: Any, token: str, beside: dict[str, str]) -> None:
+def test_malformed_code_is_invalid(post: Post, ask: Ask, user: Any, token: str, beside: dict[str, str]) -> None:
     ask()
     content = {"token": token, **beside}
     # The test client cannot send half of a pair of surrogates; JSON can.
@@ -140,7 +140,7 @@ def test_what_cannot_be_a_code_is_wrong(post: Post, ask: Ask, user: Any, token: 
 @pytest.mark.parametrize(
     "body", [{}, [], "x", None, 7, {"token": None}, {"token": []}, {"token": ["12345678"]}, {"token": {}}]
 )
-def test_a_body_of_another_shape_is_400(post: Post, ask: Ask, user: Any, body: Any) -> None:
+def test_malformed_verify_body_is_400(post: Post, ask: Ask, user: Any, body: Any) -> None:
     answer = APIClient().post("/api/auth/magic/verify/", body, format="json")
     assert answer.status_code == 400
     assert answer.json() != INVALID
@@ -148,7 +148,7 @@ def test_a_body_of_another_shape_is_400(post: Post, ask: Ask, user: Any, body: A
 
 @pytest.mark.parametrize("value", [int, float, lambda code: True, lambda code: [code], lambda code: None])
 @pytest.mark.parametrize("field", ["token", "k", "request_id", "email"])
-def test_what_is_no_text_is_refused_and_its_field_named(
+def test_non_string_value_is_400_naming_field(
     post: Post, ask: Ask, user: Any, field: str, value: Callable[[str], Any]
 ) -> None:
     ask()
@@ -162,7 +162,7 @@ def test_what_is_no_text_is_refused_and_its_field_named(
     assert post("verify", token=mailed_code()).status_code == 200
 
 
-def test_a_list_of_codes_is_no_guess(post: Post, ask: Ask, user: Any) -> None:
+def test_list_of_codes_is_rejected(post: Post, ask: Ask, user: Any) -> None:
     ask()
     codes = [f"{number:08}" for number in range(10)] + [mailed_code()]
     assert post("verify", {"token": codes}).status_code == 400
@@ -170,7 +170,7 @@ def test_a_list_of_codes_is_no_guess(post: Post, ask: Ask, user: Any) -> None:
     assert MagicLink.objects.get().used_at is None
 
 
-def test_a_get_consumes_nothing(client: APIClient, post: Post, ask: Ask, user: Any) -> None:
+def test_get_does_not_use_proof(client: APIClient, post: Post, ask: Ask, user: Any) -> None:
     ask()
     path = "/api/auth/magic/verify/"
     query = {"token": mailed_code(), "k": mailed_key()}
@@ -180,13 +180,13 @@ def test_a_get_consumes_nothing(client: APIClient, post: Post, ask: Ask, user: A
     assert post("verify", token=mailed_code()).status_code == 200
 
 
-def test_an_inactive_user_is_refused(post: Post, ask: Ask, user: Any) -> None:
+def test_inactive_user_is_rejected(post: Post, ask: Ask, user: Any) -> None:
     ask()
     get_user_model().objects.update(is_active=False)
     assert refused(post("verify", token=mailed_code()))
 
 
-def test_addresses_that_several_accounts_have_are_unknown(
+def test_address_of_several_active_users_is_unknown(
     post: Post, ask: Ask, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     ask()
@@ -198,14 +198,14 @@ def test_addresses_that_several_accounts_have_are_unknown(
     assert "example.com" not in caplog.text
 
 
-def test_of_several_accounts_an_active_one_alone_is_meant(post: Post, ask: Ask, user: Any) -> None:
+def test_single_active_user_owns_shared_address(post: Post, ask: Ask, user: Any) -> None:
     get_user_model().objects.create_user("ada2", email="ADA@example.com", is_active=False)
     ask()
     answer = post("verify", token=mailed_code())
     assert answer.json()["user"]["id"] == user.pk
 
 
-def test_the_times_of_sign_in_are_kept(post: Post, ask: Ask, user: Any) -> None:
+def test_sign_in_records_times(post: Post, ask: Ask, user: Any) -> None:
     assert services.last_magic_sign_in(user) is None
     times = []
     for _ in range(2):
@@ -221,7 +221,7 @@ def test_the_times_of_sign_in_are_kept(post: Post, ask: Ask, user: Any) -> None:
     assert times[0] < times[1]
 
 
-def test_verify_returns_the_user_and_signs_nobody_in(ask: Ask, user: Any, rf: Any) -> None:
+def test_verify_returns_user_without_signing_in(ask: Ask, user: Any, rf: Any) -> None:
     request = rf.post("/")
     ask()
     assert services.verify(token=wrong(mailed_code()), request=request) is None
@@ -234,13 +234,13 @@ def test_verify_returns_the_user_and_signs_nobody_in(ask: Ask, user: Any, rf: An
     assert services.verify(token="", key=mailed_key(), request=None) == user
 
 
-def test_without_sign_up_there_is_no_account_for_an_unknown_address(post: Post, ask: Ask) -> None:
+def test_unknown_address_creates_no_user_without_signup(post: Post, ask: Ask) -> None:
     ask("new@example.com")
     assert mail.outbox == []
     assert not get_user_model().objects.exists()
 
 
-def test_signing_up_makes_the_account_by_its_proof(post: Post, ask: Ask, settings: Any, events: list[Event]) -> None:
+def test_signup_creates_user_on_verification(post: Post, ask: Ask, settings: Any, events: list[Event]) -> None:
     settings.MAGIC_LINK_SIGNUP = True
     ask("New@Example.com")
     assert not get_user_model().objects.exists()
@@ -256,7 +256,7 @@ def test_signing_up_makes_the_account_by_its_proof(post: Post, ask: Ask, setting
     assert events[-1].data["created"] is False
 
 
-def test_signing_up_takes_no_address_that_somebody_has(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+def test_signup_rejects_address_of_inactive_user(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     settings.MAGIC_LINK_SIGNUP = True
     user.is_active = False
     user.save()
@@ -268,7 +268,7 @@ def test_signing_up_takes_no_address_that_somebody_has(post: Post, ask: Ask, use
     assert get_user_model().objects.count() == 2
 
 
-def test_signing_up_by_a_name_that_is_taken_is_refused(post: Post, ask: Ask, settings: Any) -> None:
+def test_signup_rejects_existing_username(post: Post, ask: Ask, settings: Any) -> None:
     settings.MAGIC_LINK_SIGNUP = True
     ask("new@example.com")
     get_user_model().objects.create_user("new@example.com")
@@ -279,14 +279,14 @@ def _create(*, email: str, request: Any) -> Any:
     return get_user_model().objects.create_user(f"of-{email}", email=email, first_name=request.path)
 
 
-def test_a_project_makes_accounts_its_own_way(post: Post, ask: Ask, settings: Any) -> None:
+def test_signup_uses_create_user_setting(post: Post, ask: Ask, settings: Any) -> None:
     settings.MAGIC_LINK_SIGNUP = True
     settings.MAGIC_LINK_CREATE_USER = _create
     ask("new@example.com")
     assert post("verify", token=mailed_code()).json()["user"]["first_name"] == "/api/auth/magic/verify/"
 
 
-def test_the_views_stand_outside_of_the_requests_transaction_on_every_database(settings: Any) -> None:
+def test_views_are_non_atomic_on_every_database(settings: Any) -> None:
     from django.core.handlers.base import BaseHandler
     from django.db import connections
     from django.urls import resolve

@@ -71,7 +71,7 @@ def statuses(answers: list[Any]) -> Counter[Any]:
     return Counter(getattr(answer, "status_code", answer) for answer in answers)
 
 
-def test_of_parallel_verifications_of_one_mail_exactly_one_succeeds() -> None:
+def test_parallel_verifications_succeed_exactly_once() -> None:
     """By code, by link, by code with its request, mixed."""
     for number in range(ROUNDS):
         request_id = ask()
@@ -83,7 +83,7 @@ def test_of_parallel_verifications_of_one_mail_exactly_one_succeeds() -> None:
         assert MagicLink.objects.exclude(used_at=None).count() == number + 1
 
 
-def test_parallel_wrong_guesses_are_five_and_no_more() -> None:
+def test_parallel_guesses_stop_at_five() -> None:
     for _ in range(ROUNDS):
         request_id = ask()
         code = mailed_code()
@@ -96,7 +96,7 @@ def test_parallel_wrong_guesses_are_five_and_no_more() -> None:
         assert verify(k=mailed_key()).status_code == 200
 
 
-def test_a_right_code_among_parallel_guesses_is_one_of_the_five() -> None:
+def test_parallel_right_code_succeeds_only_within_five() -> None:
     for _ in range(ROUNDS):
         request_id = ask()
         code = mailed_code()
@@ -107,7 +107,7 @@ def test_a_right_code_among_parallel_guesses_is_one_of_the_five() -> None:
         assert link.attempts <= 5
 
 
-def test_parallel_guesses_of_one_network_are_counted_one_by_one(settings: Any) -> None:
+def test_parallel_guesses_respect_network_limit(settings: Any) -> None:
     settings.MAGIC_LINK_FAILURES_PER_NETWORK = ((10, 86400),)
     ask()
     compared: list[Any] = []
@@ -121,7 +121,7 @@ def test_parallel_guesses_of_one_network_are_counted_one_by_one(settings: Any) -
     assert verify(token=mailed_code()).status_code == 200
 
 
-def test_parallel_guesses_spend_the_risk_budget_one_by_one(settings: Any) -> None:
+def test_parallel_guesses_respect_risk_budget(settings: Any) -> None:
     settings.MAGIC_LINK_RISK_BUDGET = ((6e-7, 86400),)  # 60 guesses at one code, 30 at the two that are counted
     ask()
     compared: list[Any] = []
@@ -131,7 +131,7 @@ def test_parallel_guesses_spend_the_risk_budget_one_by_one(settings: Any) -> Non
     assert len(compared) == 30
 
 
-def test_of_parallel_requests_for_an_address_one_is_mailed(settings: Any) -> None:
+def test_parallel_requests_send_one_mail(settings: Any) -> None:
     settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = ((1, 60),)
     for number in range(ROUNDS):
         email = f"user{number}@example.com"
