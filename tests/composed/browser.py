@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to by its DevTools protocol."""
+"""A headless Chromium, controlled with the DevTools protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Tab:
         self._number = 0
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page, promises awaited."""
+        """Return the value of a JavaScript expression in the page. Await promises."""
         self._number += 1
         parameters = {"expression": expression, "awaitPromise": True, "returnByValue": True}
         message = {"id": self._number, "method": "Runtime.evaluate", "params": parameters}
@@ -30,12 +30,12 @@ class Tab:
             answer = json.loads(self._socket.recv(timeout=20))
             if answer.get("id") == self._number:
                 if "error" in answer:
-                    return None  # the page that was asked has just been left for another, or is loaded anew
+                    return None  # the page has been left or reloaded in the meantime
                 assert "exceptionDetails" not in answer["result"], answer
                 return answer["result"]["result"].get("value")
 
     def wait_for(self, expression: str, seconds: float = 15) -> float:
-        """Until the expression is true; how many seconds that took."""
+        """Wait until the expression is true, and return the seconds that this took."""
         begun = time.monotonic()
         while time.monotonic() - begun < seconds:
             if self.evaluate(f"Boolean({expression})"):
@@ -46,7 +46,7 @@ class Tab:
 
 @contextlib.contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
-    """Calls open a tab at an address."""
+    """Yield a function that opens a tab with a URL."""
     command = [
         str(CHROMIUM),
         *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0"),

@@ -23,7 +23,7 @@ from tests.features import json_support_is_known  # noqa: F401
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> Iterator[None]:
-    """On PostgreSQL the suite, and the programs it starts, connect by a role that row security binds."""
+    """On PostgreSQL, connect the suite and its programs with a role to which row security applies."""
     if connection.vendor != "postgresql":
         yield
         return
@@ -36,7 +36,7 @@ def django_db_modify_db_settings() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
-    # With Redis the limits count in it, else in the process.
+    # Limits are counted in Redis if it is configured, else in the process.
     cache.clear()
     reset_rate_limits()
     yield
@@ -67,7 +67,7 @@ def api(owner: Any) -> Any:
 
 @contextmanager
 def served_database(folder: Path, template: str | None = None) -> Iterator[str]:
-    """The URL of a database of the lane's kind for other processes. Empty, or a copy of the one at ``template``."""
+    """Yield the URL of a database for other processes, of the lane's vendor: empty, or a copy of ``template``."""
     if connection.vendor == "sqlite":
         path = folder / "served.sqlite3"
         if template is not None:
@@ -85,7 +85,7 @@ def served_database(folder: Path, template: str | None = None) -> Iterator[str]:
     with psycopg.connect(urlunsplit(url._replace(scheme="postgresql", path="/postgres")), autocommit=True) as server:
         source = f" TEMPLATE {urlsplit(template).path[1:]}" if template else ""
         server.execute(f"CREATE DATABASE {name}{source}")
-        # The rows live no longer than a test, so no commit waits for the disk.
+        # The rows are needed only during the test, so commits do not wait for the disk.
         server.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
         yield urlunsplit(url)
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -93,7 +93,7 @@ def served_database(folder: Path, template: str | None = None) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(tmp_path: Path, django_db_modify_db_settings: None) -> Iterator[str]:
-    """An empty database for other processes, which do not see the tests' own."""
+    """An empty database for other processes, which cannot see the test database."""
     with served_database(tmp_path) as url:
         yield url
 
@@ -115,14 +115,14 @@ call_command("seed_demo")
 
 @pytest.fixture
 def demo_database_url(tmp_path: Path, _demo_template: str) -> Iterator[str]:
-    """A migrated database with the demo data, for tests that are not about migrating."""
+    """A migrated database with the demo data, for tests that do not test migrations."""
     with served_database(tmp_path, _demo_template) as url:
         yield url
 
 
 @pytest.fixture
 def with_broker() -> Iterator[dict[str, str]]:
-    """The variables of a service whose tasks go through the lane's broker, by a queue of its own."""
+    """The variables of a service that uses the lane's broker with a separate queue."""
     if not TEST_BROKER_URL:
         pytest.skip("no broker: CELERY_BROKER_URL names none")
     queue = f"dovetail_test_{uuid4().hex[:12]}"

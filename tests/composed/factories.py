@@ -52,7 +52,7 @@ def invoice(organization: Any, **fields: Any) -> Invoice:
 
 
 def client(user: Any, organization: Any = None) -> APIClient:
-    """Signed in by a token, as a client of the API is."""
+    """Return a client that is signed in by a token."""
     signed_in = APIClient()
     answer = signed_in.post("/api/auth/jwt/token/", {"email": user.email, "password": PASSWORD})
     assert answer.status_code == 200, answer.content

@@ -1,4 +1,4 @@
-"""The composed service with times short enough for a test to wait for."""
+"""The composed service with timeouts that are short enough for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.composed.queue_settings import CELERY_BEAT_SCHEDULE, CELERY_BROKER_UR
 NOTIFY_LEASE_SECONDS = 4
 NOTIFY_BACKOFF_SECONDS = [1] * 20
 CELERY_BEAT_SCHEDULE = {"sweep": {**CELERY_BEAT_SCHEDULE["deliver-notifications"], "schedule": 2.0}}
-# A broker that answers nothing is given up on soon.
+# Fail soon if the broker does not respond.
 if CELERY_BROKER_URL.startswith("redis"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 1, "socket_timeout": 5}
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

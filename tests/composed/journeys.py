@@ -1,4 +1,4 @@
-"""What a new user does first, by HTTP."""
+"""The first steps of a new user over HTTP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def invoice(customer: str, **fields: Any) -> dict[str, Any]:
 
 
 def journey(base: str) -> None:
-    """Everything a demo account can do; ``base`` serves freshly seeded data."""
+    """Use all features with a demo account. ``base`` is a server with freshly seeded data."""
     ada = sign_in(base, "ada@example.com")
     status, me = call("GET", f"{base}/api/v1/me", **ada)
     assert (status, me["email"]) == (200, "ada@example.com")

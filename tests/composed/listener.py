@@ -1,4 +1,4 @@
-"""A client of the notifications' socket, as an app would have one: it comes back, and resumes where it was."""
+"""A client of the notification socket that reconnects and resumes, like an app."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Listener:
     def __init__(self, base: str, who: str) -> None:
         self.base, self.who = base, who
         self.headers = sign_in(base, who)
-        #: When each notification came, by its id, and how often the socket was opened.
+        #: The time of arrival of each notification by its id, and the number of connections.
         self.heard: dict[int, float] = {}
         self.connections = 0
         self.cursor = "0-0"
@@ -47,7 +47,7 @@ class Listener:
         address = f"{self.base.replace('http', 'ws')}/ws/notifications/"
         with connect(address, subprotocols=["notify.v1", f"ticket.{answer['ticket']}"], open_timeout=5) as socket:  # type: ignore[list-item]
             self.connections += 1
-            # From the beginning: what is known already is passed over.
+            # Resume from the beginning, and skip known notifications.
             socket.send(json.dumps({"type": "resume", "cursor": self.cursor}))
             while not self._stopped.is_set():
                 try:

@@ -1,4 +1,4 @@
-"""Programs that the tests start as an operator would: own process, own environment, real sockets."""
+"""Programs that the tests start like an operator: separate processes, clean environments, real sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from dovetail_contract.testing import Exchange, SchemaRules
 from tests.composed.settings import EXAMPLE_PROJECT
 
-#: Every answer of the API, to whatever client, is held against the schema. These are pages that show it.
+#: All responses of the API to all clients are validated against the schema, except the pages that show it.
 RULES = SchemaRules(exclude=["/api/schema/", "/api/docs/"], requests=True)
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "zq3!ks8Vb0n1mX-Lw7Rt5Yp9Gh2Jd4Fs6Ac8Ue0Io_Production_Key",
@@ -31,7 +31,7 @@ PRODUCTION = {
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Nothing of ours but what is given and the lane's role: no setting of the test run leaks into the program."""
+    """Return an environment with ``variables`` and the lane's role, but without the settings of the test run."""
     names = ("PATH", "HOME", "LANG", "TMPDIR", "DATABASE_BYPASS_ROLE")
     kept = {name: os.environ[name] for name in names if name in os.environ}
     return {**kept, "DJANGO_ENV_FILE": os.devnull, "PYTHONWARNINGS": "error::RuntimeWarning", **variables}
@@ -55,7 +55,7 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
 
 
 def settings(*names: str, **variables: str) -> dict[str, Any]:
-    """What the settings module makes of an environment."""
+    """Return the settings ``names`` that result from the environment ``variables``."""
     code = f"""
 import json
 from example_project import settings
@@ -68,9 +68,9 @@ print(json.dumps({{name: getattr(settings, name) for name in {names!r}}}, defaul
 
 
 def free_port() -> int:
-    """Not one of those that the system gives to outgoing connections: one of them may have it before a server does."""
+    """Return a port outside the ephemeral range, whose ports an outgoing connection may take before the server."""
     while True:
-        # Not of the seed that tests are given: two that begin alike would ask for one port.
+        # Not seeded by the test runner: two runs with the same seed would choose the same port.
         port = random.SystemRandom().randrange(20_000, 32_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -79,7 +79,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(*command: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A program in the example project's folder, stopped as Ctrl-C does. Its output is in ``process.log``."""
+    """Run a program in the example project's folder and stop it with SIGINT. Its output is in ``process.log``."""
     with tempfile.NamedTemporaryFile() as log:
         process = subprocess.Popen(
             command, cwd=EXAMPLE_PROJECT, env=environment(**variables), stdout=log, stderr=subprocess.STDOUT
@@ -107,7 +107,7 @@ def wait_until_up(process: subprocess.Popen[bytes], port: int, path: str = "/hea
 
 
 def call(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-    """Status and JSON body of an HTTP request; header names with ``_`` for ``-``."""
+    """Send a request, and return the status and JSON body. In header names, ``_`` stands for ``-``."""
     data = None if body is None else json.dumps(body).encode()
     named = {"Content-Type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
     request = urllib.request.Request(url, data=data, method=method, headers=named)

@@ -1,4 +1,4 @@
-"""The composed service with a queue of the test's own: other people's workers take from the broker too."""
+"""The composed service with a separate queue, because other workers use the same broker."""
 
 from __future__ import annotations
 

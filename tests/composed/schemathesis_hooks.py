@@ -1,4 +1,4 @@
-"""What a fuzzer does not come upon: cursors, keys and filters that are nearly right."""
+"""Almost valid cursors, keys and filters, which a fuzzer does not generate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies as st
 
-# As long and as encoded as ours; altered, cut off, of another list.
+# In the format of real cursors: altered, truncated, or of another list.
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _PLAUSIBLE = "kJ8x0m6a2Lq1Zr7vTn4c_FswLFsidSI6IjAxOWFhNmE1YzBkZTdmMDBiNWQ1YTFiMmMzZDRlNWY2In1d"
 
@@ -23,7 +23,7 @@ keys = st.text("".join(chr(code) for code in range(33, 127) if chr(code) not in 
 schemathesis.openapi.format("cursor", cursors)
 schemathesis.openapi.format("idempotency-key", keys | st.sampled_from(["the-same-key", '"the-same-key"']))
 
-# Each is refused, whatever the filter: so what was meant to be wrong stays wrong.
+# Invalid with every filter, so that negative tests stay negative.
 _NAMES = ["{}[]", "{}[]]", "{}[gte", "{}[in][in]", "{}[__class__]", "{}[pk__in]", " {}", "{}\0", "filter", "filter[]"]
 _VALUES = ["", "\0", "a" * 5000, "," * 101, "2026-02-30", "9" * 400, "1e999", "NaN", "\\", "٣" * 300]
 

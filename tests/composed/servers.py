@@ -1,4 +1,4 @@
-"""Servers that a test stops and starts: Redis, what stands before a broker, and a sink for mail."""
+"""Servers that tests stop and start: Redis, a proxy for a broker, and a mail sink."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REDIS = shutil.which("redis-server")
 
 
 class Redis:
-    """A server of the test's own that keeps nothing: stopped and started, it has forgotten all."""
+    """A Redis without persistence. A restart clears it."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
@@ -45,7 +45,7 @@ class Redis:
 
 
 class Proxy:
-    """Stands before a server that is others' too. Stopped, it has cut every connection and refuses more."""
+    """A proxy for a shared server. While stopped, it closes all connections and rejects new ones."""
 
     def __init__(self, url: str) -> None:
         self._url = urlsplit(url)
@@ -71,7 +71,7 @@ class Proxy:
             server, self._server = self._server, None
             ends, self._pairs = self._pairs, set()
         if server is not None:
-            # Closing alone does not wake who waits in accept().
+            # Closing the socket does not wake a thread in accept().
             with contextlib.suppress(OSError):
                 server.shutdown(socket.SHUT_RDWR)
             server.close()
@@ -98,7 +98,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while chunk := source.recv(65536):
                 sink.sendall(chunk)
-        # The end of either is the end of both; closed by whoever reads from it, so that no number is used again early.
+        # Either end closes both. Each socket is closed by its reader, so that its file descriptor is not reused early.
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
         with self._lock:
@@ -107,7 +107,7 @@ class Proxy:
 
 
 def forget_queue(broker_url: str, name: str) -> None:
-    """Celery's queue and exchange of that name outlive their workers; the broker is not ours alone."""
+    """Delete Celery's queue and exchange, which outlive their workers on the shared broker."""
     from kombu import Connection
 
     with Connection(broker_url, connect_timeout=5) as connection, connection.channel() as channel:
@@ -117,7 +117,7 @@ def forget_queue(broker_url: str, name: str) -> None:
 
 
 class MailSink(socketserver.ThreadingTCPServer):
-    """Takes mail by SMTP. While ``held`` is set, what has been taken is not answered: it is sent, and nobody knows."""
+    """A mail sink. While ``held`` is set, it accepts mails without a response, so the sender cannot know the result."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -134,7 +134,7 @@ class MailSink(socketserver.ThreadingTCPServer):
         return int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A worker that is killed leaves its connection."""
+        """Ignore errors of connections that a killed worker leaves open."""
 
 
 class _Session(socketserver.StreamRequestHandler):

@@ -1,4 +1,4 @@
-"""The composed service as it is, in a test's environment. ``DATABASE_URL`` and ``REDIS_URL`` are honoured."""
+"""The composed service in a test environment. Uses ``DATABASE_URL`` and ``REDIS_URL`` if set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 os.environ.update(
     {
-        # What the developer who runs the tests has in .env is theirs.
+        # Ignore the developer's own .env file.
         "DJANGO_ENV_FILE": os.devnull,
         "DJANGO_DEBUG": "false",
         "DJANGO_SECRET_KEY": "composed-tests-" * 4,
@@ -18,7 +18,7 @@ os.environ.update(
         "API_DOCS_ENABLED": "true",
         "WEBSOCKETS_ENABLED": "true",
         "CORS_ALLOWED_ORIGINS": "https://app.example.com",
-        # What a fuzzer or a test's many requests must not run into; the defaults have tests of their own.
+        # Too high for fuzzers and tests with many requests. Other tests cover the defaults.
         "THROTTLE_ANON": "100000/min",
         "THROTTLE_USER": "100000/min",
         "THROTTLE_MAGIC": "100000/min",
@@ -26,9 +26,9 @@ os.environ.update(
     }
 )
 if (url := urlsplit(os.environ.get("DATABASE_URL", ""))).scheme.startswith("postgres"):
-    # Roles belong to the server, where other lanes run; conftest makes this one and the lane's own login.
+    # Roles belong to the server, which other lanes share. conftest creates this role and the lane's login.
     os.environ["DATABASE_BYPASS_ROLE"] = f"{url.path[1:]}_bypass"
-# The suite runs tasks at once; the test of a real worker takes the broker from here.
+# The suite runs tasks immediately. Tests with a real worker use this broker.
 TEST_BROKER_URL = os.environ.pop("CELERY_BROKER_URL", "")
 EXAMPLE_PROJECT = Path(__file__).resolve().parents[2] / "example_project"
 if str(EXAMPLE_PROJECT) not in sys.path:
@@ -40,7 +40,7 @@ from example_project.settings import DATABASES, STORAGES  # noqa: E402
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3" and "DATABASE_URL" not in os.environ:
     DATABASES["default"]["NAME"] = ":memory:"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# The production one needs `collectstatic` first.
+# The storage for production requires `collectstatic`.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 STATIC_ROOT = None
 WHITENOISE_USE_FINDERS = True

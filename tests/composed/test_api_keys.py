@@ -1,4 +1,4 @@
-"""Machines in the composed service: a key's organization is authoritative, and a key is no person."""
+"""API keys in the composed service."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_schema_documents_scopes(client):
 
 
 def test_authentication_class_order_with_jwt(organization, owner, monkeypatch):
-    """First, as composed, both are known by Bearer. Behind it, a key needs its own header."""
+    """In the composed order, both work as Bearer tokens. In the other order, a key needs its own header."""
     from billing.api.views import CustomerViewSet
     from dovetail_apikeys.api.authentication import APIKeyAuthentication
     from dovetail_identity.api.authentication import JWTAuthentication

@@ -80,7 +80,7 @@ def test_object_of_another_organization_is_404(api, kind, method):
 
 
 def _told(answer):
-    """What an answer says, without what is another in each."""
+    """Return the status and body without values that differ in each response."""
     return {name: value for name, value in answer.json().items() if name not in {"request_id", "instance"}}
 
 
@@ -276,7 +276,7 @@ def test_list_query_count_does_not_grow(api, organization, path, expected, djang
         for _ in range(rows):
             factories.invoice(organization, customer=customer)
             factories.customer(organization)
-        # The person, the membership, the rows; for invoices also their lines.
+        # The user, the membership and the rows; for invoices also their lines.
         with django_assert_num_queries(expected):
             answer = api.get(path)
     assert len(answer.json()["data"]) > 12

@@ -1,4 +1,4 @@
-"""The schema for other programs: a strict linter finds nothing, and a client that is generated from it works."""
+"""The schema passes a strict linter, and a client generated from it works."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_schema_passes_strict_linting(schema):
         "redocly", "lint", schema.name, "--config", str(CLIENT / "lint.yaml"), "--format", "json", cwd=schema.parent
     )
     problems = json.loads(done.stdout[done.stdout.index("{") :])["problems"]
-    # Sign-in's paths end in a slash, as they always have: clients know them so.
+    # The paths of sign-in end in a slash for compatibility with existing clients.
     told = {
         (problem["ruleId"], problem["location"][0].get("pointer", ""))
         for problem in problems

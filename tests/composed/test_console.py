@@ -1,4 +1,4 @@
-"""The page of the example in a real browser, served by the one process of the first run."""
+"""The console page in a real browser, served by a single process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _signed_in(tab: Tab) -> Tab:
 
 
 def pay(base: str, number: int) -> None:
-    """An invoice of Acme is paid by Grace, which Ada, who owns it, is told of."""
+    """Mark invoices of Acme as paid as Grace, so that its owner Ada is notified."""
     grace = sign_in(base, "grace@example.com")
     acme = next(
         row["id"] for row in call("GET", f"{base}/api/v1/organizations", **grace)[1]["data"] if row["name"] == "Acme"
@@ -54,7 +54,7 @@ def test_tabs_show_new_and_read_notifications(demo_database_url, tmp_path):
             before = int(first.evaluate(ITEMS))
             pay(base, 2)
             for tab in (first, second):
-                # The answer was there before: the page has had what is left of a second.
+                # The notification was committed before the call returned.
                 print(f"shown after {tab.wait_for(f'{ITEMS} === {before + 2}'):.2f} s")
             unread = before + 2
             for tab in (first, second):

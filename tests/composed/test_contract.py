@@ -1,4 +1,4 @@
-"""The conventions hold for whatever the service is asked, and whatever is down."""
+"""The API conventions apply to all requests, even if services are unavailable."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from django.urls import clear_url_caches
 from example_project import urls
 from tests.composed.processes import free_port, manage, running, wait_until_up
 
-# Django asks the database what it can do while the schema is made.
+# Django queries the database's features while the schema is generated.
 pytestmark = pytest.mark.django_db
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -105,7 +105,7 @@ def test_browser_renders_docs_without_other_hosts(demo_database_url, tmp_path):
     asked = {
         event["params"]["url"]
         for event in log["events"]
-        # The browser's own errands (updates, its clock) have no origin.
+        # The browser's own requests (updates, time) have no origin.
         if event.get("params", {}).get("initiator") == page and "url" in event["params"]
     }
     assert f"{page}/api/schema/" in asked

@@ -34,7 +34,7 @@ def env(monkeypatch: pytest.MonkeyPatch):
 
 
 def _variables_read() -> set[str]:
-    """Every variable that the settings read, by their source: no environment runs through all branches."""
+    """Return the variables that the settings read, from their source, because no environment reaches all branches."""
     found: set[str] = set()
     for path in (EXAMPLE_PROJECT / "example_project").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""No operation of the schema answers 5xx, whatever it is sent."""
+"""No operation of the schema responds with 5xx to any input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.composed.processes import RULES
 SCHEMA = json.loads(json.dumps(SchemaGenerator().get_schema(request=None, public=True), default=str))
 OPERATIONS = [(method, path) for path, item in SCHEMA["paths"].items() for method in item if method != "parameters"]
 
-# NUL, which PostgreSQL stores nowhere; half a surrogate pair, which no database does; numbers beyond every column.
+# NUL, which PostgreSQL cannot store; a lone surrogate, which no database can store; numbers too large for any column.
 STRANGE = [
     *[None, True, 0, -1, 10**400, 1e308, "", " ", "\0", "\ud800", "a" * 100_000, "9" * 5000, "1E+999999", "NaN"],
     *["0000-00-00", "9999-12-31T23:59:59+99:99", "00000000-0000-0000-0000-000000000000", "{{7*7}}", "%s%n", "' OR 1=1"],
@@ -60,14 +60,14 @@ HEADERS = [
 
 @pytest.fixture(autouse=True)
 def _answers_are_as_documented() -> Iterator[None]:
-    # What is sent here is strange on purpose, and some of it leads to other paths.
+    # These requests are malformed on purpose, and some reach other paths.
     with held_to_schema(replace(RULES, requests=False, undocumented=[404, 405])):
         yield
 
 
 @pytest.fixture
 def known() -> dict[str, str]:
-    """Keys of one organization's things, by the name that the schema has for each in its paths."""
+    """Primary keys of one organization's rows by their parameter names in the schema."""
     organization = factories.organization()
     invoice = factories.invoice(organization)
     issue_tokens(organization.owner, request=None)
@@ -100,7 +100,7 @@ def _paths(path: str, known: dict[str, str]) -> Iterator[str]:
     if "{" in path:
         for key in KEYS:
             yield re.sub(r"{\w+}", key, path)
-            # What is strange may be looked at only once what stands before it is real.
+            # A malformed value may be read only if all values before it are valid.
             yield _known_path(path.rpartition("{")[0], known) + key
 
 
@@ -123,7 +123,7 @@ def _component(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _documented(method: str, path: str, status: int) -> bool:
-    """Such as 501 for a stream, which a WSGI server has none of."""
+    """Tell whether the schema documents the status, such as 501 for streams under WSGI."""
     return status != 500 and str(status) in SCHEMA["paths"][path][method.lower()]["responses"]
 
 
@@ -167,8 +167,8 @@ def test_fuzzer_detects_server_errors(signed_in, monkeypatch):
 
 @pytest.fixture
 def _own_connection(signed_in: APIClient) -> Iterator[None]:
-    # The application is called as a server calls it, and would close the connection that the transaction is on.
-    # After the test client, which connects the signals again.
+    # The application is called like by a server, and would close the connection of the test's transaction.
+    # Must run after the test client, which reconnects the signals.
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)
     yield
@@ -201,7 +201,7 @@ if find_spec("schemathesis") is not None:
         case.path_parameters.update(
             {name: known.get(name) or known[case.operation.path] for name in case.path_parameters}
         )
-        # A made-up organization is 404 before anything else is looked at; HEADERS are tried above.
+        # A generated organization id always leads to 404. HEADERS are tested above.
         case.headers.pop("X-Organization-ID", None)
         answer = case.call(headers={"Authorization": signed_in._credentials["HTTP_AUTHORIZATION"]})
         assert answer.status_code < 500 or _documented(case.method, case.operation.path, answer.status_code)
@@ -210,4 +210,4 @@ else:
 
     @pytest.mark.skip(reason="schemathesis is not installed (dependency group schema)")
     def test_generated_requests_are_never_a_server_error() -> None:
-        """Stand for the test that schemathesis generates, so that a report shows that it did not run."""
+        """Report the generated test as skipped."""

@@ -1,4 +1,4 @@
-"""No endpoint of the composed service shows or changes another organization's rows; nor does a task, socket or page."""
+"""No endpoint, task, socket or page of the composed service reads or changes rows of another organization."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ SKIP = {
 
 
 def rows(organization):
-    """Every text is one organization's alone; a customer without invoices, so that deleting one is tried too."""
+    """Create rows with unique texts, including a customer without invoices, which can be deleted."""
     name = f"of {organization.name}"
     factories.customer(organization, name=f"Idle {name}", email=f"idle@{organization.slug}.example.com")
     customer = factories.customer(organization, name=f"Busy {name}", email=f"busy@{organization.slug}.example.com")
     lines = [factories.line(description=f"Staplers {name}")]
     factories.invoice(organization, number=f"Number {name}", customer=customer, lines=lines)
-    # Without another owner nobody could leave.
+    # The last owner could not leave.
     services.add_member(organization=organization, user=factories.user(), role="owner")
     services.invite(organization=organization, email=f"new@{organization.slug}.example.com", role="member")
     create_api_key(organization=organization, name=f"Key {name}")
@@ -77,7 +77,7 @@ BODIES = {
 
 def test_endpoints_are_isolated():
     user = factories.user()
-    # What is sent names organizations that nobody asks for.
+    # The bodies contain ids of other organizations.
     with held_to_schema(replace(RULES, requests=False)):
         report = assert_isolated(
             mine=factories.organization(user, name="Initech"),
@@ -113,7 +113,7 @@ def test_socket_has_organization(monkeypatch):
         await send({"type": "websocket.accept"})
 
     monkeypatch.setattr(routing, "websocket_urlpatterns", [re_path(r"^ws/here/$", consumer)])
-    # Channels would close the test's own connection, and its transaction with it.
+    # Channels would close the connection of the test's transaction.
     monkeypatch.setattr("channels.db.close_old_connections", lambda: None)
     client = Client()
     client.force_login(owner)

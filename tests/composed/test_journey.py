@@ -1,4 +1,4 @@
-"""The service as programs that an operator starts, and a client that knows nothing but HTTP."""
+"""The service as an operator runs it, with an HTTP client."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_production_serves_wsgi_and_asgi(demo_database_url):
 
 
 def test_docs_page_uses_collected_static_files(database_url, tmp_path):
-    """The production storage, which names files by their content, finds everything that the docs page uses."""
+    """The storage for production hashes file names and finds all files of the docs page."""
     script = """
 import django; django.setup()
 from django.conf import settings

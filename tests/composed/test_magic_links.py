@@ -1,4 +1,4 @@
-"""Signing in by mail in the composed service: to a session of identity, at most five times a minute."""
+"""Sign-in by mail in the composed service, with identity's sessions and a throttle."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_closed_registration_creates_no_account(post, settings):
 
 @pytest.mark.django_db
 def test_magic_throttle_applies_per_network(post, settings):
-    # A day, so that none comes back while the test runs.
+    # Per day, so that the limit does not reset during the test.
     settings.CONTRACT_RATE_LIMITS = {"magic": "5/day"}
     statuses = [post(VERIFY, token="12345678").status_code for _ in range(6)]
     assert statuses == [400] * 5 + [429]
-    # Other endpoints have limits of their own.
+    # Other endpoints have separate limits.
     assert post("/api/auth/jwt/token/", email="x@example.com", password="x").status_code == 401
 
 
@@ -121,7 +121,7 @@ def _sign_in_through_a_mail_server(database_url, broker=None):
             status, asked = call("POST", f"{base}{REQUEST}", {"email": "ada@example.com"})
             assert (status, set(asked)) == (202, {"request_id"}), asked
             if not broker:
-                # It was sent within the request.
+                # Sent within the request.
                 assert server.recipients == ["ada@example.com"]
             worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "--concurrency", "1"]
             if broker:

@@ -1,4 +1,4 @@
-"""What happens in the packages, told to whom it concerns."""
+"""Domain events of the packages create notifications."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_invitation_notifies_managers_and_invited_person(organization, owner, co
     invite(organization=organization, email=stranger.email, role="member", actor=owner)
     assert titles(colleague) == ["A new member was invited to Initech with the role member"]
     assert titles(stranger) == ["You are invited to Initech"]
-    # Whoever did it knows.
+    # The actor is not notified.
     assert titles(owner) == []
 
 
@@ -131,7 +131,7 @@ def test_http_requests_trigger_every_notification_type(api, organization, collea
         for user in (colleague, member, stranger)
     }
     heard = [(row["type"], row["title"]) for row in reversed(by_http[colleague])]
-    # The last is of the sign-in that reads them.
+    # The last one is caused by the sign-in of this test.
     assert heard[:-1] == [
         ("members.invited", "A new member was invited to Initech with the role member"),
         ("api_keys.changed", f"The API key {shop['prefix']} was created"),

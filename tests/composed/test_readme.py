@@ -1,4 +1,4 @@
-"""The READMEs' console blocks, run as a reader would, against what they promise to print."""
+"""Run the console blocks of the READMEs and compare their output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.composed.settings import EXAMPLE_PROJECT
 
 ROOT = EXAMPLE_PROJECT.parent
 DONE = "@@done@@"
-# What differs from run to run, each seen the same by its shape.
+# Values that differ between runs are replaced by names.
 VARYING = [
     (r"eyJhbGciOi[\w.…-]+", "TOKEN"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
@@ -48,7 +48,7 @@ def shape(text: str) -> str:
 
 
 def follow(readme: Path, cwd: Path, **variables: str) -> list[tuple[Step, str]]:
-    """Every command in one shell, with what it printed. Fails at the first that fails."""
+    """Run all commands in one shell, and return them with their output. Fail at the first error."""
     script = "set -e\n" + "".join(f"{step.command}\nprintf '\\n{DONE}\\n'\n" for step in steps(readme))
     done = subprocess.run(
         ["bash", "-s"],
@@ -77,7 +77,7 @@ def test_root_readme_commands_print_documented_output(database_url, tmp_path):
 
 
 def test_example_readme_commands_run(database_url, tmp_path):
-    # The reader's `python` is the one with the project's packages. Not a link, which would leave its environment.
+    # A script and not a link, because a link would leave the virtual environment.
     path = f"{tmp_path}:{environment()['PATH']}"
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (tmp_path / "python").chmod(0o755)
@@ -90,7 +90,7 @@ def test_example_readme_commands_run(database_url, tmp_path):
             shutil.rmtree(collected, ignore_errors=True)
     assert len(followed) > 5
     for step, printed in followed:
-        # Messages of the check go to the error stream.
+        # Check messages are printed to standard error.
         if step.output and "System check" not in step.output:
             assert (step.command, printed.strip("\n")) == (step.command, step.output)
 

@@ -1,4 +1,4 @@
-"""On PostgreSQL, the service runs under row-level security, as the role that its README says."""
+"""On PostgreSQL, the service runs under row-level security with the roles of its README."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def test_journey_works_with_row_security(database_url: str) -> None:
     with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=database_url) as server:
         wait_until_up(server, port)
         journey(f"http://127.0.0.1:{port}")
-        # What the service is connected as is shown nothing of what it has just written,
+        # The role of the service cannot see the rows that it has just written,
         assert rows(database_url) == [0, 0, 0]
-        # unless it becomes the role of `unscoped`.
+        # unless it switches to the role of `unscoped`.
         assert min(rows(database_url, os.environ["DATABASE_BYPASS_ROLE"])) > 50
     checked = manage("check", "--database", "default", DJANGO_DEBUG="true", DATABASE_URL=database_url)
     assert (checked.returncode, checked.stdout) == (0, "System check identified no issues (0 silenced).\n"), (

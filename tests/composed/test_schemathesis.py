@@ -1,4 +1,4 @@
-"""The running service, by schemathesis: every phase, and its checks as schemathesis.toml has them."""
+"""Run all phases of schemathesis against the service, with the checks of schemathesis.toml."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.composed.processes import call, free_port, running, wait_until_up
 ROOT = Path(__file__).parents[2]
 UNLIMITED = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_FAILURES", "THROTTLE_MAGIC"), "1000000/min")
 EXCLUDED = [
-    # What takes away the account that everything is asked with.
+    # Would delete the account of all requests.
     "DELETE /api/v1/me",
     "DELETE /api/v1/organizations/{organization_id}",
     "DELETE /api/v1/me/sessions",
     "DELETE /api/v1/me/sessions/{session_id}",
-    # Without end, and 501 by this server, which is no ASGI one.
+    # An endless stream, and 501 on this WSGI server.
     "GET /api/v1/notifications/stream",
 ]
 

@@ -1,4 +1,4 @@
-"""What holds for every request: rates, CORS, hosts, the shape of refusals."""
+"""Behavior of all requests: throttle rates, CORS, hosts, HTTPS."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.composed import factories
 async def knock(
     app: Any, path: str, origin: bytes = b"http://testserver", headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> str:
-    """Open a socket and close it again; the type of what the application answered."""
+    """Open and close a socket, and return the type of the application's response."""
     scope = {"type": "websocket", "path": path, "query_string": b"", "subprotocols": [], "headers": []}
     socket = ApplicationCommunicator(
         app, {**scope, "headers": [(b"origin", origin), (b"host", b"testserver"), *headers]}
@@ -29,7 +29,7 @@ async def knock(
     await socket.send_input({"type": "websocket.connect"})
     answer: dict[str, str] = await socket.receive_output(timeout=5)
     await socket.send_input({"type": "websocket.disconnect", "code": 1000})
-    # Raises what the application raised.
+    # Re-raises exceptions of the application.
     await socket.wait(timeout=5)
     return answer["type"]
 
@@ -56,7 +56,7 @@ def test_foreign_origin_is_rejected(monkeypatch):
     assert reached == ["/ws/here/"]
 
 
-# Committed: Channels closes connections in whose transaction it finds itself.
+# Committed, because Channels closes connections with an open transaction.
 @pytest.mark.django_db(transaction=True)
 def test_api_key_opens_socket_for_its_organization(monkeypatch, organization):
     seen = []
@@ -70,7 +70,7 @@ def test_api_key_opens_socket_for_its_organization(monkeypatch, organization):
     sockets = routing.websockets()
     api_key, raw = create_api_key(organization=organization, name="Shop", scopes=["invoices:read"])
     key = (b"authorization", b"Bearer " + raw.encode())
-    # A session that comes with it is not whose socket this is.
+    # A session cookie must not change the user of the socket.
     client = Client()
     client.force_login(organization.owner)
     cookie = (b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode())
@@ -89,7 +89,7 @@ def test_api_key_cannot_open_notification_socket(organization):
     _api_key, raw = create_api_key(organization=organization, name="Shop", scopes=["invoices:read"])
     headers = [(b"host", b"testserver"), (b"authorization", b"Bearer " + raw.encode())]
     scope = {"type": "websocket", "path": "/ws/notifications/", "query_string": b"", "headers": headers}
-    # What the consumer asks before it says hello; by itself, because it does so in threads of its own.
+    # The queries of the consumer before its hello. Called directly, because the consumer runs them in other threads.
     (refused,) = admit_all([{**scope, "subprotocols": ["notify.v1"]}])
     assert isinstance(refused, Refused)
     assert (refused.code, refused.reason) == (4401, "unauthenticated")

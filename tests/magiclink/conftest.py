@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from dovetail_core.events import Event, domain_event
 
-# test_parallel.py runs them in a process of its own.
+# test_parallel.py runs these tests in a separate process.
 collect_ignore = ["parallel"]
 if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.magiclink.settings":
     collect_ignore.clear()
@@ -19,7 +19,7 @@ if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.magiclink.settings":
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
-    # Guesses and requests are counted in it.
+    # It contains the counters of guesses and requests.
     cache.clear()
     yield
     cache.clear()
@@ -44,7 +44,7 @@ def events() -> Iterator[list[Event]]:
 
 @pytest.fixture
 def post(client: APIClient, django_capture_on_commit_callbacks: Any) -> Callable[..., Any]:
-    """Posts to ``magic/<path>/`` with what happens after commit; ``REMOTE_ADDR`` and the like as ``extra``."""
+    """Post to ``magic/<path>/`` and run the hooks after commit. ``extra`` has values of the WSGI environment."""
 
     def send(path: str, body: Any = None, extra: dict[str, str] | None = None, **fields: Any) -> Any:
         with django_capture_on_commit_callbacks(execute=True):
@@ -60,7 +60,7 @@ def user(db: None) -> Any:
 
 @pytest.fixture
 def ask(post: Callable[..., Any], settings: Any) -> Callable[..., str]:
-    """Asks for a mail, however often a test does, and returns the ``request_id``."""
+    """Request a mail without request limits, and return the ``request_id``."""
     settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = settings.MAGIC_LINK_REQUESTS_PER_NETWORK = ()
 
     def send(email: str = "ada@example.com", **extra: str) -> str:
@@ -72,5 +72,5 @@ def ask(post: Callable[..., Any], settings: Any) -> Callable[..., str]:
 
 
 def wrong(code: str) -> str:
-    """Another code than this one."""
+    """Return a different code."""
     return f"{(int(code) + 1) % 10**8:08}"

@@ -1,4 +1,4 @@
-"""The smallest project with ``dovetail_magiclink``."""
+"""A minimal project with ``dovetail_magiclink``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.databases import databases
 if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
     import pymysql
 
-    # Django asks for mysqlclient's version number.
+    # Django checks the version of mysqlclient.
     pymysql.version_info = (2, 2, 8, "final", 0)
     pymysql.install_as_MySQLdb()
 

@@ -1,4 +1,4 @@
-"""A mail server on loopback that keeps what it is sent."""
+"""A mail server on loopback that stores the received mails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from email.message import EmailMessage
 
 
 class _Session(socketserver.StreamRequestHandler):
-    """As much of RFC 5321 as Django's backend speaks."""
+    """The part of RFC 5321 that Django's backend uses."""
 
     server: Sink
 

@@ -56,7 +56,7 @@ def test_invalid_setting_is_an_error(settings: Any, name: str, value: Any, messa
     assert error.id == "dovetail_magiclink.E001"
     assert error.msg.startswith(f"MAGIC_LINK_{name} ")
     assert message in error.msg
-    found()  # the other checks bear it
+    found()  # the other checks must not raise
 
 
 def test_misspelled_setting_is_a_warning(settings: Any) -> None:

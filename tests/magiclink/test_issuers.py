@@ -1,4 +1,4 @@
-"""What a person is signed in to: simplejwt's pair, Django's session, or what the project names."""
+"""Token issuers: simplejwt's pair, Django's session, and custom functions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_session_key_is_rotated_on_sign_in(post: Post, ask: Ask, user: Any, clie
     before = session.session_key
     ask()
     assert post("verify", token=mailed_code()).status_code == 200
-    # Whoever knew the key before, for example because they set the cookie, is not signed in.
+    # An attacker who has set the old session key is not signed in (session fixation).
     assert client.session.session_key != before
     assert client.session["cart"] == "full"
     user.refresh_from_db()

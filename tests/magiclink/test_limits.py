@@ -1,4 +1,4 @@
-"""How often a code may be guessed and a mail asked for."""
+"""Limits on guesses and on requests for mails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MagicLink = get_magic_link_model()
 
 class Clock:
     def __init__(self) -> None:
-        # The beginning of a day, so that no window ends within a test that does not mean it.
+        # The beginning of a day, so that no window ends unexpectedly within a test.
         self.now = float(20_000 * 86_400)
 
     def forward(self, seconds: float) -> None:
@@ -78,7 +78,7 @@ def test_new_code_does_not_reset_account_failures(post: Post, ask: Ask, user: An
     for which in ({"request_id": request_id}, {"email": "ada@example.com"}, {}):
         assert post("verify", token=mailed_code(), **which).status_code == 400
     assert post("verify", k=mailed_key()).status_code == 200
-    # A sign-in ends the series.
+    # A sign-in resets the count.
     request_id = ask()
     assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
 
@@ -115,7 +115,7 @@ def test_network_limit_does_not_affect_other_networks(
     for _ in range(10):
         post("verify", token=wrong(mailed_code()), extra=here)
     assert post("verify", token=mailed_code(), extra=here).status_code == 400
-    # Which code is meant, or the link, needs no such limit.
+    # Bound codes and links do not use this limit.
     request_id = ask()
     assert post("verify", token=mailed_code(), request_id=request_id, extra=here).status_code == 200
     ask()
@@ -172,7 +172,7 @@ def test_untrusted_forwarded_for_is_ignored(post: Post, ask: Ask, user: Any, clo
 def test_risk_budget_is_divided_by_live_codes(
     rf: Any, clock: Clock, events: list[Event], caplog: pytest.LogCaptureFixture, codes: int, allowed: int
 ) -> None:
-    """Half of the budget divided by the codes: just asked for, each is counted by the query and as new."""
+    """New codes count twice, in the query and as new, so half of the budget is available."""
     caplog.set_level(logging.CRITICAL)
     for _ in range(codes):
         limits.count_new_code()
@@ -236,7 +236,7 @@ def test_live_code_count_is_cached_for_ten_seconds(clock: Clock) -> None:
         with CaptureQueriesContext(connection) as queries:
             limits.live_codes()
         assert len(queries) == expected
-    # What is asked for meanwhile is counted at once: a flood of requests must not make guesses cheap.
+    # New codes are counted immediately: a flood of requests must not make guesses cheap.
     for _ in range(100):
         limits.count_new_code()
     assert limits.live_codes() == 100

@@ -1,4 +1,4 @@
-"""``parallel/`` needs a database that several connections can open, so it runs in a process of its own."""
+"""Run ``parallel/`` in a separate process, because it needs a database for several connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# By name, because loading all that are installed takes longer than the tests.
+# Only these plugins, because loading all installed plugins takes longer than the tests.
 PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
 
 

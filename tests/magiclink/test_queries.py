@@ -1,4 +1,4 @@
-"""What a sign-in asks of the database: at most four statements besides the user's and the token's."""
+"""A sign-in takes at most four statements, and two for the user."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_sign_in_takes_six_statements(
     for number in (0, 200):
         used_links(number)
         request_id = ask()
-        cache.delete("dovetail_magiclink:live")  # the dearest case: live codes are counted anew
+        cache.delete("dovetail_magiclink:live")  # the most expensive case: live codes are counted again
         with CaptureQueriesContext(connection) as queries:
             assert post("verify", WAYS[way](request_id)).status_code == 200
         statements = [query["sql"] for query in queries]

@@ -1,4 +1,4 @@
-"""Asking for a mail: what it holds, who gets it, and that no answer tells who has an account."""
+"""Requests for mails: their content, their recipients, and responses that do not reveal accounts."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_service_validates_address(rf: Any) -> None:
 
 
 def test_confusable_addresses_have_different_owners(ask: Ask) -> None:
-    """CVE-2019-19844: who has mıke@ must get nothing of mike@, and is counted apart."""
+    """CVE-2019-19844: the owner of mıke@ must not get mail for mike@."""
     found = [get_user_model()(email="mike@example.com", is_active=True)]
     with patch("django.db.models.query.QuerySet.__getitem__", return_value=found):
         from dovetail_magiclink.accounts import owner_of

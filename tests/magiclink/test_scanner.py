@@ -1,4 +1,4 @@
-"""A mail scanner that follows every link in a browser and runs what it finds there uses no code."""
+"""A mail scanner that opens links in a browser and runs scripts does not use the link."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MagicLink = get_magic_link_model()
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """The README's page."""
+    """Serve the page of the README."""
     (html,) = re.findall(r"```html\n(.*?)```", README, flags=re.DOTALL)
     return HttpResponse(html, headers={"Referrer-Policy": "no-referrer", "Cache-Control": "no-store"})
 
 
 def eager(request: HttpRequest) -> HttpResponse:
-    """The same, by somebody who thought a click was one too many."""
+    """Serve the same page with a script that clicks the button."""
     click = "<script>document.querySelector('button').click()</script>"
     return HttpResponse(page(request).content.decode() + click)
 
@@ -81,12 +81,12 @@ def test_page_uses_link_only_after_click(
     APIClient().post("/api/auth/magic/request/", {"email": "ada@example.com"})
     for _ in range(2):
         seen = follow(mailed_link(), tmp_path / "scanner")
-        # The page's script ran: the button is its doing.
+        # The button proves that the script of the page ran.
         assert "<main><button>Sign in</button></main>" in seen, seen
         assert "<main>Signed in</main>" not in seen
     assert MagicLink.objects.get().used_at is None
 
-    # And it would have been used: here the script clicks.
+    # Counter-test: with a script that clicks, the link is used.
     cache.clear()
     settings.MAGIC_LINK_VERIFY_URL = f"{live_server.url}/eager"
     APIClient().post("/api/auth/magic/request/", {"email": "ada@example.com"})

@@ -1,4 +1,4 @@
-"""A project with a link model of its own: migrations from zero and back, and a sign-in between."""
+"""A project with its own link model: migrations from zero and back, with a sign-in in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signing in: by code, by link, by code with its request or address; and what is refused."""
+"""Sign-in by code, by link, and by code with request id or address; and rejected proofs."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_code_expires_exactly_at_expires_at(post: Post, ask: Ask, user: Any, mon
         " ",
         "1234567",
         "123456789",
-        "１２３４５６７８",  # full-width digits are what this is about
+        "１２３４５６７８",  # full-width digits on purpose
         "1234567a",
         "12345678\x00",
         "\ud83d",
@@ -130,7 +130,7 @@ def test_code_expires_exactly_at_expires_at(post: Post, ask: Ask, user: Any, mon
 def test_malformed_code_is_invalid(post: Post, ask: Ask, user: Any, token: str, beside: dict[str, str]) -> None:
     ask()
     content = {"token": token, **beside}
-    # The test client cannot send half of a pair of surrogates; JSON can.
+    # The test client cannot send a lone surrogate, but JSON can.
     import json
 
     answer = APIClient().generic("POST", "/api/auth/magic/verify/", json.dumps(content), "application/json")
@@ -296,5 +296,5 @@ def test_views_are_non_atomic_on_every_database(settings: Any) -> None:
         with pytest.MonkeyPatch.context() as patched:
             for alias in connections:
                 patched.setitem(connections.settings[alias], "ATOMIC_REQUESTS", True)
-            # Django wraps a view that it runs in a transaction.
+            # Django wraps views that run in a transaction.
             assert BaseHandler().make_view_atomic(view) is view

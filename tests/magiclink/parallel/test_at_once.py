@@ -1,4 +1,4 @@
-"""What must hold when requests meet: real threads, each with a connection of its own."""
+"""Parallel requests in real threads, each with its own connection."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REQUEST, VERIFY = "/api/auth/magic/request/", "/api/auth/magic/verify/"
 @pytest.fixture(autouse=True)
 def _user(settings: Any) -> None:
     get_user_model().objects.create_user("ada", email="ada@example.com")
-    # Rounds ask for codes as they like; that guesses are limited is another test's.
+    # The rounds need many requests. Other tests cover the limits.
     for name, value in WITHOUT_LIMITS.items():
         setattr(settings, name, value)
 
@@ -40,7 +40,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 
     def run(number: int) -> None:
         try:
-            # The connection is opened first, so that the calls themselves meet.
+            # The connection is opened first, so that the calls run in parallel.
             connection.ensure_connection()
             barrier.wait(timeout=60)
             outcomes[number] = calls[number]()
@@ -72,11 +72,10 @@ def statuses(answers: list[Any]) -> Counter[Any]:
 
 
 def test_parallel_verifications_succeed_exactly_once() -> None:
-    """By code, by link, by code with its request, mixed."""
     for number in range(ROUNDS):
         request_id = ask()
         ways = [{"token": mailed_code()}, {"k": mailed_key()}, {"token": mailed_code(), "request_id": request_id}]
-        # Alone in most rounds; where the ways meet, the last may be refused by its five attempts.
+        # One kind of proof in most rounds. If they are mixed, the last may fail because of the five attempts.
         bodies = [ways[0 if number % 2 else each % 2] for each in range(PARALLEL - 1)] + [ways[2]]
         answers = at_once(*(partial(verify, **body) for body in bodies))
         assert statuses(answers) == {200: 1, 400: PARALLEL - 1}, answers
@@ -90,7 +89,7 @@ def test_parallel_guesses_stop_at_five() -> None:
         answers = at_once(*[partial(verify, token=wrong(code), request_id=request_id)] * PARALLEL)
         assert statuses(answers) == {400: PARALLEL}, answers
         assert MagicLink.objects.get(pk=request_id).attempts == 5
-        # They were counted, although the answer is a refusal: the right code is locked, and the link is not.
+        # The guesses count although the response is an error: the right code is locked, but the link is not.
         for locked in ({"request_id": request_id}, {"email": "ada@example.com"}, {}):
             assert verify(token=code, **locked).status_code == 400
         assert verify(k=mailed_key()).status_code == 200
@@ -122,7 +121,7 @@ def test_parallel_guesses_respect_network_limit(settings: Any) -> None:
 
 
 def test_parallel_guesses_respect_risk_budget(settings: Any) -> None:
-    settings.MAGIC_LINK_RISK_BUDGET = ((6e-7, 86400),)  # 60 guesses at one code, 30 at the two that are counted
+    settings.MAGIC_LINK_RISK_BUDGET = ((6e-7, 86400),)  # 60 guesses at one code, 30 at two live codes
     ask()
     compared: list[Any] = []
     with pytest.MonkeyPatch.context() as patched:
