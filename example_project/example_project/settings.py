@@ -168,7 +168,7 @@ CELERY_BEAT_SCHEDULE = {
     "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
     # Sends notifications that were lost with an unavailable broker or a worker that died.
     "deliver-notifications": {"task": "dovetail_notify.deliver", "schedule": crontab()},
-    "tell-of-expiring-keys": {
+    "announce-expiring-keys": {
         "task": "dovetail_apikeys.announce_expiring_keys",
         "schedule": crontab(hour=6, minute=0),
     },

@@ -117,7 +117,7 @@ def forget_queue(broker_url: str, name: str) -> None:
 
 
 class MailSink(socketserver.ThreadingTCPServer):
-    """A mail sink. While ``held`` is set, it accepts mails without a response, so the sender cannot know the result."""
+    """A mail sink. While ``go_on`` is cleared, it accepts mails but does not respond, as if the result were lost."""
 
     allow_reuse_address = True
     daemon_threads = True
