@@ -67,7 +67,7 @@ def test_scheduled_tasks_exist():
 @pytest.mark.django_db
 def test_purge_task_runs_only_purge_commands():
     purge("clearsessions")
-    with pytest.raises(ValueError, match="'flush' is not a purge command. Allowed: clearsessions"):
+    with pytest.raises(ValueError, match="'flush' is not a purge command"):
         purge("flush")
 
 

@@ -39,9 +39,7 @@ def test_default_issuer_returns_simplejwt_pair_if_installed(post: Post, ask: Ask
 
 
 @needs_simplejwt
-def test_user_authentication_rule_rejects_user_and_keeps_code(
-    post: Post, ask: Ask, user: Any, settings: Any
-) -> None:
+def test_user_authentication_rule_rejects_user_and_keeps_code(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     ask()
     with patch("rest_framework_simplejwt.settings.api_settings.USER_AUTHENTICATION_RULE", lambda user: False):
         answer = post("verify", token=mailed_code())

@@ -107,9 +107,7 @@ def test_account_failures_expire_after_a_day(post: Post, ask: Ask, user: Any, cl
     assert post("verify", token=mailed_code(), request_id=request_id).status_code == 200
 
 
-def test_network_limit_does_not_affect_other_networks(
-    post: Post, ask: Ask, user: Any, clock: Clock
-) -> None:
+def test_network_limit_does_not_affect_other_networks(post: Post, ask: Ask, user: Any, clock: Clock) -> None:
     ask()
     here, elsewhere = from_network("192.0.2.1"), from_network("192.0.2.2")
     for _ in range(10):
@@ -285,9 +283,7 @@ def test_requests_per_network_and_site_are_limited(post: Post, clock: Clock, set
 
 
 @pytest.mark.parametrize("where", ["any", "same_network", "off"])
-def test_unbound_codes_setting_restricts_networks(
-    post: Post, ask: Ask, user: Any, settings: Any, where: str
-) -> None:
+def test_unbound_codes_setting_restricts_networks(post: Post, ask: Ask, user: Any, settings: Any, where: str) -> None:
     settings.MAGIC_LINK_UNBOUND_CODES = where
     for address, near in (("198.51.100.7", False), ("192.0.2.250", True)):
         request_id = ask(REMOTE_ADDR="192.0.2.1")

@@ -119,9 +119,7 @@ ACCOUNTS = [_known, _unknown, _inactive, _twice, _blank]
 
 @pytest.mark.parametrize("signup", [False, True])
 @pytest.mark.parametrize("failing", [False, True])
-def test_response_does_not_reveal_accounts(
-    post: Post, settings: Any, signup: bool, failing: bool
-) -> None:
+def test_response_does_not_reveal_accounts(post: Post, settings: Any, signup: bool, failing: bool) -> None:
     settings.MAGIC_LINK_SIGNUP = signup
     seen = []
     for account in ACCOUNTS:
@@ -273,9 +271,7 @@ def test_link_starts_with_verify_url(ask: Ask, user: Any, settings: Any, url: st
 @pytest.mark.parametrize(
     "url", ["", "app.example.com", "/magic-verify", "ftp://app.example.com", "https://", "http://[", None]
 )
-def test_invalid_verify_url_raises_and_stores_nothing(
-    rf: Any, user: Any, settings: Any, url: Any
-) -> None:
+def test_invalid_verify_url_raises_and_stores_nothing(rf: Any, user: Any, settings: Any, url: Any) -> None:
     settings.MAGIC_LINK_VERIFY_URL = url
     with pytest.raises(RuntimeError, match="MAGIC_LINK_VERIFY_URL"):
         services.request_magic_link(email="ada@example.com", request=rf.post("/"))

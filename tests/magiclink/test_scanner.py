@@ -69,9 +69,7 @@ def follow(link: str, profile: Path) -> str:
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.urls("tests.magiclink.test_scanner")
-def test_page_uses_link_only_after_click(
-    live_server: Any, settings: Any, tmp_path: Path
-) -> None:
+def test_page_uses_link_only_after_click(live_server: Any, settings: Any, tmp_path: Path) -> None:
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_RENDERER_CLASSES": [JSON]}
     settings.MAGIC_LINK_TOKEN_ISSUER = "dovetail_magiclink.issuers.django_session"
     settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = ()

@@ -17,8 +17,8 @@ def verify_page() -> str:
     if not is_web_address(url):
         state = f"is {url!r}" if url else "is not set"
         raise RuntimeError(
-            f"MAGIC_LINK_VERIFY_URL {state}, but mails need a link. Set it to the absolute http:// or https:// URL of a "
-            "page that posts token and k of its query string to magic/verify/, such as "
+            f"MAGIC_LINK_VERIFY_URL {state}, but mails need a link. Set it to the absolute http:// or https:// URL of "
+            "a page that posts token and k of its query string to magic/verify/, such as "
             "'https://app.example.com/magic-verify'."
         )
     parts = urlsplit(url)
