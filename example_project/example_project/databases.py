@@ -29,8 +29,8 @@ def database(env: Environment, *, default: str) -> dict[str, Any]:
     config["CONN_HEALTH_CHECKS"] = True
     config["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=60)
     if env.bool("DATABASE_POOL", default=False):
-        # Under ASGI each request runs in its own thread, so a persistent connection would be used only once. All threads
-        # share a pool (measured: three times the requests per second).
+        # Under ASGI each request runs in its own thread, so a persistent connection would be used only once. A pool is
+        # shared by all threads (measured: three times the requests per second).
         config["CONN_MAX_AGE"] = 0
         options["pool"] = True
     options.setdefault("connect_timeout", 5)
