@@ -7,12 +7,10 @@ from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from django.conf import settings
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone, translation
 from rest_framework.request import Request
-from rest_framework_simplejwt.tokens import Token
 
 from dovetail_core.middleware import Middleware
 from dovetail_identity.api import authentication
@@ -58,8 +56,8 @@ class JWTAuthentication(authentication.JWTAuthentication):
     A middleware could not: REST framework authenticates within the view.
     """
 
-    def authenticate(self, request: Request) -> tuple[AbstractBaseUser, Token] | None:
-        authenticated: tuple[AbstractBaseUser, Token] | None = super().authenticate(request)
+    def authenticate(self, request: Request) -> Any:
+        authenticated = super().authenticate(request)
         if authenticated is not None:
             activate_language(request, authenticated[0])
         return authenticated

@@ -11,12 +11,14 @@ from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
+from billing.models import Customer
 from dovetail_contract.testing import unchecked
+from dovetail_tenancy import unscoped
 from tests.composed import factories
 from tests.composed.processes import PRODUCTION, settings
 
 CUSTOMERS = "/api/v1/customers"
-REQUIRED = {"en": "This field is required.", "de": "Dieses Feld ist erforderlich."}
+REQUIRED = {"en": "This field is required.", "de": "Dieses Feld ist zwingend erforderlich."}
 
 
 def errors(response):
@@ -108,13 +110,15 @@ def test_api_writes_times_in_utc_in_every_time_zone(api, owner):
 )
 def test_admin_site_uses_the_users_time_zone(name, hour):
     customer = factories.customer(factories.organization())
-    type(customer).unscoped.filter(pk=customer.pk).update(created_at=datetime(2026, 1, 5, 10, 30, tzinfo=UTC))
+    with unscoped(reason="set a time"):
+        Customer.objects.filter(pk=customer.pk).update(created_at=datetime(2026, 1, 5, 10, 30, tzinfo=UTC))
     staff = Client()
     staff.force_login(factories.user(is_staff=True, is_superuser=True, time_zone=name))
     assert f"Jan. 5, 2026, {hour}" in staff.get("/django-admin/billing/customer/").content.decode()
     assert timezone.get_current_timezone_name() == "UTC"
 
 
+@pytest.mark.django_db
 def test_pages_do_not_read_the_session(client):
     with CaptureQueriesContext(connection) as queries:
         response = client.get("/problems")

@@ -32,7 +32,7 @@ def _everything() -> list[object]:
 @pytest.mark.django_db
 def test_seed_demo_requires_development(settings):
     assert settings.DEBUG is False
-    with pytest.raises(CommandError, match=r"a password that everyone knows.*DJANGO_DEBUG=true"):
+    with pytest.raises(CommandError, match=r"a publicly known password.*DJANGO_DEBUG=true"):
         _seed()
     assert get_user_model().objects.count() == 0
 

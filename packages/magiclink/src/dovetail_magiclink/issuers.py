@@ -36,7 +36,8 @@ def django_session(user: AbstractBaseUser, *, request: HttpRequest, amr: Sequenc
     """
     if _is_foreign(request):
         raise PermissionDenied
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    # The stubs of Django know only the concrete user model.
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])  # type: ignore[arg-type]
     return {}
 
 

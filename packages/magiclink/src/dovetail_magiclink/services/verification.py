@@ -199,7 +199,7 @@ def _create_user(link: AbstractMagicLink, request: HttpRequest | None) -> Abstra
 def _record_sign_in(user: AbstractBaseUser, *, login_recorded: bool) -> None:
     """Write the time to ``last_login``, unless the issuer did, and to ``MagicSignIn``."""
     if not login_recorded and has_field(user, "last_login"):
-        update_last_login(type(user), user)
+        update_last_login(type(user), user)  # type: ignore[arg-type]  # the stubs know only the concrete user model
     using = router.db_for_write(MagicSignIn)
     named = connections[using].features.supports_update_conflicts_with_target
     MagicSignIn._base_manager.using(using).bulk_create(
