@@ -76,10 +76,10 @@ def served_database(folder: Path, template: str | None = None) -> Iterator[str]:
         return
     import psycopg
 
-    given = connection.settings_dict
-    address = f"{given['USER']}@{given['HOST']}:{given['PORT'] or 5432}"
-    if given["PASSWORD"]:
-        address = address.replace("@", f":{given['PASSWORD']}@", 1)
+    database = connection.settings_dict
+    address = f"{database['USER']}@{database['HOST']}:{database['PORT'] or 5432}"
+    if database["PASSWORD"]:
+        address = address.replace("@", f":{database['PASSWORD']}@", 1)
     name = f"dovetail_served_{uuid4().hex[:12]}"
     url = urlsplit(f"postgres://{address}/{name}")
     with psycopg.connect(urlunsplit(url._replace(scheme="postgresql", path="/postgres")), autocommit=True) as server:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.composed.queue_settings import *  # noqa: F403  # all that is not said otherwise here
+from tests.composed.queue_settings import *  # noqa: F403  # the other settings
 from tests.composed.queue_settings import CELERY_BEAT_SCHEDULE, CELERY_BROKER_URL
 
 NOTIFY_LEASE_SECONDS = 4

@@ -63,8 +63,8 @@ print(json.dumps({{name: getattr(settings, name) for name in {names!r}}}, defaul
 """
     done = run("-c", code, **variables)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    values: dict[str, Any] = json.loads(done.stdout)
+    return values
 
 
 def free_port() -> int:
@@ -113,12 +113,12 @@ def call(method: str, url: str, body: Any = None, **headers: str) -> tuple[int, 
     request = urllib.request.Request(url, data=data, method=method, headers=named)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
-            status, content, given = answer.status, answer.read(), answer.headers
+            status, content, response_headers = answer.status, answer.read(), answer.headers
     except urllib.error.HTTPError as error:
         with error:
-            status, content, given = error.code, error.read(), error.headers
+            status, content, response_headers = error.code, error.read(), error.headers
     path = urlsplit(url).path
-    RULES.check(Exchange(method, path, status, given, content, data, "application/json"))
+    RULES.check(Exchange(method, path, status, response_headers, content, data, "application/json"))
     try:
         return status, json.loads(content) if content else None
     except ValueError:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import os
 
-from example_project.settings import *  # noqa: F403  # all that is not said otherwise here
+from example_project.settings import *  # noqa: F403  # the other settings
 
 CELERY_TASK_DEFAULT_QUEUE = os.environ["TEST_QUEUE"]

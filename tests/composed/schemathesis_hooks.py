@@ -35,8 +35,8 @@ def _nearly(name: str) -> st.SearchStrategy[tuple[str, str]]:
 
 @schemathesis.hook
 def flatmap_query(context: Any, query: dict[str, Any] | None) -> st.SearchStrategy[Any]:
-    filters = [each.name for each in context.operation.query if each.name.startswith("filter[")]
+    filters = [parameter.name for parameter in context.operation.query if parameter.name.startswith("filter[")]
     if not filters:
         return st.just(query)
     nearly = st.sampled_from(filters).flatmap(_nearly)
-    return st.just(query) | nearly.map(lambda given: {**(query or {}), given[0]: given[1]})
+    return st.just(query) | nearly.map(lambda pair: {**(query or {}), pair[0]: pair[1]})

@@ -117,8 +117,8 @@ def test_lists_contain_only_active_organization(api, organization):
 def test_member_of_two_organizations_must_select_one(organization):
     person = factories.user()
     other = factories.organization()
-    for each in (organization, other):
-        add_member(organization=each, user=person, role="member")
+    for company in (organization, other):
+        add_member(organization=company, user=person, role="member")
     factories.customer(other)
     answer = factories.client(person).get(CUSTOMERS)
     assert answer.status_code == 400
@@ -233,7 +233,7 @@ def test_non_string_value_is_400_naming_field(api, organization, field, value):
     (within if within is not None else sent["lines"][0])[field] = value
     answer = api.post(INVOICES, sent)
     assert answer.status_code == 400
-    assert {found.removesuffix("/0") for found in _pointers(answer)} == {pointer}
+    assert {location.removesuffix("/0") for location in _pointers(answer)} == {pointer}
     with unscoped(reason="look"):
         assert not Invoice.objects.exists()
 
@@ -351,9 +351,9 @@ def test_invalid_query_reports_every_error(api):
 
 def test_cursor_is_bound_to_organization(owner, organization):
     other = factories.organization(owner)
-    for each in (organization, other):
+    for company in (organization, other):
         for _ in range(3):
-            factories.customer(each)
+            factories.customer(company)
     here, there = factories.client(owner, organization), factories.client(owner, other)
     cursor = here.get(CUSTOMERS, {"limit": 1}).json()["meta"]["next"]
     assert here.get(CUSTOMERS, {"limit": 1, "cursor": cursor}).status_code == 200

@@ -29,8 +29,8 @@ def tool(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[s
 @pytest.fixture
 def schema(tmp_path):
     path = tmp_path / "schema.json"
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path / 'none.sqlite3'}"}
-    assert manage("spectacular", "--format", "openapi-json", "--file", str(path), **given).returncode == 0
+    variables = {"DJANGO_DEBUG": "true", "DATABASE_URL": f"sqlite:///{tmp_path / 'none.sqlite3'}"}
+    assert manage("spectacular", "--format", "openapi-json", "--file", str(path), **variables).returncode == 0
     return path
 
 
@@ -40,12 +40,12 @@ def test_schema_passes_strict_linting(schema):
     )
     problems = json.loads(done.stdout[done.stdout.index("{") :])["problems"]
     # The paths of sign-in end in a slash for compatibility with existing clients.
-    told = {
+    violations = {
         (problem["ruleId"], problem["location"][0].get("pointer", ""))
         for problem in problems
         if not (problem["ruleId"] == "no-path-trailing-slash" and "~1api~1auth~1" in problem["location"][0]["pointer"])
     }
-    assert told == set()
+    assert violations == set()
 
 
 def test_generated_client_compiles_and_works(schema, demo_database_url):

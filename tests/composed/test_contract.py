@@ -112,7 +112,7 @@ assert b"127.0.0.1" not in answer.content
 
 
 def test_request_and_its_task_log_one_request_id(with_broker, demo_database_url):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_FORMAT": "json", **with_broker}
+    variables = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_FORMAT": "json", **with_broker}
     code = """
 import django; django.setup()
 from django.test import Client
@@ -122,8 +122,8 @@ answer = Client().post("/api/auth/register/", body, "application/json", headers=
 print(answer.status_code, answer.headers["X-Request-ID"])
 """
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
-    with running(*worker, **given) as process:
-        sent = run("-c", code, **given)
+    with running(*worker, **variables) as process:
+        sent = run("-c", code, **variables)
         assert sent.stdout == "202 from-the-client\n", sent.stderr
         lines = []
         for _ in range(120):

@@ -28,8 +28,8 @@ def test_docs_page_references_no_other_host():
     assert addresses == ["/api/schema/", "/static/drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"]
     assert "://" not in page
     for address in addresses:
-        with closing(Client().get(address)) as found:
-            assert found.status_code == 200
+        with closing(Client().get(address)) as response:
+            assert response.status_code == 200
 
 
 def test_docs_page_has_strict_content_security_policy():
@@ -66,9 +66,9 @@ def test_schema_is_valid_without_warnings(tmp_path):
 def test_schema_describes_list_envelope():
     schema = Client().get("/api/schema/", headers={"accept": "application/json"}).json()
     operation = schema["paths"]["/api/v1/invoices"]["get"]
-    shared = {each["$ref"].rpartition("/")[2] for each in operation["parameters"] if "$ref" in each}
+    shared = {parameter["$ref"].rpartition("/")[2] for parameter in operation["parameters"] if "$ref" in parameter}
     assert shared == {"OrganizationID", "Cursor", "Limit", "Prefer"}
-    own = {each["name"] for each in operation["parameters"] if "$ref" not in each}
+    own = {parameter["name"] for parameter in operation["parameters"] if "$ref" not in parameter}
     assert {"sort", "filter[status][in]", "filter[due_on][gte]"} <= own
     assert {"400", "401", "403", "404", "429", "500", "503"} <= set(operation["responses"])
     reference = operation["responses"]["200"]["content"]["application/json"]["schema"]["$ref"]
@@ -102,11 +102,11 @@ def test_browser_renders_docs_without_other_hosts(demo_database_url, tmp_path):
         ).stdout
     assert "/api/v1/invoices" in rendered
     log = json.loads((tmp_path / "net.json").read_text())
-    asked = {
+    urls = {
         event["params"]["url"]
         for event in log["events"]
         # The browser's own requests (updates, time) have no origin.
         if event.get("params", {}).get("initiator") == page and "url" in event["params"]
     }
-    assert f"{page}/api/schema/" in asked
-    assert [url for url in asked if not url.startswith((f"{page}/", "blob:", "data:"))] == []
+    assert f"{page}/api/schema/" in urls
+    assert [url for url in urls if not url.startswith((f"{page}/", "blob:", "data:"))] == []

@@ -35,14 +35,14 @@ def env(monkeypatch: pytest.MonkeyPatch):
 
 def _variables_read() -> set[str]:
     """Return the variables that the settings read, from their source, because no environment reaches all branches."""
-    found: set[str] = set()
+    names: set[str] = set()
     for path in (EXAMPLE_PROJECT / "example_project").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 name = node.func.value if isinstance(node.func, ast.Attribute) else node.func
                 if isinstance(name, ast.Name) and name.id == "env":
-                    found.add(node.args[0].value)
-    return found.union(*(provider.variables for provider in PROVIDERS.values()))
+                    names.add(node.args[0].value)
+    return names.union(*(provider.variables for provider in PROVIDERS.values()))
 
 
 def test_env_example_and_readme_document_every_variable():
@@ -58,8 +58,8 @@ def test_env_example_and_readme_document_every_variable():
 
 def test_uncommented_env_example_starts(tmp_path):
     lines = (EXAMPLE_PROJECT / ".env.example").read_text().splitlines()
-    given = [line[2:] for line in lines if re.match(r"^# [A-Z0-9_]+=.+", line)]
-    (tmp_path / ".env").write_text("\n".join([*given, "DJANGO_SECRET_KEY='$a key that begins like a reference'"]))
+    examples = [line[2:] for line in lines if re.match(r"^# [A-Z0-9_]+=.+", line)]
+    (tmp_path / ".env").write_text("\n".join([*examples, "DJANGO_SECRET_KEY='$a key that begins like a reference'"]))
     done = run(
         "-c",
         "from example_project import settings; print(settings.SECRET_KEY, settings.CELERY_BROKER_URL)",
@@ -81,12 +81,12 @@ def test_production_is_default_and_development_needs_only_debug():
 
 def test_environment_overrides_file_and_empty_is_unset(tmp_path):
     (tmp_path / ".env").write_text("DJANGO_DEBUG=true\nLOG_LEVEL=ERROR\nREDIS_URL=\n")
-    found = settings(
+    configured = settings(
         "DEBUG", "REDIS_URL", "LOGGING", DJANGO_ENV_FILE=str(tmp_path / ".env"), LOG_LEVEL="WARNING", THROTTLE_ANON=""
     )
-    assert found["DEBUG"] is True
-    assert found["REDIS_URL"] == ""
-    assert found["LOGGING"]["root"]["level"] == "WARNING"
+    assert configured["DEBUG"] is True
+    assert configured["REDIS_URL"] == ""
+    assert configured["LOGGING"]["root"]["level"] == "WARNING"
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_environment_overrides_file_and_empty_is_unset(tmp_path):
     ],
 )
 def test_invalid_variable_fails_at_startup_with_allowed_values(variable, value, message):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": "postgres://x@localhost/x", variable: value}
-    done = manage("check", **given)
+    variables = {"DJANGO_DEBUG": "true", "DATABASE_URL": "postgres://x@localhost/x", variable: value}
+    done = manage("check", **variables)
     assert done.returncode != 0
     assert message in done.stderr
 
@@ -125,16 +125,18 @@ def test_invalid_variable_fails_at_startup_with_allowed_values(variable, value, 
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_email_provider_configures_backend(env, name):
     provider = PROVIDERS[name]
-    given = {variable: VALUES.get(variable, f"given-{variable}") for variable in provider.variables}
-    found = email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **given))
-    with override_settings(**found):
-        backend = mail.mailers["default"] if django.VERSION >= (6, 1) else mail.get_connection(found["EMAIL_BACKEND"])
+    variables = {variable: VALUES.get(variable, f"given-{variable}") for variable in provider.variables}
+    configured = email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **variables))
+    with override_settings(**configured):
+        backend = (
+            mail.mailers["default"] if django.VERSION >= (6, 1) else mail.get_connection(configured["EMAIL_BACKEND"])
+        )
     assert f"{type(backend).__module__}.{type(backend).__name__}" == provider.backend
     for option, variable in provider.required.items():
         if name == "ses":
-            assert backend.client_params["region_name"] == given[variable]
+            assert backend.client_params["region_name"] == variables[variable]
         else:
-            assert getattr(backend, option) == given[variable]
+            assert getattr(backend, option) == variables[variable]
     if name == "smtp":
         assert (backend.port, backend.use_tls) == (2525, False)
 
@@ -144,9 +146,9 @@ def test_email_provider_configures_backend(env, name):
     [(name, variable) for name, provider in PROVIDERS.items() for variable in provider.required.values()],
 )
 def test_email_provider_requires_its_variables(env, name, variable):
-    given = {required: "given" for required in PROVIDERS[name].required.values() if required != variable}
+    variables = {required: "given" for required in PROVIDERS[name].required.values() if required != variable}
     with pytest.raises(ImproperlyConfigured, match=f"EMAIL_PROVIDER is '{name}'.* Not set: {variable}\\."):
-        email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **given))
+        email_settings(env(EMAIL_PROVIDER=name, DEFAULT_FROM_EMAIL="a@example.com", **variables))
 
 
 def test_sqlite_uses_wal_and_immediate_transactions(tmp_path):
@@ -177,7 +179,7 @@ def test_postgresql_uses_persistent_connections_or_pool(env):
 
 
 def test_redis_and_bucket_variables_configure_services():
-    found = settings(
+    configured = settings(
         "CACHES",
         "CHANNEL_LAYERS",
         "STORAGES",
@@ -186,12 +188,12 @@ def test_redis_and_bucket_variables_configure_services():
         AWS_S3_ENDPOINT_URL="https://minio.example.com",
         **PRODUCTION,
     )
-    assert found["CACHES"]["default"]["LOCATION"] == "redis://cache.example.com/3"
-    (host,) = found["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
+    assert configured["CACHES"]["default"]["LOCATION"] == "redis://cache.example.com/3"
+    (host,) = configured["CHANNEL_LAYERS"]["default"]["CONFIG"]["hosts"]
     assert host["address"] == "redis://cache.example.com/3"
     assert host["socket_timeout"] > 5
-    assert found["STORAGES"]["default"]["OPTIONS"]["bucket_name"] == "files"
-    assert found["STORAGES"]["default"]["OPTIONS"]["endpoint_url"] == "https://minio.example.com"
+    assert configured["STORAGES"]["default"]["OPTIONS"]["bucket_name"] == "files"
+    assert configured["STORAGES"]["default"]["OPTIONS"]["endpoint_url"] == "https://minio.example.com"
 
 
 def test_token_key_differs_from_secret_key():
@@ -208,9 +210,9 @@ def test_token_key_differs_from_secret_key():
 
 @pytest.mark.parametrize("provider", ["smtp", "sendgrid"])
 def test_deployment_check_passes_in_production(provider):
-    given = {"SENDGRID_API_KEY": "x", "EMAIL_HOST": "smtp.example.com", "DEFAULT_FROM_EMAIL": "a@example.com"}
-    given |= {"EMAIL_PROVIDER": provider, "REDIS_URL": "redis://127.0.0.1:6379/0"}
-    done = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION, **given)
+    variables = {"SENDGRID_API_KEY": "x", "EMAIL_HOST": "smtp.example.com", "DEFAULT_FROM_EMAIL": "a@example.com"}
+    variables |= {"EMAIL_PROVIDER": provider, "REDIS_URL": "redis://127.0.0.1:6379/0"}
+    done = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION, **variables)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout + done.stderr
 

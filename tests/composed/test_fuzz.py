@@ -93,7 +93,7 @@ def signed_in(known) -> APIClient:
 
 
 def _known_path(path: str, known: dict[str, str]) -> str:
-    return re.sub(r"{(\w+)}", lambda found: known.get(found[1]) or known[path], path)
+    return re.sub(r"{(\w+)}", lambda match: known.get(match[1]) or known[path], path)
 
 
 def _paths(path: str, known: dict[str, str]) -> Iterator[str]:

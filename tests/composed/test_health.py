@@ -72,13 +72,13 @@ def test_pending_migration_is_not_ready():
 
 def test_missing_database_is_not_ready_but_alive():
     port = free_port()
-    given = {
+    variables = {
         **PRODUCTION,
         "DATABASE_URL": f"postgres://nobody@127.0.0.1:{free_port()}/nothing",
         "REDIS_URL": f"redis://127.0.0.1:{free_port()}/0",
     }
     with running(
-        sys.executable, "-m", "uvicorn", "example_project.asgi:application", "--port", str(port), **given
+        sys.executable, "-m", "uvicorn", "example_project.asgi:application", "--port", str(port), **variables
     ) as server:
         wait_until_up(server, port)
         status, body = call("GET", f"http://127.0.0.1:{port}/health/ready")

@@ -38,10 +38,10 @@ def test_serve_needs_no_services_and_stops_cleanly(database_url):
 
 
 def test_port_in_use_prints_one_line():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         done = run("serve.py", PORT=str(port))
     assert done.returncode == 1
     assert done.stderr == (
@@ -94,6 +94,6 @@ call_command("collectstatic", interactive=False, verbosity=0)
 page = Client(headers={"host": "api.example.com"}).get("/api/docs/", secure=True).content.decode()
 print("redoc.standalone." in page and "redoc.standalone.js" not in page)
 """
-    given = {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DATABASE_URL": database_url}
-    done = run("-c", script % str(tmp_path), API_DOCS_ENABLED="true", **PRODUCTION, **given)
+    variables = {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DATABASE_URL": database_url}
+    done = run("-c", script % str(tmp_path), API_DOCS_ENABLED="true", **PRODUCTION, **variables)
     assert done.stdout == "True\n", done.stderr

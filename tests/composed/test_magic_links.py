@@ -83,9 +83,9 @@ def test_magic_throttle_applies_per_network(post, settings):
 
 def test_variables_configure_magic_links():
     names = [f"MAGIC_LINK_{name}" for name in ("VERIFY_URL", "EXPIRY_MINUTES", "DEBUG_ECHO_TOKEN", "SIGNUP")]
-    found = settings_of(*names, **PRODUCTION_HOST)
-    assert list(found.values()) == ["https://app.example.com/magic-verify", 15, False, True]
-    given = settings_of(
+    defaults = settings_of(*names, **PRODUCTION_HOST)
+    assert list(defaults.values()) == ["https://app.example.com/magic-verify", 15, False, True]
+    overridden = settings_of(
         *names,
         MAGIC_LINK_VERIFY_URL="https://other.example.com",
         MAGIC_LINK_EXPIRY_MINUTES="10",
@@ -93,7 +93,7 @@ def test_variables_configure_magic_links():
         REGISTRATION_ENABLED="false",
         **PRODUCTION_HOST,
     )
-    assert list(given.values()) == ["https://other.example.com", 10, True, False]
+    assert list(overridden.values()) == ["https://other.example.com", 10, True, False]
 
 
 def test_deployment_check_rejects_debug_echo():
@@ -104,7 +104,7 @@ def test_deployment_check_rejects_debug_echo():
 
 def _sign_in_through_a_mail_server(database_url, broker=None):
     with sink() as server:
-        given = {
+        variables = {
             "DJANGO_DEBUG": "true",
             "DATABASE_URL": database_url,
             "EMAIL_PROVIDER": "smtp",
@@ -116,10 +116,10 @@ def _sign_in_through_a_mail_server(database_url, broker=None):
         }
         port = free_port()
         base = f"http://127.0.0.1:{port}"
-        with running(sys.executable, "serve.py", PORT=str(port), **given) as service:
+        with running(sys.executable, "serve.py", PORT=str(port), **variables) as service:
             wait_until_up(service, port)
-            status, asked = call("POST", f"{base}{REQUEST}", {"email": "ada@example.com"})
-            assert (status, set(asked)) == (202, {"request_id"}), asked
+            status, response = call("POST", f"{base}{REQUEST}", {"email": "ada@example.com"})
+            assert (status, set(response)) == (202, {"request_id"}), response
             if not broker:
                 # Sent within the request.
                 assert server.recipients == ["ada@example.com"]
@@ -127,7 +127,7 @@ def _sign_in_through_a_mail_server(database_url, broker=None):
             if broker:
                 time.sleep(1)
                 assert server.recipients == []
-                with running(*worker, **given):
+                with running(*worker, **variables):
                     for _ in range(120):
                         if server.messages:
                             break

@@ -147,8 +147,8 @@ def test_http_requests_trigger_every_notification_type(api, organization, collea
         (row["type"], row["title"]) for row in by_http[member]
     }
     assert [row["title"] for row in by_http[stranger]] == ["You are invited to Initech"]
-    told = {row["type"] for rows in by_http.values() for row in rows}
-    assert told == {cls.key for cls in registry.all() if cls.__module__ == "console.notifications"}
+    received = {row["type"] for rows in by_http.values() for row in rows}
+    assert received == {cls.key for cls in registry.all() if cls.__module__ == "console.notifications"}
 
     mail.outbox.clear()
     scheduled(deliver_by_a_worker)

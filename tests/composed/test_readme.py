@@ -32,13 +32,15 @@ class Step:
 
 
 def steps(readme: Path) -> list[Step]:
-    found = []
+    parsed = []
     for block in re.findall(r"^```console\n(.*?)^```$", readme.read_text(), re.DOTALL | re.MULTILINE):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             first, *rest = step.splitlines()
             more = [line[2:] for line in rest if line.startswith("> ")]
-            found.append(Step("\n".join([first, *more]), "\n".join(line for line in rest if not line.startswith("> "))))
-    return found
+            parsed.append(
+                Step("\n".join([first, *more]), "\n".join(line for line in rest if not line.startswith("> ")))
+            )
+    return parsed
 
 
 def shape(text: str) -> str:

@@ -26,8 +26,8 @@ def rows(url: str, role: str | None = None) -> list[int]:
     with psycopg.connect(url, autocommit=True) as server:
         if role:
             server.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
-        found: list[Any] = [server.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES]
-    return [count for (count,) in found]
+        rows: list[Any] = [server.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES]
+    return [count for (count,) in rows]
 
 
 def test_journey_works_with_row_security(database_url: str) -> None:

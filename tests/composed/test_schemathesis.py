@@ -29,15 +29,15 @@ EXCLUDED = [
 @pytest.mark.skipif(find_spec("granian") is None, reason="granian is not installed (dependency group server)")
 @pytest.mark.skipif(find_spec("schemathesis") is None, reason="schemathesis is not installed (dependency group schema)")
 def test_responses_match_schema(demo_database_url, tmp_path):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_LEVEL": "ERROR", **UNLIMITED}
+    variables = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, "LOG_LEVEL": "ERROR", **UNLIMITED}
     port = free_port()
     wsgi = ["-m", "granian", "--interface", "wsgi", "example_project.wsgi:application", "--port", str(port)]
     base = f"http://127.0.0.1:{port}"
-    with running(sys.executable, *wsgi, **given) as server:
+    with running(sys.executable, *wsgi, **variables) as server:
         wait_until_up(server, port)
         ada = sign_in(base, "ada@example.com")
         organization = call("GET", f"{base}/api/v1/organizations", **ada)[1]["data"][0]["id"]
-        found = subprocess.run(
+        report = subprocess.run(
             [
                 *(
                     sys.executable,
@@ -59,5 +59,5 @@ def test_responses_match_schema(demo_database_url, tmp_path):
             timeout=500,
         )
         assert "Traceback" not in server.log.read_text()  # type: ignore[attr-defined]
-    assert found.returncode == 0, found.stdout[-8000:] + found.stderr
-    assert "Tested:" in found.stdout
+    assert report.returncode == 0, report.stdout[-8000:] + report.stderr
+    assert "Tested:" in report.stdout

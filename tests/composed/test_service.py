@@ -22,10 +22,10 @@ def rate(settings):
 
 
 def test_throttle_rates_come_from_environment():
-    found = settings("REST_FRAMEWORK", **PRODUCTION)["REST_FRAMEWORK"]
-    assert found["DEFAULT_THROTTLE_RATES"] == {"anon": "60/min", "user": "600/min", "magic": "5/min"}
-    given = settings("REST_FRAMEWORK", THROTTLE_ANON="7/day", **PRODUCTION)["REST_FRAMEWORK"]
-    assert given["DEFAULT_THROTTLE_RATES"] == {"anon": "7/day", "user": "600/min", "magic": "5/min"}
+    defaults = settings("REST_FRAMEWORK", **PRODUCTION)["REST_FRAMEWORK"]
+    assert defaults["DEFAULT_THROTTLE_RATES"] == {"anon": "60/min", "user": "600/min", "magic": "5/min"}
+    overridden = settings("REST_FRAMEWORK", THROTTLE_ANON="7/day", **PRODUCTION)["REST_FRAMEWORK"]
+    assert overridden["DEFAULT_THROTTLE_RATES"] == {"anon": "7/day", "user": "600/min", "magic": "5/min"}
 
 
 @pytest.mark.django_db
@@ -61,8 +61,11 @@ def test_cors_exposes_documented_headers(api):
     assert answer["Access-Control-Allow-Origin"] == "https://app.example.com"
     exposed = answer["Access-Control-Expose-Headers"].split(", ")
     assert {"Link", "Retry-After", "X-Request-ID", "RateLimit", "Idempotent-Replayed"} <= set(exposed)
-    asked = {"HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST", "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "x-organization-id"}
-    preflight = Client().options("/api/v1/customers", **origin, **asked)
+    preflight_headers = {
+        "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "POST",
+        "HTTP_ACCESS_CONTROL_REQUEST_HEADERS": "x-organization-id",
+    }
+    preflight = Client().options("/api/v1/customers", **origin, **preflight_headers)
     assert "x-organization-id" in preflight["Access-Control-Allow-Headers"]
     assert "Access-Control-Allow-Origin" not in api.get("/api/v1/customers", HTTP_ORIGIN="https://evil.example")
     assert "Access-Control-Allow-Origin" not in Client().get("/django-admin/login/", **origin)

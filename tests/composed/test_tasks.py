@@ -72,7 +72,7 @@ def test_purge_task_runs_only_purge_commands():
 
 
 def test_worker_runs_task_from_broker(with_broker, demo_database_url):
-    given = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, **with_broker}
+    variables = {"DJANGO_DEBUG": "true", "DATABASE_URL": demo_database_url, **with_broker}
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
     marked = """
 import django; django.setup()
@@ -81,8 +81,8 @@ from dovetail_tenancy import unscoped
 with unscoped(reason="look"):
     print(Invoice.objects.exclude(overdue_since=None).count())
 """
-    with running(*worker, **given) as process:
-        sent = run("-m", "celery", "-A", "example_project", "call", "billing.tasks.mark_overdue_invoices", **given)
+    with running(*worker, **variables) as process:
+        sent = run("-m", "celery", "-A", "example_project", "call", "billing.tasks.mark_overdue_invoices", **variables)
         assert sent.returncode == 0, sent.stderr
         for _ in range(60):
             output = process.log.read_text()
@@ -91,5 +91,5 @@ with unscoped(reason="look"):
             time.sleep(0.5)
     assert "billing.tasks.mark_overdue_invoices" in output
     assert "succeeded" in output, output
-    count = run("-c", marked, **given)
+    count = run("-c", marked, **variables)
     assert int(count.stdout) > 0, count.stderr

@@ -60,5 +60,5 @@ STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
+# Django 6.1 reads MAILERS and deprecates EMAIL_BACKEND. Earlier versions use the test backend by default.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

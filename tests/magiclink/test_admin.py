@@ -47,8 +47,8 @@ def test_admin_lists_links_without_secrets(staff: Client, ask: Ask, user: Any) -
 def test_admin_list_query_count_does_not_grow(staff: Client, ask: Ask, user: Any) -> None:
     counts = []
     for number in range(2):
-        for each in range(3):
-            ask(f"user{number}{each}@example.com")
+        for index in range(3):
+            ask(f"user{number}{index}@example.com")
         with CaptureQueriesContext(connection) as queries:
             staff.get(LIST)
         counts.append(len(queries))

@@ -13,7 +13,7 @@ from dovetail_magiclink import checks
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 
 
-def found(*, deploy: bool = True) -> set[str]:
+def check_ids(*, deploy: bool = True) -> set[str]:
     return {str(message.id) for message in run_checks(include_deployment_checks=deploy)} & OURS
 
 
@@ -21,8 +21,8 @@ OURS = {f"dovetail_magiclink.{kind}00{number}" for kind in "EW" for number in ra
 
 
 def test_minimal_project_has_only_the_cache_warning() -> None:
-    assert found() == {"dovetail_magiclink.W004"}
-    assert found(deploy=False) == set()
+    assert check_ids() == {"dovetail_magiclink.W004"}
+    assert check_ids(deploy=False) == set()
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_invalid_setting_is_an_error(settings: Any, name: str, value: Any, messa
     assert error.id == "dovetail_magiclink.E001"
     assert error.msg.startswith(f"MAGIC_LINK_{name} ")
     assert message in error.msg
-    found()  # the other checks must not raise
+    check_ids()  # the other checks must not raise
 
 
 def test_misspelled_setting_is_a_warning(settings: Any) -> None:
     settings.MAGIC_LINK_EXPIRY_MINUTE = 5
-    assert "dovetail_magiclink.W001" in found()
+    assert "dovetail_magiclink.W001" in check_ids()
 
 
 def _one(check: Callable[..., Any], **changed: Any) -> CheckMessage:
@@ -71,14 +71,14 @@ def _one(check: Callable[..., Any], **changed: Any) -> CheckMessage:
 
 def test_missing_verify_url_is_a_warning(settings: Any) -> None:
     settings.MAGIC_LINK_VERIFY_URL = ""
-    assert found(deploy=False) == {"dovetail_magiclink.W002"}
+    assert check_ids(deploy=False) == {"dovetail_magiclink.W002"}
 
 
 def test_long_expiry_is_a_warning(settings: Any) -> None:
     settings.MAGIC_LINK_EXPIRY_MINUTES = 16
-    assert found(deploy=False) == {"dovetail_magiclink.W003"}
+    assert check_ids(deploy=False) == {"dovetail_magiclink.W003"}
     settings.MAGIC_LINK_EXPIRY_MINUTES = 10
-    assert found(deploy=False) == set()
+    assert check_ids(deploy=False) == set()
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_long_expiry_is_a_warning(settings: Any) -> None:
 )
 def test_cache_without_atomic_increment_is_an_error(settings: Any, backend: str) -> None:
     settings.CACHES = {"default": {"BACKEND": LOCMEM}, "other": {"BACKEND": backend, "LOCATION": "/tmp/x"}}
-    assert found(deploy=False) == set()
+    assert check_ids(deploy=False) == set()
     settings.MAGIC_LINK_CACHE = "other"
-    assert found(deploy=False) == {"dovetail_magiclink.E003"}
+    assert check_ids(deploy=False) == {"dovetail_magiclink.E003"}
     message = _one(checks.check_cache)
     assert backend.rpartition(".")[2] in message.msg
 
@@ -103,50 +103,50 @@ def test_shared_cache_has_no_warning(settings: Any) -> None:
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:6379/3"}
     }
-    assert found() == set()
+    assert check_ids() == set()
 
 
 @pytest.mark.parametrize("alias", ["nowhere", None, []])
 def test_unknown_cache_alias_is_an_error(settings: Any, alias: Any) -> None:
     settings.MAGIC_LINK_CACHE = alias
-    assert found() == {"dovetail_magiclink.E002"}
+    assert check_ids() == {"dovetail_magiclink.E002"}
 
 
 def test_debug_echo_is_a_deployment_error(settings: Any) -> None:
     settings.MAGIC_LINK_DEBUG_ECHO_TOKEN = True
-    assert "dovetail_magiclink.E004" in found()
-    assert found(deploy=False) == set()
+    assert "dovetail_magiclink.E004" in check_ids()
+    assert check_ids(deploy=False) == set()
 
 
 def test_signup_with_unfillable_required_field_is_an_error(settings: Any) -> None:
     settings.MAGIC_LINK_SIGNUP = True
-    assert found(deploy=False) == set()
+    assert check_ids(deploy=False) == set()
     first_name = get_user_model()._meta.get_field("first_name")
     with patch.object(first_name, "blank", False):
-        assert found(deploy=False) == {"dovetail_magiclink.E005"}
+        assert check_ids(deploy=False) == {"dovetail_magiclink.E005"}
         assert "first_name" in _one(checks.check_signup).msg
-        settings.MAGIC_LINK_CREATE_USER = lambda **given: None
-        assert found(deploy=False) == set()
+        settings.MAGIC_LINK_CREATE_USER = lambda **kwargs: None
+        assert check_ids(deploy=False) == set()
 
 
 def test_user_model_without_email_field_is_an_error(settings: Any) -> None:
     with patch.object(get_user_model(), "EMAIL_FIELD", "mail"):
-        assert found(deploy=False) == {"dovetail_magiclink.E006"}
+        assert check_ids(deploy=False) == {"dovetail_magiclink.E006"}
         settings.MAGIC_LINK_SIGNUP = True
         assert "mail" in _one(checks.check_signup).msg
 
 
 def test_session_issuer_requires_session_middleware(settings: Any) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = "dovetail_magiclink.issuers.django_session"
-    assert found(deploy=False) == set()
+    assert check_ids(deploy=False) == set()
     settings.MIDDLEWARE = []
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "django.contrib.admin"]
-    assert found(deploy=False) == {"dovetail_magiclink.E007"}
+    assert check_ids(deploy=False) == {"dovetail_magiclink.E007"}
 
 
 def test_disabled_limits_are_a_deployment_warning(settings: Any) -> None:
     settings.MAGIC_LINK_RISK_BUDGET = settings.MAGIC_LINK_REQUESTS_PER_SITE = ()
-    assert "dovetail_magiclink.W005" in found()
-    assert found(deploy=False) == set()
+    assert "dovetail_magiclink.W005" in check_ids()
+    assert check_ids(deploy=False) == set()
     message = _one(checks.check_limits)
     assert message.msg.startswith("MAGIC_LINK_RISK_BUDGET, MAGIC_LINK_REQUESTS_PER_SITE: ")

@@ -32,15 +32,15 @@ def used_links(number: int) -> None:
     now = timezone.now()
     MagicLink.objects.bulk_create(
         MagicLink(
-            email=f"user{each}@example.com",
-            address_key=f"{each:064}",
-            code_hash=f"{each:032}",
-            key_hash=f"{each:064}",
+            email=f"user{index}@example.com",
+            address_key=f"{index:064}",
+            code_hash=f"{index:032}",
+            key_hash=f"{index:064}",
             created_at=now,
             expires_at=now + timedelta(minutes=15),
             used_at=now,
         )
-        for each in range(number)
+        for index in range(number)
     )
 
 

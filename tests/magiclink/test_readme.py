@@ -25,11 +25,11 @@ def test_checks_table_lists_every_check() -> None:
 
 def test_documented_names_exist() -> None:
     table = README.split("## For your own code")[1].split("## Supported")[0]
-    found = re.findall(r"`(dovetail_magiclink\.[\w.]+)\.(\w+)(?:\(.*?\))?`(?:, `(\w+)`)?", table)
-    assert len(found) >= 9
-    for module, name, further in found:
-        for each in filter(None, (name, further)):
-            assert hasattr(import_module(module), each), f"{module}.{each}"
+    entries = re.findall(r"`(dovetail_magiclink\.[\w.]+)\.(\w+)(?:\(.*?\))?`(?:, `(\w+)`)?", table)
+    assert len(entries) >= 9
+    for module, name, further in entries:
+        for attribute in filter(None, (name, further)):
+            assert hasattr(import_module(module), attribute), f"{module}.{attribute}"
     for path in re.findall(r'"(dovetail_magiclink(?:\.\w+)+)"', README):
         module, _, name = path.rpartition(".")
         if "celery" not in module and name != "urls":

@@ -241,11 +241,11 @@ def test_service_validates_address(rf: Any) -> None:
 
 def test_confusable_addresses_have_different_owners(ask: Ask) -> None:
     """CVE-2019-19844: the owner of mıke@ must not get mail for mike@."""
-    found = [get_user_model()(email="mike@example.com", is_active=True)]
-    with patch("django.db.models.query.QuerySet.__getitem__", return_value=found):
+    candidates = [get_user_model()(email="mike@example.com", is_active=True)]
+    with patch("django.db.models.query.QuerySet.__getitem__", return_value=candidates):
         from dovetail_magiclink.accounts import owner_of
 
-        assert owner_of("mike@example.com").user is found[0]
+        assert owner_of("mike@example.com").user is candidates[0]
         assert owner_of("m\u0131ke@example.com").user is None
         assert owner_of("m\u0131ke@example.com").taken
 

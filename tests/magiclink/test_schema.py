@@ -18,9 +18,9 @@ def test_schema_describes_responses(settings: Any, issuer: str | None) -> None:
     GENERATOR_STATS.reset()
     schema = generators.SchemaGenerator().get_schema(request=None, public=True)
     assert not GENERATOR_STATS._error_cache, GENERATOR_STATS._error_cache
-    asked = schema["paths"]["/api/auth/magic/request/"]["post"]
+    requested = schema["paths"]["/api/auth/magic/request/"]["post"]
     verified = schema["paths"]["/api/auth/magic/verify/"]["post"]
-    assert asked["responses"].keys() == {"202"}
+    assert requested["responses"].keys() == {"202"}
     assert verified["responses"].keys() == {"200", "400"}
     components = schema["components"]["schemas"]
     keys = components["MagicSignedIn"]["properties"].keys()

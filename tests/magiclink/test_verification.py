@@ -70,10 +70,10 @@ def test_unbound_code_signs_in(post: Post, ask: Ask, user: Any, events: list[Eve
 def test_every_proof_signs_in_once(
     post: Post, ask: Ask, user: Any, events: list[Event], body: Callable[[str], Any], by: str
 ) -> None:
-    given = body(ask())
-    assert post("verify", given).status_code == 200
+    proof = body(ask())
+    assert post("verify", proof).status_code == 200
     assert events[-1].data["by"] == by
-    for again in (given, {"token": mailed_code()}, {"k": mailed_key()}):
+    for again in (proof, {"token": mailed_code()}, {"k": mailed_key()}):
         assert refused(post("verify", again))
 
 

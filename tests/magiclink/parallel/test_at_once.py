@@ -76,7 +76,7 @@ def test_parallel_verifications_succeed_exactly_once() -> None:
         request_id = ask()
         ways = [{"token": mailed_code()}, {"k": mailed_key()}, {"token": mailed_code(), "request_id": request_id}]
         # One kind of proof in most rounds. If they are mixed, the last may fail because of the five attempts.
-        bodies = [ways[0 if number % 2 else each % 2] for each in range(PARALLEL - 1)] + [ways[2]]
+        bodies = [ways[0 if number % 2 else index % 2] for index in range(PARALLEL - 1)] + [ways[2]]
         answers = at_once(*(partial(verify, **body) for body in bodies))
         assert statuses(answers) == {200: 1, 400: PARALLEL - 1}, answers
         assert MagicLink.objects.exclude(used_at=None).count() == number + 1
@@ -112,7 +112,7 @@ def test_parallel_guesses_respect_network_limit(settings: Any) -> None:
     compared: list[Any] = []
     consume = "dovetail_magiclink.services.verification._consume"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(consume, lambda *given: compared.append(given))
+        patched.setattr(consume, lambda *arguments: compared.append(arguments))
         at_once(*[partial(verify, token="12345678")] * PARALLEL)
     assert len(compared) == 10
     assert verify(token=mailed_code()).status_code == 400
@@ -125,7 +125,9 @@ def test_parallel_guesses_respect_risk_budget(settings: Any) -> None:
     ask()
     compared: list[Any] = []
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("dovetail_magiclink.services.verification._consume", lambda *given: compared.append(given))
+        patched.setattr(
+            "dovetail_magiclink.services.verification._consume", lambda *arguments: compared.append(arguments)
+        )
         at_once(*[partial(verify, token="12345678")] * PARALLEL)
     assert len(compared) == 30
 
