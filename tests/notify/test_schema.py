@@ -1,4 +1,4 @@
-"""The OpenAPI document's notifications, compared with the API's responses."""
+"""The notifications in the OpenAPI document match the API's responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from dovetail_notify.types.json_schema import _schema
+from dovetail_notify.types.payloads import _schema
 
 pytestmark = pytest.mark.django_db
 Notification = get_notification_model()
@@ -50,18 +50,18 @@ class Size(IntEnum):
 
 
 def document() -> Any:
-    found = SchemaGenerator().get_schema(request=None, public=True)
-    validate_schema(found)
-    return found
+    openapi = SchemaGenerator().get_schema(request=None, public=True)
+    validate_schema(openapi)
+    return openapi
 
 
-def validator(found: Any, component: str) -> Any:
-    schema = {"$ref": f"#/components/schemas/{component}", "components": _with_null(found["components"])}
+def validator(openapi: Any, component: str) -> Any:
+    schema = {"$ref": f"#/components/schemas/{component}", "components": _with_null(openapi["components"])}
     return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
 
 
 def _with_null(node: Any) -> Any:
-    """``nullable`` of OpenAPI 3.0 in the words of JSON Schema."""
+    """Convert ``nullable`` of OpenAPI 3.0 to JSON Schema."""
     if isinstance(node, list):
         return [_with_null(each) for each in node]
     if not isinstance(node, dict):
@@ -97,15 +97,15 @@ def test_every_notification_matches_the_schema(api, user, version):
     notify(Tip(), to=user)
     Notification.objects.filter(pk=Notification.objects.latest("pk").pk).update(type="gone.long", payload={"a": [1]})
     answer = api.get("/api/v1/notifications/").json()
-    found = document()
+    openapi = document()
     assert not [
         each for each in GENERATOR_STATS._error_cache | GENERATOR_STATS._warn_cache if "otification" in str(each)
     ]
-    valid = validator(found, "Notification")
+    valid = validator(openapi, "Notification")
     kinds = []
     for row in answer["data"]:
         valid.validate(row)
-        kinds.append((row["type"], validator(found, "OtherNotification").is_valid(row)))
+        kinds.append((row["type"], validator(openapi, "OtherNotification").is_valid(row)))
     assert kinds == [
         ("gone.long", True),
         ("orders.quiet", False),
@@ -131,15 +131,15 @@ def test_payload_of_another_shape_does_not_match(api, user, version, change):
 
 
 def test_each_type_has_an_example_and_a_discriminator_entry(version):
-    found = document()
-    schemas = found["components"]["schemas"]
+    openapi = document()
+    schemas = openapi["components"]["schemas"]
     mapping = schemas["KnownNotification"]["discriminator"]["mapping"]
     assert sorted(mapping) == [cls.key for cls in registry.all()]
     assert [each["$ref"] for each in schemas["KnownNotification"]["oneOf"]] == list(mapping.values())
     for cls in registry.all():
         name = mapping[cls.key].rpartition("/")[2]
         example = schemas[name]["example"]
-        validator(found, name).validate(example)
+        validator(openapi, name).validate(example)
         payload = name.removesuffix("Notification") + "Payload"
         assert schemas[payload]["example"] == example["payload"] == payloads.encode(cls.from_example())
 

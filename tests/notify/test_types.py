@@ -102,7 +102,7 @@ def test_old_payload_is_upgraded():
     ],
 )
 def test_unsafe_url_is_refused(url):
-    with pytest.raises(ValueError, match="begins with / or an https address"):
+    with pytest.raises(ValueError, match="begins with / or an https URL"):
         Rendered(title="x", url=url)
 
 

@@ -1,23 +1,21 @@
-"""Descriptions for drf-spectacular that it cannot derive from the serializers."""
+"""Schemas that drf-spectacular cannot derive from the views and serializers."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiViewExtension
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent, is_jsonschema_compliant
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import (
-    OpenApiParameter,
-    PolymorphicProxySerializer,
-    extend_schema,
-    extend_schema_serializer,
-)
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema, extend_schema_serializer
 from rest_framework import serializers
+from rest_framework.request import Request
 
 from dovetail_notify.api.serializers import (
     MarkedSerializer,
@@ -28,65 +26,60 @@ from dovetail_notify.api.serializers import (
 )
 from dovetail_notify.transports.previews import example_row
 from dovetail_notify.types import NotificationType, payloads, registry
-from dovetail_notify.types.json_schema import Schema, payload_schema
+from dovetail_notify.types.payloads import Schema, payload_schema
 
 logger = logging.getLogger("dovetail.notify")
 
 _FILTERS = [
-    OpenApiParameter("unread", OpenApiTypes.BOOL, description="Only unread ones, or only read ones."),
-    OpenApiParameter("archived", OpenApiTypes.BOOL, description="Only archived ones."),
+    OpenApiParameter("unread", OpenApiTypes.BOOL, description="List only unread or only read notifications."),
+    OpenApiParameter("archived", OpenApiTypes.BOOL, description="List archived notifications."),
     OpenApiParameter("type", OpenApiTypes.STR),
     OpenApiParameter("category", OpenApiTypes.STR),
 ]
 _ID = OpenApiParameter("notification_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
+_DEVICE_ID = OpenApiParameter("device_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
 
 
 class Notifications(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]  # registers itself, without types
     """A union of the registered types, discriminated by ``type``, and a variant for rows of removed types.
 
-    Enums are components of their own. drf-spectacular names enums after their properties and warns if enums of one name
-    differ, as those of ``type`` do.
+    Enums are separate components, because drf-spectacular names inline enums after their property and warns if enums
+    with the same name differ, as those of ``type`` do.
     """
 
     target_class = NotificationSerializer
 
-    def map_serializer(self, auto_schema: Any, direction: Any) -> Schema:
-        whole: Schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> Schema:
+        whole: Schema = auto_schema._map_serializer(  # type: ignore[no-untyped-call]  # as above
+            self.target, direction, bypass_extensions=True
+        )
         types = registry.all()
         if direction != "response" or not types:
             return whole
-        names = dict(zip((cls.key for cls in types), _names(types), strict=True))
         self._components = auto_schema.registry
         own = ("type", "payload")
-        shared = self._component(
-            "NotificationFields",
-            {
-                "type": "object",
-                "properties": {name: each for name, each in whole["properties"].items() if name not in own},
-                "required": [name for name in whole["required"] if name not in own],
-            },
-        )
-        variants = {cls.key: self._variant(cls, names[cls.key], shared) for cls in types}
+        properties = {name: schema for name, schema in whole["properties"].items() if name not in own}
+        required = [name for name in whole["required"] if name not in own]
+        fields: Schema = {"type": "object", "properties": properties, "required": required}
+        shared = self._component("NotificationFields", fields)
+        variants = {cls.key: self._variant(cls, name, shared) for cls, name in zip(types, _names(types), strict=True)}
         mapping = {key: variant["$ref"] for key, variant in variants.items()}
-        known: Schema = {
-            "oneOf": list(variants.values()),
-            "discriminator": {"propertyName": "type", "mapping": mapping},
-        }
-        gone = {"type": "string", "not": {"enum": sorted(variants)}, "description": "One that is no more."}
-        other = _both(shared, gone, {"type": "object", "additionalProperties": {}})
+        known = {"oneOf": list(variants.values()), "discriminator": {"propertyName": "type", "mapping": mapping}}
+        removed = {"type": "string", "not": {"enum": sorted(variants)}, "description": "A type that was removed."}
+        other = _notification(shared, removed, {"type": "object", "additionalProperties": {}})
         # Outside the union, because its discriminator must list every value.
         return {"oneOf": [self._component("KnownNotification", known), self._component("OtherNotification", other)]}
 
     def _variant(self, cls: type[NotificationType], name: str, shared: Schema) -> Schema:
         payload = payload_schema(cls, null=is_jsonschema_compliant())  # type: ignore[no-untyped-call]  # drf-spectacular's
         for field, schema in payload["properties"].items():
-            holder = schema["items"] if schema.get("type") == "array" else schema
-            if "enum" in holder:
-                held = dict(holder)
-                holder.clear()
-                holder.update(self._component(f"{name}{_camel(field)}", held))
+            value = schema["items"] if schema.get("type") == "array" else schema
+            if "enum" in value:
+                reference = self._component(f"{name}{_camel(field)}", dict(value))
+                value.clear()
+                value.update(reference)
         kind = self._component(f"{name}Type", {"type": "string", "enum": [cls.key]})
-        variant = _both(shared, kind, self._component(f"{name}Payload", payload | _example(cls)))
+        variant = _notification(shared, kind, self._component(f"{name}Payload", payload | _example(cls)))
         return self._component(f"{name}Notification", variant | _example(cls, whole=True))
 
     def _component(self, name: str, schema: Schema) -> Schema:
@@ -98,18 +91,18 @@ class Notifications(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
         return reference
 
 
-def _both(shared: Schema, kind: Schema, payload: Schema) -> Schema:
+def _notification(shared: Schema, kind: Schema, payload: Schema) -> Schema:
     own = {"type": "object", "properties": {"type": kind, "payload": payload}, "required": ["type", "payload"]}
     return {"allOf": [shared, own]}
 
 
 def _names(types: list[type[NotificationType]]) -> Iterator[str]:
-    """Yield component names: ``orders.shipped`` becomes OrdersShipped, and the second of equal names gets a number."""
-    seen: dict[str, int] = {}
+    """Yield component names such as ``OrdersShipped`` for ``orders.shipped``. A second equal name gets a number."""
+    counts: Counter[str] = Counter()
     for cls in types:
         name = _camel(cls.key)
-        seen[name] = seen.get(name, 0) + 1
-        yield name if seen[name] == 1 else f"{name}{seen[name]}"
+        counts[name] += 1
+        yield name if counts[name] == 1 else f"{name}{counts[name]}"
 
 
 def _camel(words: str) -> str:
@@ -117,7 +110,7 @@ def _camel(words: str) -> str:
 
 
 def _example(cls: type[NotificationType], *, whole: bool = False) -> Schema:
-    """Return the example, or nothing if it does not render, which a system check reports."""
+    """Return the example, or an empty schema if it does not render, which a system check reports."""
     try:
         if not whole:
             return {"example": payloads.encode(cls.from_example())}
@@ -128,39 +121,32 @@ def _example(cls: type[NotificationType], *, whole: bool = False) -> Schema:
     return {"example": {**data, "id": 1, "created_at": "2026-11-24T12:00:00Z"}}
 
 
+def _operation(operation_id: str | None = None, **schema: Any) -> Callable[..., None]:
+    """Return a view's method whose only purpose is to carry its schema."""
+
+    @extend_schema(operation_id, **schema)
+    def method(self: object, request: Request, **kwargs: str) -> None: ...
+
+    return method
+
+
 class NotificationViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # registers itself, without types
     target_class = "dovetail_notify.api.views.NotificationViewSet"
 
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
-            @extend_schema(parameters=_FILTERS)
-            def list(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema(parameters=[_ID])
-            def retrieve(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema(parameters=[_ID], responses=NotificationSerializer)
-            def partial_update(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema(parameters=[_ID])
-            def destroy(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema("notifications_read", parameters=[_ID], request=None, responses=NotificationSerializer)
-            def read(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema("notifications_unread", parameters=[_ID], request=None, responses=NotificationSerializer)
-            def unread(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema("notifications_mark_read", responses=MarkedSerializer)
-            def mark_read(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema("notifications_unread_count")
-            def unread_count(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema("notifications_ticket", request=None, responses={201: TicketSerializer})
-            def ticket(self, request: Any, **kwargs: Any) -> Any: ...
-
-        return Described
+    def view_replacement(self) -> type:
+        updated: dict[str, Any] = {"parameters": [_ID], "request": None, "responses": NotificationSerializer}
+        operations = {
+            "list": _operation(parameters=_FILTERS),
+            "retrieve": _operation(parameters=[_ID]),
+            "partial_update": _operation(parameters=[_ID], responses=NotificationSerializer),
+            "destroy": _operation(parameters=[_ID]),
+            "read": _operation("notifications_read", **updated),
+            "unread": _operation("notifications_unread", **updated),
+            "mark_read": _operation("notifications_mark_read", responses=MarkedSerializer),
+            "unread_count": _operation("notifications_unread_count"),
+            "ticket": _operation("notifications_ticket", request=None, responses={201: TicketSerializer}),
+        }
+        return type("Described", (self.target,), operations)
 
 
 class _Meta(serializers.Serializer[Any]):
@@ -171,9 +157,9 @@ class _Meta(serializers.Serializer[Any]):
 
 @extend_schema_serializer(many=False, component_name="Preferences")
 class _Preferences(serializers.Serializer[Any]):
-    """All preferences at once, in the form of a page."""
+    """All preferences in the format of a page."""
 
-    data = PreferenceSerializer(many=True)  # type: ignore[assignment]  # a field; the metaclass takes it off the class
+    data = PreferenceSerializer(many=True)  # type: ignore[assignment]  # a field, which the metaclass removes
     meta = _Meta()
 
 
@@ -189,42 +175,29 @@ _CHOICES = PolymorphicProxySerializer(
 class PreferenceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_notify.api.preference_views.PreferenceViewSet"
 
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
-            @extend_schema(responses=_Preferences)
-            def list(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema(request=_CHOICES, responses=_Preferences)
-            def partial_update(self, request: Any, **kwargs: Any) -> Any: ...
-
-        return Described
+    def view_replacement(self) -> type:
+        operations = {
+            "list": _operation(responses=_Preferences),
+            "partial_update": _operation(request=_CHOICES, responses=_Preferences),
+        }
+        return type("Described", (self.target,), operations)
 
 
 class DeviceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_notify.api.device_views.DeviceViewSet"
 
-    def view_replacement(self) -> Any:
-        key = OpenApiParameter("device_id", OpenApiTypes.INT64, OpenApiParameter.PATH)
-
-        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
-            @extend_schema("push_devices_web_push_key", responses={200: WebPushKeySerializer, 404: OpenApiTypes.OBJECT})
-            def web_push_key(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema(parameters=[key])
-            def destroy(self, request: Any, **kwargs: Any) -> Any: ...
-
-        return Described
+    def view_replacement(self) -> type:
+        responses = {200: WebPushKeySerializer, 404: OpenApiTypes.OBJECT}
+        operations = {
+            "web_push_key": _operation("push_devices_web_push_key", responses=responses),
+            "destroy": _operation(parameters=[_DEVICE_ID]),
+        }
+        return type("Described", (self.target,), operations)
 
 
 class StreamViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_notify.api.stream.StreamView"
 
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
-            @extend_schema(
-                operation_id="notifications_stream",
-                responses={(200, "text/event-stream"): OpenApiTypes.STR, 501: OpenApiTypes.OBJECT},
-            )
-            def get(self, request: Any, **kwargs: Any) -> Any: ...
-
-        return Described
+    def view_replacement(self) -> type:
+        responses = {(200, "text/event-stream"): OpenApiTypes.STR, 501: OpenApiTypes.OBJECT}
+        return type("Described", (self.target,), {"get": _operation("notifications_stream", responses=responses)})

@@ -1,80 +1,109 @@
-"""Converting a notification's fields to JSON and back, by their annotations."""
+"""Conversion of a notification's fields to JSON and back, and their JSON Schema, according to their annotations."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import types
-from datetime import date, datetime, time
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.dateparse import parse_date, parse_datetime, parse_time
 from django.utils.functional import Promise
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-_FROM_TEXT: dict[type, Any] = {
+T = TypeVar("T", bound="DataclassInstance")
+Schema = dict[str, Any]
+
+_PARSERS: Final[dict[type, Callable[[str], object]]] = {
     UUID: UUID,
     Decimal: Decimal,
     datetime: parse_datetime,
     date: parse_date,
     time: parse_time,
 }
+#: As ``DjangoJSONEncoder`` writes them. A time has no format: RFC 3339 requires an offset, which Python does not.
+_SCHEMAS: Final[dict[object, Schema]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    UUID: {"type": "string", "format": "uuid"},
+    Decimal: {"type": "string", "format": "decimal"},
+    datetime: {"type": "string", "format": "date-time"},
+    date: {"type": "string", "format": "date"},
+    time: {"type": "string"},
+    timedelta: {"type": "string", "format": "duration"},
+}
 
 
 def clean(text: str) -> str:
-    """Replace what databases and sockets reject but JSON allows: NUL and unpaired surrogates."""
+    """Replace NUL and unpaired surrogates, which JSON allows but databases and sockets reject."""
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def encode(instance: Any) -> dict[str, Any]:
-    """Return the fields as JSON values. Raises ``TypeError`` for a value of the wrong type."""
-    cls: Any = type(instance)
-    hints = field_hints(cls)
-    values: dict[str, Any] = {}
+def encode(instance: DataclassInstance) -> dict[str, Any]:
+    """Return the fields as JSON values. Raise ``TypeError`` for a value of the wrong type."""
+    cls = type(instance)
+    hints = _field_hints(cls)
+    values: dict[str, object] = {}
     for field in dataclasses.fields(instance):
         value = getattr(instance, field.name)
         if isinstance(value, Promise):  # a lazy translation
             value = str(value)
-        if not _matches(value, hints[field.name]):
-            name = f"{cls.__qualname__}.{field.name}"
-            raise TypeError(f"{name} takes {_name(hints[field.name])}; got {value!r}.")
+        hint = hints[field.name]
+        if not _matches(value, hint):
+            expected = hint.__name__ if isinstance(hint, type) else hint
+            raise TypeError(f"{cls.__qualname__}.{field.name} takes {expected}; got {value!r}.")
         values[field.name] = value.value if isinstance(value, Enum) else value
-    payload: dict[str, Any] = _cleaned(json.loads(json.dumps(values, cls=DjangoJSONEncoder)))
+    payload: dict[str, Any] = _clean_json(json.loads(json.dumps(values, cls=DjangoJSONEncoder)))
     return payload
 
 
 def decode(cls: type[T], payload: dict[str, Any]) -> T:
-    """Make an instance from JSON values. Raises ``TypeError`` or ``ValueError`` if they do not fit."""
-    dataclass: Any = cls
-    hints = field_hints(dataclass)
-    names = {field.name for field in dataclasses.fields(dataclass)}
+    """Return an instance made from JSON values. Raise ``TypeError`` or ``ValueError`` for unsuitable values."""
+    hints = _field_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)}
     # Fields that only an earlier version had are ignored, so that the row can still be shown.
-    return cls(**{name: _restored(value, hints[name]) for name, value in payload.items() if name in names})
+    return cls(**{name: _decode_value(value, hints[name]) for name, value in payload.items() if name in names})
+
+
+def payload_schema(cls: type[DataclassInstance], *, null: bool) -> Schema:
+    """Return an object schema. ``null`` selects the type null (OpenAPI 3.1) instead of ``nullable`` (3.0).
+
+    Additional properties are allowed, because stored payloads may have fields of an earlier version.
+    """
+    hints = _field_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+    properties = {name: _schema(hints[name], null=null) for name in names}
+    return {"type": "object", "properties": properties, **({"required": names} if names else {})}
 
 
 @cache
-def field_hints(cls: Any) -> dict[str, Any]:
+def _field_hints(cls: type[DataclassInstance]) -> dict[str, Any]:
     return get_type_hints(cls)
 
 
-def union_members(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union, or the hint alone if it is not a union."""
+def _union_members(hint: object) -> tuple[object, ...]:
+    """Return the members of a union, or a tuple of the hint alone if it is not a union."""
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
-def _matches(value: Any, hint: Any) -> bool:
-    for choice in union_members(hint):
+def _matches(value: object, hint: object) -> bool:
+    for choice in _union_members(hint):
         kind = get_origin(choice) or choice
-        if choice is Any or (choice is type(None) and value is None):
+        # Literal and similar hints are not checked.
+        if choice is Any or not isinstance(kind, type):
             return True
-        if not isinstance(kind, type):
-            return True  # Literal and similar hints are not checked
         # Python counts True as an int. An int is accepted where a float is expected.
         if isinstance(value, bool) is not (kind is bool) and kind is not object:
             continue
@@ -83,30 +112,69 @@ def _matches(value: Any, hint: Any) -> bool:
     return False
 
 
-def _restored(value: Any, hint: Any) -> Any:
+def _decode_value(value: Any, hint: object) -> object:
     if value is None:
         return None
-    for choice in union_members(hint):
-        if isinstance(choice, type) and issubclass(choice, Enum):
-            return choice(value)
-        if choice in _FROM_TEXT and isinstance(value, str):
-            if (restored := _FROM_TEXT[choice](value)) is None:
-                raise ValueError(f"{value!r} is no {choice.__name__}.")
-            return restored
-        if get_origin(choice) in (tuple, set, frozenset) or choice in (tuple, set, frozenset):
-            return (get_origin(choice) or choice)(value)
+    for choice in _union_members(hint):
+        kind = get_origin(choice) or choice
+        if not isinstance(kind, type):
+            continue
+        if issubclass(kind, Enum):
+            return kind(value)
+        if kind in _PARSERS and isinstance(value, str):
+            if (parsed := _PARSERS[kind](value)) is None:
+                raise ValueError(f"{value!r} is not a valid {kind.__name__}.")
+            return parsed
+        if kind in (tuple, set, frozenset):
+            return kind(value)
     return value
 
 
-def _name(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint)
-
-
-def _cleaned(value: Any) -> Any:
+def _clean_json(value: Any) -> Any:
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
-        return [_cleaned(item) for item in value]
+        return [_clean_json(item) for item in value]
     if isinstance(value, dict):
-        return {clean(name): _cleaned(item) for name, item in value.items()}
+        return {clean(name): _clean_json(item) for name, item in value.items()}
     return value
+
+
+def _schema(hint: object, *, null: bool) -> Schema:
+    choices = _union_members(hint)
+    schemas = [_member_schema(choice, null=null) for choice in choices if choice is not type(None)]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    # {} allows anything, including null.
+    if len(schemas) == len(choices) or not schema:
+        return schema
+    if null:
+        return {"anyOf": [*schemas, {"type": "null"}]}
+    if "type" in schema and "enum" not in schema:
+        return {**schema, "nullable": True}
+    return {"anyOf": [*schemas, {"enum": [None]}]}
+
+
+def _member_schema(hint: object, *, null: bool) -> Schema:
+    if hint in _SCHEMAS:
+        return dict(_SCHEMAS[hint])
+    kind, arguments = get_origin(hint) or hint, get_args(hint)
+    if kind is Literal:
+        return _enum(arguments)
+    if not isinstance(kind, type):
+        return {}  # any JSON value
+    if issubclass(kind, Enum):
+        return _enum([member.value for member in kind])
+    if issubclass(kind, Mapping):
+        values = _schema(arguments[1], null=null) if len(arguments) == 2 else {}
+        return {"type": "object", "additionalProperties": values}
+    if issubclass(kind, Sequence | AbstractSet):
+        uniform = len(arguments) == 1 or (len(arguments) == 2 and arguments[1] is ...)
+        return {"type": "array", "items": _schema(arguments[0], null=null) if uniform else {}}
+    return {}
+
+
+def _enum(values: Sequence[object]) -> Schema:
+    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    kinds = {names.get(type(value)) for value in values}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return {**({"type": kind} if kind else {}), "enum": list(values)}
