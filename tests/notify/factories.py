@@ -10,8 +10,8 @@ _numbers = count(1)
 
 def make_user(**fields: Any) -> Any:
     number = next(_numbers)
-    given = {"username": f"user{number}", "email": f"user{number}@example.com", **fields}
-    return get_user_model().objects.create_user(**given)
+    values = {"username": f"user{number}", "email": f"user{number}@example.com", **fields}
+    return get_user_model().objects.create_user(**values)
 
 
 def make_users(number: int) -> Any:

@@ -1,4 +1,4 @@
-"""Compiled queries, which return the same rows as the ORM's own."""
+"""Compiled queries return the same rows as the ORM's own queries."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Notification: Any = get_notification_model()
 
 @pytest.fixture(autouse=True)
 def _nothing_is_compiled() -> Iterator[None]:
-    with override_settings(SAMPLE=1):  # a changed setting clears the caches, before and after
+    with override_settings(SAMPLE=1):  # a changed setting clears the caches before and after the test
         yield
 
 
 @pytest.fixture
 def people() -> list[Any]:
-    """Two with the same notifications: of each organization and none, read and not, archived and not, of two types."""
+    """Two users with a notification for every combination of organization, read, archived and type."""
     people = [make_user(), make_user()]
     now = timezone.now()
     Notification.objects.bulk_create(
@@ -62,17 +62,17 @@ def people() -> list[Any]:
 def test_compiled_page_equals_the_orms(people, organizations, bound, lookup, settings):
     settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
     middle = Notification.objects.order_by("pk")[len(people) * 16].pk
-    asked = product((True, False), (None, True, False), (None, "a"), (None, (), ("b",), ("a", "b")))
-    for archived, unread, type_key, types in asked:
+    combinations = product((True, False), (None, True, False), (None, "a"), (None, (), ("b",), ("a", "b")))
+    for archived, unread, type_key, types in combinations:
         shown = InboxFilter(archived, unread, type_key, types)
-        for person in people:  # the second with the query that was compiled for the first
+        for person in people:  # the second reuses the query of the first
             rows = shown.apply(inbox_of_key(person.pk, organizations, organization_key=bound))
             if lookup:
                 rows = rows.filter(**{f"pk__{lookup}": middle})
             rows = rows.order_by("pk" if lookup in {"gt", "gte"} else "-pk")[:5]
-            found = page(person, shown=shown, organization_key=bound, lookup=lookup, key=lookup and middle, limit=5)
-            assert [vars(row) | {"_state": None} for row in found] == [vars(row) | {"_state": None} for row in rows]
-            assert all((row._state.db, row._state.adding) == ("default", False) for row in found)
+            instances = page(person, shown=shown, organization_key=bound, lookup=lookup, key=lookup and middle, limit=5)
+            assert [vars(row) | {"_state": None} for row in instances] == [vars(row) | {"_state": None} for row in rows]
+            assert all((row._state.db, row._state.adding) == ("default", False) for row in instances)
 
 
 def test_second_list_reuses_the_query_with_its_own_values(people, api, user, compiled):
@@ -90,7 +90,7 @@ def test_second_list_reuses_the_query_with_its_own_values(people, api, user, com
     assert compiled == ["Notification"]
 
 
-def test_custom_default_manager_is_asked_each_time(people, compiled, monkeypatch):
+def test_custom_default_manager_is_used_each_time(people, compiled, monkeypatch):
     class OfToday(Manager[Any]):
         type_key = "a"
 

@@ -139,14 +139,14 @@ def test_queryset_that_is_a_condition_is_read_once(user):
     users = get_user_model().objects.filter(username__gt="").order_by("username").only("email")
     with CaptureQueriesContext(connection) as queries:
         notify(SHIPPED, to=users)
-    # Within a subquery PostgreSQL read everybody else as well.
+    # For a subquery PostgreSQL would read all other users as well.
     assert [query.count(f"FROM {table(get_user_model())}") for query in writes(queries)] == [0, 1, 0]
 
 
 def test_custom_queryset_methods_are_not_called(user):
     class Careful(QuerySet):  # type: ignore[type-arg]
         def filter(self, *args: Any, **kwargs: Any) -> Any:
-            raise AssertionError("Only the project itself calls this.")
+            raise AssertionError("Only the project itself calls this method.")
 
     assert notify(SHIPPED, to=Careful(get_user_model())).created == 1
 
@@ -192,7 +192,7 @@ def test_dedupe_key_allows_one_row_per_recipient(user):
     assert (again.created, again.skipped) == (1, 1)
     assert notify(SHIPPED, to=user, dedupe="order:2").created == 1
     assert notify(SHIPPED, to=user).created == notify(SHIPPED, to=user).created == 1
-    # Of what was not written there is no delivery either.
+    # Notifications that were skipped have no deliveries.
     assert Delivery.objects.count() == Notification.objects.count() == 5
 
 
@@ -256,7 +256,7 @@ def test_other_channels_deliver_without_the_inbox(user):
     set_preference(user=user, channel="in_app", mode="off", type_key="orders.shipped")
     notify(SHIPPED, to=user)
     row = Notification.objects.get()
-    # Not in the inbox, and there for the mail to be made from.
+    # The row is hidden in the inbox, but exists for the mail.
     assert row.archived_at == row.read_at == row.created_at
     assert mailed() == {user.pk}
 
@@ -273,11 +273,11 @@ def test_digest_deliveries_are_held(user):
     set_preference(user=daily, channel="email", mode="daily")
     set_preference(user=hourly, channel="email", mode="hourly")
     notify(SHIPPED, to=[user, daily, hourly])
-    found = {
+    rows = {
         row.notification.recipient_id: (row.state, row.digest)
         for row in Delivery.objects.select_related("notification")
     }
-    assert found == {user.pk: ("pending", ""), daily.pk: ("held", "daily"), hourly.pk: ("held", "hourly")}
+    assert rows == {user.pk: ("pending", ""), daily.pk: ("held", "daily"), hourly.pk: ("held", "hourly")}
     due = Delivery.objects.get(digest="hourly").next_at
     assert (due.minute, due.second) == (0, 0)
     assert due > Notification.objects.first().created_at
@@ -310,9 +310,9 @@ def test_mode_is_stored_independently_of_the_default(user, default):
     expected = {person.pk: written[mode] for mode, person in people.items() if mode != "off"}
     if default != "off":
         expected[user.pk] = written[default]
-    found = Delivery.objects.values_list("notification__recipient", "state", "digest", "next_at")
-    assert {recipient: tuple(rest) for recipient, *rest in found} == expected
-    # Who chose otherwise is looked up once for a value, and not once for each mode and column.
+    rows = Delivery.objects.values_list("notification__recipient", "state", "digest", "next_at")
+    assert {recipient: tuple(rest) for recipient, *rest in rows} == expected
+    # Preferences are read once for each value, and not once for each mode and column.
     (outbox,) = [query["sql"] for query in queries if query["sql"].startswith(f"INSERT INTO {table(Delivery)}")]
     assert len(re.findall(rf'FROM {re.escape(table(Preference))} ["`]?V0', outbox)) == 5, outbox
 

@@ -1,4 +1,4 @@
-"""INSERT … SELECT statements that are compiled once, which write the same rows as those that are compiled each time."""
+"""INSERT … SELECT statements that are compiled once write the same rows as statements compiled for each call."""
 
 from __future__ import annotations
 
@@ -37,34 +37,34 @@ SHIPPED = OrderShipped(number="A-1")
 
 @pytest.fixture(autouse=True)
 def _nothing_is_compiled() -> Iterator[None]:
-    with override_settings(SAMPLE=1):  # a changed setting clears the caches, before and after
+    with override_settings(SAMPLE=1):  # a changed setting clears the caches before and after the test
         yield
 
 
 def rows_of(*arguments: Any, **keywords: Any) -> list[Any]:
-    """The rows that a call writes."""
+    """Return the rows that a call of ``notify()`` writes."""
     Notification.objects.all().delete()
     notify(*arguments, **keywords)
-    told = Notification.objects.order_by("recipient").values(
+    inbox = Notification.objects.order_by("recipient").values(
         *("recipient", "organization_key", "type", "title", "body", "target_url", "payload", "payload_version"),
         *("actor_key", "collapse_key", "dedupe_key", "seen_at", "created_at", "read_at", "archived_at"),
     )
-    sent = Delivery.objects.order_by("notification__recipient", "channel").values(
+    outbox = Delivery.objects.order_by("notification__recipient", "channel").values(
         *("notification__recipient", "channel", "state", "digest", "attempts", "next_at", "lease", "error")
     )
-    return [list(told), list(sent)]
+    return [list(inbox), list(outbox)]
 
 
 def preference_cases() -> Iterator[tuple[str | None, str | None, str | None, slice]]:
-    """Organization, user's and organization's preference, and which calls run with them.
+    """Yield an organization, the preferences of a user and of the organization, and the slice of calls to run.
 
-    By default every pair of two preferences, of a preference and the organization, and of any of them and a call occurs
-    once or more: a mistake shows in a pair. That is a sixth of the product, which ``TESTS_EXHAUSTIVE=1`` runs.
+    Every pair of values, and every pair of a value and a call, occurs at least once, because mistakes show in pairs.
+    That is a sixth of all combinations, which ``TESTS_EXHAUSTIVE=1`` runs.
     """
     exhaustive = os.environ.get("TESTS_EXHAUSTIVE") == "1"
     factors = map(enumerate, ([None, "7"], [None, "on", "off", "hourly"], [None, "off", "daily"]))
     for (o, organization), (c, chosen), (d, default) in product(*factors):
-        # The sum modulo 2 and modulo 3 are independent: each organization meets each third of the calls.
+        # The sums modulo 2 and modulo 3 are independent, so that each organization runs each third of the calls.
         if exhaustive:
             yield organization, chosen, default, slice(None)
         elif (c + d) % 2 == o:
@@ -97,18 +97,18 @@ def test_reused_and_fresh_statements_write_the_same_rows(organization, chosen, d
     Group.objects.create(name="all").user_set.add(*people)
     calls = [(each, to, None) for each in types for to in (people[0], people, everybody)]
     calls += [(Tip(), to, "once") for to in (people[1:], everybody.exclude(pk=people[0].pk), grouped)]
-    # A third has all types for one audience, so that a statement is reused within it.
+    # Each third has all types for one audience, so that it reuses a statement.
     calls = calls[part]
-    by_kept = [rows_of(each, to=to, organization=organization, dedupe=dedupe) for each, to, dedupe in calls]
+    reused = [rows_of(each, to=to, organization=organization, dedupe=dedupe) for each, to, dedupe in calls]
     with monkeypatch.context() as patch:
         patch.setattr(fanout, "_take_placeholders", lambda *_: False)
         patch.setattr(fanout, "_has_fixed_condition", lambda *_: False)
-        made = [rows_of(each, to=to, organization=organization, dedupe=dedupe) for each, to, dedupe in calls]
-    assert by_kept == made
-    assert any(rows for rows, _ in by_kept)
+        fresh = [rows_of(each, to=to, organization=organization, dedupe=dedupe) for each, to, dedupe in calls]
+    assert reused == fresh
+    assert any(rows for rows, _ in reused)
 
 
-# What depends on the keys of those who are to be told, each time in another way.
+# Querysets that depend on the recipients' keys in different ways.
 SETS: dict[str, Any] = {
     "own condition": lambda keys: User.objects.filter(pk__in=keys).order_by("username"),
     "or": lambda keys: User.objects.filter(Q(pk__in=keys) | Q(username="100% nobody")),
@@ -131,10 +131,10 @@ def test_each_queryset_reaches_its_own_users(of):
     people = [make_user() for _ in range(4)]
     Group.objects.create(name="all").user_set.set(people)
     gone = make_user(is_active=False)
-    for told in (people[:2], people[2:], [], people[1:], people):
+    for named in (people[:2], people[2:], [], people[1:], people):
         Notification.objects.all().delete()
-        assert notify(Quiet(), to=of([each.pk for each in (*told, gone)])).created == len(told)
-        assert set(Notification.objects.values_list("recipient", flat=True)) == {each.pk for each in told}
+        assert notify(Quiet(), to=of([each.pk for each in (*named, gone)])).created == len(named)
+        assert set(Notification.objects.values_list("recipient", flat=True)) == {each.pk for each in named}
 
 
 @pytest.mark.parametrize("of", [SETS[name] for name in ("own condition", "subquery", "joined", "grouped")])
@@ -153,8 +153,8 @@ def test_sliced_queryset_reaches_only_its_users():
     for number in (2, 3):
         Notification.objects.all().delete()
         assert notify(Quiet(), to=User.objects.order_by("-pk")[:number]).created == number
-        told = set(Notification.objects.values_list("recipient", flat=True))
-        assert told == {each.pk for each in people[-number:]}
+        recipients = set(Notification.objects.values_list("recipient", flat=True))
+        assert recipients == {each.pk for each in people[-number:]}
 
 
 def test_all_and_none_share_one_statement(compiled):
@@ -183,7 +183,7 @@ def test_proxy_and_child_models_of_user():
     assert notify(Quiet(), to=Person.objects.filter(pk=bob.pk)).created == 1
     assert set(Notification.objects.values_list("recipient", flat=True)) == {ada.pk, bob.pk}
     assert _is_condition(Person.objects.all())
-    # Its rows are some of the users, whatever its condition says.
+    # A child model has only some of the users, whatever the condition.
     assert not _is_condition(Author.objects.all())
 
 
@@ -199,12 +199,12 @@ def test_condition_on_an_aliased_table_is_a_subquery(user):
 def test_any_number_of_named_recipients_get_one_row_each(number):
     people = list(make_users(number + 1))
     set_preference(user=people[-2], channel="email", mode="off")
-    for told in (people[:-1], people[1:]):
+    for named in (people[:-1], people[1:]):
         Notification.objects.all().delete()
-        sent = notify(SHIPPED, to=told)
+        sent = notify(SHIPPED, to=named)
         assert (sent.created, sent.skipped) == (number, 0)
-        assert set(Notification.objects.values_list("recipient", flat=True)) == {each.pk for each in told}
-        assert Delivery.objects.count() == number - 1 + (people[-2] not in told)
+        assert set(Notification.objects.values_list("recipient", flat=True)) == {each.pk for each in named}
+        assert Delivery.objects.count() == number - 1 + (people[-2] not in named)
 
 
 def test_statement_names_at_most_the_databases_limit(monkeypatch):
@@ -227,14 +227,14 @@ def test_similar_numbers_share_one_compiled_statement(compiled):
 def test_second_notification_reuses_the_statement_for_its_recipient(compiled):
     ada, bob, eve = make_user(), make_user(), make_user()
     actor = make_user()
-    told = []
+    compilations = []
     for number, (who, each) in enumerate(
         [(ada, SHIPPED), (bob, OrderShipped(number="B-2", total=None)), (eve, SHIPPED)]
     ):
         del compiled[:]
         notify(each, to=who, actor=actor if number else ada)
-        told.append(list(compiled))
-    assert [bool(each) for each in told] == [True, False, False]
+        compilations.append(list(compiled))
+    assert [bool(each) for each in compilations] == [True, False, False]
     rows = Notification.objects.order_by("pk").values_list("recipient", "title", "payload__number")
     assert list(rows) == [
         (ada.pk, "Order A-1 was shipped", "A-1"),
@@ -255,7 +255,7 @@ def test_members_hook_is_called_each_time(settings, compiled):
         notify(SHIPPED, to=ada, organization="2")
     del compiled[:]
     assert notify(SHIPPED, to=bob, organization="2").created == 1
-    # Of the organization's people, which are the project's query.
+    # Only the members' queryset of the project is compiled.
     assert compiled == ["User"]
     members["1"] = [bob.pk]
     with pytest.raises(ForeignRecipient):
@@ -313,7 +313,7 @@ def test_custom_transports_condition_is_evaluated_each_time(settings, user):
     assert Delivery.objects.count() == 2
 
 
-def test_custom_user_manager_is_asked_each_time(user, monkeypatch):
+def test_custom_user_manager_is_used_each_time(user, monkeypatch):
     class Careful(Manager[Any]):
         name_of = user.username
 
@@ -329,18 +329,18 @@ def test_custom_user_manager_is_asked_each_time(user, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "has"),
+    ("columns", "expected"),
     [
         ({"title": "x", "created_at": timezone.now(), "payload": {"a": 1}}, True),
         ({"title": F("type")}, False),
         ({"blob": b"x"}, False),
     ],
 )
-def test_special_columns_get_no_placeholder(given, has, monkeypatch):
+def test_special_columns_get_no_placeholder(columns, expected, monkeypatch):
     blob = BinaryField(name="blob")
     get_field = Notification._meta.get_field
     monkeypatch.setitem(vars(Notification._meta), "get_field", lambda name: blob if name == "blob" else get_field(name))
-    assert fanout._take_placeholders(given) is has
+    assert fanout._take_placeholders(columns) is expected
 
 
 def test_many_and_few_recipients_take_one_statement_each(compiled):

@@ -47,7 +47,7 @@ class SignedIn(NotificationType, key="security.signed_in"):
 
 
 class Tip(NotificationType, key="orders.tip"):
-    """Off where nobody chose it."""
+    """E-mail is off by default."""
 
     text: str = "Try it."
 
@@ -60,7 +60,7 @@ class Tip(NotificationType, key="orders.tip"):
 
 
 class Quiet(NotificationType, key="orders.quiet"):
-    """Only in the inbox."""
+    """Has no channel besides the inbox."""
 
     example = {}
 

@@ -1,4 +1,4 @@
-"""What must hold when workers and requests meet: real threads, each with a connection of its own."""
+"""Parallel workers and requests: real threads, each with its own connection."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PARALLEL = 6
 ROUNDS = 20
 
-taken: list[Any] = []
+claimed: list[Any] = []
 
 
 class Counting(Transport):
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        taken.extend(delivery.pk for delivery in deliveries)
+        claimed.extend(delivery.pk for delivery in deliveries)
         return [Outcome.sent()] * len(deliveries)
 
 
@@ -37,11 +37,11 @@ def at_once(call: Callable[[int], Any], number: int = PARALLEL) -> list[Any]:
 
     def run(which: int) -> None:
         try:
-            # The connection is opened first, so that the calls themselves meet.
+            # The connection is opened first, so that the calls run at the same time.
             connection.ensure_connection()
             barrier.wait(timeout=30)
             outcomes.append(call(which))
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
+        except Exception as error:  # noqa: BLE001  # an outcome like any other, which the test checks
             outcomes.append(error)
         finally:
             connections.close_all()
@@ -82,13 +82,13 @@ def test_two_workers_never_claim_one_delivery(settings: Any) -> None:
     settings.NOTIFY_CLAIM_SIZE = 7
     users = make_users(60)
     for _ in range(ROUNDS // 4):
-        taken.clear()
+        claimed.clear()
         notify(OrderShipped(number="1"), to=users)
         reports = at_once(lambda _: deliver())
         deliver()
         assert all(not isinstance(report, Exception) for report in reports), reports
-        assert len(taken) == 60
-        assert [key for key, times in Counter(taken).items() if times > 1] == []
+        assert len(claimed) == 60
+        assert [key for key, times in Counter(claimed).items() if times > 1] == []
     assert set(Delivery.objects.values_list("state", "attempts")) == {("sent", 1)}
 
 
@@ -108,7 +108,7 @@ def test_ticket_used_in_parallel_opens_one_socket() -> None:
         own = [[issue_ticket(user=user) for _ in range(3)] for _ in range(PARALLEL)]
 
         def redeem(which: int, shared: str = shared, own: list[list[str]] = own) -> list[bool]:
-            # Some have it first and some last: locks are taken in one order all the same.
+            # The shared ticket is first or last, but locks are acquired in the same order.
             shown = [shared, *own[which]] if which % 2 else [*own[which], shared]
             admitted = [each is not None for each in redeem_tickets([(ticket, None) for ticket in shown])]
             return admitted if which % 2 else admitted[::-1]

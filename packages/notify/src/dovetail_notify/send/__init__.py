@@ -1,1 +1,1 @@
-"""From ``notify()`` to the rows of the inbox and the outbox, and to what happens after commit."""
+"""``notify()``: write the rows of the inbox and the outbox, and announce them after commit."""

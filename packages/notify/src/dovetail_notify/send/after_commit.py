@@ -1,12 +1,12 @@
-"""Hooks that run after commit: they start the runner and tell sockets that there are new rows.
+"""Hooks that run after commit: they start the runner and announce the new rows to sockets.
 
-The rows are committed by then. A lost message costs time only: workers and sockets also look at the database.
+A lost message only costs time, because workers and sockets also look for new rows in the database.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +19,15 @@ from dovetail_notify.realtime import messages
 _LISTED_RECIPIENTS = 500
 
 
-def schedule(*, after: Any, batch: UUID, recipients: Sequence[Any] | None, using: str) -> None:
-    """Announce the rows of ``batch`` after commit, together with all others of the same transaction."""
+def schedule(*, after: int, batch: UUID, recipients: Sequence[Hashable] | None, using: str) -> None:
+    """Announce the rows of ``batch``, whose keys are greater than ``after``, when the transaction commits.
+
+    One message announces all batches of a transaction.
+    """
     listed = None if recipients is None or len(recipients) > _LISTED_RECIPIENTS else [str(key) for key in recipients]
 
-    # A new function for each call. Django 5.2 cannot log the failure of a partial, and a function that was registered
-    # in a savepoint is dropped with it. The first function that runs announces everything.
+    # A new function for each call. Django 5.2 cannot log the failure of a partial, and drops a function that was
+    # registered in a savepoint together with it. The first function that runs announces everything.
     def announce() -> None:
         rows = [row for hook, row in _pending(using) if hook() is not None]
         connections[using]._dovetail_notify = []  # type: ignore[attr-defined]  # our own attribute
@@ -35,12 +38,9 @@ def schedule(*, after: Any, batch: UUID, recipients: Sequence[Any] | None, using
     # On rollback Django drops the hooks of the transaction or savepoint without a signal. The weak references to them
     # are then dead: their rows are not announced with the next commit, and do not pile up in a process whose
     # transactions all roll back.
-    waiting = [entry for entry in _pending(using) if entry[0]() is not None]
-    row = {"after": after, "batch": str(batch), "users": listed}
-    connections[using]._dovetail_notify = [  # type: ignore[attr-defined]  # our own attribute
-        *waiting,
-        (weakref.ref(announce), row),
-    ]
+    pending = [entry for entry in _pending(using) if entry[0]() is not None]
+    pending.append((weakref.ref(announce), {"after": after, "batch": str(batch), "users": listed}))
+    connections[using]._dovetail_notify = pending  # type: ignore[attr-defined]  # as above
     transaction.on_commit(announce, using=using, robust=True)
 
 

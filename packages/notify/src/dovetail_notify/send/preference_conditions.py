@@ -1,12 +1,12 @@
-"""Preferences as conditions on sets of users: a statement asks the few preferences once, not once per recipient.
+"""Preferences as conditions on sets of users, so that a statement reads them once and not once per recipient.
 
-The type's default applies first, then the organization's default, then the user's own preference. Required channels
+A user's own preference overrides the organization's default, which overrides the type's default. Required channels
 override all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import reduce
@@ -23,11 +23,11 @@ from dovetail_notify.types import NotificationType
 
 
 class ConditionsShape(NamedTuple):
-    """Everything that the SQL of conditions depends on, apart from the values that have a placeholder."""
+    """Everything that the SQL of conditions depends on, apart from the values that have placeholders."""
 
-    #: Each channel with its default mode, and whether the type requires it.
+    #: The name and default mode of each channel, and whether the type requires the channel.
     channels: tuple[tuple[str, str, bool], ...]
-    #: How many organization keys the conditions compare with.
+    #: The number of organization keys in the conditions.
     organizations: int
     no_preferences: bool
 
@@ -36,18 +36,18 @@ class ConditionsShape(NamedTuple):
 class PreferenceConditions:
     """The conditions under which the users of one organization receive one type on each channel."""
 
-    type_key: Any
-    organization_keys: Sequence[Any]
+    type_key: str | Placeholder
+    organization_keys: Sequence[str | Placeholder]
     #: The mode of each available channel for a user without preferences.
     defaults: Mapping[str, str]
     required: AbstractSet[str]
     using: str
-    #: Whether none of the recipients is known to have a preference; the conditions then ask for none.
+    #: Whether the conditions leave out preferences, because no recipient has any.
     no_preferences: bool = False
 
     @classmethod
     def for_type(cls, notification: type[NotificationType], organization_key: str | None, using: str) -> Self:
-        """Return the conditions of one type. One query if there is an organization."""
+        """Return the conditions of one type. Runs one query if an organization is given."""
         organization_keys = ("", organization_key) if organization_key else ("",)
         defaults = _default_modes(notification, organization_key, using)
         return cls(notification.key, organization_keys, defaults, required_channels(notification), using)
@@ -70,10 +70,10 @@ class PreferenceConditions:
         channels = tuple((channel, mode, channel in self.required) for channel, mode in self.defaults.items())
         return ConditionsShape(channels, len(self.organization_keys), self.no_preferences)
 
-    def check_recipients(self, users: Sequence[Any]) -> None:
-        """Look whether any of ``users``, the few keys of all recipients, has a preference. One query on an index.
+    def check_recipients(self, users: Sequence[Hashable]) -> None:
+        """Set ``no_preferences`` if none of ``users``, the keys of all recipients, has one. Runs one indexed query.
 
-        Most have none, and PostgreSQL takes longer to plan the statements with preferences than to execute them.
+        Most users have none, and PostgreSQL takes longer to plan the statements with preferences than to execute them.
         """
         keys = tuple(self.organization_keys)
         values = (("user", tuple(pad(users))), ("type", (self.type_key, ANY)), ("organization_key", keys))
@@ -100,24 +100,25 @@ class PreferenceConditions:
 
 
 def _default_modes(cls: type[NotificationType], organization_key: str | None, using: str) -> dict[str, str]:
-    """Return each channel's mode for a user without preferences. One query if there is an organization."""
     modes: dict[str, str] = {c: Mode.ON if cls.channels[c] else Mode.OFF for c in available_channels(cls)}
     if organization_key:
         values = (("organization_key", organization_key), ("type", (ANY, cls.key)))
         rows = fetch(OrganizationPreference, _organization_preferences, (), values, using=using)
-        # Preferences for all types come first; those for this type then replace them.
+        # Preferences for this type come last, so that they replace those for all types.
         for _, channel, mode in sorted(rows, key=lambda row: row[0] != ANY):
             if channel in modes:
                 modes[channel] = mode
     return modes | dict.fromkeys(required_channels(cls), Mode.ON)
 
 
-def _organization_preferences(organization_key: Any, types: Any) -> QuerySet[Any, Any]:
+def _organization_preferences(organization_key: object, types: Sequence[object]) -> QuerySet[Any, Any]:
     rows = OrganizationPreference.objects.filter(organization_key=organization_key, type__in=types)
     return rows.order_by().values_list("type", "channel", "mode")
 
 
-def _user_preferences(users: Any, types: Any, organization_keys: Any) -> QuerySet[Any, Any]:
+def _user_preferences(
+    users: Sequence[object], types: Sequence[object], organization_keys: Sequence[object]
+) -> QuerySet[Any, Any]:
     rows = Preference.objects.filter(type__in=types, organization_key__in=organization_keys)
     # One comparison per user: Django does not accept expressions in an __in lookup of a foreign key.
     condition = reduce(or_, (Q(user=user) for user in users))

@@ -1,10 +1,10 @@
-"""``INSERT … SELECT`` statements, compiled by the ORM: the database makes the rows for any number of recipients."""
+"""``INSERT … SELECT`` statements that the ORM compiles, with which the database writes any number of rows."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import connections
@@ -13,14 +13,15 @@ from django.db.models.constants import OnConflict
 
 from dovetail_core.sql import bind
 
-_NO_QUERYSETS: Final[Mapping[str, QuerySet[Any]]] = {}
+Values: TypeAlias = Mapping[str, Any]
+QuerySets: TypeAlias = Mapping[str, QuerySet[Any]]
 
 
 class QuerySetPlaceholder(Func):
-    """The position of a queryset that each execution supplies under ``name``.
+    """A condition that stands for a queryset, which each execution passes under ``name``.
 
-    Without arguments the condition is the queryset's own WHERE clause. With one expression the condition is that the
-    expression is the key of one of the queryset's rows.
+    Without ``key``, it is the queryset's own WHERE clause. With an expression as ``key``, the condition is that the
+    expression equals the key of one of the queryset's rows.
     """
 
     output_field = BooleanField()
@@ -37,29 +38,44 @@ class QuerySetPlaceholder(Func):
         sql, parameters = compiler.compile(self.source_expressions[0])
         return f"{sql} IN ({self.marker})", [*parameters, self]
 
-    def compiled(self, rows: QuerySet[Any], using: str) -> Any:
-        return _subquery(rows, using) if self.source_expressions else _condition(rows, using)
+    def compile_queryset(self, rows: QuerySet[Any], using: str) -> Any:
+        """Return the SQL and the parameters of a queryset. Raise ``EmptyResultSet`` if it selects no rows."""
+        query: Any = rows.query
+        if not self.source_expressions:
+            try:
+                return query.get_compiler(using).compile(query.where)
+            except FullResultSet:
+                return "1 = 1", ()
+        # As Django compiles a queryset for an __in lookup.
+        query = query.chain()
+        if not query.has_select_fields:
+            query.clear_select_clause()
+            query.add_fields(["pk"])
+        query.clear_ordering(clear_default=True)
+        return query.get_compiler(using).as_sql()
 
 
 class InsertSelect:
     """``INSERT INTO model (…) SELECT … UNION ALL SELECT …``.
 
-    ``parts`` are pairs: a queryset, and a mapping of field names to expressions, placeholders or values. The compiled
-    SQL has a parameter for every value and contains none itself.
+    Each of ``parts`` is a queryset and a mapping of field names to expressions, placeholders or values. The compiled
+    SQL contains no value itself, but has a parameter for each.
     """
 
     def __init__(
         self,
-        model: Any,
-        parts: Sequence[tuple[QuerySet[Any], Mapping[str, Any]]],
+        model: type[Model],
+        parts: Sequence[tuple[QuerySet[Any], Values]],
         using: str,
         *,
         ignore_conflicts: bool = False,
     ) -> None:
-        self.sql, self.parameters = "", []
-        self.key_column = model._meta.pk.column
-        connection = connections[using]
-        fields = [field for field in model._meta.concrete_fields if field.name in parts[0][1]]
+        self.sql = ""
+        self.parameters: list[Any] = []
+        operations = connections[using].ops
+        options: Any = model._meta
+        self._returning = f" RETURNING {operations.quote_name(options.pk.column)}"
+        fields = [field for field in options.concrete_fields if field.name in parts[0][1]]
         selects = []
         for rows, columns in parts:
             annotations = {f"dovetail_{field.column}": as_expression(columns[field.name], field) for field in fields}
@@ -71,90 +87,59 @@ class InsertSelect:
         if not selects:
             return
         conflict = OnConflict.IGNORE if ignore_conflicts else None
-        quote = connection.ops.quote_name
         clauses = (
-            connection.ops.insert_statement(on_conflict=conflict),
-            quote(model._meta.db_table),
-            f"({', '.join(quote(field.column) for field in fields)})",
+            operations.insert_statement(on_conflict=conflict),
+            operations.quote_name(options.db_table),
+            f"({', '.join(operations.quote_name(field.column) for field in fields)})",
             " UNION ALL ".join(selects),
-            connection.ops.on_conflict_suffix_sql(fields, conflict, [], []) if conflict else "",
+            operations.on_conflict_suffix_sql(fields, conflict, [], []) if conflict else "",
         )
         self.sql = " ".join(filter(None, clauses))
 
-    def execute(
-        self, using: str, values: Mapping[str, Any], querysets: Mapping[str, QuerySet[Any]] = _NO_QUERYSETS
-    ) -> int:
+    def execute(self, using: str, values: Values, querysets: QuerySets) -> int:
         """Insert the rows and return their number. ``values`` and ``querysets`` fill the placeholders."""
-        count: int = self._execute(using, values, querysets, "", lambda cursor: max(int(cursor.rowcount), 0)) or 0
-        return count
-
-    def execute_returning_keys(
-        self, using: str, values: Mapping[str, Any], querysets: Mapping[str, QuerySet[Any]]
-    ) -> list[Any]:
-        """Insert the rows and return their keys, on databases that support ``RETURNING``."""
-        returning = f" RETURNING {connections[using].ops.quote_name(self.key_column)}"
-        keys = self._execute(using, values, querysets, returning, lambda cursor: [key for (key,) in cursor.fetchall()])
-        return keys or []
-
-    def _execute(
-        self,
-        using: str,
-        values: Mapping[str, Any],
-        querysets: Mapping[str, QuerySet[Any]],
-        returning: str,
-        read: Callable[[Any], Any],
-    ) -> Any:
-        connection = connections[using]
-        sql, parameters = self.sql, []
+        sql, parameters = self._bind(using, values, querysets)
         if not sql:
-            return None
+            return 0
+        with connections[using].cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return max(int(cursor.rowcount), 0)
+
+    def execute_returning_keys(self, using: str, values: Values, querysets: QuerySets) -> list[int]:
+        """Insert the rows and return their keys, on databases that support ``RETURNING``."""
+        sql, parameters = self._bind(using, values, querysets)
+        if not sql:
+            return []
+        with connections[using].cursor() as cursor:
+            cursor.execute(sql + self._returning, parameters)
+            return [key for (key,) in cursor.fetchall()]
+
+    def _bind(self, using: str, values: Values, querysets: QuerySets) -> tuple[str, list[Any]]:
+        """Return the SQL and the parameters of one execution. The SQL is empty if there are no rows to insert."""
+        sql, parameters = self.sql, []
         for parameter in self.parameters:
             if isinstance(parameter, QuerySetPlaceholder):
                 try:
-                    text, inner = parameter.compiled(querysets[parameter.name], using)
+                    text, inner = parameter.compile_queryset(querysets[parameter.name], using)
                 except EmptyResultSet:
-                    return None
+                    return "", []
                 sql = sql.replace(parameter.marker, text)
                 parameters += inner
             else:
                 parameters.append(parameter)
-        with connection.cursor() as cursor:
-            cursor.execute(sql + returning, bind(parameters, values, connection))
-            return read(cursor)
+        return sql, bind(parameters, values, connections[using])
 
 
-def as_expression(value: Any, field: Any) -> Any:
+def as_expression(value: object, field: Field[Any, Any]) -> Any:
     return value if hasattr(value, "resolve_expression") else Value(value, output_field=field)
 
 
-def python_defaults(model: type[Model], columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the default of every field that is not in ``columns`` and has no default in the database."""
+def python_defaults(model: type[Model], columns: Values) -> dict[str, Any]:
+    """Return the Python default of each field that is not in ``columns`` and that the database does not fill."""
     return {
         field.name: field.get_default()
         for field in model._meta.concrete_fields
-        if field.name not in columns and _needs_value(field)
+        if field.name not in columns
+        and not (field.primary_key or field.null or getattr(field, "generated", False))
+        and getattr(field, "db_default", NOT_PROVIDED) is NOT_PROVIDED
     }
-
-
-def _needs_value(field: Field[Any, Any]) -> bool:
-    if field.primary_key or field.null or getattr(field, "generated", False):
-        return False
-    return getattr(field, "db_default", NOT_PROVIDED) is NOT_PROVIDED
-
-
-def _condition(rows: QuerySet[Any], using: str) -> Any:
-    """Compile the WHERE clause of a queryset on one table, which the statement calls by the same name."""
-    try:
-        return rows.query.get_compiler(using).compile(rows.query.where)
-    except FullResultSet:
-        return "1 = 1", ()
-
-
-def _subquery(rows: QuerySet[Any], using: str) -> Any:
-    """Compile a queryset as Django does for an ``__in`` lookup."""
-    query = rows.query.chain()
-    if not query.has_select_fields:
-        query.clear_select_clause()
-        query.add_fields(["pk"])
-    query.clear_ordering(clear_default=True)
-    return query.get_compiler(using).as_sql()
