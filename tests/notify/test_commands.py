@@ -28,7 +28,7 @@ from tests.notify.orders.notifications import OrderShipped, Quiet
 pytestmark = pytest.mark.django_db
 
 
-def said(command: str, *arguments: str) -> str:
+def output(command: str, *arguments: str) -> str:
     out = StringIO()
     call_command(command, *arguments, stdout=out)
     return out.getvalue().strip()
@@ -36,15 +36,15 @@ def said(command: str, *arguments: str) -> str:
 
 def test_notify_deliver_sends_due_deliveries(user):
     notify(OrderShipped(number="1"), to=user)
-    assert said("notify_deliver") == "1 sent, 0 put off, 0 given up"
-    assert said("notify_deliver") == "0 sent, 0 put off, 0 given up"
+    assert output("notify_deliver") == "1 sent, 0 to be retried, 0 given up"
+    assert output("notify_deliver") == "0 sent, 0 to be retried, 0 given up"
     assert len(mail.outbox) == 1
 
 
 def test_purge_deletes_old_notifications(user):
     notify(Quiet(), to=user)
     get_notification_model()._default_manager.update(created_at=timezone.now() - timedelta(days=366))
-    assert said("purge_notifications") == "1 notifications deleted."
+    assert output("purge_notifications") == "1 notifications deleted."
 
 
 def test_loop_ends_on_signal(tmp_path):
@@ -62,7 +62,7 @@ def test_loop_ends_on_signal(tmp_path):
         text=True,
     ) as loop:
         assert loop.stdout is not None
-        assert loop.stdout.readline().startswith("Looking every 60 seconds")
+        assert loop.stdout.readline().startswith("Checking for due deliveries every 60 seconds")
         loop.send_signal(signal.SIGTERM)
         assert loop.wait(timeout=20) == 0
 
@@ -107,11 +107,11 @@ def test_refusing_broker_is_tried_at_most_twice_without_pause(monkeypatch, schem
     from dovetail_notify.contrib import celery as runner
 
     def pause(seconds: float) -> None:
-        raise AssertionError(f"a request waits for {seconds} s")
+        raise AssertionError(f"A request waits for {seconds} s.")
 
-    # Celery would go there instead.
+    # Otherwise Celery would use this broker instead.
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)
-    with refusing() as (port, accepted):
+    with refusing_broker() as (port, accepted):
         app = celery.Celery(broker=f"{scheme}://127.0.0.1:{port}//", set_as_current=False)
         monkeypatch.setattr(runner, "deliver", app.tasks[runner.deliver.name])
         monkeypatch.setattr("kombu.utils.functional.sleep", pause)
@@ -122,8 +122,8 @@ def test_refusing_broker_is_tried_at_most_twice_without_pause(monkeypatch, schem
 
 
 @contextlib.contextmanager
-def refusing() -> Iterator[tuple[int, list[Any]]]:
-    """A port where every connection is closed at once, and who came."""
+def refusing_broker() -> Iterator[tuple[int, list[Any]]]:
+    """Yield a port that closes every connection at once, and the list of accepted connections."""
     accepted: list[Any] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 

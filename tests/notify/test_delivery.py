@@ -1,4 +1,4 @@
-"""The outbox: claiming, sending and recording deliveries."""
+"""The outbox: deliveries are claimed, sent and recorded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHIPPED = OrderShipped(number="A-1")
 
 
 class Scripted(Transport):
-    """Does what ``script`` says, one entry a call, the last one for good."""
+    """Returns or raises the next entry of ``script`` on each call, and repeats the last one."""
 
     supports_digest = True
     script: list[Any] = []
@@ -123,7 +123,7 @@ def test_refused_address_does_not_stop_others(user, monkeypatch):
     notify(SHIPPED, to=[user, make_user()])
     report = deliver()
     assert (report.sent, report.dead) == (1, 1)
-    # Without the address, which the server names in what it says.
+    # Without the address, which the server's reply contains.
     assert Delivery.objects.get(state="dead").error == "SMTPRecipientsRefused 550"
 
 
@@ -151,7 +151,7 @@ def test_failure_is_retried_with_backoff_then_given_up(user, script, settings, c
         assert deliver().total == 0
         waits.append(round((Delivery.objects.get().next_at - timezone.now()).total_seconds()))
         due()
-    # Who asks for more time than that is given it, and who asks for less is not.
+    # A service can ask for a longer wait than the backoff, but not for a shorter one.
     assert waits == [60, 700, 900]
     assert deliver().dead == 1
     row = Delivery.objects.get()
@@ -192,7 +192,7 @@ def test_worker_with_lost_lease_does_not_record(user, script, monkeypatch):
 
     class Slow(Scripted):
         def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-            # Another worker has taken it over and is sending now.
+            # Another worker has taken over the delivery.
             Delivery.objects.update(lease="00000000-0000-0000-0000-000000000001")
             return [Outcome.sent()] * len(deliveries)
 
@@ -242,9 +242,9 @@ def test_delivery_without_notification_is_given_up_and_blocks_nothing(user, scri
 
 def test_delivery_has_no_foreign_key_in_the_database(db):
     with connection.cursor() as cursor:
-        found = connection.introspection.get_constraints(cursor, Delivery._meta.db_table)
-    # It would lock each row of the inbox when a fan-out is committed.
-    assert not [name for name, each in found.items() if each["foreign_key"]]
+        constraints = connection.introspection.get_constraints(cursor, Delivery._meta.db_table)
+    # A foreign key would lock each inbox row when a fan-out commits.
+    assert not [name for name, each in constraints.items() if each["foreign_key"]]
 
 
 def test_deleting_a_user_deletes_deliveries(user):
@@ -254,15 +254,15 @@ def test_deleting_a_user_deletes_deliveries(user):
 
 
 @pytest.mark.parametrize(
-    ("language", "said"),
+    ("language", "texts"),
     [
         ("de", ("Keine solchen E-Mails mehr", "2 Benachrichtigungen")),
         ("en", ("Stop mail like this", "2 notifications")),
     ],
 )
-def test_mail_frame_uses_the_language_of_the_sending_process(user, settings, language, said):
+def test_mail_frame_uses_the_language_of_the_sending_process(user, settings, language, texts):
     settings.LANGUAGE_CODE = "de"
-    stop, digest = said
+    stop, digest = texts
     with translation.override(language):
         notify(SHIPPED, to=user)
         assert deliver().sent == 1
@@ -308,23 +308,23 @@ def test_mail_keeps_the_stored_text_if_the_type_cannot_render(user, settings, mo
 
 
 def test_runner_is_called_once_per_transaction(user, settings, django_capture_on_commit_callbacks):
-    told: list[str] = []
-    settings.NOTIFY_RUNNER = told.append
+    calls: list[str] = []
+    settings.NOTIFY_RUNNER = calls.append
     with django_capture_on_commit_callbacks(execute=True):
         notify(SHIPPED, to=user)
         notify(SHIPPED, to=user)
-        assert told == []
-    assert told == ["default"]
+        assert calls == []
+    assert calls == ["default"]
 
 
 def test_rolled_back_rows_are_not_announced_with_next_commit(user, transactional_db, monkeypatch):
-    said: list[Any] = []
-    monkeypatch.setattr("dovetail_notify.send.after_commit.messages.publish", said.extend)
+    published: list[Any] = []
+    monkeypatch.setattr("dovetail_notify.send.after_commit.messages.publish", published.extend)
     for _ in range(3):
         with transaction.atomic():
             notify(OrderShipped(number="A-0"), to=user)
             transaction.set_rollback(True)
-    assert len(connection._dovetail_notify) == 1  # of the last one, until the next comes
+    assert len(connection._dovetail_notify) == 1  # of the last call, until the next one
     with transaction.atomic():
         first = notify(OrderShipped(number="A-1"), to=user)
         with transaction.atomic():
@@ -334,28 +334,28 @@ def test_rolled_back_rows_are_not_announced_with_next_commit(user, transactional
         with transaction.atomic():
             notify(OrderShipped(number="A-4"), to=user)
             transaction.set_rollback(True)
-    assert [row["batch"] for row in said] == [str(first.batch), str(last.batch)]
+    assert [row["batch"] for row in published] == [str(first.batch), str(last.batch)]
     assert connection._dovetail_notify == []
 
 
 def test_rolled_back_savepoint_keeps_the_other_announcement(settings, transactional_db):
-    told: list[str] = []
-    settings.NOTIFY_RUNNER = told.append
+    calls: list[str] = []
+    settings.NOTIFY_RUNNER = calls.append
     user = make_user()
     with transaction.atomic():
         with transaction.atomic():
             notify(SHIPPED, to=user)
             transaction.set_rollback(True)
         notify(SHIPPED, to=user)
-    assert told == ["default"]
+    assert calls == ["default"]
 
 
 def test_failing_runner_fails_nothing_and_is_paused(settings, transactional_db, caplog, monkeypatch):
     monkeypatch.setattr("dovetail_notify.outbox.runner._circuit_breaker", CircuitBreaker())
-    asked: list[str] = []
+    calls: list[str] = []
 
     def broker_is_down(using: str) -> None:
-        asked.append(using)
+        calls.append(using)
         raise ConnectionError("amqp://user:secret@broker")
 
     settings.NOTIFY_RUNNER = broker_is_down
@@ -367,33 +367,33 @@ def test_failing_runner_fails_nothing_and_is_paused(settings, transactional_db, 
     assert "ConnectionError" in caplog.text
     assert "secret" not in caplog.text
     notify(SHIPPED, to=make_user())
-    # It takes a broker's client seconds to see that it is away; the sweep needs no hint.
-    assert asked == ["default"]
+    # A broker's client takes seconds to fail, so the runner is not called again; workers look at the outbox anyway.
+    assert calls == ["default"]
     assert deliver().sent == 2
 
 
 def test_circuit_breaker_lets_one_caller_retry(monkeypatch):
     now = 0.0
     monkeypatch.setattr("dovetail_notify.outbox.runner.time.monotonic", lambda: now)
-    hinting = CircuitBreaker()
-    asked: list[str] = []
+    breaker = CircuitBreaker()
+    calls: list[str] = []
 
-    def away(who: str) -> None:
-        asked.append(who)
-        # Another thread, meanwhile.
-        hinting.call("The runner", asked.append, "other")
+    def fail(name: str) -> None:
+        calls.append(name)
+        # A call in another thread at the same time.
+        breaker.call(calls.append, "other")
         raise ConnectionError
 
-    hinting.call("The runner", away, "first")
-    # Not known to be away: each sees for itself, and what it had to say is not lost with another's.
-    assert asked == ["first", "other"]
+    breaker.call(fail, "first")
+    # Before the first failure, parallel calls are not skipped.
+    assert calls == ["first", "other"]
     now = 11.0
-    hinting.call("The runner", away, "second")
-    assert asked == ["first", "other", "second"]
+    breaker.call(fail, "second")
+    assert calls == ["first", "other", "second"]
     now = 22.0
-    hinting.call("The runner", asked.append, "third")
-    hinting.call("The runner", asked.append, "fourth")
-    assert asked[3:] == ["third", "fourth"]
+    breaker.call(calls.append, "third")
+    breaker.call(calls.append, "fourth")
+    assert calls[3:] == ["third", "fourth"]
 
 
 def test_default_runner_sends_after_commit(transactional_db):
@@ -417,7 +417,7 @@ def test_hourly_digest_is_one_mail_of_unread_notifications(user):
     report = send_digests()
     assert (report.sent, report.suppressed) == (3, 1)
     (message,) = mail.outbox
-    # The two about one order are one.
+    # The two notifications with the same collapse key count once.
     assert message.subject == "2 notifications"
     assert message.body.count("was shipped") == 2
     assert "Order 3" not in message.body
@@ -498,8 +498,8 @@ def test_purge_deletes_old_notifications_in_batches(user):
 
     Ticket.objects.update(expires_at=now - timedelta(seconds=1))
     assert purge_notifications(batch=2) == 3
-    kept = Notification.objects.order_by("pk").values_list("type", "read_at")
-    assert [(kind, read_at is None) for kind, read_at in kept] == [("orders.quiet", True), ("orders.quiet", False)]
+    rows = Notification.objects.order_by("pk").values_list("type", "read_at")
+    assert [(kind, read_at is None) for kind, read_at in rows] == [("orders.quiet", True), ("orders.quiet", False)]
     assert Delivery.objects.count() == 0
     assert Ticket.objects.count() == 0
     assert purge_notifications() == 0
@@ -527,6 +527,6 @@ def test_purge_and_delete_lock_in_the_same_order(user):
     with CaptureQueriesContext(connection) as queries:
         assert purge_notifications() == 1
     assert deleted(one) == [True, False]
-    # The ticket's is the first.
+    # The first statement deletes tickets.
     assert deleted(queries) == [False, True, False]
     assert not Delivery.objects.exists()

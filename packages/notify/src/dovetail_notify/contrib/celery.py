@@ -1,7 +1,7 @@
-"""Background work with Celery. ``autodiscover_tasks(related_name="contrib.celery")`` finds these tasks.
+"""Celery tasks. Register them with ``app.autodiscover_tasks(related_name="contrib.celery")``.
 
-Tasks have no countdown and no retry: the outbox stores when each delivery is due. So a task that the broker loses or
-delivers twice changes nothing but the time.
+Tasks have no countdown and no retries, because the outbox stores when each delivery is due. A task that the broker
+loses only delays deliveries, and a task that it delivers twice sends nothing twice.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from dovetail_notify.outbox import digests, worker
 
 @shared_task(name="dovetail_notify.deliver", ignore_result=True)
 def deliver(using: str | None = None) -> None:
-    """Send all due deliveries. Schedule it every minute, for deliveries committed while the broker was down."""
+    """Send all due deliveries. Schedule it every minute, for retries and for commits while the broker was down."""
     worker.deliver(using=using)
 
 
 @shared_task(name="dovetail_notify.send_digests", ignore_result=True)
 def send_digests() -> None:
-    """Send the digests that are due. Schedule it about every ten minutes."""
+    """Send the digests that are due. Schedule it every ten minutes."""
     digests.send_digests()
 
 
@@ -30,15 +30,15 @@ def purge_notifications() -> None:
     retention.purge_notifications()
 
 
-#: A second attempt at once, for a connection that a restart of the broker broke. ``retry=False`` has no effect on
-#: connecting, for which kombu then tries for six seconds (measured with 5.7).
+#: Retry once without a pause, because a restart of the broker breaks connections. With ``retry=False``, kombu would
+#: still retry to connect for six seconds (measured with 5.7).
 _AT_MOST_TWICE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 
 def run(using: str) -> None:
-    """A ``NOTIFY_RUNNER`` that lets a Celery worker send.
+    """A ``NOTIFY_RUNNER`` that sends in a Celery worker.
 
-    A broker that refuses connections costs milliseconds; one that does not respond costs
-    ``broker_connection_timeout``, at most once in ten seconds. The scheduled task then sends.
+    A broker that refuses connections delays a request by milliseconds. One that does not respond delays a request by
+    ``broker_connection_timeout``, at most once in ten seconds. The scheduled task then sends the deliveries.
     """
     deliver.apply_async(args=(using,), retry=True, retry_policy=_AT_MOST_TWICE)

@@ -1,10 +1,10 @@
-"""``uvicorn dovetail_notify.contrib.channels_asgi:application`` serves a project as it is, and its sockets."""
+"""An ASGI application for a project without other WebSockets: ``dovetail_notify.contrib.channels_asgi:application``."""
 
 from __future__ import annotations
 
 import django
 
-# A server imports this module before Django is set up, and consumers import models.
+# A server imports this module before Django is set up, but the consumer imports models.
 django.setup(set_prefix=False)
 
 from dovetail_notify.contrib.channels import application  # noqa: E402  # needs the setup above

@@ -1,4 +1,4 @@
-"""Background work with Django's own tasks (6.0 and later)."""
+"""A runner on Django's own tasks (Django 6.0 and later)."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def deliver(using: str) -> None:
 
 
 def run(using: str) -> None:
-    """A ``NOTIFY_RUNNER`` that enqueues the delivery on the default backend of ``TASKS``."""
+    """A ``NOTIFY_RUNNER`` that enqueues a task on the default backend of ``TASKS``."""
     deliver.enqueue(using)

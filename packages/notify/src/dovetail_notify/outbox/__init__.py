@@ -1,1 +1,1 @@
-"""The outbox: deliveries are claimed, sent and recorded; failed ones are retried; some wait for a digest."""
+"""The outbox: claim deliveries, send them, record the outcomes, and send digests."""

@@ -1,23 +1,26 @@
-"""Hourly and daily digests: deliveries that wait in the outbox and are sent in one message per user."""
+"""Hourly and daily digests, which send a user's waiting deliveries in one message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
+from dovetail_core.accounts import may_sign_in
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Delivery, Mode
 from dovetail_notify.outbox.worker import Report, lease, record
 from dovetail_notify.transports import Outcome, transport_for
 
 
-def time_zone_of(user: Any) -> tzinfo:
+def time_zone_of(user: Model | None) -> tzinfo:
     """Return the zone that the user's ``time_zone`` or ``timezone`` attribute names, else the project's zone."""
     name = getattr(user, "time_zone", None) or getattr(user, "timezone", None)
     try:
@@ -29,37 +32,34 @@ def time_zone_of(user: Any) -> tzinfo:
 def send_digests(*, using: str | None = None) -> Report:
     """Send the digests that are due. Call it a few times an hour; any number of processes may run it at once.
 
-    Raises ``RuntimeError`` inside a transaction.
+    Raise ``RuntimeError`` inside a transaction.
     """
     using = using or router.db_for_write(Delivery)
     report = Report()
-    tried: set[Any] = set()
-    while groups := [group for group in _due(using) if group not in tried]:
+    tried: set[tuple[Any, ...]] = set()
+    columns = ("notification__recipient", "channel", "digest")
+    while groups := set(_due(using).order_by().values_list(*columns).distinct()[:500]) - tried:
         for group in groups:
             tried.add(group)
             _send(group, report, using)
     return report
 
 
-def _due(using: str) -> Iterator[tuple[Any, str, str]]:
-    rows = Delivery.objects.using(using).filter(state=Delivery.State.HELD, next_at__lte=timezone.now())
-    yield from rows.order_by().values_list("notification__recipient", "channel", "digest").distinct()[:500]
+def _due(using: str) -> QuerySet[Delivery]:
+    return Delivery.objects.using(using).filter(state=Delivery.State.HELD, next_at__lte=timezone.now())
 
 
-def _send(group: tuple[Any, str, str], report: Report, using: str) -> None:
+def _send(group: tuple[Any, ...], report: Report, using: str) -> None:
     recipient, channel, digest = group
-    user = get_user_model()._base_manager.using(using).filter(pk=recipient).first()
-    now = timezone.now()
-    waiting = Delivery.objects.using(using).filter(
-        state=Delivery.State.HELD, next_at__lte=now, channel=channel, digest=digest, notification__recipient=recipient
-    )
+    user: Any = get_user_model()._base_manager.using(using).filter(pk=recipient).first()
+    waiting = _due(using).filter(channel=channel, digest=digest, notification__recipient=recipient)
     rows = list(waiting.order_by("pk").values_list("pk", "notification__created_at", "attempts"))
     keys = [key for key, _, _ in rows]
     if not rows:
         return
     if digest == Mode.DAILY and not any(attempts for _, _, attempts in rows):
         due = _hour_after(min(created_at for _, created_at, _ in rows), conf.TIME_ZONE(user))
-        if due > now:
+        if due > timezone.now():
             Delivery.objects.using(using).filter(pk__in=keys, state=Delivery.State.HELD, attempts=0).update(next_at=due)
             return
     with transaction.atomic(using=using, durable=True):
@@ -68,21 +68,17 @@ def _send(group: tuple[Any, str, str], report: Report, using: str) -> None:
         record(claimed, _outcomes(user, channel, claimed), report, using=using)
 
 
-def _outcomes(user: Any, channel: str, rows: Sequence[Delivery]) -> list[Outcome]:
+def _outcomes(user: AbstractBaseUser, channel: str, rows: Sequence[Delivery]) -> list[Outcome]:
     """Send one message and return its outcome for each delivery in it. Read notifications are suppressed."""
-    unread = [row for row in rows if not _was_read(row.notification)]
-    if not getattr(user, "is_active", True) or not unread:
+    # A notification that the inbox does not show has read_at set from the start.
+    unread = [row for row in rows if row.notification.read_at in (None, row.notification.created_at)]
+    if not may_sign_in(user) or not unread:
         return [Outcome.suppressed("read" if not unread else "inactive")] * len(rows)
     try:
         outcome = transport_for(channel).send_digest(user, unread)
     except Exception as error:  # noqa: BLE001  # any exception of a transport is a failed attempt
         outcome = Outcome.retry(type(error).__name__)
     return [outcome if row in unread else Outcome.suppressed("read") for row in rows]
-
-
-def _was_read(notification: Any) -> bool:
-    # A notification that the inbox does not show has read_at set from the start.
-    return notification.read_at not in (None, notification.created_at)
 
 
 def _hour_after(moment: datetime, zone: tzinfo) -> datetime:

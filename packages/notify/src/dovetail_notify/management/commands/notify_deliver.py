@@ -12,25 +12,25 @@ from dovetail_notify.outbox.worker import deliver
 
 
 class Command(BaseCommand):
-    help = "Sends the notifications and digests that are due; with --loop until it is stopped."
+    help = "Send the notifications and digests that are due."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--loop", action="store_true", help="Keep running, and look every --interval seconds.")
-        parser.add_argument("--interval", type=float, default=2.0, help="Seconds between two looks. Default: 2.")
+        parser.add_argument("--loop", action="store_true", help="Keep running, and check every --interval seconds.")
+        parser.add_argument("--interval", type=float, default=2.0, help="Seconds between two checks (default: 2).")
 
     def handle(self, *, loop: bool, interval: float, **options: Any) -> None:
         stop = threading.Event()
         if loop and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                # The current claim is sent and recorded before the command ends.
+                # The command ends after it has sent and recorded the current claim.
                 signal.signal(number, lambda *_: stop.set())
-            self.stdout.write(f"Looking every {interval:g} seconds. Stop with Ctrl-C.")
+            self.stdout.write(f"Checking for due deliveries every {interval:g} seconds. Stop with Ctrl-C.")
             self.stdout.flush()
         while True:
             sent, digests = deliver(), send_digests()
             if not loop or sent.total or digests.total:
                 self.stdout.write(
-                    f"{sent.sent + digests.sent} sent, {sent.retried + digests.retried} put off, "
+                    f"{sent.sent + digests.sent} sent, {sent.retried + digests.retried} to be retried, "
                     f"{sent.dead + digests.dead} given up"
                 )
             if not loop or stop.wait(interval):

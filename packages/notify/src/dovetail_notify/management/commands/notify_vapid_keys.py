@@ -9,12 +9,12 @@ from dovetail_notify.transports.push.vapid import generate
 
 
 class Command(BaseCommand):
-    help = "Makes and prints the key pair by which browsers and push services identify this server (VAPID)."
+    help = "Generate the key pair that identifies this server to browsers and push services (VAPID)."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
         if find_spec("cryptography") is None:
-            raise CommandError("Needs cryptography: pip install dovetail-notify[push].")
+            raise CommandError("This command needs cryptography. Run pip install dovetail-notify[push].")
         private, public = generate()
         self.stdout.write(f"NOTIFY_VAPID_PRIVATE_KEY={private}")
-        self.stderr.write(f"Store it with your secrets. Its public key, which the API shows: {public}")
+        self.stderr.write(f"Store this line with your secrets. The API shows the public key: {public}")

@@ -7,7 +7,7 @@ from dovetail_notify.services import purge_notifications
 
 
 class Command(PurgeCommand):
-    help = "Delete the notifications that NOTIFY_RETENTION_DAYS and NOTIFY_UNREAD_RETENTION_DAYS no longer keep."
+    help = "Delete notifications older than NOTIFY_RETENTION_DAYS or, if unread, NOTIFY_UNREAD_RETENTION_DAYS."
     batch_size = 5000
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
@@ -15,5 +15,5 @@ class Command(PurgeCommand):
 
 
 def _purge(*, batch_size: int, progress: Progress | None) -> int:
-    # Not delete_in_batches(): the age of a notification depends on its type, which only Python knows.
+    # Not delete_in_batches(), because retention can depend on the notification's type, which only Python knows.
     return purge_notifications(batch=batch_size)
