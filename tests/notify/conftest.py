@@ -16,7 +16,7 @@ from tests.features import json_support_is_known  # noqa: F401
 from tests.notify.factories import make_user
 from tests.notify.push_services import Alarm, Service, certificate, https_service
 
-# Those of parallel/ run in a process of their own, with a database that several connections can open.
+# The tests in parallel/ run in a separate process, with a database that several connections can open.
 collect_ignore = [] if os.environ["DJANGO_SETTINGS_MODULE"] == "tests.notify.settings_on_file" else ["parallel"]
 
 
@@ -27,16 +27,16 @@ def user(db: None) -> Any:
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The models of the queries that the ORM has compiled since."""
-    found: list[str] = []
+    """The models of the queries that the ORM has compiled since the fixture started."""
+    models: list[str] = []
     as_sql = SQLCompiler.as_sql
 
     def noted(self: SQLCompiler, *args: Any, **kwargs: Any) -> Any:
-        found.append(self.query.model.__name__)
+        models.append(self.query.model.__name__)
         return as_sql(self, *args, **kwargs)
 
     monkeypatch.setattr(SQLCompiler, "as_sql", noted)
-    return found
+    return models
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def service(pem: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """A server on the loopback interface whose certificate is trusted, and a type that has every channel."""
+    """A server on the loopback interface with a trusted certificate, and a type that uses every channel."""
     monkeypatch.setenv("SSL_CERT_FILE", str(pem))
     registry.add(Alarm)
     with https_service(pem) as service:
@@ -58,30 +58,33 @@ def service(pem: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """For push.example.com, by ``answers``, the last one for good; ``asked`` and ``connected`` tell what happened."""
+    """A resolver that returns the next of ``answers`` for push.example.com, and repeats the last one.
+
+    ``lookups`` lists the look-ups, and ``connected`` the addresses of connections.
+    """
 
     class Resolver:
         answers: list[list[str]] = []
-        asked: list[str] = []
+        lookups: list[str] = []
         connected: list[str] = []
 
     state = Resolver()
-    state.answers, state.asked, state.connected = [], [], []
+    state.answers, state.lookups, state.connected = [], [], []
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
         if host != "push.example.com":
             return real(host, port, *args, **kwargs)
-        state.asked.append(host)
-        found = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
-        if not found:
+        state.lookups.append(host)
+        addresses = state.answers.pop(0) if len(state.answers) > 1 else state.answers[0]
+        if not addresses:
             raise socket.gaierror
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in addresses]
 
     def create_connection(address: Any, *args: Any, **kwargs: Any) -> Any:
-        # As the system's does: a name is looked up here, once more.
-        found = socket.getaddrinfo(address[0], address[1], type=socket.SOCK_STREAM)
-        state.connected.append(found[0][4][0])
+        # Like the real function, which resolves a name again.
+        addresses = socket.getaddrinfo(address[0], address[1], type=socket.SOCK_STREAM)
+        state.connected.append(addresses[0][4][0])
         raise ConnectionRefusedError
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)

@@ -1,4 +1,4 @@
-"""Push services on the loopback interface, with TLS, that look at what they are sent as the real ones do."""
+"""Push services on the loopback interface, with TLS, that check requests like the real services."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Alarm(NotificationType, key="orders.alarm"):
 
 PUBLIC_ADDRESS = "93.184.215.14"
 
-# Known only to tests that have its channels (the fixture ``alarm``).
+# Registered only for tests that configure its channels (the fixture ``service``).
 registry.remove(Alarm)
 
 
@@ -77,7 +77,7 @@ class Reply:
 
 @dataclass
 class Service:
-    """What came in, and what is answered: ``answer`` is asked with each request."""
+    """The requests that a service received. ``answer`` returns the reply to a request."""
 
     origin: str
     requests: list[Request] = field(default_factory=list)
@@ -87,12 +87,12 @@ class Service:
 
 
 def certificate(folder: Path) -> Path:
-    """A file with key and certificate of 127.0.0.1 and localhost, which is its own authority."""
+    """Return a file with a key and a self-signed certificate for 127.0.0.1 and localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
     names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
-    made = (
+    certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
@@ -103,7 +103,7 @@ def certificate(folder: Path) -> Path:
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path = folder / "server.pem"
-    path.write_bytes(secret + made.public_bytes(pem))
+    path.write_bytes(secret + certificate.public_bytes(pem))
     return path
 
 
@@ -117,7 +117,7 @@ def server_context(pem: Path) -> ssl.SSLContext:
 def https_service(pem: Path) -> Iterator[Service]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # Head and body are written one after the other: the second would wait 40 ms for the first's acknowledgement.
+        # Otherwise the body would wait 40 ms for the acknowledgement of the head, which is written before it.
         disable_nagle_algorithm = True
 
         def setup(self) -> None:
@@ -142,7 +142,7 @@ def https_service(pem: Path) -> Iterator[Service]:
         daemon_threads = True
 
         def handle_error(self, *args: Any) -> None:
-            """Of clients that leave in the middle, which tests do on purpose."""
+            """Ignore clients that disconnect early, which tests do on purpose."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         server.socket = server_context(pem).wrap_socket(server.socket, server_side=True)
@@ -158,7 +158,7 @@ def https_service(pem: Path) -> Iterator[Service]:
 
 @contextmanager
 def http2_service(pem: Path) -> Iterator[Service]:
-    """HTTP/2 alone, as Apple's. With ``goes_away`` it closes a connection after an answer, without a word."""
+    """Yield a service with HTTP/2 only, like Apple's. With ``goes_away`` it closes the connection after a response."""
     context = server_context(pem)
     context.set_alpn_protocols(["h2"])
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -226,7 +226,7 @@ def _serve_http2(connection: ssl.SSLSocket, service: Service) -> None:
 
 
 class Browser:
-    """The other end of Web Push: has the keys, and reads what was sealed for it, by the RFCs and not by our code."""
+    """The receiver of Web Push, which decrypts messages according to the RFCs without the code under test."""
 
     def __init__(self) -> None:
         self._private = ec.generate_private_key(ec.SECP256R1())
@@ -237,7 +237,7 @@ class Browser:
         assert request.headers["content-encoding"] == "aes128gcm"
         body = request.body
         salt, size, length = body[:16], int.from_bytes(body[16:20], "big"), body[20]
-        sender, sealed = body[21 : 21 + length], body[21 + length :]
+        sender, ciphertext = body[21 : 21 + length], body[21 + length :]
         assert len(body) <= size == 4096
         peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sender)
         secret = self._private.exchange(ec.ECDH(), peer)
@@ -247,18 +247,18 @@ class Browser:
             _hkdf(salt, ikm, f"Content-Encoding: {what}\0".encode(), size)
             for what, size in (("aes128gcm", 16), ("nonce", 12))
         )
-        padded = AESGCM(key).decrypt(nonce, sealed, None).rstrip(b"\0")
+        padded = AESGCM(key).decrypt(nonce, ciphertext, None).rstrip(b"\0")
         assert padded[-1:] == b"\2"
         return json.loads(padded[:-1])
 
 
 def vapid_claims(request: Request, public_key: str) -> dict[str, Any]:
-    """What the request's token says. Raises where it was not signed by the key that the browser subscribed with."""
+    """Return the claims of the request's token. Raise an error unless the key of the subscription signed it."""
     scheme, _, parameters = request.headers["authorization"].partition(" ")
-    given = dict(each.strip().split("=", 1) for each in parameters.split(","))
-    assert (scheme, given["k"]) == ("vapid", public_key)
+    fields = dict(each.strip().split("=", 1) for each in parameters.split(","))
+    assert (scheme, fields["k"]) == ("vapid", public_key)
     key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), b64decode(public_key))
-    claims: dict[str, Any] = jwt.decode(given["t"], key, algorithms=["ES256"], options={"verify_aud": False})
+    claims: dict[str, Any] = jwt.decode(fields["t"], key, algorithms=["ES256"], options={"verify_aud": False})
     return claims
 
 

@@ -23,7 +23,7 @@ from dovetail_notify.models import Delivery, Device
 from dovetail_notify.outbox.worker import deliver
 from dovetail_notify.services import register_device
 from dovetail_notify.transports.http.calls import clients
-from dovetail_notify.transports.push.apns import ProviderTokens
+from dovetail_notify.transports.push.apns import provider_tokens
 from dovetail_notify.types import registry
 from tests.notify.factories import make_user
 from tests.notify.push_services import Alarm, Reply, Request, Service, http2_service
@@ -67,8 +67,8 @@ def claims(request: Request) -> dict[str, Any]:
     scheme, _, token = request.headers["authorization"].partition(" ")
     header = jwt.get_unverified_header(token)
     assert (scheme, header["alg"], header["kid"]) == ("bearer", "ES256", "ABC123DEFG")
-    found: dict[str, Any] = jwt.decode(token, KEY.public_key(), algorithms=["ES256"])
-    return found
+    payload: dict[str, Any] = jwt.decode(token, KEY.public_key(), algorithms=["ES256"])
+    return payload
 
 
 def refused(status: int, reason: str, **more: Any) -> Reply:
@@ -97,9 +97,9 @@ def test_request_has_the_headers_that_apple_requires(user, apple):
     assert abs(int(headers["apns-expiration"]) - time.time() - 86400) < 60
     assert 0 < len(headers["apns-collapse-id"].encode()) <= 64
     assert Delivery.objects.get().provider_id == str(UUID(headers["apns-id"]))
-    said = claims(request)
-    assert said["iss"] == "DEF123GHIJ"
-    assert abs(said["iat"] - time.time()) < 60
+    token_claims = claims(request)
+    assert token_claims["iss"] == "DEF123GHIJ"
+    assert abs(token_claims["iat"] - time.time()) < 60
     assert device.token not in repr(device)
 
 
@@ -129,7 +129,7 @@ def test_many_devices_share_few_connections_and_one_token(apple, settings):
 
 
 def test_parallel_calls_use_separate_connections_that_later_calls_reuse(apple, settings):
-    # httpcore's connection of HTTP/2 has no lock: of 40 calls at a time 15 went out twice, in one batch of twenty.
+    # An HTTP/2 connection of httpcore has no lock: in one of twenty runs, 15 of 40 parallel calls were sent twice.
     settings.NOTIFY_PUSH_CONCURRENCY = 4
     users = [make_user() for _ in range(4)]
     for number, user in enumerate(users):
@@ -137,7 +137,7 @@ def test_parallel_calls_use_separate_connections_that_later_calls_reuse(apple, s
     all_here = threading.Barrier(4)
 
     def answer(request: Request) -> Reply:
-        all_here.wait(timeout=10)  # the server reads a connection's next request after it has answered
+        all_here.wait(timeout=10)  # the server reads the next request of a connection only after its response
         return Reply(200)
 
     apple.answer = answer
@@ -231,7 +231,7 @@ def test_expired_provider_token_is_renewed_once(user, apple, monkeypatch):
     notify(Alarm(place="Hall"), to=user)
     assert deliver().sent == 1
     assert len(expired) == 2
-    # By a clock that is wrong it would be renewed with each push, which Apple forbids.
+    # With a wrong clock every push would renew the token, which Apple forbids.
     apple.answer = lambda request: refused(403, "ExpiredProviderToken")
     for _ in range(3):
         notify(Alarm(place="Hall"), to=user)
@@ -240,14 +240,14 @@ def test_expired_provider_token_is_renewed_once(user, apple, monkeypatch):
 
 
 def test_provider_token_is_used_for_forty_minutes(monkeypatch):
-    tokens = ProviderTokens(KEY, "ABC123DEFG", "DEF123GHIJ")
+    tokens = provider_tokens(KEY, "ABC123DEFG", "DEF123GHIJ")
     now = time.monotonic()
-    made = []
+    used = []
     for minutes in (0, 20, 39, 41, 60, 82):
-        clock = SimpleNamespace(monotonic=lambda m=minutes: now + m * 60, time=lambda m=minutes: 10**9 + m * 60)
-        monkeypatch.setattr("dovetail_notify.transports.push.apns.time", clock)
-        made.append(tokens.get())
-    assert [made.index(each) for each in made] == [0, 0, 0, 3, 3, 5]
+        clock = SimpleNamespace(monotonic=lambda m=minutes: now + m * 60)
+        monkeypatch.setattr("dovetail_notify.transports.push.base.time", clock)
+        used.append(tokens.get())
+    assert [used.index(token) for token in used] == [0, 0, 0, 3, 3, 5]
 
 
 def test_invalid_device_token_never_reaches_a_path(user, apple):
@@ -256,7 +256,7 @@ def test_invalid_device_token_never_reaches_a_path(user, apple):
     assert deliver().suppressed == 1
     assert apple.requests == []
     device.refresh_from_db()
-    assert device.retired_reason == "no token of APNs"
+    assert device.retired_reason == "not a token of APNs"
 
 
 def test_logs_contain_no_key_and_no_token(user, apple, caplog):
@@ -265,9 +265,9 @@ def test_logs_contain_no_key_and_no_token(user, apple, caplog):
     apple.answer = lambda request: refused(500, "InternalServerError")
     notify(Alarm(place="Hall"), to=user)
     deliver()
-    said = caplog.text + Delivery.objects.get().error
+    output = caplog.text + Delivery.objects.get().error
     token = apple.requests[0].headers["authorization"].partition(" ")[2]
-    assert [secret for secret in ("abcdef0123", token, PEM[40:80]) if secret in said] == []
+    assert [secret for secret in ("abcdef0123", token, PEM[40:80]) if secret in output] == []
 
 
 # --- Settings ---------------------------------------------------------------------------------------------------------
@@ -276,8 +276,8 @@ def test_logs_contain_no_key_and_no_token(user, apple, caplog):
 def test_key_can_be_a_file(apple, settings, tmp_path):
     path = tmp_path / "AuthKey.p8"
     path.write_text(PEM)
-    for given in (PEM, str(path), path):
-        settings.NOTIFY_APNS_KEY = given
+    for key in (PEM, str(path), path):
+        settings.NOTIFY_APNS_KEY = key
         assert list(check_transports()) == []
 
 

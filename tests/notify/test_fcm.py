@@ -44,7 +44,7 @@ def failure(status: int, general: str, code: str = "", *, field: str = "", messa
 
 
 class Google:
-    """Gives tokens for assertions, and takes messages with a token that it gave last."""
+    """Exchanges assertions for access tokens, and accepts messages with the newest token."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -119,7 +119,7 @@ def test_message_has_notification_and_data(user, google):
     assert message["webpush"]["fcm_options"] == {"link": url}
 
 
-def test_success_counts_whatever_its_body(user, google):
+def test_success_does_not_depend_on_the_body(user, google):
     phone(user)
     google.answer = lambda message: Reply(200, b"<ok>")
     notify(Alarm(place="Hall"), to=user)
@@ -131,8 +131,8 @@ def test_long_text_is_shortened(user, google):
     notify(Alarm(place="Hall", detail="ü" * 9000), to=user)
     assert deliver().sent == 1
     (message,) = google.messages
-    said = json.dumps([message["notification"], message["data"]], ensure_ascii=False).encode()
-    assert 3900 < len(said) < 4096
+    sent = json.dumps([message["notification"], message["data"]], ensure_ascii=False).encode()
+    assert 3900 < len(sent) < 4096
     assert message["notification"]["body"].endswith("…")
 
 
@@ -151,8 +151,8 @@ def test_access_token_is_renewed_before_expiry(user, google, monkeypatch):
     deliver()
     now = time.monotonic()
     for later, tokens in ((3200, 1), (3400, 2)):
-        clock = SimpleNamespace(monotonic=lambda later=later: now + later, time=time.time)
-        monkeypatch.setattr("dovetail_notify.transports.push.fcm.time", clock)
+        clock = SimpleNamespace(monotonic=lambda later=later: now + later)
+        monkeypatch.setattr("dovetail_notify.transports.push.base.time", clock)
         notify(Alarm(place="Hall"), to=user)
         assert deliver().sent == 1
         assert google.tokens == tokens
@@ -162,7 +162,7 @@ def test_revoked_access_token_is_renewed_once(user, google):
     phone(user)
     notify(Alarm(place="Hall"), to=user)
     deliver()
-    google.tokens += 1  # what was given is worth nothing any more
+    google.tokens += 1  # the token that was issued is no longer valid
     notify(Alarm(place="Hall"), to=user)
     assert deliver().sent == 1
     google.answer = lambda message: failure(401, "UNAUTHENTICATED")
@@ -210,7 +210,7 @@ def test_gone_device_is_retired(user, google, reply):
         (Reply(502, b"<html>", {"Retry-After": "600"}), "pending"),
         (Reply(500, b'{"error": "x"}', {"Retry-After": "600"}), "pending"),
         (Reply(500, b'{"error": {"details": [5, {"@type": 7}]}}', {"Retry-After": "600"}), "pending"),
-        # Apple's certificate is missing in Firebase, and a project that is misspelt: settings, and no phone's fault.
+        # A missing Apple certificate in Firebase and a misspelled project are errors of settings, not of the device.
         (failure(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR", Retry_After="600"), "pending"),
         (failure(404, "NOT_FOUND", Retry_After="600"), "pending"),
         (failure(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"), "dead"),
@@ -237,29 +237,29 @@ def test_logs_and_repr_contain_no_key_and_no_token(user, google, caplog):
     google.answer = lambda message: Reply(500)
     notify(Alarm(place="Hall"), to=user)
     deliver()
-    said = caplog.text + Delivery.objects.get().error
-    said += repr(ServiceAccount("shop-1", "push@example.com", PEM, "https://example.com/token"))
-    assert [secret for secret in ("phone-secret", "token-1", "BEGIN", PEM[40:80]) if secret in said] == []
+    output = caplog.text + Delivery.objects.get().error
+    output += repr(ServiceAccount("shop-1", "push@example.com", PEM, "https://example.com/token"))
+    assert [secret for secret in ("phone-secret", "token-1", "BEGIN", PEM[40:80]) if secret in output] == []
 
 
 # --- Settings ---------------------------------------------------------------------------------------------------------
 
 
 def account(**changed: Any) -> dict[str, Any]:
-    given = {"project_id": "p", "client_email": "e", "private_key": PEM, "token_uri": "https://example.com/token"}
-    return given | changed
+    fields = {"project_id": "p", "client_email": "e", "private_key": PEM, "token_uri": "https://example.com/token"}
+    return fields | changed
 
 
 def test_service_account_can_be_dict_text_or_file(google, settings, tmp_path):
     path = tmp_path / "firebase.json"
     path.write_text(json.dumps(account()))
-    for given in (account(), json.dumps(account()), str(path), path):
-        settings.NOTIFY_FCM_SERVICE_ACCOUNT_KEY = given
+    for source in (account(), json.dumps(account()), str(path), path):
+        settings.NOTIFY_FCM_SERVICE_ACCOUNT_KEY = source
         assert list(check_transports()) == []
 
 
 @pytest.mark.parametrize(
-    "given",
+    "source",
     [
         "/nowhere/firebase.json",
         "{",
@@ -272,8 +272,8 @@ def test_service_account_can_be_dict_text_or_file(google, settings, tmp_path):
         account(token_uri=None),
     ],
 )
-def test_invalid_service_account_is_an_error_without_the_key(google, settings, given):
-    settings.NOTIFY_FCM_SERVICE_ACCOUNT_KEY = given
+def test_invalid_service_account_is_an_error_without_the_key(google, settings, source):
+    settings.NOTIFY_FCM_SERVICE_ACCOUNT_KEY = source
     (message,) = check_transports()
     assert message.id == "dovetail_notify.E013"
     assert "SECRET" not in f"{message.msg} {message.hint}"

@@ -11,9 +11,9 @@ from dovetail_notify.conf import conf
 from dovetail_notify.realtime import protocol
 from dovetail_notify.realtime.channels import checks as channel_checks
 from dovetail_notify.transports import base as transports_base
+from dovetail_notify.transports import webhook
 from dovetail_notify.transports.push import apns, fcm, web_push
 from dovetail_notify.transports.push import transport as push
-from dovetail_notify.transports.webhook import transport as webhook
 
 PACKAGE = Path(__file__).parents[2] / "packages/notify"
 README = (PACKAGE / "README.md").read_text()

@@ -59,7 +59,7 @@ def due() -> None:
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
 
 
-# --- What a browser gets ----------------------------------------------------------------------------------------------
+# --- Messages ----------------------------------------------------------------------------------------------
 
 
 def test_browser_can_decrypt_and_identify_the_server(user, service, browser):
@@ -92,7 +92,7 @@ def test_message_without_collapse_key_has_no_topic(user, service, browser, monke
         notify(Alarm(place="Hall"), to=user)
     rows = list(Delivery.objects.select_related("notification"))
     assert [outcome.state for outcome in transport_for("push").send(rows)] == ["sent"] * 2
-    # At the next attempt it is the same one.
+    # The tag is the same on the next attempt.
     transport_for("push").send(rows)
     tags = [browser.read(request)["tag"] for request in service.requests]
     assert len(tags) == 4
@@ -104,14 +104,14 @@ def test_rfc_8291_example():
     private = ec.derive_private_key(
         int.from_bytes(b64decode("yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"), "big"), ec.SECP256R1()
     )
-    sealed = encrypt(
+    ciphertext = encrypt(
         b"When I grow up, I want to be a watermelon",
         b64decode("BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"),
         b64decode("BTBZMqHH6r4Tts7J_aSIgg"),
         private=private,
         salt=b64decode("DGv6ra1nlYgDCS1FRnbzlw"),
     )
-    assert sealed == b64decode(
+    assert ciphertext == b64decode(
         "DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3"
         "jl7A_yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN"
     )
@@ -155,7 +155,7 @@ def test_many_devices_share_few_connections(user, service, browser, settings):
 def test_device_gets_messages_of_its_current_user(user, service, browser):
     subscribe(user, service, browser)
     notify(Alarm(place="Hall"), to=user)
-    # Mary signs in on John's phone before John's message leaves.
+    # Another user signs in on the phone before the message is sent.
     subscribe(make_user(), service, browser)
     assert deliver().suppressed == 1
     assert service.requests == []
@@ -175,7 +175,7 @@ def test_expired_message_is_not_sent(user, service, browser):
     assert (service.requests, Delivery.objects.get().error) == ([], "too old")
 
 
-# --- What the service answers -----------------------------------------------------------------------------------------
+# --- Responses -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -223,7 +223,7 @@ def test_permanent_refusal_is_given_up(user, service, browser, status, caplog):
     service.answer = lambda request: Reply(status, headers={"Location": f"{service.origin}/elsewhere"})
     notify(Alarm(place="Hall"), to=user)
     assert deliver().dead == 1
-    # A redirect is an answer, and not an address to call.
+    # Redirects are not followed.
     assert [request.path for request in service.requests] == ["/one"]
     device.refresh_from_db()
     assert device.retired_at is None
@@ -242,7 +242,7 @@ def test_retry_goes_only_to_remaining_devices(user, service, browser):
     due()
     assert deliver().sent == 1
     assert [request.path for request in service.requests[3:]] == ["/busy"]
-    # Sent again by staff, it goes to all.
+    # A resent delivery goes to all devices.
     resend(Delivery.objects.all())
     assert deliver().sent == 1
     assert sorted(request.path for request in service.requests[4:]) == ["/busy", "/one"]
@@ -254,7 +254,7 @@ def test_mail_is_sent_while_push_waits(user, service, browser, settings):
     mailed = threading.Event()
 
     def answer(request: Any) -> Reply:
-        # Ends at once where mail goes first, and is the failure of the test where mail waits for this answer.
+        # Responds at once if the mail is sent meanwhile. If mail waits for this response, the test fails.
         return Reply(201 if mailed.wait(5) else 500)
 
     service.answer = answer
@@ -271,7 +271,7 @@ def test_call_that_did_not_start_in_time_is_retried(user, service, browser, monk
     monkeypatch.setattr("dovetail_notify.transports.http.calls.BATCH_SECONDS", -1)
     notify(Alarm(place="Hall"), to=user)
     assert deliver().retried == 1
-    assert (service.requests, Delivery.objects.get().error) == ([], "its turn did not come")
+    assert (service.requests, Delivery.objects.get().error) == ([], "not started in time")
 
 
 def test_forked_process_opens_its_own_connections(service, monkeypatch):
@@ -298,7 +298,7 @@ def test_dripping_response_is_cut_off(pem, settings, monkeypatch):
         def drip() -> None:
             connection, _ = server.accept()
             with connection:
-                # Each byte is within any limit for one read.
+                # Each single read ends within its timeout.
                 try:
                     for each in b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 5000:
                         connection.sendall(bytes([each]))
@@ -318,13 +318,13 @@ def test_dripping_response_is_cut_off(pem, settings, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "seconds"), [("Wed, 21 Oct 2015 07:28:00 GMT", 1), ("0", 1), ("", None), ("-1", None)]
+    ("header", "seconds"), [("Wed, 21 Oct 2015 07:28:00 GMT", 1), ("0", 1), ("", None), ("-1", None)]
 )
-def test_retry_after_can_be_a_date(given, seconds):
-    assert HttpResponse(429, {"retry-after": given}, b"").retry_after == seconds
+def test_retry_after_can_be_a_date(header, seconds):
+    assert HttpResponse(429, {"retry-after": header}, b"").retry_after == seconds
 
 
-# --- Where it goes ----------------------------------------------------------------------------------------------------
+# --- Destinations ----------------------------------------------------------------------------------------------------
 
 
 def post(url: str) -> Any:
@@ -332,11 +332,11 @@ def post(url: str) -> Any:
 
 
 def test_client_connects_to_the_checked_address(resolver):
-    # DNS rebinding: a public address for who checks, an inside one for who connects.
+    # DNS rebinding: the name resolves to a public address first and to an internal one later.
     resolver.answers = [[PUBLIC_ADDRESS], ["127.0.0.1"]]
     with pytest.raises(Exception, match="ConnectError"):
         post("https://push.example.com/x")
-    assert (resolver.asked, resolver.connected) == (["push.example.com"], [PUBLIC_ADDRESS])
+    assert (resolver.lookups, resolver.connected) == (["push.example.com"], [PUBLIC_ADDRESS])
 
 
 @pytest.mark.parametrize(
@@ -409,7 +409,7 @@ def test_invalid_keys_retire_the_device(user, service, browser):
     for keys in (
         {},
         {"p256dh": "é", "auth": "x"},
-        {**browser.keys, "p256dh": "BA" + "A" * 85},  # beside the curve
+        {**browser.keys, "p256dh": "BA" + "A" * 85},  # a point that is not on the curve
         {**browser.keys, "auth": "AAAA"},
         {"p256dh": 5, "auth": 6},
     ):
@@ -475,6 +475,6 @@ def test_logs_and_repr_contain_no_endpoint(user, service, browser, caplog):
         notify(Alarm(place="Hall"), to=user)
         deliver()
     assert len(service.requests) == 4
-    said = caplog.text + repr(device) + str(device)
+    output = caplog.text + repr(device) + str(device)
     for secret in ("secret-path", PRIVATE, *browser.keys.values()):
-        assert secret not in said
+        assert secret not in output

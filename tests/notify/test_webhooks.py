@@ -16,8 +16,7 @@ from django.utils import timezone
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.models import Delivery
 from dovetail_notify.outbox.worker import deliver, resend
-from dovetail_notify.transports.webhook import InvalidWebhook, WebhookEndpoint, verify_webhook, webhook_secrets
-from dovetail_notify.transports.webhook.signatures import sign
+from dovetail_notify.transports.webhook import InvalidWebhook, WebhookEndpoint, sign, verify_webhook, webhook_secrets
 from tests.notify.factories import make_user
 from tests.notify.push_services import Alarm, Reply, Service
 
@@ -36,7 +35,7 @@ def due() -> None:
     Delivery.objects.update(next_at=timezone.now() - timedelta(seconds=1))
 
 
-# --- What a receiver gets ---------------------------------------------------------------------------------------------
+# --- Requests ---------------------------------------------------------------------------------------------
 
 
 def test_receiver_can_verify_and_read_a_webhook(user, endpoint):
@@ -100,10 +99,10 @@ def test_status_decides_the_outcome(user, endpoint, status, state):
 def test_endpoint_hook_is_called_once_per_user_and_organization(db, service, settings):
     settings.NOTIFY_TRANSPORTS = {"webhook": "dovetail_notify.transports.webhook.WebhookTransport"}
     ada, ben = make_user(), make_user()
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def endpoint(user: Any, organization_key: str | None) -> WebhookEndpoint | None:
-        asked.append((user, organization_key))
+        calls.append((user, organization_key))
         if organization_key is None:
             return None
         if organization_key == "broken":
@@ -118,7 +117,7 @@ def test_endpoint_hook_is_called_once_per_user_and_organization(db, service, set
     assert sorted(request.path for request in service.requests) == [
         f"/acme/{user.pk}" for user in (ada, ben) for _ in range(2)
     ]
-    assert len(asked) == 6
+    assert len(calls) == 6
     assert set(Delivery.objects.filter(state="pending").values_list("error", flat=True)) == {"LookupError"}
 
 
@@ -152,7 +151,7 @@ def test_invalid_hook_result_is_retried_and_logged(user, endpoint, settings, cap
 
 
 def test_signature_matches_the_standards_example():
-    # The example of the specification's reference libraries.
+    # The example in the reference libraries of the specification.
     secret, at = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", 1614265330
     body = b'{"test": 2432232314}'
     assert sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body) == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="

@@ -1,4 +1,4 @@
-"""A client of ``notify.v1`` for tests of an ASGI application in the same process."""
+"""A client of the protocol ``notify.v1`` for tests of an ASGI application in the same process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ class NotificationSocket:
         async with NotificationSocket(ticket) as socket:
             hello = await socket.receive()
 
-    ``headers`` are such as ``{"Authorization": …, "Origin": …}``; ``protocols`` are offered in addition to the ticket.
-    Afterwards ``protocol`` is the server's choice, and ``code`` and ``reason`` are those of its close frame.
+    ``headers`` are request headers, such as ``{"Authorization": …, "Origin": …}``. ``protocols`` are the subprotocols
+    to offer besides the ticket. The attribute ``protocol`` is the subprotocol that the server chose; ``code`` and
+    ``reason`` are those of the server's close frame.
     """
 
     def __init__(
         self,
         ticket: str | None = None,
         *,
-        application: Any = None,
+        application: object = None,
         protocols: Sequence[str] = (PROTOCOL,),
         headers: dict[str, str] | None = None,
         path: str = "/ws/notifications/",
@@ -38,7 +39,7 @@ class NotificationSocket:
         self.code: int | None = None
         self.reason = ""
         fields = {"Host": "testserver", **(headers or {})}
-        communicator: Any = ApplicationCommunicator  # asgiref has no types for it
+        communicator: Any = ApplicationCommunicator  # asgiref types it too narrowly
         self._communicator = communicator(
             application or import_string("dovetail_notify.contrib.channels.application"),
             {
@@ -72,7 +73,7 @@ class NotificationSocket:
         await self._communicator.send_input({"type": "websocket.receive", "text": text})
 
     async def receive(self, kind: str | None = None) -> dict[str, Any]:
-        """Return the next frame, or the next one of a type; ``{}`` after a close. Raises ``TimeoutError``."""
+        """Return the next frame, of the type ``kind`` if given, or ``{}`` after a close. Raise ``TimeoutError``."""
         while self.code is None:
             message = await self._communicator.receive_output(self.seconds)
             if message["type"] == "websocket.close":
@@ -84,7 +85,7 @@ class NotificationSocket:
         return {}
 
     async def closed(self) -> tuple[int | None, str]:
-        """Wait for the close frame, skip other frames, and return its code and reason."""
+        """Skip frames until the close frame, and return its code and reason."""
         while await self.receive():
             pass
         return self.code, self.reason

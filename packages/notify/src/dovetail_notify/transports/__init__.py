@@ -1,13 +1,8 @@
-"""Sending notifications by e-mail, push and webhook: one transport for each channel of ``NOTIFY_TRANSPORTS``."""
+"""Transports, which send notifications by e-mail, push and webhook: one for each channel of ``NOTIFY_TRANSPORTS``."""
 
 from __future__ import annotations
 
 from dovetail_notify.transports.base import Outcome, Transport
-from dovetail_notify.transports.registry import (
-    available_channels,
-    is_concurrent,
-    required_channels,
-    transport_for,
-)
+from dovetail_notify.transports.registry import available_channels, is_concurrent, required_channels, transport_for
 
 __all__ = ["Outcome", "Transport", "available_channels", "is_concurrent", "required_channels", "transport_for"]

@@ -6,25 +6,27 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.core.checks import CheckMessage, Error
 from django.db.models import Q
 
 if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+
     from dovetail_notify.models import Delivery
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of one attempt. Make it with ``sent()``, ``retry()``, ``dead()`` or ``suppressed()``."""
+    """The outcome of one attempt. Create it with ``sent()``, ``retry()``, ``dead()`` or ``suppressed()``."""
 
     state: str
     provider_id: str = ""
     reason: str = ""
-    #: Seconds that the other side asked to wait. NOTIFY_BACKOFF_SECONDS apply if they are longer.
+    #: The seconds after which the service allows a retry. A longer time in ``NOTIFY_BACKOFF_SECONDS`` takes precedence.
     after: int | None = None
-    #: Keys of the devices that need no further attempt while others are tried again.
+    #: The keys of the devices that a retry leaves out.
     done: tuple[int, ...] = ()
 
     @classmethod
@@ -45,11 +47,10 @@ class Outcome:
 
 
 class Transport:
-    """Sends the deliveries of one channel. Each process has one instance, which many threads use."""
+    """Sends the deliveries of one channel. Each process has one instance, which all threads share."""
 
-    #: Whether users can choose an hourly or daily digest; ``send_digest()`` is then required.
+    #: Whether users can choose an hourly or daily digest, for which ``send_digest()`` is required.
     supports_digest: ClassVar[bool] = False
-
     #: Whether ``start()`` sends in threads, so that other channels send at the same time.
     concurrent: ClassVar[bool] = False
 
@@ -57,32 +58,32 @@ class Transport:
         self.channel = channel
 
     def eligible(self, field: str) -> Q:
-        """Return the condition on ``field``, a user's key, under which the user can be reached."""
+        """Return the condition on ``field``, a user's key, under which this transport can reach the user."""
         return Q()
 
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
-        """Send, and return one outcome for each delivery. An exception counts as a failed attempt of all of them."""
+        """Send the deliveries and return an outcome for each. An exception is a failed attempt of all of them."""
         raise NotImplementedError
 
     def start(self, deliveries: Sequence[Delivery]) -> Callable[[], Sequence[Outcome]]:
-        """Start sending. Return a function that waits for the outcomes and is called in the same thread."""
+        """Start sending. Return a function that waits for the outcomes, to be called in the same thread."""
         return partial(self.send, deliveries)
 
     def check(self) -> Iterable[CheckMessage]:
         """Return system check messages about the transport's settings."""
         return ()
 
-    def send_digest(self, user: Any, deliveries: Sequence[Delivery]) -> Outcome:
+    def send_digest(self, user: AbstractBaseUser, deliveries: Sequence[Delivery]) -> Outcome:
         """Send the deliveries of one user in one message."""
         raise NotImplementedError
 
 
 def check_extra(channel: str, modules: Sequence[str]) -> CheckMessage | None:
-    """Return an error if one of the modules, which the ``push`` extra installs, is missing."""
+    """Return an error if any of the modules, which the ``push`` extra installs, is missing."""
     if not (missing := [name for name in modules if find_spec(name) is None]):
         return None
     return Error(
-        f"NOTIFY_TRANSPORTS[{channel!r}] needs what is not installed: {', '.join(missing)}.",
+        f"NOTIFY_TRANSPORTS[{channel!r}] needs packages that are not installed: {', '.join(missing)}.",
         hint="pip install dovetail-notify[push]",
         id="dovetail_notify.E010",
     )

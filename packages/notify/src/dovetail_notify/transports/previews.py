@@ -1,11 +1,11 @@
-"""Previews of a type on each channel, made from its example. Nothing is stored or sent."""
+"""Previews of a type's example on each channel, without storing or sending anything."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -16,6 +16,10 @@ from dovetail_notify.transports.email import EmailTransport
 from dovetail_notify.transports.registry import available_channels, transport_for
 from dovetail_notify.types import IN_APP, NotificationType, payloads
 
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -25,8 +29,8 @@ class Preview:
     html: str = ""
 
 
-def example_row(cls: type[NotificationType], user: Any) -> Any:
-    """Return an unsaved notification of the type's example."""
+def example_row(cls: type[NotificationType], user: AbstractBaseUser | AnonymousUser) -> Any:
+    """Return an unsaved notification with the type's example."""
     example = cls.from_example()
     rendered = example.render()
     return get_notification_model()(
@@ -43,9 +47,9 @@ def example_row(cls: type[NotificationType], user: Any) -> Any:
     )
 
 
-def previews(cls: type[NotificationType], user: Any) -> Iterator[Preview]:
-    """Yield a preview for each channel. Raises any exception of the type's ``render()`` or of a template."""
-    # The user may have no address, without which there is no mail to preview.
+def previews(cls: type[NotificationType], user: AbstractBaseUser | AnonymousUser) -> Iterator[Preview]:
+    """Yield a preview for each channel. Raise any exception of the type's ``render()`` or of a template."""
+    # The user may have no address, and without one no mail is composed.
     reader = copy.copy(user)
     setattr(reader, getattr(user, "EMAIL_FIELD", "email"), "somebody@example.com")
     row = example_row(cls, reader)

@@ -1,25 +1,22 @@
-"""The transports that ``NOTIFY_TRANSPORTS`` names, one for each channel."""
+"""Look-up of the transports in ``NOTIFY_TRANSPORTS``."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from dovetail_core.conf import cached_until_settings_change
 from dovetail_notify.conf import conf
 from dovetail_notify.transports.base import Transport
 from dovetail_notify.types import IN_APP, NotificationType
 
 
 def transport_for(channel: str) -> Transport:
-    """Return the channel's transport. Raises ``KeyError`` if the project has none."""
-    return _make(conf.TRANSPORTS[channel], channel)
+    """Return the channel's transport. Raise ``KeyError`` if the project has none."""
+    return _create(conf.TRANSPORTS[channel], channel)
 
 
 def is_concurrent(channel: str) -> bool:
-    """Return whether the channel's transport sends in threads; False if it cannot be imported."""
+    """Return whether the channel's transport sends in threads, or False if it cannot be imported."""
     try:
         return transport_for(channel).concurrent
     except (KeyError, ImportError):
@@ -27,7 +24,7 @@ def is_concurrent(channel: str) -> bool:
 
 
 def available_channels(cls: type[NotificationType]) -> list[str]:
-    """Return the channels that the type names and for which the project has a transport; the inbox needs none."""
+    """Return the type's channels for which the project has a transport. The inbox needs none."""
     return [channel for channel in cls.channels if channel == IN_APP or channel in conf.TRANSPORTS]
 
 
@@ -35,14 +32,7 @@ def required_channels(cls: type[NotificationType]) -> set[str]:
     return set(cls.required).intersection(available_channels(cls))
 
 
-@lru_cache(maxsize=64)
-def _make(transport: Any, channel: str) -> Transport:
+@cached_until_settings_change
+def _create(transport: str | type[Transport], channel: str) -> Transport:
     instance: Transport = (import_string(transport) if isinstance(transport, str) else transport)(channel)
     return instance
-
-
-def _clear(**kwargs: Any) -> None:
-    _make.cache_clear()
-
-
-setting_changed.connect(_clear, dispatch_uid="dovetail_notify.transports.registry")

@@ -1,1 +1,1 @@
-"""HTTP calls to other servers: endpoints that users choose, and push services."""
+"""HTTP calls to push services, and to endpoints that users choose."""

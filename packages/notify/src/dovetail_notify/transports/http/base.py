@@ -1,12 +1,13 @@
-"""The parts of an HTTP call that need no HTTP library."""
+"""The types of HTTP calls, which need no HTTP library."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Final, Protocol
+from typing import Any, Final
 
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ _MAX_RETRY_AFTER: Final = 24 * 3600
 
 
 class Unreachable(Exception):
-    """There was no response. The text is the name of the failure, without the address."""
+    """There was no response. The message is the name of the failure, without the URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class HttpResponse:
 
     @property
     def retry_after(self) -> int | None:
-        """The seconds in ``Retry-After``, a number or a date (RFC 9110 10.2.3), limited to a day."""
+        """The seconds in ``Retry-After``, a number or a date (RFC 9110 10.2.3); at most a day."""
         value = self.headers.get("retry-after", "").strip()
         if value.isascii() and value.isdecimal():
             seconds = int(value[:9])
@@ -40,7 +41,10 @@ class HttpResponse:
             seconds = round((at.replace(tzinfo=at.tzinfo or UTC) - timezone.now()).total_seconds())
         return min(max(seconds, 1), _MAX_RETRY_AFTER)
 
-
-class HttpClient(Protocol):
-    def post(self, url: str, *, headers: Mapping[str, str], content: bytes) -> HttpResponse: ...
-    def close(self) -> None: ...
+    def json(self) -> dict[str, Any]:
+        """Return the body if it is a JSON object, else an empty dictionary."""
+        try:
+            body = json.loads(self.body)
+        except ValueError:
+            return {}
+        return body if isinstance(body, dict) else {}

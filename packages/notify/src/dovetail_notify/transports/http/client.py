@@ -1,4 +1,4 @@
-"""An HTTP client on httpcore that checks each address before it connects, and limits the time of a whole call."""
+"""An HTTP client on httpcore that checks each address before it connects and limits the duration of a whole call."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from httpcore import SOCKET_OPTION
 from dovetail_notify.transports.http.base import CALL_SECONDS, RESPONSE_BYTES, HttpResponse, Unreachable
 from dovetail_notify.transports.http.ssrf import inside_hosts, require_public
 
+#: The end of the call that a thread makes.
 _deadline = threading.local()
 
-# At DEBUG level hpack logs every HTTP/2 header in clear text, including provider tokens and device tokens in paths. A
-# level that the project has set stays.
+# At level DEBUG, hpack logs every HTTP/2 header in clear text, including provider tokens, and device tokens in paths.
+# Keep a level that the project has set.
 _hpack = logging.getLogger("hpack")
 if _hpack.level == logging.NOTSET:
     _hpack.setLevel(logging.INFO)
 
 
 class HttpcoreClient:
-    """The connections of one process, usable by any number of threads.
+    """The connections of one process, for any number of threads.
 
-    With ``public`` it connects only to public addresses and ``NOTIFY_INSIDE_ORIGINS``. It returns redirects like other
-    responses and never follows them. It ignores the environment's proxies, which would resolve names themselves.
+    With ``public`` it connects only to public addresses and ``NOTIFY_INSIDE_ORIGINS``. It does not follow redirects. It
+    ignores the proxies in environment variables, because a proxy resolves names itself.
     """
 
     def __init__(self, *, public: bool, http2: bool = False) -> None:
@@ -44,19 +45,19 @@ class HttpcoreClient:
         self._free: list[httpcore.ConnectionPool] = []
 
     def post(self, url: str, *, headers: Mapping[str, str], content: bytes, retry: bool = True) -> HttpResponse:
-        """Return the response with at most 64 KiB of its body. Raises ``Unreachable`` or ``ForbiddenDestination``."""
+        """Return the response with at most 64 KiB of its body. Raise ``Unreachable`` or ``ForbiddenDestination``."""
         try:
             return self._post(url, [("Host", urlsplit(url).netloc), *headers.items()], content)
         except _FAILURES as error:
-            # HTTP/2 connections stay open for long, and only the next call shows that the server has closed one.
+            # The client learns only from the next call that the server has closed an idle HTTP/2 connection.
             if self._http2 and retry and isinstance(error, _DISCONNECTED):
                 return self.post(url, headers=headers, content=content, retry=False)
-            # Without the error's text and cause, which contain addresses.
+            # Without the error's text and cause, which contain URLs.
             raise Unreachable(type(error).__name__) from None
 
     def _post(self, url: str, headers: list[tuple[str, str]], content: bytes) -> HttpResponse:
+        _deadline.at = time.monotonic() + CALL_SECONDS
         with (
-            _time_limit(CALL_SECONDS),
             self._borrowed() as pool,
             pool.stream("POST", url, headers=headers, content=content, extensions=_TIMEOUTS) as response,
         ):
@@ -70,36 +71,32 @@ class HttpcoreClient:
 
     @contextmanager
     def _borrowed(self) -> Iterator[httpcore.ConnectionPool]:
-        """Borrow a pool for one call: all HTTP/1.1 calls share one, and each HTTP/2 call has one to itself.
+        """Yield the pool of all HTTP/1.1 calls, or a pool that no other HTTP/2 call uses at the same time.
 
         In httpcore, threads that share an HTTP/2 connection share its stream numbers, header compression and TLS
-        session without a lock. The server closes the connection when their writes mix, and requests under way are sent
-        again or lost. Apple allows many connections and asks clients to keep them open: the pool returned last is
-        borrowed first.
+        session without a lock. The server closes the connection when their writes mix, and pending requests are sent
+        again or lost. Apple allows many connections and asks clients to keep them open, so the pool that was returned
+        last is used first.
         """
         with self._lock:
-            if self._http2:
-                pool = self._free.pop() if self._free else self._make()
-            else:
-                pool = self._all[0] if self._all else self._make()
+            if not self._free:
+                pool = httpcore.ConnectionPool(
+                    ssl_context=self._ssl_context,
+                    http1=not self._http2,
+                    http2=self._http2,
+                    max_connections=1 if self._http2 else 100,
+                    keepalive_expiry=60,
+                    network_backend=CheckingBackend(public=self._public),
+                )
+                self._all.append(pool)
+                self._free.append(pool)
+            pool = self._free.pop() if self._http2 else self._free[0]
         try:
             yield pool
         finally:
             if self._http2:
                 with self._lock:
                     self._free.append(pool)
-
-    def _make(self) -> httpcore.ConnectionPool:
-        pool = httpcore.ConnectionPool(
-            ssl_context=self._ssl_context,
-            http1=not self._http2,
-            http2=self._http2,
-            max_connections=1 if self._http2 else 100,
-            keepalive_expiry=60,
-            network_backend=CheckingBackend(public=self._public),
-        )
-        self._all.append(pool)
-        return pool
 
     def close(self) -> None:
         with self._lock:
@@ -119,10 +116,10 @@ _FAILURES = (
 
 
 class CheckingBackend(httpcore.NetworkBackend):
-    """Resolves a name once, and connects to the addresses that it has checked.
+    """Resolves a name once and connects to the addresses that it has checked.
 
-    A name that is checked and then passed to a client is resolved twice, and its owner can answer 127.0.0.1 the second
-    time (DNS rebinding). TLS still verifies the name: httpcore starts it on the stream that this class returns.
+    If the name were resolved again to connect, its owner could answer 127.0.0.1 the second time (DNS rebinding). TLS
+    still verifies the name, because httpcore starts TLS on the stream that this class returns.
     """
 
     def __init__(self, *, public: bool) -> None:
@@ -137,9 +134,13 @@ class CheckingBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = _addresses(host, port)
+        try:
+            results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):  # a label of more than 63 characters is a UnicodeError
+            raise httpcore.ConnectError from None
+        addresses = list(dict.fromkeys(str(address[0]) for *_, address in results))
         if self._public and (host, port) not in inside_hosts():
-            for address in addresses:  # all of them: a mix of public and internal addresses is an attack
+            for address in addresses:  # a mix of public and internal addresses is an attack
                 require_public(ipaddress.ip_address(address))
         failure: Exception = httpcore.ConnectError()
         for address in addresses:
@@ -153,7 +154,10 @@ class CheckingBackend(httpcore.NetworkBackend):
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """Ends at the call's deadline. Otherwise a server that sends a byte every nine seconds holds a thread for hours."""
+    """A stream that ends at the call's deadline.
+
+    Otherwise a server that sends a byte every nine seconds would occupy a thread for hours.
+    """
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -168,7 +172,7 @@ class DeadlineStream(httpcore.NetworkStream):
         self._stream.close()
 
     def start_tls(
-        self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, _remaining(timeout)))
 
@@ -176,28 +180,9 @@ class DeadlineStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-def _addresses(host: str, port: int) -> list[str]:
-    try:
-        results = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # a label of more than 63 characters is a UnicodeError
-        raise httpcore.ConnectError from None
-    return list(dict.fromkeys(str(address[0]) for *_, address in results))
-
-
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    _deadline.at = time.monotonic() + seconds
-    try:
-        yield
-    finally:
-        del _deadline.at
-
-
-def _remaining(timeout: float | None) -> float | None:
-    at = getattr(_deadline, "at", None)
-    if at is None:
-        return timeout
-    remaining: float = at - time.monotonic()
+def _remaining(timeout: float | None) -> float:
+    """Return the seconds until the deadline of this thread's call, or ``timeout`` if that is shorter."""
+    remaining: float = _deadline.at - time.monotonic()
     if remaining <= 0:
         raise httpcore.ReadTimeout
     return remaining if timeout is None else min(remaining, timeout)

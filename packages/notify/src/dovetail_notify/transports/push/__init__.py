@@ -1,4 +1,4 @@
-"""Push messages to users' devices by Web Push, FCM and APNs."""
+"""Push messages to users' devices with Web Push, FCM and APNs."""
 
 from __future__ import annotations
 

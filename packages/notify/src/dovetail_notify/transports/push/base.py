@@ -1,11 +1,15 @@
-"""What a push message contains, and what every push service implements."""
+"""Push messages, and the base class of senders, one for each push service."""
 
 from __future__ import annotations
 
 import json
+import threading
+import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from django.core.checks import CheckMessage
@@ -18,32 +22,62 @@ from dovetail_notify.transports.push.vapid import b64encode
 if TYPE_CHECKING:
     from dovetail_notify.models import Device
 
-_ELLIPSIS: Final = "…"
+
+def read_file(source: str | Path) -> str:
+    """Return the text of a file that a setting names. Raise ``ValueError`` for a check if it cannot be read."""
+    try:
+        return Path(source).read_text()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"names a file that cannot be read ({type(error).__name__})") from None
+
+
+class TokenCache:
+    """A token of this server that all threads share until it expires.
+
+    ``issue`` returns a new token and the seconds for which to use it.
+    """
+
+    def __init__(self, issue: Callable[[], tuple[str, float]], *, pause: float = 0) -> None:
+        self._issue, self._pause = issue, pause
+        self._lock = threading.Lock()
+        self._token = ""
+        self._expires_at = self._replaceable_at = 0.0
+
+    def get(self, *, replace: str = "") -> str:
+        """Return a token other than ``replace``, but do not replace a second one within ``pause`` seconds."""
+        with self._lock:
+            now = time.monotonic()
+            if self._token and self._token == replace and now >= self._replaceable_at:
+                self._token, self._replaceable_at = "", now + self._pause
+            if not self._token or now >= self._expires_at:
+                self._token, seconds = self._issue()
+                self._expires_at = now + seconds
+            return self._token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushMessage:
-    """The content of a push message. ``data`` is for the app: the texts ``id`` and ``type``."""
+    """The content of a push message. ``data`` has the strings ``id`` and ``type`` for the app."""
 
-    #: The same on every attempt.
+    #: Identifies the delivery on every attempt.
     key: UUID
     title: str
     body: str
     url: str
     collapse_key: str
     urgency: str
-    #: The remaining seconds in which the message is worth showing.
+    #: The remaining seconds during which the message is worth showing.
     ttl: int
     data: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
-        """A device shows one notification per tag, so that a message that arrives twice is shown once."""
+        """The tag under which a device shows one notification, so that a message that arrives twice is shown once."""
         return _topic(self.collapse_key or str(self.key))
 
     @property
     def topic(self) -> str:
-        """A push service stores one waiting message per topic, and can read it. Empty without a collapse key."""
+        """The topic, of which a push service stores only the newest message. Empty without a collapse key."""
         return _topic(self.collapse_key) if self.collapse_key else ""
 
     @property
@@ -51,7 +85,7 @@ class PushMessage:
         return {"very-low": "1", "low": "5"}.get(self.urgency, "10")
 
     def fitting(self, size: int, encode: Callable[[str, str, str], Any]) -> bytes:
-        """Return ``encode(title, body, url)`` as JSON of at most ``size`` bytes: shorten the body, drop the URL."""
+        """Return ``encode(title, body, url)`` as JSON of at most ``size`` bytes. Drop the URL and shorten the body."""
 
         def encoded(body: str, url: str) -> bytes:
             return json.dumps(encode(self.title, body, url), ensure_ascii=False, separators=(",", ":")).encode()
@@ -59,28 +93,25 @@ class PushMessage:
         if len(whole := encoded(self.body, self.url)) <= size:
             return whole
         url = self.url if len(encoded("", self.url)) <= size else ""
-        least, most = 0, len(self.body)
-        while least < most:
-            middle = (least + most + 1) // 2
-            if len(encoded(self.body[:middle] + _ELLIPSIS, url)) <= size:
-                least = middle
-            else:
-                most = middle - 1
-        return encoded(self.body[:least] + _ELLIPSIS if least else "", url)
+        lengths = range(1, len(self.body) + 1)
+        length = bisect_right(lengths, size, key=lambda end: len(encoded(f"{self.body[:end]}…", url)))
+        return encoded(f"{self.body[:length]}…" if length else "", url)
 
 
 def _topic(text: str) -> str:
-    """Return 32 characters of URL-safe base64 (RFC 8030 5.4). A hash without a key could be reversed by guessing."""
+    """Return 32 characters of URL-safe base64 (RFC 8030 5.4). Push services could guess the text of a plain hash."""
     return b64encode(bytes.fromhex(keyed_hash("dovetail_notify.topic", text)))[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A push service's response for one device."""
-
     outcome: Outcome
-    #: The reason to retire the device, if the service reports that it is gone.
+    #: The reason to retire the device, or an empty string.
     retired: str = ""
+
+    @classmethod
+    def retry(cls, reason: str, after: int | None = None) -> Result:
+        return cls(Outcome.retry(reason, after))
 
     @classmethod
     def gone(cls, reason: str) -> Result:
@@ -90,9 +121,9 @@ class Result:
 class Sender:
     """Sends to the devices of one push service."""
 
-    #: The kind of devices, one of ``Device.Kind``.
+    #: The kind of the devices, one of ``Device.Kind``.
     kind: ClassVar[str]
-    #: The setting, without its prefix, that configures the service.
+    #: The name, without its prefix, of the setting that enables the service.
     setting: ClassVar[str]
 
     @classmethod
@@ -101,9 +132,9 @@ class Sender:
 
     @classmethod
     def check(cls) -> Iterable[CheckMessage]:
-        """Return system check messages about the service's settings. No message shows a key."""
+        """Return system check messages about the service's settings. Messages must not contain keys."""
         return ()
 
     def send(self, device: Device, message: PushMessage) -> Result:
-        """Send to one device. Runs in any thread, without the database. After an exception it is tried again."""
+        """Send to one device. Runs in any thread, without the database. After an exception it is retried."""
         raise NotImplementedError

@@ -1,9 +1,8 @@
-"""Firebase Cloud Messaging (FCM) by its HTTP v1 API, as a service account (OAuth 2, RFC 7523)."""
+"""Firebase Cloud Messaging (FCM) with its HTTP v1 API and a service account (OAuth 2, RFC 7523)."""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,16 +17,16 @@ from dovetail_notify.models import Device
 from dovetail_notify.transports.base import Outcome
 from dovetail_notify.transports.http.base import HttpResponse, Unreachable
 from dovetail_notify.transports.http.calls import clients
-from dovetail_notify.transports.push.base import PushMessage, Result, Sender
+from dovetail_notify.transports.push.base import PushMessage, Result, Sender, TokenCache, read_file
 
 _SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _PAYLOAD_BYTES: Final = 4000
-"""For notification and data. FCM allows 4096 bytes of keys and values."""
+"""The size limit of notification and data. FCM allows 4096 bytes of keys and values."""
 _RENEW_BEFORE: Final = 300
-"""Seconds before its expiry at which an access token is renewed."""
+"""Access tokens are renewed this many seconds before they expire."""
 _PAUSE_AFTER_REFUSAL: Final = 10
-"""Seconds without another request after a refused token, or each delivery of a claim would request one."""
+"""Seconds without a token request after a refusal. Otherwise each delivery of a claim would request a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +37,23 @@ class ServiceAccount:
     token_uri: str
 
     @classmethod
-    def load(cls, source: Any) -> ServiceAccount:
-        """Load Google's JSON file from its dict, its text or its path.
-
-        Raises ``ValueError`` with a text that does not contain the key.
-        """
-        if isinstance(source, (str, Path)) and not str(source).lstrip().startswith("{"):
+    def load(cls, source: object) -> ServiceAccount:
+        """Load Google's JSON file from its dict, its text or its path. Raise ``ValueError`` without showing the key."""
+        if isinstance(source, str | Path):
+            text = str(source)
             try:
-                source = Path(source).read_text()
-            except OSError as error:
-                raise ValueError(f"names a file that cannot be read ({type(error).__name__})") from None
-        if isinstance(source, str):
-            try:
-                source = json.loads(source)
-            except ValueError:
-                raise ValueError("is no JSON") from None
+                source = json.loads(text if text.lstrip().startswith("{") else read_file(source))
+            except json.JSONDecodeError:
+                raise ValueError("is not JSON") from None
         if not isinstance(source, Mapping):
-            raise ValueError("is no service account: a dict, its JSON or the path of its file")
+            raise ValueError("is not a service account: a dict, its JSON or the path of its file")
         names = ("project_id", "client_email", "private_key", "token_uri")
         if missing := [name for name in names if not isinstance(source.get(name), str) or not source[name]]:
             raise ValueError(f"lacks {', '.join(missing)}")
         return cls(**{name: source[name] for name in names})
 
     def assertion(self) -> str:
-        """Return the assertion to exchange for an access token. Raises ``ValueError`` for an invalid private key."""
+        """Return the assertion to exchange for an access token. Raise ``ValueError`` for an invalid private key."""
         import jwt
 
         now = int(time.time())
@@ -69,7 +61,7 @@ class ServiceAccount:
         try:
             return jwt.encode(claims, self.private_key, algorithm="RS256")
         except (ValueError, TypeError, jwt.PyJWTError):
-            raise ValueError("has a private_key that is no RSA key in PEM") from None
+            raise ValueError("has a private_key that is not an RSA key in PEM") from None
 
 
 class FcmSender(Sender):
@@ -80,14 +72,15 @@ class FcmSender(Sender):
         self._account = ServiceAccount.load(conf.FCM_SERVICE_ACCOUNT_KEY)
         project = quote(self._account.project_id, safe="")
         self._url = f"{conf.FCM_URL.rstrip('/')}/v1/projects/{project}/messages:send"
-        self._tokens = AccessTokens(self._account)
+        self._tokens = TokenCache(self._request_token)
+        self._refusal, self._refused_until = "", 0.0
 
     def send(self, device: Device, message: PushMessage) -> Result:
         content = json.dumps({"message": {"token": device.token, **_content(message)}}).encode()
         token = self._tokens.get()
         response = self._post(content, token)
         if response.status == 401 and _code(_error(response)) != "THIRD_PARTY_AUTH_ERROR":
-            # The token was revoked early, or the clocks differ.
+            # The token was revoked before it expired, or the clocks differ.
             response = self._post(content, self._tokens.get(replace=token))
         return _result(response)
 
@@ -98,63 +91,39 @@ class FcmSender(Sender):
         except ValueError as error:
             yield Error(
                 f"NOTIFY_FCM_SERVICE_ACCOUNT_KEY {error}.",
-                hint="Take a service account's JSON file from Firebase's settings: its path, its text, or its dict.",
+                hint="Set it to the path, the text or the dict of a service account's JSON file from Firebase.",
                 id="dovetail_notify.E013",
             )
+
+    def _request_token(self) -> tuple[str, float]:
+        """Exchange an assertion for an access token (RFC 7523). Raise ``Unreachable`` if Google does not issue one."""
+        if time.monotonic() < self._refused_until:
+            raise Unreachable(self._refusal)
+        content = urlencode({"grant_type": _GRANT_TYPE, "assertion": self._account.assertion()}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            response = clients.get(public=False).post(self._account.token_uri, headers=headers, content=content)
+            body = response.json() if response.status == 200 else {}
+            try:
+                return str(body["access_token"]), max(int(body["expires_in"]) - _RENEW_BEFORE, 60)
+            except (ValueError, KeyError, TypeError):
+                raise Unreachable(f"no access token: status {response.status}") from None
+        except Unreachable as error:
+            self._refusal, self._refused_until = str(error), time.monotonic() + _PAUSE_AFTER_REFUSAL
+            raise
 
     def _post(self, content: bytes, token: str) -> HttpResponse:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         return clients.get(public=False).post(self._url, headers=headers, content=content)
 
 
-class AccessTokens:
-    """One access token for all threads, until five minutes before its expiry."""
-
-    def __init__(self, account: ServiceAccount) -> None:
-        self._account = account
-        self._lock = threading.Lock()
-        self._token = ""
-        self._until = 0.0
-        self._refused = ("", 0.0)
-
-    def get(self, *, replace: str = "") -> str:
-        """Return a token other than ``replace``. Raises ``Unreachable`` if Google issues none."""
-        with self._lock:
-            now = time.monotonic()
-            if self._token and self._token != replace and now < self._until:
-                return self._token
-            reason, retry_at = self._refused
-            if now < retry_at:
-                raise Unreachable(reason)
-            try:
-                self._token, seconds = self._request()
-            except Unreachable as error:
-                self._refused = (str(error), now + _PAUSE_AFTER_REFUSAL)
-                raise
-            self._until = now + max(seconds - _RENEW_BEFORE, 60)
-            return self._token
-
-    def _request(self) -> tuple[str, int]:
-        content = urlencode({"grant_type": _GRANT_TYPE, "assertion": self._account.assertion()}).encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        response = clients.get(public=False).post(self._account.token_uri, headers=headers, content=content)
-        try:
-            body = json.loads(response.body) if response.status == 200 else {}
-            return str(body["access_token"]), int(body["expires_in"])
-        except (ValueError, KeyError, TypeError):
-            raise Unreachable(f"no access token: status {response.status}") from None
-
-
 def _content(message: PushMessage) -> dict[str, Any]:
-    """Return the message without the device's token."""
-
     def parts(title: str, body: str, url: str) -> dict[str, Any]:
         return {"notification": {"title": title, "body": body}, "data": {**message.data, "url": url}}
 
     fitted: dict[str, Any] = json.loads(message.fitting(_PAYLOAD_BYTES, parts))
-    high = message.urgency == "high"
     android: dict[str, Any] = {
-        "priority": "HIGH" if high else "NORMAL",
+        "priority": "HIGH" if message.urgency == "high" else "NORMAL",
         "ttl": f"{message.ttl}s",
         "notification": {"tag": message.tag},
     }
@@ -173,10 +142,7 @@ def _content(message: PushMessage) -> dict[str, Any]:
 
 
 def _error(response: HttpResponse) -> dict[str, Any]:
-    try:
-        error = json.loads(response.body)["error"]
-    except (ValueError, KeyError, TypeError):
-        return {}
+    error = response.json().get("error")
     return error if isinstance(error, dict) else {}
 
 
@@ -187,12 +153,12 @@ def _details(error: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _code(error: dict[str, Any]) -> str:
-    """Return FCM's own error code, or the general one of Google's APIs."""
+    """Return FCM's own error code, else the general code of Google's APIs."""
     return str(_details(error, "FcmError").get("errorCode") or error.get("status") or "")
 
 
 def _is_invalid_token(error: dict[str, Any]) -> bool:
-    """Return whether the invalid argument is the device's token and not another part of the message."""
+    """Return whether the invalid argument is the device's token, and not another part of the message."""
     violations = _details(error, "BadRequest").get("fieldViolations")
     if isinstance(violations, list):
         return any(isinstance(item, dict) and item.get("field") == "message.token" for item in violations)
@@ -201,18 +167,14 @@ def _is_invalid_token(error: dict[str, Any]) -> bool:
 
 def _result(response: HttpResponse) -> Result:
     if response.status == 200:
-        try:
-            return Result(Outcome.sent(str(json.loads(response.body)["name"])))
-        except (ValueError, KeyError, TypeError):
-            return Result(Outcome.sent())
+        return Result(Outcome.sent(str(response.json().get("name") or "")))
     error = _error(response)
     code = _code(error)
     reason = f"status {response.status} {code}".strip()
-    # Not for every 404: a misspelt project id would retire all devices.
+    # Not for every 404, because a misspelled project id would retire all devices.
     if code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_invalid_token(error)):
         return Result.gone(code)
-    if response.status in (401, 403, 404, 408, 429) or response.status >= 500:
-        if code == "SENDER_ID_MISMATCH":
-            return Result(Outcome.dead(reason))
-        return Result(Outcome.retry(reason, response.retry_after))
+    temporary = response.status in (401, 403, 404, 408, 429) or response.status >= 500
+    if temporary and code != "SENDER_ID_MISMATCH":
+        return Result.retry(reason, response.retry_after)
     return Result(Outcome.dead(reason))

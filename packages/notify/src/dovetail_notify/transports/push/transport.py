@@ -1,15 +1,14 @@
-"""The push transport: one delivery goes to each of a user's devices, by the push service of the device."""
+"""The push transport, which sends a delivery to each of the user's devices."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
 from typing import Any, ClassVar, Final, NamedTuple
 
 from django.core.checks import CheckMessage, Error
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from dovetail_notify.conf import conf
@@ -27,14 +26,15 @@ _SENDERS: Final[tuple[type[Sender], ...]] = (WebPushSender, FcmSender, ApnsSende
 
 class _Job(NamedTuple):
     row: int
+    sender: Sender
     device: Device
     message: PushMessage
 
 
 class PushTransport(Transport):
-    """Sends to each of the user's devices by Web Push, FCM or APNs, whichever of them are configured.
+    """Sends to the user's devices with those of Web Push, FCM and APNs that are configured.
 
-    ``message()`` makes the text. If a push service reports that a device is gone, the device is retired with the
+    Override ``message()`` to change the text. A device that its push service reports as gone is retired with the
     reason. A retry goes only to the devices that did not get the message yet.
     """
 
@@ -44,7 +44,7 @@ class PushTransport(Transport):
         return Q(Exists(self._devices().filter(user=OuterRef(field))))
 
     def message(self, delivery: Delivery) -> PushMessage:
-        """Return the message of a delivery. Override it to change the text or to hide it from the push service."""
+        """Return the message of a delivery. Override it to change the text or to hide it from push services."""
         row = delivery.notification
         cls = registry.get(row.type)
         age = (timezone.now() - row.created_at).total_seconds()
@@ -66,7 +66,7 @@ class PushTransport(Transport):
 
     @cached_property
     def senders(self) -> Mapping[str, Sender]:
-        """The senders by kind of device. A changed setting makes a new transport, and with it new senders."""
+        """The senders by kind of device. A changed setting creates a new transport with new senders."""
         return {sender.kind: sender() for sender in _SENDERS if sender.is_configured()}
 
     def send(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
@@ -76,15 +76,15 @@ class PushTransport(Transport):
         senders, devices = self.senders, self._devices_by_user(deliveries)
         messages = [self.message(delivery) for delivery in deliveries]
         jobs: dict[str, list[_Job]] = defaultdict(list)
-        for number, (delivery, message) in enumerate(zip(deliveries, messages, strict=True)):
+        for row, (delivery, message) in enumerate(zip(deliveries, messages, strict=True)):
             done = _done_devices(delivery)
             for device in devices.get(delivery.notification.recipient_id, ()) if message.ttl > 0 else ():
                 if device.pk not in done:
-                    jobs[device.kind].append(_Job(number, device, message))
-        # One thread pool for each service: a slow one does not delay the others.
+                    jobs[device.kind].append(_Job(row, senders[device.kind], device, message))
+        # One thread pool for each service, so that a slow service does not delay the others.
         started = [
-            (group, call_all(group, _send_with(senders[kind]), on_failure=_retry, width=conf.PUSH_CONCURRENCY))
-            for kind, group in jobs.items()
+            (group, call_all(group, _send, on_failure=Result.retry, width=conf.PUSH_CONCURRENCY))
+            for group in jobs.values()
         ]
 
         def outcomes() -> Sequence[Outcome]:
@@ -92,11 +92,10 @@ class PushTransport(Transport):
             for group, wait in started:
                 for job, result in zip(group, wait(), strict=True):
                     results[job.row].append((job.device, result))
-            _retire(chain.from_iterable(results.values()))
-            return [
-                _outcome(delivery, message, results[number])
-                for number, (delivery, message) in enumerate(zip(deliveries, messages, strict=True))
-            ]
+                    if result.retired:
+                        _retire(job.device, result.retired)
+            rows = enumerate(zip(deliveries, messages, strict=True))
+            return [_outcome(delivery, message, results[row]) for row, (delivery, message) in rows]
 
         return outcomes
 
@@ -108,7 +107,7 @@ class PushTransport(Transport):
         if not kinds:
             settings = ", ".join(f"NOTIFY_{sender.setting}" for sender in _SENDERS)
             yield Error(
-                f"NOTIFY_TRANSPORTS[{self.channel!r}] sends push, and no push service has its settings.",
+                f"NOTIFY_TRANSPORTS[{self.channel!r}] sends push messages, but no push service is configured.",
                 hint=f"Set one or more of: {settings}.",
                 id="dovetail_notify.E011",
             )
@@ -116,13 +115,13 @@ class PushTransport(Transport):
             if sender.kind in kinds:
                 yield from sender.check()
 
-    def _devices(self) -> Any:
+    def _devices(self) -> QuerySet[Device]:
         return Device.objects.filter(retired_at=None, kind__in=self.kinds())
 
     def _devices_by_user(self, deliveries: Sequence[Delivery]) -> dict[Any, list[Device]]:
         devices: dict[Any, list[Device]] = defaultdict(list)
         rows = self._devices().using(deliveries[0]._state.db)
-        # Read at the time of sending, so that a device that changed hands gets nothing for its former user.
+        # Read at the time of sending, so that a device gets no messages for its former user.
         users = {delivery.notification.recipient_id for delivery in deliveries}
         for device in rows.filter(user__in=users).order_by("-registered_at", "-pk"):
             if len(devices[device.user_id]) < conf.PUSH_DEVICES_PER_USER:
@@ -130,12 +129,8 @@ class PushTransport(Transport):
         return devices
 
 
-def _send_with(sender: Sender) -> Callable[[_Job], Result]:
-    return lambda job: sender.send(job.device, job.message)
-
-
-def _retry(job: _Job, reason: str) -> Result:
-    return Result(Outcome.retry(reason))
+def _send(job: _Job) -> Result:
+    return job.sender.send(job.device, job.message)
 
 
 def _done_devices(delivery: Delivery) -> set[int]:
@@ -153,15 +148,11 @@ def _outcome(delivery: Delivery, message: PushMessage, results: list[tuple[Devic
         done |= {device.pk for device, result in results if result.outcome.state != "pending"}
         after = max((outcome.after or 0 for outcome in retries), default=0)
         return Outcome.retry(retries[0].reason, after or None, done=tuple(sorted(done)))
-    # The delivery counts as sent if one device got the message.
+    # The delivery is sent if any device got the message.
     return min(outcomes, key=lambda outcome: ("sent", "dead", "suppressed").index(outcome.state))
 
 
-def _retire(results: Iterable[tuple[Device, Result]]) -> None:
-    now = timezone.now()
-    for device, result in results:
-        if not result.retired:
-            continue
-        # Unless it has registered again in the meantime, possibly for another user.
-        unchanged = Device.objects.using(device._state.db).filter(pk=device.pk, registered_at=device.registered_at)
-        unchanged.filter(retired_at=None).update(retired_at=now, retired_reason=result.retired[:100])
+def _retire(device: Device, reason: str) -> None:
+    # Unless it has registered again in the meantime, possibly for another user.
+    unchanged = Device.objects.using(device._state.db).filter(pk=device.pk, registered_at=device.registered_at)
+    unchanged.filter(retired_at=None).update(retired_at=timezone.now(), retired_reason=reason[:100])
