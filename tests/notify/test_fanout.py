@@ -248,7 +248,7 @@ def test_required_channel_overrides_off(user):
     set_organization_preference(organization_key="acme", channel="email", mode="off")
     notify(SignedIn(device="Firefox"), to=user, organization="acme")
     assert mailed() == {user.pk}
-    with pytest.raises(ValueError, match="always told at once"):
+    with pytest.raises(ValueError, match="requires the channel email"):
         set_preference(user=user, channel="email", mode="off", type_key="security.signed_in")
 
 

@@ -26,11 +26,10 @@ from dovetail_notify import get_notification_model, notify, realtime, services
 from dovetail_notify.contrib.channels import application
 from dovetail_notify.inbox.reading import visible_organizations
 from dovetail_notify.models import Ticket
-from dovetail_notify.realtime import admission as batched_admission
-from dovetail_notify.realtime import frames, messages, process, protocol, socket_authentication, sockets, tickets
+from dovetail_notify.realtime import frames, messages, protocol, socket_authentication, sockets, tickets
 from dovetail_notify.realtime.channels import consumer
 from dovetail_notify.realtime.credentials import object_session, session_hash
-from dovetail_notify.realtime.database_thread import in_database_thread
+from dovetail_notify.realtime.database_thread import Batcher, in_database_thread
 from dovetail_notify.realtime.hub import Hub
 from dovetail_notify.realtime.revalidation import revalidate
 from dovetail_notify.realtime.tickets import Admission, issue_ticket, redeem_ticket, redeem_tickets
@@ -170,8 +169,8 @@ def test_hub_stops_with_the_last_socket(user):
         async with await open_socket(user) as socket:
             await hello(socket)
             hub = Hub.current()
-            assert process.listeners
-        assert (hub.sockets, hub._tasks, process.listeners) == ({}, set(), {})
+            assert messages.listeners
+        assert (hub.sockets, hub._tasks, messages.listeners) == ({}, set(), {})
 
     run(main)
 
@@ -929,7 +928,7 @@ def test_closed_sockets_are_removed_from_the_batch():
         return items
 
     async def main() -> None:
-        together = batched_admission.Batcher(work)
+        together = Batcher(work)
         busy = asyncio.create_task(in_database_thread(held.wait, 30))
         calls = []
         for number in range(4):

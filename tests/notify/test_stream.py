@@ -17,7 +17,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from dovetail_notify import notify, realtime
-from dovetail_notify.realtime import process
+from dovetail_notify.realtime import messages
 from dovetail_notify.realtime.hub import Hub
 from tests.notify.factories import make_user
 from tests.notify.orders.notifications import OrderShipped
@@ -100,7 +100,7 @@ def test_new_row_is_an_event_with_its_cursor_as_id(user):
             assert (event["event"], event["id"]) == ("notification", event["data"]["cursor"])
             assert event["data"]["data"]["title"] == "Order A-1 was shipped"
         assert Hub.current().sockets == {}
-        assert process.listeners == {}
+        assert messages.listeners == {}
 
     run(main)
 

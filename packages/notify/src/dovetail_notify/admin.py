@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_notify import services
-from dovetail_notify.base import get_notification_model
-from dovetail_notify.models import Delivery, Device, OrganizationPreference, Preference, specificity
+from dovetail_notify.base import AbstractNotification, get_notification_model
+from dovetail_notify.models import Delivery, Device, OrganizationPreference, Preference
 from dovetail_notify.transports.previews import previews
 from dovetail_notify.types import registry
 
@@ -24,21 +24,19 @@ else:
 
 
 class ReadOnlyAdmin(_ModelAdmin):
-    # Keys are in the order of time and have an index.
+    # By time, with an index.
     ordering = ("-pk",)
-    # Otherwise the admin counts all rows, possibly millions, for every page.
+    # Otherwise the admin counts all rows, possibly millions, for each page.
     show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
 
 class NotificationAdmin(ReadOnlyAdmin):
-    """Inboxes, and a preview of every type. Read only."""
-
     list_display = ("title", "type", "recipient", "organization_key", "created_at", "read_at")
     list_select_related = ("recipient",)
     search_fields = ("=organization_key", "=dedupe_key")
@@ -47,10 +45,10 @@ class NotificationAdmin(ReadOnlyAdmin):
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
         return (f"=recipient__{get_user_model().USERNAME_FIELD}", "=type", *self.search_fields)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return obj is not None and super().has_delete_permission(request, obj)
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+    def delete_model(self, request: HttpRequest, obj: AbstractNotification) -> None:
         services.remove_notification(notification=obj)
 
     def get_urls(self) -> list[URLPattern]:
@@ -69,11 +67,10 @@ class NotificationAdmin(ReadOnlyAdmin):
         if cls is None:
             raise Http404
         try:
-            shown: Any = list(previews(cls, request.user))
-            error = ""
-        except Exception as problem:  # noqa: BLE001  # any exception of a project's render() or template
-            shown, error = [], f"{type(problem).__name__}: {problem}"
-        return self._page(request, "type", type=cls, previews=shown, error=error, title=cls.key)
+            context: dict[str, Any] = {"previews": list(previews(cls, request.user))}
+        except Exception as error:  # noqa: BLE001  # any exception of a project's render() or template
+            context = {"error": f"{type(error).__name__}: {error}"}
+        return self._page(request, "type", type=cls, title=cls.key, **context)
 
     def _page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
         if not self.has_view_permission(request):
@@ -83,20 +80,18 @@ class NotificationAdmin(ReadOnlyAdmin):
 
 
 if not admin.site.is_registered(get_notification_model()):
-    # The model in use, so that a project's own model has this page without any code.
+    # Also for a project's own model, unless the project has registered it.
     admin.site.register(get_notification_model(), NotificationAdmin)
 
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
-    """The outbox, with an action to send again."""
-
     list_display = ("notification", "channel", "state", "attempts", "next_at", "sent_at", "error")
     list_filter = ("state", "channel")
     list_select_related = ("notification",)
     actions = ("resend",)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
@@ -115,10 +110,6 @@ class PreferenceAdmin(_ModelAdmin):
     list_select_related = ("user",)
     raw_id_fields = ("user",)
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        obj.specificity = specificity(obj.type, obj.organization_key)
-        super().save_model(request, obj, form, change)
-
 
 @admin.register(OrganizationPreference)
 class OrganizationPreferenceAdmin(_ModelAdmin):
@@ -128,7 +119,7 @@ class OrganizationPreferenceAdmin(_ModelAdmin):
 
 @admin.register(Device)
 class DeviceAdmin(ReadOnlyAdmin):
-    """Devices, without their tokens: anybody with a token can send to the device."""
+    """Devices without their tokens, because a token is enough to send to the device."""
 
     list_display = ("user", "kind", "name", "registered_at", "retired_at", "retired_reason")
     list_filter = ("kind", ("retired_at", admin.EmptyFieldListFilter))

@@ -1,6 +1,6 @@
-"""The notification as an abstract model, with its index and its constraint.
+"""The abstract notification model, its index and its constraint.
 
-Can be imported without ``dovetail_notify`` in ``INSTALLED_APPS``.
+This module can be imported without ``dovetail_notify`` in ``INSTALLED_APPS``.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.models import SettingForeignKey, get_setting_model
 
 
-def get_notification_model() -> type[models.Model]:
-    """Return the model that ``NOTIFY_NOTIFICATION_MODEL`` names. Django must have loaded the models."""
+def get_notification_model() -> type[AbstractNotification]:
+    """Return the model that ``NOTIFY_NOTIFICATION_MODEL`` names. Models must be loaded."""
     return get_setting_model("NOTIFY_NOTIFICATION_MODEL")
 
 
 class UnreadIndex(models.Index):
     """An index on a recipient's unread notifications, newest first.
 
-    The index is partial where the database supports that, so that read rows, the majority, take no space. MariaDB and
-    MySQL have no partial indexes and would skip such an index; there it also covers ``read_at``.
+    The index is partial where the database supports that, so that read rows, which are the majority, take no space.
+    MariaDB and MySQL have no partial indexes and would skip such an index. There it also covers ``read_at``.
     """
 
     def __init__(self, *, name: str) -> None:
@@ -36,33 +37,34 @@ class UnreadIndex(models.Index):
     def clone(self) -> UnreadIndex:
         return type(self)(name=self.name)
 
-    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **kwargs: Any) -> Any:
+    def create_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, using: str = "", **kwargs: Any
+    ) -> Any:
         partial = schema_editor.connection.features.supports_partial_indexes
         names = ["recipient", "id"] if partial else ["recipient", "read_at", "id"]
-        read_at = schema_editor.quote_name(model._meta.get_field("read_at").column)
         return schema_editor._create_index_sql(
             model,
             fields=[model._meta.get_field(name) for name in names],
             name=self.name,
             using=using,
             col_suffixes=["", "DESC"] if partial else ["", "", ""],
-            condition=f"{read_at} IS NULL" if partial else None,
+            condition=f"{_quoted(model, 'read_at', schema_editor)} IS NULL" if partial else None,
             **kwargs,
         )
 
 
 class DedupeConstraint(models.UniqueConstraint):
-    """A recipient has at most one notification with a given dedupe key.
+    """A unique constraint on the recipient and the dedupe key.
 
     The index is partial where the database supports that: most notifications have no key, and indexing them took a
-    quarter of a fan-out's time. Elsewhere the index covers all rows, and NULLs count as distinct from each other.
+    quarter of a fan-out's time. On other databases the index covers all rows, and NULLs are distinct from each other.
     """
 
     def __init__(self, *, name: str) -> None:
         super().__init__(fields=["recipient", "dedupe_key"], name=name)
 
     def __eq__(self, other: object) -> bool:
-        # Differs from a plain UniqueConstraint on the same fields, so that migrations see the difference.
+        # Different from a plain UniqueConstraint on the same fields, so that migrations replace that one.
         return isinstance(other, DedupeConstraint) and super().__eq__(other)
 
     __hash__ = None  # type: ignore[assignment]  # like every constraint
@@ -71,23 +73,28 @@ class DedupeConstraint(models.UniqueConstraint):
         path, _, _ = super().deconstruct()
         return path, (), {"name": self.name}
 
-    def _get_condition_sql(self, model: Any, schema_editor: Any) -> str | None:
+    def _get_condition_sql(self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor) -> str | None:
         # Not passed as ``condition``: databases without partial indexes would then have no constraint at all.
         if not schema_editor.connection.features.supports_partial_indexes:
             return None
-        return f"{schema_editor.quote_name(model._meta.get_field('dedupe_key').column)} IS NOT NULL"
+        return f"{_quoted(model, 'dedupe_key', schema_editor)} IS NOT NULL"
+
+
+def _quoted(model: type[models.Model], name: str, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    field: Any = model._meta.get_field(name)
+    return schema_editor.quote_name(field.column)
 
 
 class AbstractNotification(models.Model):
-    """One notification in one person's inbox. A row is complete, so that a page of the inbox needs no join.
+    """One notification in the inbox of one user. A page of the inbox needs no join.
 
     To add fields, inherit from this class and name your model in ``NOTIFY_NOTIFICATION_MODEL``. The fields need
     defaults. If your model has a ``Meta`` class, it must inherit from ``AbstractNotification.Meta``.
     """
 
-    # An integer, whatever keys the project uses: INSERT … SELECT makes the rows, and the database numbers them.
+    # Always an integer: INSERT … SELECT makes the rows, and the database numbers them.
     id = models.BigAutoField(_("id"), primary_key=True)
-    # No separate index: both indexes below start with it. No reverse name: other packages use User.notifications.
+    # No index of its own: both indexes below start with it. No reverse name: other packages use User.notifications.
     recipient = SettingForeignKey(
         setting="AUTH_USER_MODEL",
         inherited=True,
@@ -106,7 +113,7 @@ class AbstractNotification(models.Model):
     actor_key = models.CharField(_("actor"), max_length=64, blank=True, default="")
     collapse_key = models.CharField(_("collapse key"), max_length=200, blank=True, default="")
     batch = models.UUIDField(_("batch"))
-    # NULL and not "", so that the key is unique where it is set even on databases without partial indexes.
+    # NULL instead of "", so that keys are also unique on databases without partial indexes.
     dedupe_key = models.CharField(_("dedupe key"), max_length=150, null=True, blank=True)  # noqa: DJ001
     created_at = models.DateTimeField(_("created at"))
     seen_at = models.DateTimeField(_("seen at"), null=True, blank=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's names
 from django.db import models
 
 from dovetail_notify.base import AbstractNotification, get_notification_model
@@ -13,21 +13,25 @@ from dovetail_notify.transports import available_channels, is_concurrent, transp
 from dovetail_notify.types import IN_APP, Rendered, registry
 
 
+@register()
 def check_settings(**_: Any) -> list[CheckMessage]:
     return conf.check()
 
 
+@register(Tags.models)
 def check_model(**_: Any) -> Iterator[CheckMessage]:
     model = get_notification_model()
     if not issubclass(model, AbstractNotification) or not isinstance(model._meta.pk, models.AutoField):
         yield Error(
-            f"NOTIFY_NOTIFICATION_MODEL names {model._meta.label}, which is no notification that the database numbers.",
-            hint="Inherit from dovetail_notify.base.AbstractNotification, and leave its integer key.",
+            f"NOTIFY_NOTIFICATION_MODEL names {model._meta.label}, which is not an AbstractNotification with an "
+            "auto-incrementing integer key.",
+            hint="Inherit from dovetail_notify.base.AbstractNotification, and do not replace its primary key.",
             obj=model,
             id="dovetail_notify.E002",
         )
 
 
+@register()
 def check_transports(**_: Any) -> Iterator[CheckMessage]:
     for channel, path in conf.TRANSPORTS.items() if conf.declared()["TRANSPORTS"].problem() is None else ():
         try:
@@ -42,10 +46,11 @@ def check_transports(**_: Any) -> Iterator[CheckMessage]:
             yield from transport.check()
 
 
+@register()
 def check_types(**_: Any) -> Iterator[CheckMessage]:
     for cls in registry.duplicates:
         yield Error(
-            f"The notification types {registry.get(cls.key)!r} and {cls!r} have one key, {cls.key!r}.",
+            f"The notification types {registry.get(cls.key)!r} and {cls!r} have the same key, {cls.key!r}.",
             hint="Give one of them another key.",
             obj=cls,
             id="dovetail_notify.E004",
@@ -60,45 +65,47 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
         if problem:
             yield Error(
                 f"The example of the notification type {cls.key!r} does not render: {problem}.",
-                hint="Give example= the arguments of an instance, and return a Rendered from render().",
+                hint="Set example to the arguments of an instance, and return a Rendered from render().",
                 obj=cls,
                 id="dovetail_notify.E005",
             )
         if unknown := set(cls.required) - set(cls.channels):
             yield Error(
                 f"The notification type {cls.key!r} requires channels that it does not have: {', '.join(unknown)}.",
-                hint=f"Its channels= are: {', '.join(cls.channels)}.",
+                hint=f"Add them to channels, or remove them from required. Its channels: {', '.join(cls.channels)}.",
                 obj=cls,
                 id="dovetail_notify.E006",
             )
         if missing := set(cls.channels) - {IN_APP, *available_channels(cls)}:
             yield Warning(
                 f"The notification type {cls.key!r} names channels without a transport: {', '.join(sorted(missing))}.",
-                hint="Add them to NOTIFY_TRANSPORTS, or take them out of channels=.",
+                hint="Add them to NOTIFY_TRANSPORTS, or remove them from channels.",
                 obj=cls,
                 id="dovetail_notify.W002",
             )
 
 
-# A deployment check: during development nobody waits for push services.
+# Only for deployment: slow requests do not matter during development.
+@register(deploy=True)
 def check_runner(**_: Any) -> Iterator[CheckMessage]:
     if any(conf.declared()[name].problem() for name in ("RUNNER", "TRANSPORTS")) or conf.RUNNER is not immediate:
         return
     if slow := [channel for channel in conf.TRANSPORTS if is_concurrent(channel)]:
         yield Warning(
-            f"NOTIFY_RUNNER is the immediate one: requests wait up to 40 seconds for the servers of {', '.join(slow)}.",
-            hint="Let a worker send: dovetail_notify.contrib.celery.run, dovetail_notify.contrib.tasks.run, or "
-            "dovetail_notify.outbox.runner.wait with manage.py notify_deliver --loop.",
+            f"NOTIFY_RUNNER sends in the process of the request, which may wait 40 seconds for: {', '.join(slow)}.",
+            hint="Send in a worker: with dovetail_notify.contrib.celery.run, dovetail_notify.contrib.tasks.run, or "
+            "dovetail_notify.outbox.runner.wait and manage.py notify_deliver --loop.",
             id="dovetail_notify.W006",
         )
 
 
-# A deployment check: mail is delivered without the header too, and a sender of little mail does not need it.
+# Only for deployment: providers require the header from senders of much mail.
+@register(deploy=True)
 def check_unsubscribe(**_: Any) -> Iterator[CheckMessage]:
     if "email" in conf.TRANSPORTS and not conf.UNSUBSCRIBE_URL:
         yield Warning(
-            "NOTIFY_UNSUBSCRIBE_URL is not set: mail has no List-Unsubscribe header, which large mailbox providers ask "
-            "of those who send much (RFC 8058).",
-            hint="Set it to the address of notifications/unsubscribe/{token} of your API, with {token} in it.",
+            "NOTIFY_UNSUBSCRIBE_URL is not set. Mail has no List-Unsubscribe header, which large mailbox providers "
+            "require from senders of much mail (RFC 8058).",
+            hint="Set it to the URL of notifications/unsubscribe/{token}/ of your API, with the text {token} in it.",
             id="dovetail_notify.W003",
         )

@@ -17,8 +17,6 @@ class Notification(AbstractNotification):
 
 
 class Mode(models.TextChoices):
-    """When a channel delivers a notification."""
-
     ON = "on", _("at once")
     OFF = "off", _("never")
     HOURLY = "hourly", _("in an hourly digest")
@@ -30,10 +28,10 @@ ANY = "*"
 
 
 class Preference(models.Model):
-    """A user's mode for one channel. Without one, the organization's default applies, else the type's default.
+    """When a channel delivers notifications to a user. Without one, the default of the organization or type applies.
 
-    The most specific preference wins: for the organization and type, then for the type, then for the organization, then
-    for everything.
+    The most specific preference wins: first for organization and type, then for the type, then for the organization,
+    then for all.
     """
 
     id = models.BigAutoField(_("id"), primary_key=True)
@@ -45,6 +43,7 @@ class Preference(models.Model):
     type = models.CharField(_("type"), max_length=100, default=ANY)
     channel = models.CharField(_("channel"), max_length=20)
     mode = models.CharField(_("mode"), max_length=8, choices=Mode)
+    # The rank of the preference. The highest one wins.
     specificity = models.PositiveSmallIntegerField(_("specificity"), editable=False)
 
     class Meta:
@@ -61,12 +60,12 @@ class Preference(models.Model):
         return f"{self.type} {self.channel}: {self.mode}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        self.specificity = specificity(self.type, self.organization_key)
+        self.specificity = 2 * (self.type != ANY) + (self.organization_key != "")
         super().save(*args, **kwargs)
 
 
 class OrganizationPreference(models.Model):
-    """An organization's default for members without a preference of their own."""
+    """The default for members of an organization who have no preference of their own."""
 
     id = models.BigAutoField(_("id"), primary_key=True)
     organization_key = models.CharField(_("organization"), max_length=64)
@@ -75,8 +74,8 @@ class OrganizationPreference(models.Model):
     mode = models.CharField(_("mode"), max_length=8, choices=Mode)
 
     class Meta:
-        verbose_name = _("organization's preference")
-        verbose_name_plural = _("organizations' preferences")
+        verbose_name = _("organization preference")
+        verbose_name_plural = _("organization preferences")
         constraints = [
             models.UniqueConstraint(
                 fields=["organization_key", "type", "channel"], name="dovetail_notify_organization_preference_once"
@@ -107,10 +106,10 @@ class Device(models.Model):
     name = models.CharField(_("name"), max_length=100, blank=True, default="")
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     registered_at = models.DateTimeField(
-        _("registered at"), default=timezone.now, help_text=_("When the device last told of itself.")
+        _("registered at"), default=timezone.now, help_text=_("When the device was last registered.")
     )
     retired_at = models.DateTimeField(
-        _("retired at"), null=True, blank=True, help_text=_("When its push service said that it is gone.")
+        _("retired at"), null=True, blank=True, help_text=_("When the push service reported that the device is gone.")
     )
     retired_reason = models.CharField(_("reason"), max_length=100, blank=True, default="")
 
@@ -126,7 +125,7 @@ class Delivery(models.Model):
     """One notification on one channel. The rows of this model are the outbox.
 
     ``next_at`` is the time at which a worker processes the row, and NULL when nothing is left to do. A worker claims a
-    row by setting ``lease`` and moving ``next_at`` to the end of the lease, so that another takes over if it dies.
+    row by setting ``lease`` and moving ``next_at`` to the end of the lease. If it dies, another worker takes over then.
     """
 
     class State(models.TextChoices):
@@ -134,12 +133,12 @@ class Delivery(models.Model):
         HELD = "held", _("waiting for a digest")
         SENT = "sent", _("sent")
         SUPPRESSED = "suppressed", _("not needed")
-        DEAD = "dead", _("given up")
+        DEAD = "dead", _("failed")
 
     id = models.BigAutoField(_("id"), primary_key=True)
     # No foreign key in the database: it would lock each inbox row as it is written, a quarter of a fan-out's time on
-    # PostgreSQL. One transaction writes both rows. If somebody deletes notifications by SQL alone, workers give up
-    # their deliveries, and the purge deletes them.
+    # PostgreSQL. One transaction writes both rows. If notifications are deleted by SQL alone, workers give up their
+    # deliveries, and the purge deletes them.
     notification = SettingForeignKey(
         setting="NOTIFY_NOTIFICATION_MODEL",
         on_delete=models.CASCADE,
@@ -152,17 +151,17 @@ class Delivery(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.PENDING)
     digest = models.CharField(_("digest"), max_length=8, choices=Mode, blank=True, default="")
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    next_at = models.DateTimeField(_("next at"), null=True, blank=True, db_index=True)
+    next_at = models.DateTimeField(_("next attempt at"), null=True, blank=True, db_index=True)
     lease = models.UUIDField(_("lease"), null=True, blank=True, editable=False)
     sent_at = models.DateTimeField(_("sent at"), null=True, blank=True)
-    provider_id = models.CharField(_("provider's id"), max_length=200, blank=True, default="")
+    provider_id = models.CharField(_("provider ID"), max_length=200, blank=True, default="")
     error = models.CharField(_("error"), max_length=200, blank=True, default="")
     devices_done = models.CharField(
-        _("devices that are done"),
+        _("finished devices"),
         max_length=400,
         blank=True,
         default="",
-        help_text=_("Keys of those that need no further attempt, where others are tried again."),
+        help_text=_("Keys of devices that need no further attempt, while others are tried again."),
     )
 
     class Meta:
@@ -177,13 +176,13 @@ class Delivery(models.Model):
 
     @property
     def key(self) -> uuid.UUID:
-        """An id that is the same on every attempt: the Message-ID or idempotency key."""
+        """The id for the Message-ID or idempotency key. It is the same on every attempt."""
         notification: Any = self.notification
         return uuid.uuid5(notification.batch, f"{notification.recipient_id}:{self.channel}")
 
 
 class Ticket(models.Model):
-    """Opens one socket, once, within seconds. A row, because processes may not share a cache."""
+    """A credential that opens one socket, once, within seconds. Not in the cache, which processes may not share."""
 
     id = models.BigAutoField(_("id"), primary_key=True)
     digest = models.CharField(_("digest"), max_length=64, unique=True)
@@ -202,8 +201,3 @@ class Ticket(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
-
-
-def specificity(type_key: str, organization_key: str) -> int:
-    """Return the rank of a preference: the highest one wins."""
-    return 2 * (type_key != ANY) + (organization_key != "")

@@ -1,26 +1,21 @@
-"""Changes to inboxes and devices. After commit, the user's open sockets get a message about each change."""
+"""Changes to inboxes and devices. Open sockets of the user get a message about each change after commit."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
-from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from dovetail_core.events import emit
 from dovetail_core.secrets import keyed_hash
 from dovetail_notify import events
-from dovetail_notify.base import get_notification_model
-from dovetail_notify.inbox.preferences import (
-    clear_preference,
-    set_organization_preference,
-    set_preference,
-    unsubscribe,
-)
+from dovetail_notify.base import AbstractNotification, get_notification_model
+from dovetail_notify.inbox.maintenance import purge_notifications
+from dovetail_notify.inbox.preferences import clear_preference, set_organization_preference, set_preference, unsubscribe
 from dovetail_notify.inbox.reading import inbox, unread_of
-from dovetail_notify.inbox.retention import purge_notifications
 from dovetail_notify.models import Device
 from dovetail_notify.outbox.digests import send_digests
 from dovetail_notify.outbox.worker import deliver, resend
@@ -46,27 +41,49 @@ __all__ = [
 
 
 def mark_read(
-    *, user: Any, ids: Collection[int] | None = None, upto: int | None = None, organization_key: str | None = None
+    *,
+    user: AbstractBaseUser,
+    ids: Collection[int] | None = None,
+    upto: int | None = None,
+    organization_key: str | None = None,
 ) -> int:
     """Mark the notifications in ``ids``, or all with an id up to ``upto``, as read. Return how many were unread.
 
-    There is no way to mark all: a notification that just arrived has not been seen. Ids of other users' notifications
-    are ignored.
+    Marking all is not possible, because the user has not seen a notification that has just arrived. Ids of other users'
+    notifications are ignored. Raise ``TypeError`` unless either ``ids`` or ``upto`` is given.
     """
     if (ids is None) == (upto is None):
         raise TypeError("mark_read() takes either ids= or upto=.")
-    condition = Q(pk__lte=upto) if ids is None else Q(pk__in=ids)
-    return _mark(user, condition, organization_key, read=True, ids=ids, upto=upto)
+    using, now = _database(), timezone.now()
+    rows = inbox(user, organization_key=organization_key, using=using).order_by()
+    rows = rows.filter(pk__lte=upto) if ids is None else rows.filter(pk__in=ids)
+    with transaction.atomic(using=using):
+        # seen_at first, because the next statement changes the condition. An earlier seen_at stays.
+        rows.filter(read_at=None, seen_at=None).update(seen_at=now)
+        changed = rows.filter(read_at=None).update(read_at=now)
+        if changed:
+            _publish_state(user, using, ids=None if ids is None else list(ids), upto=upto, read_at=now)
+    return changed
 
 
-def mark_unread(*, user: Any, ids: Collection[int], organization_key: str | None = None) -> int:
+def mark_unread(*, user: AbstractBaseUser, ids: Collection[int], organization_key: str | None = None) -> int:
     """Mark notifications as unread and not archived. Return how many were read."""
-    return _mark(user, Q(pk__in=ids), organization_key, read=False, ids=ids)
+    using = _database()
+    rows = inbox(user, organization_key=organization_key, using=using).order_by().filter(pk__in=ids)
+    with transaction.atomic(using=using):
+        changed = rows.exclude(read_at=None).update(read_at=None, archived_at=None)
+        if changed:
+            _publish_state(user, using, ids=list(ids), upto=None, read_at=None)
+    return changed
 
 
 def update_notification(
-    *, notification: Any, read: bool | None = None, seen: bool | None = None, archived: bool | None = None
-) -> Any:
+    *,
+    notification: AbstractNotification,
+    read: bool | None = None,
+    seen: bool | None = None,
+    archived: bool | None = None,
+) -> AbstractNotification:
     """Change a notification's state. A read one is also seen, an archived one also read, an unread one not archived."""
     now = timezone.now()
     changes: dict[str, Any] = {}
@@ -85,26 +102,28 @@ def update_notification(
         name: value for name, value in changes.items() if (getattr(notification, name) is None) != (value is None)
     }
     if changes:
-        using = _alias()
+        using = _database()
         with transaction.atomic(using=using):
-            _rows(using).filter(pk=notification.pk).update(**changes)
+            type(notification)._base_manager.using(using).filter(pk=notification.pk).update(**changes)
             for name, value in changes.items():
                 setattr(notification, name, value)
             _publish_state(notification.recipient, using, ids=[notification.pk], **changes)
     return notification
 
 
-def remove_notification(*, notification: Any) -> None:
-    using = _alias()
+def remove_notification(*, notification: AbstractNotification) -> None:
+    using, key = _database(), notification.pk
     with transaction.atomic(using=using):
-        _rows(using).filter(pk=notification.pk).delete()
-        _publish_state(notification.recipient, using, ids=[notification.pk], removed=True)
+        type(notification)._base_manager.using(using).filter(pk=key).delete()
+        _publish_state(notification.recipient, using, ids=[key], removed=True)
 
 
-def register_device(*, user: Any, kind: str, token: str, keys: dict[str, Any] | None = None, name: str = "") -> Device:
+def register_device(
+    *, user: AbstractBaseUser, kind: str, token: str, keys: dict[str, Any] | None = None, name: str = ""
+) -> Device:
     """Register a device of the user, or move a device that another user had registered to this user.
 
-    Raises ``ValueError`` for an endpoint that is not a public https address.
+    Raise ``ValueError`` for an endpoint that is not a public https address.
     """
     if kind == Device.Kind.WEB:
         check_endpoint(token)
@@ -120,7 +139,7 @@ def register_device(*, user: Any, kind: str, token: str, keys: dict[str, Any] | 
     }
     with transaction.atomic(using=using):
         device, created = Device.objects.using(using).update_or_create(
-            token_hash=_token_hash(kind, token),
+            token_hash=keyed_hash("dovetail_notify.device", f"{kind}:{token}"),
             defaults=fields,
             create_defaults={**fields, "kind": kind, "token": token},
         )
@@ -136,51 +155,16 @@ def remove_device(*, device: Device) -> None:
         device.delete(using=using)
 
 
-def _mark(
-    user: Any,
-    condition: Q,
-    organization_key: str | None,
-    *,
-    read: bool,
-    ids: Collection[int] | None,
-    upto: int | None = None,
-) -> int:
-    using = _alias()
-    now = timezone.now()
-    rows = inbox(user, organization_key=organization_key, using=using).filter(condition).order_by()
-    with transaction.atomic(using=using):
-        if read:
-            # seen_at first, because the next statement changes the condition; an earlier seen_at stays.
-            rows.filter(read_at=None, seen_at=None).update(seen_at=now)
-            changed = rows.filter(read_at=None).update(read_at=now)
-        else:
-            changed = rows.exclude(read_at=None).update(read_at=None, archived_at=None)
-        if changed:
-            _publish_state(
-                user, using, ids=None if ids is None else list(ids), upto=upto, read_at=now if read else None
-            )
-    return changed
-
-
-def _publish_state(user: Any, using: str, **changes: Any) -> None:
+def _publish_state(user: AbstractBaseUser, using: str, **changes: Any) -> None:
     """After commit, send the changes and the new unread count to the user's sockets."""
 
     def publish() -> None:
-        count = unread_of(user, using=using)
         state = {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in changes.items()}
-        frame = {"type": "state", **state, "unread": count.count, "capped": count.capped}
+        frame = {"type": "state", **state, **unread_of(user, using=using)._asdict()}
         messages.publish([{"type": "frame", "users": [str(user.pk)], "frame": frame}])
 
     transaction.on_commit(publish, using=using, robust=True)
 
 
-def _token_hash(kind: str, token: str) -> str:
-    return keyed_hash("dovetail_notify.device", f"{kind}:{token}")
-
-
-def _rows(using: str) -> QuerySet[Any]:
-    return get_notification_model()._base_manager.using(using)
-
-
-def _alias() -> str:
+def _database() -> str:
     return router.db_for_write(get_notification_model())

@@ -1,8 +1,7 @@
-"""The pages of this package's lists: keyset pagination by primary key (see ``dovetail_core.rest.pagination``).
+"""Keyset pagination of this package's lists by primary key (see ``dovetail_core.rest.pagination``).
 
-By primary key, because ``created_at`` is not unique: one call creates a thousand notifications with the same time.
-Projects with conventions of their own name their paginator in ``NOTIFY_PAGINATION_CLASS``; the contract package's,
-which also sorts by other fields, can replace this one.
+``created_at`` is not unique: one call creates a thousand notifications with the same time. Projects name their own
+paginator in ``NOTIFY_PAGINATION_CLASS``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class CursorPagination(KeysetPagination):
     max_limit = 100
 
     def paginate_inbox(self, request: Request, *, shown: InboxFilter, organization_key: str | None) -> list[Any]:
-        """The page of the inbox of the signed-in user."""
+        """Return a page of the signed-in user's inbox."""
 
         def fetch(cursor: Cursor | None, limit: int) -> list[Any]:
             lookup, key = (None, None) if cursor is None else (cursor.lookup, cursor.key)

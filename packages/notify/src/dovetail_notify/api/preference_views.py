@@ -2,63 +2,74 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from dovetail_core.rest.views import payload
 from dovetail_notify import services
-from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.api.serializers import PreferenceSerializer
-from dovetail_notify.api.views import organization_key
+from dovetail_notify.api.views import RecipientViewSet
+from dovetail_notify.exceptions import InvalidLink
 from dovetail_notify.inbox.preferences import effective_preferences
+from dovetail_notify.inbox.reading import requested_organization
 from dovetail_notify.models import Preference
+from dovetail_notify.transports.unsubscribe_tokens import read_token
 
 
-class PreferenceViewSet(GenericViewSet[Any]):
+class PreferenceViewSet(RecipientViewSet[Preference]):
     """The user's preferences: the mode of every type and channel, and the source of the mode."""
 
-    permission_classes = (IsRecipient,)
     serializer_class = PreferenceSerializer
     queryset = Preference.objects.none()
-    filter_backends = ()
     pagination_class = None
 
     def list(self, request: Request) -> Response:
-        return self._answer(request)
+        rows = effective_preferences(user=self.recipient, organization_key=requested_organization(request))
+        data = self.get_serializer(list(rows), many=True).data
+        return Response({"data": data, "meta": {"next": None, "prev": None, "total": None}})
 
     def partial_update(self, request: Request) -> Response:
         """Set the mode of one type (`*`: all) and channel, or a list of them, for the request's organization if any."""
         data = payload(request)
         many = isinstance(data, list)
         if many and len(data) > 200:
-            raise ValidationError(["At most 200 at once."], "invalid")
+            raise ValidationError(["A list has at most 200 preferences."], "invalid")
         serializer = self.get_serializer(data=data, many=many)
         serializer.is_valid(raise_exception=True)
-        key = organization_key(request) or ""
+        organization = requested_organization(request) or ""
         for preference in serializer.validated_data if many else [serializer.validated_data]:
-            _save(request.user, preference, key)
-        return self._answer(request)
+            self._save(preference, organization)
+        return self.list(request)
 
-    def _answer(self, request: Request) -> Response:
-        rows = self.get_serializer(
-            list(effective_preferences(user=request.user, organization_key=organization_key(request))), many=True
-        )
-        return Response({"data": rows.data, "meta": {"next": None, "prev": None, "total": None}})
+    def _save(self, preference: dict[str, Any], organization: str) -> None:
+        channel, type_key, mode = preference["channel"], preference["type"], preference["mode"]
+        key = {"user": self.recipient, "channel": channel, "type_key": type_key, "organization_key": organization}
+        try:
+            services.clear_preference(**key) if mode is None else services.set_preference(mode=mode, **key)
+        except ValueError as error:
+            raise ValidationError({"mode": [str(error)]}, "invalid") from error
 
 
-def _save(user: Any, preference: dict[str, Any], organization: str) -> None:
-    target = {
-        "user": user,
-        "channel": preference["channel"],
-        "type_key": preference["type"],
-        "organization_key": organization,
-    }
-    if preference["mode"] is None:
-        services.clear_preference(**target)
-        return
-    try:
-        services.set_preference(mode=preference["mode"], **target)
-    except ValueError as error:
-        raise ValidationError({"mode": [str(error)]}, "invalid") from error
+# Mail clients post without cookies (RFC 8058 3.2). The signed token authorizes the request.
+@method_decorator(csrf_exempt, name="dispatch")
+class UnsubscribeView(View):
+    """The page of a mail's unsubscribe link. GET changes nothing, because mail scanners follow every link."""
+
+    def get(self, request: HttpRequest, token: str, **_: Any) -> HttpResponse:
+        return self._page(request, token, done=False)
+
+    def post(self, request: HttpRequest, token: str, **_: Any) -> HttpResponse:
+        return self._page(request, token, done=True)
+
+    def _page(self, request: HttpRequest, token: str, *, done: bool) -> HttpResponse:
+        try:
+            services.unsubscribe(token) if done else read_token(token)
+        except InvalidLink as error:
+            raise Http404 from error
+        return render(request, "dovetail_notify/unsubscribe.html", {"done": done})

@@ -8,10 +8,10 @@ from django.utils.functional import cached_property
 from rest_framework import serializers
 
 from dovetail_core.rest.fields import FlagField, TextField, WholeNumberField
-from dovetail_notify.base import get_notification_model
+from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.exceptions import ForbiddenDestination
 from dovetail_notify.inbox.preferences import available_modes
-from dovetail_notify.inbox.representation import represent, timestamp_format
+from dovetail_notify.inbox.reading import represent, timestamp_format
 from dovetail_notify.models import ANY, Device
 from dovetail_notify.transports import available_channels
 from dovetail_notify.transports.http.ssrf import check_endpoint
@@ -24,8 +24,8 @@ MAX_ID = 2**63 - 1
 class NotificationSerializer(serializers.ModelSerializer[Any]):
     message = serializers.CharField(read_only=True, help_text="Title and body in one text.")
     organization = serializers.CharField(source="organization_key", read_only=True, allow_null=True)
-    actor = serializers.SerializerMethodField(help_text="The key of who did it, or null.")
-    payload = serializers.SerializerMethodField(help_text="The fields of its type.")
+    actor = serializers.SerializerMethodField(help_text="The key of the user or principal who caused it, or null.")
+    payload = serializers.SerializerMethodField(help_text="The fields of the notification type.")
 
     class Meta:
         model = get_notification_model()
@@ -47,14 +47,14 @@ class NotificationSerializer(serializers.ModelSerializer[Any]):
         )
         read_only_fields = fields
 
-    def get_actor(self, row: Any) -> str | None:
+    def get_actor(self, row: AbstractNotification) -> str | None:
         return row.actor_key or None
 
-    def get_payload(self, row: Any) -> dict[str, Any]:
+    def get_payload(self, row: AbstractNotification) -> dict[str, Any]:
         return current_payload(row.type, row.payload, row.payload_version)
 
-    def to_representation(self, instance: Any) -> dict[str, Any]:
-        """Represent a row without calling the fields. A subclass, which may have other fields, uses its fields."""
+    def to_representation(self, instance: AbstractNotification) -> dict[str, Any]:
+        """Represent a row without calling the fields. A subclass, which may have other fields, calls its fields."""
         if type(self) is NotificationSerializer:
             return represent(instance, self._timestamp_format)
         fields: dict[str, Any] = super().to_representation(instance)
@@ -72,9 +72,9 @@ class NotificationUpdateSerializer(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if not attrs:
-            raise serializers.ValidationError("Give at least one of read, seen and archived.", code="required")
+            raise serializers.ValidationError("Send at least one of read, seen and archived.", code="required")
         if attrs.get("read") is False and attrs.get("archived"):
-            raise serializers.ValidationError("What is archived is read.", code="invalid")
+            raise serializers.ValidationError("An archived notification cannot be unread.", code="invalid")
         return attrs
 
 
@@ -83,22 +83,22 @@ class MarkReadSerializer(serializers.Serializer[Any]):
         child=WholeNumberField(min_value=1, max_value=MAX_ID), required=False, min_length=1, max_length=200
     )
     upto = WholeNumberField(
-        min_value=1, max_value=MAX_ID, required=False, help_text="The newest one that has been seen."
+        min_value=1, max_value=MAX_ID, required=False, help_text="The id of the newest notification that has been seen."
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if len(attrs) != 1:
-            raise serializers.ValidationError("Give either ids or upto.", code="invalid")
+            raise serializers.ValidationError("Send either ids or upto.", code="invalid")
         return attrs
 
 
 class UnreadCountSerializer(serializers.Serializer[Any]):
     unread = serializers.IntegerField()
-    capped = serializers.BooleanField(help_text="Whether there are more than that.")
+    capped = serializers.BooleanField(help_text="Whether there are more unread notifications.")
 
 
 class MarkedSerializer(UnreadCountSerializer):
-    marked = serializers.IntegerField(help_text="How many had been unread.")
+    marked = serializers.IntegerField(help_text="The number of notifications that were unread before.")
 
 
 class TicketSerializer(serializers.Serializer[Any]):
@@ -111,7 +111,7 @@ class PreferenceSerializer(serializers.Serializer[Any]):
 
     type = TextField(max_length=100)
     channel = TextField(max_length=20)
-    mode = TextField(allow_null=True, help_text="on, off, hourly or daily; null is back to the default.")
+    mode = TextField(allow_null=True, help_text="on, off, hourly or daily; null restores the default.")
     category = serializers.CharField(read_only=True)
     source = serializers.CharField(  # type: ignore[assignment]  # a serializer is a field and has a source of its own
         read_only=True, help_text="type, organization, user or required."
@@ -121,7 +121,7 @@ class PreferenceSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         cls = registry.get(attrs["type"])
         if cls is None and attrs["type"] != ANY:
-            raise serializers.ValidationError({"type": ["No such type. '*' stands for all."]}, code="invalid")
+            raise serializers.ValidationError({"type": ["Unknown type. Send '*' for all types."]}, code="invalid")
         types = [cls] if cls else registry.all()
         known = sorted({channel for item in types for channel in available_channels(item)})
         if attrs["channel"] not in known:
@@ -131,19 +131,12 @@ class PreferenceSerializer(serializers.Serializer[Any]):
         return attrs
 
 
-def _decoded_length(text: str) -> int | None:
-    try:
-        return len(b64decode(text))
-    except ValueError:
-        return None
-
-
 class WebPushKeySerializer(serializers.Serializer[Any]):
-    public_key = serializers.CharField(read_only=True, help_text="What subscribe() takes as applicationServerKey.")
+    public_key = serializers.CharField(read_only=True, help_text="The applicationServerKey for subscribe().")
 
 
 class DeviceSerializer(serializers.ModelSerializer[Device]):
-    # Never shown: anybody with a push token can send to the device.
+    # Write-only, because a push token is enough to send to the device.
     token = TextField(max_length=2000, write_only=True)
     name = TextField(max_length=100, required=False, allow_blank=True)
     keys = serializers.DictField(
@@ -159,16 +152,22 @@ class DeviceSerializer(serializers.ModelSerializer[Device]):
         keys = attrs.get("keys", {})
         if attrs["kind"] != Device.Kind.WEB:
             if keys:
-                raise serializers.ValidationError({"keys": ["Only browsers have keys."]}, code="invalid")
-            # The token becomes part of a path at Apple.
+                raise serializers.ValidationError({"keys": ["Only devices of the kind web have keys."]}, code="invalid")
+            # The token becomes part of the path of a request to Apple.
             if attrs["kind"] == Device.Kind.APNS and not re.fullmatch(r"[0-9a-fA-F]{2,200}", attrs["token"]):
-                raise serializers.ValidationError({"token": ["APNs tokens are hexadecimal."]}, code="invalid")
+                raise serializers.ValidationError(
+                    {"token": ["An APNs token has only hexadecimal digits."]}, code="invalid"
+                )
             return attrs
         try:
             check_endpoint(attrs["token"])
         except ForbiddenDestination as error:
             raise serializers.ValidationError({"token": [str(error)]}, code="invalid") from error
-        if {name: _decoded_length(key) for name, key in keys.items()} != {"p256dh": 65, "auth": 16}:
-            message = "A browser's keys are p256dh, of 65 bytes, and auth, of 16, in URL-safe base64."
+        try:
+            lengths = {name: len(b64decode(key)) for name, key in keys.items()}
+        except ValueError:
+            lengths = {}
+        if lengths != {"p256dh": 65, "auth": 16}:
+            message = "The keys are p256dh (65 bytes) and auth (16 bytes) in URL-safe base64."
             raise serializers.ValidationError({"keys": [message]}, code="invalid")
         return attrs

@@ -5,16 +5,14 @@ from __future__ import annotations
 from django.urls import path
 
 from dovetail_core.conf import conf
-from dovetail_notify.api.device_views import DeviceViewSet
-from dovetail_notify.api.preference_views import PreferenceViewSet
+from dovetail_notify.api.preference_views import PreferenceViewSet, UnsubscribeView
 from dovetail_notify.api.stream import StreamView
-from dovetail_notify.api.unsubscribe_view import UnsubscribeView
-from dovetail_notify.api.views import NotificationViewSet
+from dovetail_notify.api.views import DeviceViewSet, NotificationViewSet
 
 app_name = "dovetail_notify"
 
 _slash = "/" if conf.TRAILING_SLASH else ""
-_inbox = NotificationViewSet.as_view
+_inbox, _devices, _preferences = NotificationViewSet.as_view, DeviceViewSet.as_view, PreferenceViewSet.as_view
 
 urlpatterns = [
     path(f"notifications{_slash}", _inbox({"get": "list"}), name="notification-list"),
@@ -32,14 +30,10 @@ urlpatterns = [
     path(f"notifications/<str:notification_id>/unread{_slash}", _inbox({"post": "unread"}), name="notification-unread"),
     path(
         f"notification-preferences{_slash}",
-        PreferenceViewSet.as_view({"get": "list", "patch": "partial_update"}),
+        _preferences({"get": "list", "patch": "partial_update"}),
         name="preference-list",
     ),
-    path(f"push-devices{_slash}", DeviceViewSet.as_view({"get": "list", "post": "create"}), name="device-list"),
-    path(
-        f"push-devices/web-push-key{_slash}",
-        DeviceViewSet.as_view({"get": "web_push_key"}),
-        name="device-web-push-key",
-    ),
-    path(f"push-devices/<str:device_id>{_slash}", DeviceViewSet.as_view({"delete": "destroy"}), name="device-detail"),
+    path(f"push-devices{_slash}", _devices({"get": "list", "post": "create"}), name="device-list"),
+    path(f"push-devices/web-push-key{_slash}", _devices({"get": "web_push_key"}), name="device-web-push-key"),
+    path(f"push-devices/<str:device_id>{_slash}", _devices({"delete": "destroy"}), name="device-detail"),
 ]

@@ -1,144 +1,139 @@
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
-from django.db.models import QuerySet
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import Model, QuerySet
 from django.http import Http404
+from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
+from rest_framework.mixins import DestroyModelMixin, ListModelMixin, RetrieveModelMixin
+from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from dovetail_core.rest.views import payload
 from dovetail_notify import services
+from dovetail_notify.api import serializers
 from dovetail_notify.api.pagination import CursorPagination
-from dovetail_notify.api.permissions import IsRecipient
-from dovetail_notify.api.serializers import (
-    MAX_ID,
-    MarkedSerializer,
-    MarkReadSerializer,
-    NotificationSerializer,
-    NotificationUpdateSerializer,
-    TicketSerializer,
-    UnreadCountSerializer,
-)
-from dovetail_notify.base import get_notification_model
+from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.conf import conf
-from dovetail_notify.inbox.reading import InboxFilter, inbox, unread, unread_of
+from dovetail_notify.inbox.reading import InboxFilter, inbox, requested_organization, unread, unread_of
+from dovetail_notify.models import Device
+from dovetail_notify.realtime.socket_authentication import admission_of
 from dovetail_notify.realtime.tickets import TICKET_SECONDS, issue_ticket
+from dovetail_notify.transports.push.vapid import public_key
 from dovetail_notify.types import registry
 
-
-def key_or_404(text: str) -> int:
-    # int() also accepts digits of other scripts, and databases refuse larger numbers.
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= MAX_ID):
-        raise Http404
-    return int(text)
+M = TypeVar("M", bound=Model)
 
 
-def organization_key(request: Request) -> str | None:
-    """Return the key of the request's organization, or None for all notifications of the user."""
-    organization = conf.ORGANIZATION_RESOLVER(request) if conf.ORGANIZATION_RESOLVER else None
-    key = getattr(organization, "pk", organization)
-    return None if key is None else str(key)
+class IsRecipient(IsAuthenticated):
+    """Allow only users of the user model, because machine credentials have no inbox."""
+
+    message = _("Only users have notifications. Sign in with a user account.")
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return super().has_permission(request, view) and isinstance(request.user, get_user_model())
 
 
-class NotificationViewSet(GenericViewSet[Any]):
-    """The inbox of the signed-in user. Another user's notification is 404."""
+class RecipientViewSet(GenericViewSet[M]):
+    """The base of views of the user's own rows. Rows of other users are 404."""
 
     permission_classes = (IsRecipient,)
-    serializer_class = NotificationSerializer
-    queryset = get_notification_model()._default_manager.none()
     filter_backends = ()
-    lookup_url_kwarg = "notification_id"
-    contract = {"filter": ("unread", "archived", "type", "category")}
+    lookup_url_kwarg: str
 
     @property
     def pagination_class(self) -> Any:  # type: ignore[override]  # settings are read live
         return conf.PAGINATION_CLASS
 
-    def get_queryset(self) -> QuerySet[Any]:
-        if getattr(self, "swagger_fake_view", False):
-            return super().get_queryset()
-        return inbox(self.request.user, organization_key=organization_key(self.request))
+    @property
+    def recipient(self) -> AbstractBaseUser:
+        user: AbstractBaseUser = self.request.user  # type: ignore[assignment]  # IsRecipient allows no other
+        return user
 
-    def get_serializer_class(self) -> Any:
-        return {
-            "partial_update": NotificationUpdateSerializer,
-            "mark_read": MarkReadSerializer,
-            "unread_count": UnreadCountSerializer,
-            "ticket": TicketSerializer,
-        }.get(self.action, self.serializer_class)
-
-    def get_object(self) -> Any:
-        row = self.get_queryset().filter(pk=key_or_404(self.kwargs["notification_id"])).first()
+    def get_object(self) -> M:
+        text = self.kwargs[self.lookup_url_kwarg]
+        # int() also accepts digits of other scripts, and databases refuse larger numbers.
+        if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= serializers.MAX_ID):
+            raise Http404
+        row = self.get_queryset().filter(pk=int(text)).first()
         if row is None:
             raise Http404
         return row
 
+    def validate(self) -> Any:
+        """Return the validated data of the request's body."""
+        serializer = self.get_serializer(data=payload(self.request))
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+
+class NotificationViewSet(RetrieveModelMixin, DestroyModelMixin, RecipientViewSet[AbstractNotification]):
+    """The inbox of the signed-in user."""
+
+    serializer_class = serializers.NotificationSerializer
+    queryset = get_notification_model()._default_manager.none()
+    lookup_url_kwarg = "notification_id"
+    contract = {"filter": ("unread", "archived", "type", "category")}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return inbox(self.recipient, organization_key=requested_organization(self.request))
+
+    def get_serializer_class(self) -> Any:
+        return {
+            "partial_update": serializers.NotificationUpdateSerializer,
+            "mark_read": serializers.MarkReadSerializer,
+            "unread_count": serializers.UnreadCountSerializer,
+            "ticket": serializers.TicketSerializer,
+        }.get(self.action, self.serializer_class)
+
+    def perform_destroy(self, instance: AbstractNotification) -> None:
+        services.remove_notification(notification=instance)
+
     def list(self, request: Request) -> Response:
-        """Newest first, without archived ones; `archived=true` lists only those."""
+        """List notifications, newest first. Archived ones are only listed with `archived=true`."""
         filters = _filters(request)
         paginator = self.paginator
         if not self._overrides_queryset and _is_own_paginator(paginator):
-            page: Any = paginator.paginate_inbox(request, shown=filters, organization_key=organization_key(request))
+            organization = requested_organization(request)
+            page: Any = paginator.paginate_inbox(request, shown=filters, organization_key=organization)
         else:
             page = self.paginate_queryset(filters.apply(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    @property
-    def _overrides_queryset(self) -> bool:
-        """Whether this is a project's subclass with its own ``get_queryset()``."""
-        return type(self).get_queryset is not NotificationViewSet.get_queryset
-
-    def _unread(self) -> dict[str, Any]:
-        result = (
-            unread(self.get_queryset())
-            if self._overrides_queryset
-            else unread_of(self.request.user, organization_key=organization_key(self.request))
-        )
-        return {"unread": result.count, "capped": result.capped}
-
-    def retrieve(self, request: Request, notification_id: str) -> Response:
-        return Response(self.get_serializer(self.get_object()).data)
-
     def partial_update(self, request: Request, notification_id: str) -> Response:
-        serializer = self.get_serializer(data=payload(request))
-        serializer.is_valid(raise_exception=True)
-        return self._updated(**serializer.validated_data)
-
-    def destroy(self, request: Request, notification_id: str) -> Response:
-        services.remove_notification(notification=self.get_object())
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        return self._update(**self.validate())
 
     def read(self, request: Request, notification_id: str) -> Response:
-        return self._updated(read=True)
+        return self._update(read=True)
 
     def unread(self, request: Request, notification_id: str) -> Response:
-        return self._updated(read=False)
+        return self._update(read=False)
 
     def mark_read(self, request: Request) -> Response:
-        """Mark those in `ids`, or all up to `upto`. Not all: a notification that just arrived was not seen."""
-        serializer = self.get_serializer(data=payload(request))
-        serializer.is_valid(raise_exception=True)
-        key = organization_key(request)
-        marked = services.mark_read(user=request.user, organization_key=key, **serializer.validated_data)
-        return Response(MarkedSerializer({"marked": marked, **self._unread()}).data)
+        """Mark the notifications in `ids`, or all with an id up to `upto`, as read.
+
+        Marking all is not possible, because the user has not seen a notification that has just arrived.
+        """
+        data = self.validate()
+        key = requested_organization(request)
+        marked = services.mark_read(user=self.recipient, organization_key=key, **data)
+        return Response(serializers.MarkedSerializer({"marked": marked, **self._unread()}).data)
 
     def unread_count(self, request: Request) -> Response:
         return Response(self.get_serializer(self._unread()).data)
 
     def ticket(self, request: Request) -> Response:
-        """A ticket for one WebSocket: `new WebSocket(url, ["notify.v1", "ticket." + ticket])`."""
-        session, expires_at = conf.CREDENTIAL(request)
-        ticket = issue_ticket(
-            user=request.user,
-            organization_key=organization_key(request),
-            session=session,
-            expires_at=expires_at,
-            origin=request.headers.get("Origin"),
-        )
+        """Create a ticket for one WebSocket: `new WebSocket(url, ["notify.v1", "ticket." + ticket])`."""
+        ticket = issue_ticket(**admission_of(request)._asdict(), origin=request.headers.get("Origin"))
         # A cache must not store a credential.
         return Response(
             self.get_serializer({"ticket": ticket, "expires_in": TICKET_SECONDS}).data,
@@ -146,12 +141,49 @@ class NotificationViewSet(GenericViewSet[Any]):
             headers={"Cache-Control": "no-store"},
         )
 
-    def _updated(self, **changes: bool) -> Response:
+    def _update(self, **changes: bool) -> Response:
         notification = services.update_notification(notification=self.get_object(), **changes)
-        return Response(NotificationSerializer(notification, context=self.get_serializer_context()).data)
+        return Response(serializers.NotificationSerializer(notification, context=self.get_serializer_context()).data)
+
+    @property
+    def _overrides_queryset(self) -> bool:
+        """Whether this is a project's subclass with its own ``get_queryset()``."""
+        return type(self).get_queryset is not NotificationViewSet.get_queryset
+
+    def _unread(self) -> dict[str, Any]:
+        if self._overrides_queryset:
+            return unread(self.get_queryset())._asdict()
+        return unread_of(self.recipient, organization_key=requested_organization(self.request))._asdict()
 
 
-def _is_own_paginator(paginator: Any) -> TypeGuard[CursorPagination]:
+class DeviceViewSet(ListModelMixin, DestroyModelMixin, RecipientViewSet[Device]):
+    """The devices that receive the user's push messages."""
+
+    serializer_class = serializers.DeviceSerializer
+    queryset = Device.objects.none()
+    lookup_url_kwarg = "device_id"
+
+    def get_queryset(self) -> QuerySet[Device]:
+        if getattr(self, "swagger_fake_view", False):
+            return super().get_queryset()
+        return Device.objects.filter(user=self.recipient.pk, retired_at=None)
+
+    def create(self, request: Request) -> Response:
+        """Register a device. A device of another user becomes a device of the signed-in user."""
+        device = services.register_device(user=self.recipient, **self.validate())
+        return Response(self.get_serializer(device).data, status=status.HTTP_201_CREATED)
+
+    def perform_destroy(self, instance: Device) -> None:
+        services.remove_device(device=instance)
+
+    def web_push_key(self, request: Request) -> Response:
+        """Return the key with which a browser subscribes. 404 if the project does not send Web Push."""
+        if not conf.VAPID_PRIVATE_KEY:
+            raise Http404
+        return Response(serializers.WebPushKeySerializer({"public_key": public_key(conf.VAPID_PRIVATE_KEY)}).data)
+
+
+def _is_own_paginator(paginator: object) -> TypeGuard[CursorPagination]:
     """Whether the paginator is this package's, without another ``paginate_queryset()`` in a project's subclass."""
     return (
         isinstance(paginator, CursorPagination)
@@ -160,14 +192,11 @@ def _is_own_paginator(paginator: Any) -> TypeGuard[CursorPagination]:
 
 
 def _filters(request: Request) -> InboxFilter:
-    type_key, category = (
-        None if (value := request.query_params.get(name)) is None else _text(name, value)
-        for name in ("type", "category")
-    )
+    category = _text(request, "category")
     return InboxFilter(
         archived=bool(_flag(request, "archived")),
         unread=_flag(request, "unread"),
-        type=type_key,
+        type=_text(request, "type"),
         types=None if category is None else tuple(cls.key for cls in registry.all() if cls.category == category),
     )
 
@@ -175,11 +204,12 @@ def _filters(request: Request) -> InboxFilter:
 def _flag(request: Request, name: str) -> bool | None:
     value = request.query_params.get(name)
     if value not in (None, "true", "false"):
-        raise ValidationError({name: ["true or false."]}, "invalid_query")
+        raise ValidationError({name: ["Must be true or false."]}, "invalid_query")
     return None if value is None else value == "true"
 
 
-def _text(name: str, value: str) -> str:
-    if "\0" in value or len(value) > 100 or not value.isprintable():
-        raise ValidationError({name: ["Not a value of it."]}, "invalid_query")
+def _text(request: Request, name: str) -> str | None:
+    value = request.query_params.get(name)
+    if value is not None and ("\0" in value or len(value) > 100 or not value.isprintable()):
+        raise ValidationError({name: ["Must be printable text of at most 100 characters."]}, "invalid_query")
     return value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from dovetail_notify.inbox import retention
+from dovetail_notify.inbox import maintenance
 from dovetail_notify.outbox import digests, worker
 
 
@@ -27,7 +27,7 @@ def send_digests() -> None:
 @shared_task(name="dovetail_notify.purge_notifications", ignore_result=True)
 def purge_notifications() -> None:
     """Delete old notifications. Schedule it once a day."""
-    retention.purge_notifications()
+    maintenance.purge_notifications()
 
 
 #: Retry once without a pause, because a restart of the broker breaks connections. With ``retry=False``, kombu would

@@ -184,7 +184,7 @@ class PreferenceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  #
 
 
 class DeviceViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
-    target_class = "dovetail_notify.api.device_views.DeviceViewSet"
+    target_class = "dovetail_notify.api.views.DeviceViewSet"
 
     def view_replacement(self) -> type:
         responses = {200: WebPushKeySerializer, 404: OpenApiTypes.OBJECT}

@@ -29,7 +29,7 @@ class Migration(TargetingMigration):
                             ("held", "waiting for a digest"),
                             ("sent", "sent"),
                             ("suppressed", "not needed"),
-                            ("dead", "given up"),
+                            ("dead", "failed"),
                         ],
                         default="pending",
                         max_length=10,
@@ -52,10 +52,10 @@ class Migration(TargetingMigration):
                     ),
                 ),
                 ("attempts", models.PositiveSmallIntegerField(default=0, verbose_name="attempts")),
-                ("next_at", models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next at")),
+                ("next_at", models.DateTimeField(blank=True, db_index=True, null=True, verbose_name="next attempt at")),
                 ("lease", models.UUIDField(blank=True, editable=False, null=True, verbose_name="lease")),
                 ("sent_at", models.DateTimeField(blank=True, null=True, verbose_name="sent at")),
-                ("provider_id", models.CharField(blank=True, default="", max_length=200, verbose_name="provider's id")),
+                ("provider_id", models.CharField(blank=True, default="", max_length=200, verbose_name="provider ID")),
                 ("error", models.CharField(blank=True, default="", max_length=200, verbose_name="error")),
                 (
                     "notification",
@@ -109,7 +109,7 @@ class Migration(TargetingMigration):
                     "retired_at",
                     models.DateTimeField(
                         blank=True,
-                        help_text="When its push service said that it is gone.",
+                        help_text="When the push service reported that the device is gone.",
                         null=True,
                         verbose_name="retired at",
                     ),
@@ -151,8 +151,8 @@ class Migration(TargetingMigration):
                 ),
             ],
             options={
-                "verbose_name": "organization's preference",
-                "verbose_name_plural": "organizations' preferences",
+                "verbose_name": "organization preference",
+                "verbose_name_plural": "organization preferences",
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("organization_key", "type", "channel"),

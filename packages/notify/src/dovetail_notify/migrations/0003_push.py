@@ -5,7 +5,7 @@ from django.db import migrations, models
 from django.db.models import F
 
 
-def registered_when_created(apps, schema_editor):
+def copy_created_at(apps, schema_editor):
     device = apps.get_model("dovetail_notify", "Device")
     device.objects.using(schema_editor.connection.alias).update(registered_at=F("created_at"))
 
@@ -20,9 +20,9 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 blank=True,
                 default="",
-                help_text="Keys of those that need no further attempt, where others are tried again.",
+                help_text="Keys of devices that need no further attempt, while others are tried again.",
                 max_length=400,
-                verbose_name="devices that are done",
+                verbose_name="finished devices",
             ),
         ),
         migrations.AddField(
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
             name="registered_at",
             field=models.DateTimeField(
                 default=django.utils.timezone.now,
-                help_text="When the device last told of itself.",
+                help_text="When the device was last registered.",
                 verbose_name="registered at",
             ),
         ),
@@ -39,5 +39,5 @@ class Migration(migrations.Migration):
             name="retired_reason",
             field=models.CharField(blank=True, default="", max_length=100, verbose_name="reason"),
         ),
-        migrations.RunPython(registered_when_created, migrations.RunPython.noop),
+        migrations.RunPython(copy_created_at, migrations.RunPython.noop),
     ]

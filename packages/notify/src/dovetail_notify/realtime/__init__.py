@@ -1,8 +1,7 @@
-"""Sockets and streams: who may open them, what they are sent, and what ends them."""
+"""WebSockets and server-sent events: authentication, frames, and closing."""
 
 from __future__ import annotations
 
-from dovetail_notify.realtime.messages import disconnect, recheck
-from dovetail_notify.realtime.process import statistics
+from dovetail_notify.realtime.messages import disconnect, recheck, statistics
 
 __all__ = ["disconnect", "recheck", "statistics"]

@@ -1,28 +1,27 @@
-"""The session and the expiry of a request's credential, with which its sockets end."""
+"""The session and the expiry of a request's credential. Sockets end with both."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+
+from rest_framework.request import Request
 
 from dovetail_core.secrets import keyed_hash
 
 
-def credential_of(request: Any) -> tuple[str | None, datetime | None]:
+def credential_of(request: Request) -> tuple[str | None, datetime | None]:
     """Return the session and the expiry of a DRF request's credential; either may be None.
 
-    For a token with claims, such as simplejwt's, they are ``sid`` and ``exp``. For an object, such as an API key, they
-    are :func:`object_session` and its ``expires_at``. For a Django session, they are a hash of its key and its expiry.
+    For a token with claims, such as simplejwt's, these are ``sid`` and ``exp``. For a model instance, such as an API
+    key or one of DRF's tokens, these are :func:`object_session` and ``expires_at``. For a Django session, these are a
+    hash of its key and its expiry.
     """
     claims = getattr(request.auth, "payload", request.auth)
     if isinstance(claims, dict):
-        expires = claims.get("exp")
-        session = claims.get("sid")
-        return (str(session) if session else None), (
-            datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None
-        )
+        expires, session_id = claims.get("exp"), claims.get("sid")
+        expires_at = datetime.fromtimestamp(expires, UTC) if isinstance(expires, int | float) else None
+        return str(session_id) if session_id else None, expires_at
     if request.auth is not None and not isinstance(request.auth, str | bytes):
-        # A row, such as an API key or one of DRF's tokens.
         expires_at = getattr(request.auth, "expires_at", None)
         return object_session(request.auth), expires_at if isinstance(expires_at, datetime) else None
     session = getattr(request, "session", None)
@@ -32,14 +31,14 @@ def credential_of(request: Any) -> tuple[str | None, datetime | None]:
 
 
 def session_hash(session_key: str) -> str:
-    """Return the id of a Django session in tickets and messages. Its key itself would sign somebody in."""
+    """Return the id of a Django session for tickets and messages. The key itself is a credential."""
     return keyed_hash("dovetail_notify.session", session_key)
 
 
-def object_session(credential: Any) -> str | None:
+def object_session(credential: object) -> str | None:
     """Return the session id of a credential object. Revoking the credential closes the sockets of this session.
 
-    Derived from ``pk`` or ``id`` alone: the credential and the revoked row may be objects of two classes.
+    It only depends on ``pk`` or ``id``, because the credential and the revoked row may be objects of two classes.
     """
     key = getattr(credential, "pk", None) or getattr(credential, "id", None)
     # Hashed, because the primary key of DRF's tokens is their secret.

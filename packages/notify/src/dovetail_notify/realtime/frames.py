@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -16,18 +14,10 @@ from django.db.models import CharField, Count, Max, OuterRef, Q, QuerySet, Subqu
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 
-from dovetail_notify.base import get_notification_model
-from dovetail_notify.inbox.reading import (
-    UNREAD_CAP,
-    Unread,
-    inbox,
-    inbox_of_key,
-    unread,
-    unread_of,
-    visible_organizations,
-)
-from dovetail_notify.inbox.representation import represent, timestamp_format
-from dovetail_notify.realtime.protocol import frame
+from dovetail_notify.base import AbstractNotification, get_notification_model
+from dovetail_notify.inbox import reading
+from dovetail_notify.inbox.reading import UNREAD_CAP, Unread
+from dovetail_notify.realtime.protocol import encode, frame
 from dovetail_notify.realtime.tickets import Admission
 
 #: Keys are not in the order of commits: a slow transaction commits its rows after rows with later keys.
@@ -43,30 +33,26 @@ def cursor(key: int, at: datetime) -> str:
     return f"{key}-{int(at.timestamp() * 1000)}"
 
 
-def parse_cursor(text: Any) -> tuple[int, datetime] | None:
-    """Return the key and the time of a cursor, or None if it is not one."""
+def parse_cursor(text: object) -> tuple[int, datetime] | None:
+    """Return the key and the time of a cursor, or None if it is invalid."""
     match = _CURSOR.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    return int(match[1]), datetime.fromtimestamp(int(match[2]) / 1000, UTC)
+    return None if match is None else (int(match[1]), datetime.fromtimestamp(int(match[2]) / 1000, UTC))
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """The cursor and unread count with which a socket starts or resumes."""
+class Opening(NamedTuple):
+    """The cursor and unread count with which a socket starts or resumes. The fields are those of the frames."""
 
     cursor: str
     unread: int
     capped: bool
 
 
-def opening(admission: Admission) -> Opening:
-    return _opening(*_state(_visible_rows(admission)), timezone.now())
-
-
 def openings(admissions: Sequence[tuple[Admission, frozenset[str] | None]]) -> list[Opening]:
-    """Return the opening for each admission and its organizations; one query for all with the same organizations."""
-    now, using = timezone.now(), router.db_for_write(get_notification_model())
+    """Return the opening for each admission and its organizations.
+
+    Admissions with the same organizations share one query.
+    """
+    now, using = timezone.now(), _primary()
     groups: dict[tuple[frozenset[str] | None, str | None], set[Any]] = {}
     for admission, organizations in admissions:
         groups.setdefault((organizations, admission.organization_key), set()).add(admission.user.pk)
@@ -74,28 +60,24 @@ def openings(admissions: Sequence[tuple[Admission, frozenset[str] | None]]) -> l
     for (organizations, bound), keys in groups.items():
         if len(keys) == 1:  # two small queries are faster than the query for many users
             (key,) = keys
-            rows = inbox_of_key(key, organizations, organization_key=bound, using=using)
-            states[organizations, bound, key] = _state(rows)
+            rows = reading.inbox_of_key(key, organizations, organization_key=bound, using=using)
+            states[organizations, bound, key] = rows.aggregate(last=Max("pk"))["last"], reading.unread(rows)
             continue
-        for key, last, beyond_cap, count in _states(keys, visible_organizations(organizations, bound), using):
+        for key, last, beyond_cap, count in _states(keys, reading.visible_organizations(organizations, bound), using):
             states[organizations, bound, key] = (last, Unread(count or 0, beyond_cap is not None))
-    empty = (None, Unread(0, capped=False))
-    return [
-        _opening(*states.get((organizations, admission.organization_key, admission.user.pk), empty), now)
-        for admission, organizations in admissions
-    ]
+    result = []
+    for admission, organizations in admissions:
+        state = states.get((organizations, admission.organization_key, admission.user.pk))
+        last, unread = state or (None, Unread(0, capped=False))
+        result.append(Opening(cursor(last or 0, now), *unread))
+    return result
 
 
-def _opening(last: int | None, count: Unread, now: datetime) -> Opening:
-    return Opening(cursor(last or 0, now), count.count, count.capped)
+def opening(admission: Admission) -> Opening:
+    return openings([(admission, reading.organization_keys(admission.user))])[0]
 
 
-def _state(rows: QuerySet[Any]) -> tuple[int | None, Unread]:
-    last: int | None = rows.aggregate(last=Max("pk"))["last"]
-    return last, unread(rows)
-
-
-def _states(keys: Collection[Any], condition: Q, using: str) -> QuerySet[Any, tuple[Any, ...]]:
+def _states(keys: Collection[object], condition: Q, using: str) -> QuerySet[Any, tuple[Any, ...]]:
     """Return for each user: the key, the newest notification's key, the key of the first unread row beyond the cap, and
     the number of unread rows newer than that.
 
@@ -116,29 +98,26 @@ def _states(keys: Collection[Any], condition: Q, using: str) -> QuerySet[Any, tu
     )
 
 
-def missed(admission: Admission, since: tuple[int, datetime]) -> tuple[list[str] | None, Opening]:
-    """Return the frames after a cursor, oldest first, and the new opening; None instead of too many frames.
+def missed(admission: Admission, since: tuple[int, datetime]) -> list[str]:
+    """Return the frames after a cursor, oldest first, and ``resumed``; ``resync`` alone if there are too many frames.
 
     Rows written within ``OVERLAP`` before the cursor are repeated: they may have been committed after it.
     """
     key, at = since
     # Read first: rows that are committed in between are then in the queries below or in a message to the hub.
-    end = opening(admission)
+    end = opening(admission)._asdict()
     rows = _visible_rows(admission).filter(archived_at=None)
     newer = list(rows.filter(pk__gt=key).order_by("pk")[: REPLAY + 1])
     if len(newer) > REPLAY:
-        return None, end
+        return [frame("resync", **end)]
     late = list(rows.filter(pk__lte=key, created_at__gte=at - OVERLAP).order_by("-pk")[:REPLAY])
-    return [notification_frame(row) for row in (*reversed(late), *newer)], end
+    frames = [notification_frame(row) for row in (*reversed(late), *newer)]
+    return [*frames, frame("resumed", **end, replayed=len(frames))]
 
 
-def state_frame(admission: Admission, **changes: Any) -> str:
-    count = unread_of(
-        admission.user,
-        organization_key=admission.organization_key,
-        using=router.db_for_write(get_notification_model()),
-    )
-    return frame("state", **changes, unread=count.count, capped=count.capped)
+def state_frame(admission: Admission, **changes: object) -> str:
+    unread = reading.unread_of(admission.user, organization_key=admission.organization_key, using=_primary())
+    return frame("state", **changes, **unread._asdict())
 
 
 #: The recipient's key, the organization and the frame. A tuple of strings, which Python's garbage collector does not
@@ -148,7 +127,7 @@ Addressed: TypeAlias = tuple[str, str | None, str]
 
 
 def frames_of_batches(
-    batches: Collection[UUID], *, after: Any, recipients: Collection[Any] | None, using: str | None
+    batches: Collection[UUID], *, after: int, recipients: Collection[object] | None, using: str | None
 ) -> list[Addressed]:
     """Return the frames of batches with keys after ``after``, for the connected users in ``recipients``.
 
@@ -180,35 +159,32 @@ def batches_after(key: int) -> list[UUID]:
     return list(_all(None).filter(pk__gt=key, archived_at=None).order_by().values_list("batch", flat=True).distinct())
 
 
-def notification_frame(row: Any) -> str:
+def notification_frame(row: AbstractNotification) -> str:
     return _FrameTemplate(row).frame(row.pk)
 
 
 class _FrameTemplate:
     """The frame of a batch's rows, which differ only in the key and in the cursor that contains it."""
 
-    def __init__(self, row: Any) -> None:
-        from rest_framework.utils.encoders import JSONEncoder
-
-        data = represent(row, timestamp_format())
+    def __init__(self, row: AbstractNotification) -> None:
+        data = reading.represent(row, reading.timestamp_format())
         del data["id"]
-        self.organization: str | None = row.organization_key
+        self.organization = row.organization_key
         self._milliseconds = int(row.created_at.timestamp() * 1000)
-        self._rest = json.dumps(data, cls=JSONEncoder, ensure_ascii=False, separators=(",", ":"))[1:]
+        self._rest = encode(data)[1:]
 
     def frame(self, key: int) -> str:
         return f'{{"type":"notification","cursor":"{key}-{self._milliseconds}","data":{{"id":{key},{self._rest}}}'
 
 
 def _visible_rows(admission: Admission) -> QuerySet[Any]:
-    return inbox(
-        admission.user,
-        organization_key=admission.organization_key,
-        using=router.db_for_write(get_notification_model()),
-    )
+    return reading.inbox(admission.user, organization_key=admission.organization_key, using=_primary())
+
+
+def _primary() -> str:
+    # Never a replica: a message can arrive before the row is replicated.
+    return router.db_for_write(get_notification_model())
 
 
 def _all(using: str | None) -> QuerySet[Any]:
-    # Never a replica: a message can arrive before the row is replicated.
-    model = get_notification_model()
-    return model._base_manager.using(using or router.db_for_write(model))
+    return get_notification_model()._base_manager.using(using or _primary())

@@ -1,8 +1,8 @@
-"""The hub: what the sockets of one process share.
+"""The hub, which reads new rows once for all sockets of a process.
 
-It reads new rows once for all sockets. A message from the channel layer or from this process costs two queries for any
-number of sockets, and a socket needs no subscription of its own. Rows that no message announced, because Redis was
-down or a layer dropped it, are found in the database every ``NOTIFY_SOCKET_SWEEP_SECONDS``.
+A message from the channel layer or from this process costs two queries for any number of sockets, and sockets need no
+subscriptions of their own. Every ``NOTIFY_SOCKET_SWEEP_SECONDS``, the hub looks in the database for rows whose message
+was lost because Redis was down or a layer dropped it.
 """
 
 from __future__ import annotations
@@ -11,39 +11,42 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any, ClassVar
 from uuid import UUID
 
 from dovetail_notify.conf import conf
-from dovetail_notify.realtime import frames, messages, process
-from dovetail_notify.realtime.database_thread import in_database_thread
-from dovetail_notify.realtime.process import Message
-from dovetail_notify.realtime.protocol import FORBIDDEN, HEARTBEAT_SECONDS, TOO_MANY, Refused, frame
+from dovetail_notify.realtime import frames, messages
+from dovetail_notify.realtime.database_thread import Batcher, in_database_thread
+from dovetail_notify.realtime.messages import Message
+from dovetail_notify.realtime.protocol import FORBIDDEN, HEARTBEAT_SECONDS, TOO_MANY, Refused, encode, frame
 from dovetail_notify.realtime.revalidation import revalidate
+from dovetail_notify.realtime.socket_authentication import Admitted, admit_all
 from dovetail_notify.realtime.sockets import Socket
 
 logger = logging.getLogger("dovetail.notify")
 
-#: The hub waits this long for further messages, to read their rows with the same two queries.
+#: The hub waits this long for more messages, to read their rows with the same two queries.
 GATHER_SECONDS = 0.01
 _CHUNK = 200
 # Delivered batches are remembered longer than a sweep looks back.
 _REMEMBERED_SECONDS = 300
 _PING = frame("ping")
 _RESYNC = frame("resync")
-# With more new batches than this, every client reads its own list.
+# With more new batches than this, clients read their own lists.
 _MAX_SWEPT_BATCHES = 5000
 
 
 class Hub:
-    """The hub of an event loop, of which a process usually has one. It exists while sockets are open."""
+    """The hub of an event loop. It runs while sockets are open. A process usually has one event loop."""
 
     _hubs: ClassVar[dict[asyncio.AbstractEventLoop, Hub]] = {}
 
     def __init__(self) -> None:
         self.sockets: dict[str, set[Socket]] = {}
+        self.admit: Batcher[dict[str, Any], Admitted] = Batcher(admit_all)
+        self.opening: Batcher[Admitted, frames.Opening] = Batcher(frames.openings)
         self._loop = asyncio.get_running_loop()
         self._pending: dict[tuple[str | None, UUID], int] = {}
         self._delivered: dict[UUID, float] = {}
@@ -63,7 +66,7 @@ class Hub:
         return cls._hubs[loop]
 
     async def add(self, socket: Socket) -> None:
-        """Send new notifications to the socket from now on. Raises ``Refused`` if the user has too many sockets."""
+        """Send new notifications to the socket from now on. Raise ``Refused`` if the user has too many sockets."""
         sockets = self.sockets.setdefault(socket.user_key, set())
         if len(sockets) >= conf.SOCKETS_PER_USER:
             raise Refused(TOO_MANY, "too_many_sockets")
@@ -72,11 +75,10 @@ class Hub:
             self._start()
         if self._listening.is_set():
             return
-        # Without a layer the hub still works, by its sweeps.
         try:
             await asyncio.wait_for(self._listening.wait(), 2)
         except TimeoutError:
-            logger.warning("The channel layer is away; sockets are told what the database says.")
+            logger.warning("The channel layer cannot be reached. Sockets get new rows from the database.")
             self._listening.set()
 
     def remove(self, socket: Socket) -> None:
@@ -88,15 +90,15 @@ class Hub:
         if not self.sockets:
             self._stop()
 
-    def all(self) -> Iterable[Socket]:
-        return [socket for sockets in self.sockets.values() for socket in sockets]
+    def all(self, user: str | None = None) -> list[Socket]:
+        """Return the sockets of one user, or of all users."""
+        groups = self.sockets.values() if user is None else [self.sockets.get(user, set())]
+        return [socket for sockets in groups for socket in sockets]
 
     def take(self, message: Message) -> None:
         """Handle a message of this or another process. Called in the event loop; never waits."""
         if (take := getattr(self, f"_take_{message.get('type')}", None)) is not None:
             take(message)
-
-    # Messages ---------------------------------------------------------------------------------------------------------
 
     def _take_rows(self, message: Message) -> None:
         batch, users = UUID(message["batch"]), message.get("users")
@@ -109,28 +111,24 @@ class Hub:
         self._wake.set()
 
     def _take_frame(self, message: Message) -> None:
-        text = frame(**{"kind": message["frame"]["type"], **_without_type(message["frame"])})
+        text = encode(message["frame"])
         for user in message["users"]:
             for socket in self.sockets.get(user, ()):
                 if socket.admission.organization_key is None:
                     socket.put(text)
-                else:
-                    # This socket shows one organization, so its unread count differs.
+                else:  # this socket shows one organization, so its unread count differs
                     self._run(self._recount(socket, message["frame"]))
 
     def _take_close(self, message: Message) -> None:
         user, session, organization = (message.get(name) for name in ("user", "session", "organization"))
-        for socket in [*self.sockets.get(user, ())] if user is not None else self.all():
+        for socket in self.all(user):
             if (session is None or socket.admission.session == session) and (
                 organization is None or socket.admission.organization_key == organization
             ):
                 socket.close(FORBIDDEN, message.get("reason") or "session_revoked")
 
     def _take_recheck(self, message: Message) -> None:
-        user = message.get("user")
-        self._run(revalidate([*self.sockets.get(user, ())] if user is not None else [*self.all()]))
-
-    # The database -----------------------------------------------------------------------------------------------------
+        self._run(revalidate(self.all(message.get("user"))))
 
     async def _read(self) -> None:
         while True:
@@ -153,7 +151,7 @@ class Hub:
             addressed = await in_database_thread(
                 frames.frames_of_batches, batches, after=after, recipients=recipients, using=using
             )
-        except Exception as error:  # noqa: BLE001  # not marked as delivered, so the next sweep finds them
+        except Exception as error:  # noqa: BLE001  # the next sweep finds the batches again
             logger.warning("New notifications could not be read: %s.", type(error).__name__)
             return
         now = time.monotonic()
@@ -164,7 +162,7 @@ class Hub:
                     socket.put(text)
 
     async def sweep(self) -> None:
-        """Find recent batches that no message announced."""
+        """Read recent batches that no message announced."""
         now = time.monotonic()
         self._delivered = {batch: at for batch, at in self._delivered.items() if now - at < _REMEMBERED_SECONDS}
         last = await in_database_thread(frames.last_key)
@@ -198,25 +196,23 @@ class Hub:
                         socket.put(_PING)
             if now - rechecked >= conf.SOCKET_RECHECK_SECONDS:
                 rechecked = now
-                await self._guarded(revalidate([*self.all()]))
+                await self._guarded(revalidate(self.all()))
             await asyncio.sleep(min(conf.SOCKET_SWEEP_SECONDS, HEARTBEAT_SECONDS))
 
-    async def _recount(self, socket: Socket, shown: dict[str, Any]) -> None:
-        changes = {name: value for name, value in _without_type(shown).items() if name not in ("unread", "capped")}
+    async def _recount(self, socket: Socket, state: dict[str, Any]) -> None:
+        changes = {name: value for name, value in state.items() if name not in ("type", "unread", "capped")}
         socket.put(await in_database_thread(frames.state_frame, socket.admission, **changes))
-
-    # Life -------------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
         Hub._hubs[self._loop] = self
-        process.listeners[self._loop] = self.take
+        messages.listeners[self._loop] = self.take
         self._listening.clear()
         self._floors.clear()
         self._run(self._read())
         self._run(self._sweep_forever())
         try:
             subscribe = messages.layer_function("subscribe")
-        except Exception as error:  # noqa: BLE001  # any layer's error; the sweeps find new rows
+        except Exception as error:  # noqa: BLE001  # sweeps find new rows without a layer
             logger.warning("The channel layer cannot be used: %s.", type(error).__name__)
             subscribe = None
         if subscribe is None:
@@ -225,13 +221,13 @@ class Hub:
             self._run(subscribe(self))
 
     def listening(self) -> None:
-        """Called when the channel layer reaches this process, for the first time or again."""
+        """Handle a new subscription to the channel layer. After an interruption, look for rows in the database."""
         if self._listening.is_set():
             self._run(self.sweep())
         self._listening.set()
 
     def _stop(self) -> None:
-        process.listeners.pop(self._loop, None)
+        messages.listeners.pop(self._loop, None)
         Hub._hubs.pop(self._loop, None)
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
@@ -246,9 +242,5 @@ class Hub:
         try:
             await work
         except Exception:
-            # The database is down, or a project's hook failed: the next run tries again.
-            logger.exception("The sockets' hub failed at one thing and goes on.")
-
-
-def _without_type(shown: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in shown.items() if name != "type"}
+            # The database is down, or a project's hook failed. The next run tries again.
+            logger.exception("A task of the socket hub failed. It is tried again later.")

@@ -1,13 +1,13 @@
-"""Checking whether open sockets may stay open, for changes that no message announced."""
+"""Re-checking open sockets periodically, for changes that no message announced."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from django.contrib.auth import get_user_model
 
+from dovetail_core.accounts import may_sign_in
 from dovetail_notify.conf import conf
 from dovetail_notify.inbox.reading import organization_keys
 from dovetail_notify.realtime.database_thread import in_database_thread
@@ -18,7 +18,7 @@ _CHUNK = 200
 
 
 async def revalidate(sockets: Sequence[Socket]) -> None:
-    """Close the sockets that may not stay open, and update the organizations that the others show."""
+    """Close sockets that may not stay open, and update the organizations that the other ones show."""
     for start in range(0, len(sockets), _CHUNK):
         chunk = sockets[start : start + _CHUNK]
         accounts = await in_database_thread(_active_accounts, {socket.admission.user.pk for socket in chunk})
@@ -36,23 +36,15 @@ async def revalidate(sockets: Sequence[Socket]) -> None:
                 socket.organizations = account.organizations
 
 
-@dataclass(frozen=True, slots=True)
-class _Account:
+class _Account(NamedTuple):
     fingerprint: str
     organizations: frozenset[str] | None
 
 
-def _active_accounts(keys: Collection[Any]) -> dict[str, _Account]:
-    """Return the active accounts by their keys as text. One query, and those of ``NOTIFY_ORGANIZATIONS``."""
-    model: Any = get_user_model()
-    accounts: dict[str, _Account] = {}
-    for user in model._default_manager.filter(pk__in=list(keys)):
-        if getattr(user, "is_active", True):
-            organizations = organization_keys(user)
-            accounts[str(user.pk)] = _Account(
-                fingerprint(user), None if organizations is None else frozenset(organizations)
-            )
-    return accounts
+def _active_accounts(keys: Collection[object]) -> dict[str, _Account]:
+    """Return active accounts by their keys as text. One query, and those of ``NOTIFY_ORGANIZATIONS``."""
+    users = get_user_model()._default_manager.filter(pk__in=list(keys))
+    return {str(user.pk): _Account(fingerprint(user), organization_keys(user)) for user in users if may_sign_in(user)}
 
 
 def _ended_sessions(sessions: Collection[str]) -> set[str]:

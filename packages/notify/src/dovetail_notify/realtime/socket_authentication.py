@@ -20,53 +20,44 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
+from dovetail_core.accounts import may_sign_in
 from dovetail_notify.conf import conf
-from dovetail_notify.inbox.reading import organization_keys
-from dovetail_notify.realtime.protocol import (
-    EXPIRED,
-    FORBIDDEN,
-    NO_PROTOCOL,
-    PROTOCOL,
-    TICKET_PREFIX,
-    UNAUTHENTICATED,
-    Refused,
-)
+from dovetail_notify.inbox.reading import organization_keys, requested_organization
+from dovetail_notify.realtime import protocol
+from dovetail_notify.realtime.protocol import Refused
 from dovetail_notify.realtime.tickets import Admission, redeem_ticket, redeem_tickets
 
 _TICKET = re.compile(r"[A-Za-z0-9_-]{20,100}", re.ASCII)
-
+_BY_REQUEST: Final = "request"
 
 Admitted = tuple[Admission, frozenset[str] | None]
 """The admission of a socket, and the organizations that it shows; None for all."""
 
 
 def admit_all(scopes: Sequence[dict[str, Any]]) -> list[Admitted | Exception]:
-    """Return for each scope the admission or the exception that refuses it.
+    """Return for each scope its admission, or the exception that refuses it.
 
     Two queries for all tickets together. The project's authentication classes and hooks are called for each scope.
     """
     credentials = [_credential(scope) for scope in scopes]
     tickets = [credential for credential in credentials if isinstance(credential, tuple)]
-    redeemed = iter(redeem_tickets(tickets) if tickets else ())
+    redeemed = iter(redeem_tickets(tickets))
     return [
         _admit(scope, next(redeemed) if isinstance(credential, tuple) else credential)
         for scope, credential in zip(scopes, credentials, strict=True)
     ]
 
 
-_BY_REQUEST: Final = "request"
-
-
 def _credential(scope: dict[str, Any]) -> tuple[str, str | None] | Refused | str:
-    """Return the ticket and the page's origin, ``_BY_REQUEST`` without a ticket, or a refusal."""
+    """Return a ticket and the page's origin, ``_BY_REQUEST`` without a ticket, or a refusal."""
     offered = list(scope.get("subprotocols") or ())
-    if PROTOCOL not in offered:
-        return Refused(NO_PROTOCOL, "protocol")
-    tickets = [name.removeprefix(TICKET_PREFIX) for name in offered if name.startswith(TICKET_PREFIX)]
+    if protocol.PROTOCOL not in offered:
+        return Refused(protocol.NO_PROTOCOL, "protocol")
+    tickets = [name.removeprefix(protocol.TICKET_PREFIX) for name in offered if name.startswith(protocol.TICKET_PREFIX)]
     if len(tickets) != 1:
         return _BY_REQUEST
     if not _TICKET.fullmatch(tickets[0]):
-        return Refused(UNAUTHENTICATED, "unauthenticated")
+        return Refused(protocol.UNAUTHENTICATED, "unauthenticated")
     return tickets[0], header(scope, b"origin")
 
 
@@ -75,7 +66,7 @@ def _admit(scope: dict[str, Any], result: Admission | Refused | str | None) -> A
         if isinstance(result, Refused):
             raise result
         if result is None:
-            raise Refused(UNAUTHENTICATED, "unauthenticated")
+            raise Refused(protocol.UNAUTHENTICATED, "unauthenticated")
         admission = result if isinstance(result, Admission) else authenticate_request(scope)
         return admission, visible_organizations(admission)
     except Exception as error:  # noqa: BLE001  # a hook that fails for one socket must not refuse the others
@@ -85,23 +76,14 @@ def _admit(scope: dict[str, Any], result: Admission | Refused | str | None) -> A
 def visible_organizations(admission: Admission) -> frozenset[str] | None:
     """Return the organizations that a socket shows, or None for all.
 
-    Raises ``Refused`` if the credential has expired or the user is not a member of the admission's organization.
+    Raise ``Refused`` if the credential has expired, or if the user is not a member of the admission's organization.
     """
     if admission.expires_at is not None and admission.expires_at <= timezone.now():
-        raise Refused(EXPIRED, "expired")
+        raise Refused(protocol.EXPIRED, "expired")
     keys = organization_keys(admission.user)
     if admission.organization_key is not None and keys is not None and admission.organization_key not in keys:
-        raise Refused(FORBIDDEN, "membership_removed")
-    return None if keys is None else frozenset(keys)
-
-
-def authenticate_ticket(ticket: Any, origin: str | None) -> Admission:
-    if not isinstance(ticket, str) or not _TICKET.fullmatch(ticket):
-        raise Refused(UNAUTHENTICATED, "unauthenticated")
-    admission = redeem_ticket(ticket, origin=origin)
-    if admission is None:
-        raise Refused(UNAUTHENTICATED, "unauthenticated")
-    return admission
+        raise Refused(protocol.FORBIDDEN, "membership_removed")
+    return keys
 
 
 def authenticate_request(scope: dict[str, Any]) -> Admission:
@@ -110,29 +92,30 @@ def authenticate_request(scope: dict[str, Any]) -> Admission:
     try:
         request = Request(http, authenticators=[authenticator() for authenticator in classes])
         user = request.user
-        if not isinstance(user, get_user_model()) or not getattr(user, "is_active", True):
-            raise Refused(UNAUTHENTICATED, "unauthenticated")
+        if not isinstance(user, get_user_model()) or not may_sign_in(user):
+            raise Refused(protocol.UNAUTHENTICATED, "unauthenticated")
         return admission_of(request)
     except (PermissionDenied, Http404, exceptions.PermissionDenied, exceptions.NotFound) as error:
-        raise Refused(FORBIDDEN, "membership_removed") from error  # from the resolver: another user's organization
+        # The organization resolver refuses organizations of which the user is not a member.
+        raise Refused(protocol.FORBIDDEN, "membership_removed") from error
     except exceptions.APIException as error:
-        raise Refused(UNAUTHENTICATED, "unauthenticated") from error
+        raise Refused(protocol.UNAUTHENTICATED, "unauthenticated") from error
 
 
 def admission_of(request: Request) -> Admission:
     """Return the admission to a socket or stream for an authenticated request."""
     session, expires_at = conf.CREDENTIAL(request)
-    organization = conf.ORGANIZATION_RESOLVER(request) if conf.ORGANIZATION_RESOLVER else None
-    organization = getattr(organization, "pk", organization)
-    return Admission(request.user, None if organization is None else str(organization), str(session or ""), expires_at)
+    return Admission(request.user, requested_organization(request), str(session or ""), expires_at)
 
 
-def renew(current: Admission, ticket: Any, origin: str | None) -> Admission:
+def renew(current: Admission, ticket: object, origin: str | None) -> Admission:
     """Return the admission of a new ticket, which must be for the same user and organization."""
-    admission = authenticate_ticket(ticket, origin)
-    same = (current.user.pk, current.organization_key) == (admission.user.pk, admission.organization_key)
-    if not same:
-        raise Refused(FORBIDDEN, "other_account")
+    valid = isinstance(ticket, str) and _TICKET.fullmatch(ticket)
+    admission = redeem_ticket(str(ticket), origin=origin) if valid else None
+    if admission is None:
+        raise Refused(protocol.UNAUTHENTICATED, "unauthenticated")
+    if (current.user.pk, current.organization_key) != (admission.user.pk, admission.organization_key):
+        raise Refused(protocol.FORBIDDEN, "other_account")
     visible_organizations(admission)
     return admission
 
@@ -144,10 +127,10 @@ def header(scope: dict[str, Any], name: bytes) -> str | None:
 def _http_request(scope: dict[str, Any]) -> HttpRequest:
     """Return the handshake as a request for the project's authentication classes.
 
-    Without the query string, because secrets in it would be logged.
+    The query string is left out, because credentials in it would be logged.
     """
     headers = [(key.lower(), value) for key, value in scope["headers"]]
-    # A page cannot set this header on a WebSocket, so the client is no browser that sends cookies for a foreign page.
+    # Pages cannot set this header on a WebSocket. The client is therefore not a browser that another site controls.
     has_header = header(scope, b"authorization") is not None
     if has_header:
         headers = [(key, value) for key, value in headers if key != b"cookie"]
@@ -155,9 +138,9 @@ def _http_request(scope: dict[str, Any]) -> HttpRequest:
         {**scope, "type": "http", "method": "GET", "headers": headers, "query_string": b""}, BytesIO()
     )
     if not has_header and any(key == b"cookie" for key, _ in headers):
-        # Browsers send cookies with sockets that any site opens, without CORS (cross-site WebSocket hijacking).
+        # Browsers send cookies with sockets that any site opens; CORS does not apply (cross-site WebSocket hijacking).
         if not _trusted(header(scope, b"origin"), header(scope, b"host")):
-            raise Refused(FORBIDDEN, "origin")
+            raise Refused(protocol.FORBIDDEN, "origin")
         if "django.contrib.sessions" in settings.INSTALLED_APPS:
             engine = import_module(settings.SESSION_ENGINE)
             request.session = engine.SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
@@ -172,8 +155,7 @@ def _trusted(origin: str | None, host: str | None) -> bool:
         return False
     if parts.netloc.lower() == (host or "").lower():
         return True
-    for trusted_origin in settings.CSRF_TRUSTED_ORIGINS:
-        trusted = urlsplit(trusted_origin)
-        if trusted.scheme == parts.scheme and is_same_domain(parts.netloc, trusted.netloc.lstrip("*")):
-            return True
-    return False
+    return any(
+        trusted.scheme == parts.scheme and is_same_domain(parts.netloc, trusted.netloc.lstrip("*"))
+        for trusted in map(urlsplit, settings.CSRF_TRUSTED_ORIGINS)
+    )

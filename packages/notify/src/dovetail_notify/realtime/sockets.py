@@ -1,4 +1,4 @@
-"""An open socket or stream, independent of its transport: its queue of frames and its expiry."""
+"""An open socket or stream: its queue of frames and its expiry."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _RESYNC = frame("resync")
 
 
 class Socket:
-    """A queue of frames: the hub adds without waiting, and the consumer takes at the client's pace.
+    """A queue of frames. The hub adds frames without waiting, and the consumer takes them at the client's pace.
 
-    If more than ``NOTIFY_SOCKET_QUEUE`` frames wait, they are replaced by ``resync``. So a slow client costs limited
-    memory and delays no other client.
+    If more than ``NOTIFY_SOCKET_QUEUE`` frames wait, ``resync`` replaces them. A slow client therefore uses a limited
+    amount of memory and does not delay other clients.
     """
 
     def __init__(self, admission: Admission, organizations: frozenset[str] | None) -> None:
@@ -29,7 +29,7 @@ class Socket:
         self.organizations = organizations
         self.fingerprint = fingerprint(admission.user)
         self.closing: Refused | None = None
-        #: Called once when the socket closes; the task that calls ``take()`` may be waiting for the client then.
+        #: Called once when the socket closes. The task that calls ``take()`` may then be waiting for the client.
         self.on_close: Callable[[], object] | None = None
         self._waiting: deque[str] = deque()
         self._limit = conf.SOCKET_QUEUE
@@ -42,10 +42,9 @@ class Socket:
         """Return whether the socket shows notifications of the organization; None stands for personal ones."""
         if organization is None:
             return True
-        bound = self.admission.organization_key
-        return (bound is None or bound == organization) and (
-            self.organizations is None or organization in self.organizations
-        )
+        if self.admission.organization_key not in (None, organization):
+            return False
+        return self.organizations is None or organization in self.organizations
 
     @property
     def expires_in(self) -> int | None:
@@ -65,7 +64,7 @@ class Socket:
         return not self._waiting
 
     async def take(self) -> str:
-        """Return the next frame. Raises ``Refused`` when the socket closes; frames still in the queue are dropped."""
+        """Return the next frame. Raise ``Refused`` when the socket closes; frames in the queue are dropped."""
         while True:
             if self.closing is not None:
                 raise self.closing
@@ -89,7 +88,7 @@ class Socket:
         self._timers = []
 
     def expire_at(self, when: datetime | None) -> None:
-        """Announce the expiry ``EXPIRING_SECONDS`` before it, and close the socket then."""
+        """Close the socket at this time, and announce it ``EXPIRING_SECONDS`` earlier."""
         self.release()
         seconds = _seconds_until(when)
         if seconds is None or self.closing is not None:

@@ -1,4 +1,4 @@
-"""The consumer of one WebSocket."""
+"""The Channels consumer of one WebSocket."""
 
 from __future__ import annotations
 
@@ -13,21 +13,10 @@ from typing import Any
 from channels.consumer import get_handler_name  # type: ignore[import-untyped]  # has no types
 from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[import-untyped]
 
-from dovetail_notify.realtime import admission, frames
+from dovetail_notify.realtime import frames, protocol
 from dovetail_notify.realtime.database_thread import in_database_thread
 from dovetail_notify.realtime.hub import Hub
-from dovetail_notify.realtime.protocol import (
-    FRAME_BYTES,
-    FRAMES,
-    FRAMES_SECONDS,
-    MALFORMED,
-    PROTOCOL,
-    TOO_BIG,
-    TOO_MANY,
-    UNAVAILABLE,
-    Refused,
-    frame,
-)
+from dovetail_notify.realtime.protocol import Refused, frame
 from dovetail_notify.realtime.socket_authentication import header, renew
 from dovetail_notify.realtime.sockets import Socket, fingerprint
 
@@ -38,9 +27,9 @@ LAST_SEND_SECONDS = 5.0
 
 
 class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
-    """One socket of the protocol ``notify.v1``. The hub does the work that all sockets of a process share."""
+    """One socket of the protocol ``notify.v1``. The hub does the work that is the same for all sockets of a process."""
 
-    # No layer has this name. Otherwise Channels would subscribe every socket and wake each for every message.
+    # No layer has this name. Otherwise Channels would subscribe each socket and wake it for every message.
     channel_layer_alias = "dovetail_notify"
 
     async def dispatch(self, message: dict[str, Any]) -> None:
@@ -54,26 +43,25 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
     async def connect(self) -> None:
         self.socket: Socket | None = None
         self.pump: asyncio.Task[None] | None = None
-        # One send at a time, so that missed and new frames do not mix.
+        # Held while missed frames are sent, so that new frames come after them.
         self.sending = asyncio.Lock()
-        self.frame_times: deque[float] = deque(maxlen=FRAMES)
+        self.frame_times: deque[float] = deque(maxlen=protocol.FRAMES)
         offered = self.scope.get("subprotocols") or ()
-        # Never the ticket. Chrome requires one of the offered subprotocols, but proxies log responses.
-        await self.accept(PROTOCOL if PROTOCOL in offered else None)
+        # Chrome requires one of the offered subprotocols. Never the ticket, because proxies log responses.
+        await self.accept(protocol.PROTOCOL if protocol.PROTOCOL in offered else None)
         try:
-            admitted, organizations = await admission.admit(self.scope)
-            self.socket, self.hub = Socket(admitted, organizations), Hub.current()
+            admitted = await Hub.current().admit(self.scope)
+            self.socket, self.hub = Socket(*admitted), Hub.current()
             await self.hub.add(self.socket)
-            # Read after the hub has added the socket, so that no row is missed between this count and the first frame.
-            opening = await admission.opening(admitted, organizations)
+            # After the hub has added the socket, so that no row is missed between this count and the first frame.
+            opening = await self.hub.opening(admitted)
         except Refused as refused:
             await self.refuse(refused)
         except Exception:
             logger.exception("A socket could not be opened.")
-            await self.refuse(Refused(UNAVAILABLE, "unavailable"))
+            await self.refuse(Refused(protocol.UNAVAILABLE, "unavailable"))
         else:
-            state = {"cursor": opening.cursor, "unread": opening.unread, "capped": opening.capped}
-            await self.text(frame("hello", **state, expires_in=self.socket.expires_in))
+            await self.text(frame("hello", **opening._asdict(), expires_in=self.socket.expires_in))
             self.pump = asyncio.create_task(self._pump(self.socket))
             self.socket.on_close = self._last_send
 
@@ -86,13 +74,13 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
         if self.socket is None:
             return
         try:
-            self._admit_frame(text_data, bytes_data)
-            await self._answer(self.socket, _parsed(text_data))
+            self._check_limits(text_data, bytes_data)
+            await self._answer(self.socket, _parse(text_data))
         except Refused as refused:
             await self.refuse(refused)
         except Exception:
             logger.exception("A frame could not be answered.")
-            await self.refuse(Refused(UNAVAILABLE, "unavailable"))
+            await self.refuse(Refused(protocol.UNAVAILABLE, "unavailable"))
 
     async def text(self, text: str) -> None:
         async with self.sending:
@@ -108,13 +96,13 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
         if socket is not None:
             self.hub.remove(socket)
 
-    def _admit_frame(self, text: str | None, data: bytes | None) -> None:
+    def _check_limits(self, text: str | None, data: bytes | None) -> None:
         now = time.monotonic()
-        if len(self.frame_times) == FRAMES and now - self.frame_times[0] < FRAMES_SECONDS:
-            raise Refused(TOO_MANY, "too_many_frames")
+        if len(self.frame_times) == protocol.FRAMES and now - self.frame_times[0] < protocol.FRAMES_SECONDS:
+            raise Refused(protocol.TOO_MANY, "too_many_frames")
         self.frame_times.append(now)
-        if len(data or b"") > FRAME_BYTES or len((text or "").encode(errors="replace")) > FRAME_BYTES:
-            raise Refused(TOO_BIG, "too_big")
+        if len(data or b"") > protocol.FRAME_BYTES or len((text or "").encode(errors="replace")) > protocol.FRAME_BYTES:
+            raise Refused(protocol.TOO_BIG, "too_big")
 
     async def _answer(self, socket: Socket, message: dict[str, Any]) -> None:
         kind = message.get("type")
@@ -129,23 +117,15 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
             socket.expire_at(renewed.expires_at)
             await self.text(frame("authenticated", expires_in=socket.expires_in))
         elif kind != "pong":
-            await self.text(frame("error", detail="Known frames are resume, auth, ping and pong."))
+            await self.text(frame("error", detail="The type of a frame is resume, auth, ping or pong."))
 
-    async def _resume(self, socket: Socket, cursor: Any) -> None:
+    async def _resume(self, socket: Socket, cursor: object) -> None:
         since = frames.parse_cursor(cursor)
         if since is None:
-            await self.text(frame("error", detail="resume takes the cursor of the last frame that had one."))
+            await self.text(frame("error", detail="The cursor is invalid. Send the cursor of the last frame with one."))
             return
         async with self.sending:
-            missed, end = await in_database_thread(frames.missed, socket.admission, since)
-            last = frame(
-                "resumed" if missed is not None else "resync",
-                **({"replayed": len(missed)} if missed is not None else {}),
-                cursor=end.cursor,
-                unread=end.unread,
-                capped=end.capped,
-            )
-            for text in (*(missed or ()), last):
+            for text in await in_database_thread(frames.missed, socket.admission, since):
                 await self.base_send({"type": "websocket.send", "text": text})
 
     def _last_send(self) -> None:
@@ -156,9 +136,7 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
     async def _pump(self, socket: Socket) -> None:
         try:
             while True:
-                text = await socket.take()
-                async with self.sending:
-                    await self.base_send({"type": "websocket.send", "text": text})
+                await self.text(await socket.take())
         except Refused as refused:
             await self.refuse(refused)
         except asyncio.CancelledError:
@@ -166,15 +144,12 @@ class NotificationConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # Cha
                 raise
             await self.refuse(socket.closing)
         except Exception as error:  # noqa: BLE001  # the client is gone; its disconnect follows
-            logger.debug("A socket ended while it was written to: %s.", type(error).__name__)
+            logger.debug("A frame could not be sent: %s.", type(error).__name__)
             self.leave()
 
 
-def _parsed(text: str | None) -> dict[str, Any]:
-    try:
-        message = json.loads(text or "")
-    except (ValueError, RecursionError) as error:
-        raise Refused(MALFORMED, "malformed") from error
-    if not isinstance(message, dict):
-        raise Refused(MALFORMED, "malformed")
-    return message
+def _parse(text: str | None) -> dict[str, Any]:
+    with suppress(ValueError, RecursionError):
+        if isinstance(message := json.loads(text or ""), dict):
+            return message
+    raise Refused(protocol.MALFORMED, "malformed")

@@ -12,9 +12,9 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from channels.layers import InMemoryChannelLayer, get_channel_layer  # type: ignore[import-untyped]  # has no types
+from channels import layers  # type: ignore[import-untyped]  # has no types
 
-from dovetail_notify.realtime.process import process_id, statistics
+from dovetail_notify.realtime.messages import process_id, statistics
 
 if TYPE_CHECKING:
     from dovetail_notify.realtime.hub import Hub
@@ -25,18 +25,33 @@ GROUP: Final = "dovetail_notify"
 
 _QUEUE_SIZE = 1000
 _MAX_PAUSE = 2.0
-# The core layer drops group members after group_expiry, a day by default, without notice.
+# The core layer drops group members after group_expiry, by default a day, without notice.
 _JOIN_AGAIN_SECONDS = 60
 _FLUSH_SECONDS = 2.0
 
 
 def reaches_other_processes() -> bool:
-    """Return False for a layer in memory, which reaches only this process; its hub gets messages directly."""
-    layer = get_channel_layer()
-    return layer is not None and not isinstance(layer, InMemoryChannelLayer)
+    """Return False for a layer in memory. It only reaches this process, whose hub gets messages directly."""
+    layer = layers.get_channel_layer()
+    return layer is not None and not isinstance(layer, layers.InMemoryChannelLayer)
 
 
-# --- Sending ----------------------------------------------------------------------------------------------------------
+class _Retries:
+    """The pauses between attempts to reach the layer. Only the first of several failures is logged."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._pause, self._failing = 0.1, False
+
+    async def wait(self, error: Exception) -> None:
+        if not self._failing:
+            # Not the error's text, which may contain an address with a password.
+            logger.warning("The channel layer cannot be reached: %s. Trying again.", type(error).__name__)
+        self._failing = True
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, _MAX_PAUSE)
 
 
 class SenderThread:
@@ -44,7 +59,7 @@ class SenderThread:
 
     ``async_to_sync(layer.group_send)`` would open an event loop and a connection for each call, and a request that has
     just committed would wait for a Redis that is down. While the layer is down, the thread keeps the last
-    ``_QUEUE_SIZE`` messages and retries.
+    ``_QUEUE_SIZE`` messages and tries again.
     """
 
     def __init__(self) -> None:
@@ -60,7 +75,7 @@ class SenderThread:
         self._loop.call_soon_threadsafe(self._wake.set)
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
-        """Wait until everything is sent. Called when the process ends, which may be right after a notification."""
+        """Wait until everything is sent. Called when the process ends, perhaps right after a notification."""
         end = time.monotonic() + seconds
         while self._queue and time.monotonic() < end:
             time.sleep(0.01)
@@ -71,7 +86,7 @@ class SenderThread:
         self._loop.run_until_complete(self._send())
 
     async def _send(self) -> None:
-        pause, failing = 0.1, False
+        retries = _Retries()
         while True:
             if not self._queue:
                 await self._wake.wait()
@@ -82,16 +97,13 @@ class SenderThread:
                 if not reaches_other_processes():
                     self._queue.clear()
                     continue
-                await asyncio.wait_for(_group_send(content), _MAX_PAUSE * 2)
-            except Exception as error:  # noqa: BLE001  # any layer's error; its text may contain an address with a password
+                message = {"type": "dovetail.notify", **content}
+                await asyncio.wait_for(layers.get_channel_layer().group_send(GROUP, message), _MAX_PAUSE * 2)
+            except Exception as error:  # noqa: BLE001  # any layer's error
                 statistics.failures += 1
-                if not failing:
-                    logger.warning("The channel layer cannot be reached: %s. Trying again.", type(error).__name__)
-                failing = True
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _MAX_PAUSE)
+                await retries.wait(error)
                 continue
-            pause, failing = 0.1, False
+            retries.reset()
             statistics.relayed += len(content["messages"])
             if self._queue and self._queue[0] is content:
                 self._queue.popleft()
@@ -101,49 +113,32 @@ _sender: tuple[int, SenderThread] | None = None
 _start_lock = threading.Lock()
 
 
-def sender() -> SenderThread:
-    """Return the thread of this process; a fork has no threads and starts its own."""
+def relay(content: dict[str, Any]) -> None:
+    """Send a message to other processes in the thread of this process. A fork starts a thread of its own."""
     global _sender
     with _start_lock:
         if _sender is None or _sender[0] != os.getpid():
             _sender = (os.getpid(), SenderThread())
             atexit.register(_sender[1].flush)
-        return _sender[1]
-
-
-def relay(content: dict[str, Any]) -> None:
-    sender().put(content)
-
-
-async def _group_send(content: dict[str, Any]) -> None:
-    await get_channel_layer().group_send(GROUP, {"type": "dovetail.notify", **content})
-
-
-# --- Receiving --------------------------------------------------------------------------------------------------------
+    _sender[1].put(content)
 
 
 async def subscribe(hub: Hub) -> None:
     """Receive messages for all sockets of this process, and join the group again after a failure."""
-    pause, failing = 0.1, False
+    retries = _Retries()
     while True:
-        layer = get_channel_layer()
+        layer = layers.get_channel_layer()
         try:
             channel = await layer.new_channel()
             await layer.group_add(GROUP, channel)
-            pause, failing = 0.1, False
+            retries.reset()
             hub.listening()
             await _receive(hub, layer, channel)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001  # any layer's error, as above
-            if not failing:
-                logger.warning("The channel layer cannot be reached: %s. Trying again.", type(error).__name__)
-            failing = True
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _MAX_PAUSE)
+        except Exception as error:  # noqa: BLE001  # any layer's error
+            await retries.wait(error)
 
 
-async def _receive(hub: Hub, layer: Any, channel: str) -> None:
+async def _receive(hub: Hub, layer: layers.BaseChannelLayer, channel: str) -> None:
     membership = asyncio.create_task(_keep_joined(layer, channel))
     try:
         while True:
@@ -155,13 +150,13 @@ async def _receive(hub: Hub, layer: Any, channel: str) -> None:
         membership.cancel()
 
 
-async def _keep_joined(layer: Any, channel: str) -> None:
+async def _keep_joined(layer: layers.BaseChannelLayer, channel: str) -> None:
     try:
         while True:
             await asyncio.sleep(_JOIN_AGAIN_SECONDS)
-            with suppress(Exception):  # the layer is down, which receive() reports
+            with suppress(Exception):  # receive() reports a layer that is down
                 await layer.group_add(GROUP, channel)
     finally:
-        # Otherwise the core layer writes to the dead channel for a day.
+        # Otherwise the core layer writes to the closed channel for a day.
         with suppress(Exception):
             await asyncio.wait_for(layer.group_discard(GROUP, channel), 1)
