@@ -1,4 +1,4 @@
-"""A Redis, two servers and a third process that notifies: each a process, all of the test's own."""
+"""A Redis server, two web servers and a publisher, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
 
 
 def wait_until(done: Callable[[], bool], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)
 
 
@@ -96,7 +96,7 @@ class Cluster:
         self.redis.wait()
 
     def tell(self, *command: Any) -> Any:
-        """What the process that notifies answers."""
+        """Send a command to the publisher and return its answer."""
         assert self.publisher.stdin is not None
         assert self.publisher.stdout is not None
         self.publisher.stdin.write(json.dumps(command) + "\n")

@@ -1,4 +1,4 @@
-"""A process of its own that makes the database, and does what it is told: a line of JSON in, a line of JSON out."""
+"""A process that creates the database and executes commands. Commands and results are lines of JSON."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ STATIC_URL = "static/"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
-# Django 6.1 wants to be told, and deprecates what it was told before; those before it read EMAIL_BACKEND.
+# For Django 6.1. Earlier versions read EMAIL_BACKEND, which the test runner sets.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 NOTIFY_SITE_URL = "https://app.example.com"
 NOTIFY_UNSUBSCRIBE_URL = "https://api.example.com/api/v1/notifications/unsubscribe/{token}/"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.notify.settings import *  # noqa: F403  # all that is not said otherwise here
+from tests.notify.settings import *  # noqa: F403  # the base of these settings
 from tests.notify.settings import DATABASES
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

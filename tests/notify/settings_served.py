@@ -1,14 +1,14 @@
-"""The smallest project as several processes serve it: a database of ``SERVED_DATABASE``, and a layer on Redis."""
+"""The smallest project, served by several processes with the database ``SERVED_DATABASE`` and a layer on Redis."""
 
 from __future__ import annotations
 
 import os
 
-from tests.notify.settings import *  # noqa: F403  # all that is not said otherwise here
+from tests.notify.settings import *  # noqa: F403  # the base of these settings
 from tests.notify.settings import DATABASES
 
 ALLOWED_HOSTS = ["127.0.0.1"]
-# Named by those that serve it; whoever makes it has Django name it.
+# Set for the servers. The publisher creates the database, and Django names it.
 if "SERVED_DATABASE" in os.environ:
     DATABASES["default"]["NAME"] = os.environ["SERVED_DATABASE"]
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

@@ -1,4 +1,4 @@
-"""The sockets' tests: an application, and their world run in the thread that has the test's database connection."""
+"""Helpers for tests of sockets. Synchronous code runs in the thread that has the test's database connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 
 from dovetail_notify.realtime.tickets import issue_ticket
 from dovetail_notify.testing import NotificationSocket
-from tests import asynchronous  # noqa: F401  # closes what requests open in their threads
+from tests import asynchronous  # noqa: F401  # closes connections that requests open in their threads
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -26,7 +26,7 @@ def staff() -> Client:
     return client
 
 
-def test_every_page_opens(staff, user):
+def test_every_admin_page_opens(staff, user):
     notify(OrderShipped(number="1"), to=user)
     set_preference(user=user, channel="email", mode="off")
     device = register_device(user=user, kind="fcm", token="push-token")
@@ -40,19 +40,19 @@ def test_every_page_opens(staff, user):
     ):
         page = staff.get(f"{ADMIN}/{model}/{key}/change/")
         assert page.status_code == 200, model
-        # Who has a token can be sent to.
+        # A token is enough to send to the device.
         assert b"push-token" not in page.content
     assert staff.get(f"{ADMIN}/notification/?q={user.username}").status_code == 200
 
 
 def test_device_list_shows_retirement_and_reason(staff, user):
-    register_device(user=user, kind="fcm", token="here", name="Phone of today")
-    gone = register_device(user=user, kind="web", token="https://push.example.com/secret", name="Browser of old")
+    register_device(user=user, kind="fcm", token="here", name="Current phone")
+    gone = register_device(user=user, kind="web", token="https://push.example.com/secret", name="Former browser")
     Device.objects.filter(pk=gone.pk).update(retired_at=timezone.now(), retired_reason="status 410")
     page = staff.get(f"{ADMIN}/device/?retired_at__isempty=0").content
-    assert b"Browser of old" in page
+    assert b"Former browser" in page
     assert b"status 410" in page
-    assert b"Phone of today" not in page
+    assert b"Current phone" not in page
     assert b"secret" not in page
     assert b"status 410" in staff.get(f"{ADMIN}/device/{gone.pk}/change/").content
 
@@ -91,7 +91,7 @@ def test_dead_deliveries_can_be_resent(staff, user):
     assert deliver().sent == 1
 
 
-def test_staff_without_permission_see_and_change_nothing(user):
+def test_staff_without_permission_are_refused(user):
     viewer = make_user(is_staff=True)
     client = Client()
     client.force_login(viewer)

@@ -56,12 +56,12 @@ def test_one_message_reaches_the_sockets_of_another_process(settings, monkeypatc
     sent: list[Any] = []
     relay = channels_layer.relay
 
-    def from_elsewhere(content: dict[str, Any]) -> None:
+    def relay_from_another_process(content: dict[str, Any]) -> None:
         sent.append(content)
         relay({**content, "origin": "another process"})
 
     def publish(contents: Any) -> None:
-        from_elsewhere({"messages": list(contents)})
+        relay_from_another_process({"messages": list(contents)})
 
     monkeypatch.setattr(messages, "publish", publish)
 
@@ -77,7 +77,7 @@ def test_one_message_reaches_the_sockets_of_another_process(settings, monkeypatc
 
     run(main)
     assert len(sent) == 2
-    # Hints: whose, and where to look, and no text of anybody's.
+    # Messages name recipients and rows, but contain no text of a notification.
     (message,) = sent[0]["messages"]
     assert message.keys() == {"type", "using", "after", "batch", "users"}
 
@@ -105,7 +105,7 @@ def test_unreachable_layer_does_not_delay_the_caller(settings, caplog):
     run(main)
 
 
-def test_invalid_layer_fails_nothing(settings, caplog):
+def test_invalid_layer_does_not_fail_notify(settings, caplog):
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "nowhere.Layer"}}
     before = realtime.statistics.failures
     user = make_user()
@@ -122,7 +122,7 @@ def test_invalid_layer_fails_nothing(settings, caplog):
 def test_dropped_messages_are_counted(settings, monkeypatch):
     settings.CHANNEL_LAYERS = redis(f"redis://127.0.0.1:{free_port()}/4")
     monkeypatch.setattr(channels_layer, "_QUEUE_SIZE", 5)
-    # Made here: in the sender's thread it might be kept just after the setting has changed below.
+    # In this thread, because the sender's thread could create the layer after the setting has changed below.
     assert channels_layer.reaches_other_processes()
     sender = channels_layer.SenderThread()
     before = realtime.statistics.dropped
@@ -131,5 +131,5 @@ def test_dropped_messages_are_counted(settings, monkeypatch):
     assert realtime.statistics.dropped - before == 3
     assert not sender.flush(0.05)
     settings.CHANNEL_LAYERS = MEMORY
-    # What leads nowhere needs nothing carried.
+    # A layer that reaches no other process needs no messages.
     assert sender.flush(20)

@@ -12,7 +12,7 @@ CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
-def found(settings: Any, backend: str, **config: Any) -> list[str]:
+def check_ids(settings: Any, backend: str, **config: Any) -> list[str]:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend, "CONFIG": config}}
     messages = channel_checks.check_layers()
     assert all(message.hint for message in messages)
@@ -25,37 +25,37 @@ def redis_8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_core_layer_with_short_timeout_is_an_error(settings, monkeypatch):
-    assert found(settings, CORE, capacity=1000) == ["E007"]
-    assert found(settings, CORE, capacity=1000, hosts=["redis://localhost/4"]) == ["E007"]
-    assert found(settings, CORE, capacity=1000, hosts=[("localhost", 6379)]) == ["E007"]
+    assert check_ids(settings, CORE, capacity=1000) == ["E007"]
+    assert check_ids(settings, CORE, capacity=1000, hosts=["redis://localhost/4"]) == ["E007"]
+    assert check_ids(settings, CORE, capacity=1000, hosts=[("localhost", 6379)]) == ["E007"]
     address = {"address": "redis://localhost/4"}
     for seconds, refused in ((5, ["E007"]), (True, ["E007"]), (None, []), (30, [])):
-        assert found(settings, CORE, capacity=1000, hosts=[{**address, "socket_timeout": seconds}]) == refused
+        assert check_ids(settings, CORE, capacity=1000, hosts=[{**address, "socket_timeout": seconds}]) == refused
     monkeypatch.setattr(channel_checks, "version", lambda name: "7.0.0")
-    assert found(settings, CORE, capacity=1000) == []
+    assert check_ids(settings, CORE, capacity=1000) == []
 
 
 @pytest.mark.parametrize("capacity", [100, 999])
 def test_small_capacity_is_an_error(settings, capacity):
     hosts = [{"address": "redis://localhost/4", "socket_timeout": None}]
-    assert found(settings, CORE, hosts=hosts) == ["E008"]
-    assert found(settings, CORE, hosts=hosts, capacity=capacity) == ["E008"]
-    assert found(settings, CORE, hosts=hosts, capacity=1000, group_expiry=60) == ["E009"]
+    assert check_ids(settings, CORE, hosts=hosts) == ["E008"]
+    assert check_ids(settings, CORE, hosts=hosts, capacity=capacity) == ["E008"]
+    assert check_ids(settings, CORE, hosts=hosts, capacity=1000, group_expiry=60) == ["E009"]
 
 
 def test_unused_hooks_are_a_warning(settings):
-    assert found(settings, PUBSUB, on_reconnect=print) == ["W004"]
-    assert found(settings, PUBSUB, hosts=[{"address": "redis://x", "on_disconnect": print}]) == ["W004"]
-    assert found(settings, PUBSUB, hosts=["redis://localhost"]) == []
+    assert check_ids(settings, PUBSUB, on_reconnect=print) == ["W004"]
+    assert check_ids(settings, PUBSUB, hosts=[{"address": "redis://x", "on_disconnect": print}]) == ["W004"]
+    assert check_ids(settings, PUBSUB, hosts=["redis://localhost"]) == []
 
 
 def test_in_memory_layer_is_a_warning(settings, monkeypatch):
     monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
-    assert found(settings, "channels.layers.InMemoryChannelLayer") == ["W005"]
+    assert check_ids(settings, "channels.layers.InMemoryChannelLayer") == ["W005"]
     settings.DEBUG = True
-    assert found(settings, "channels.layers.InMemoryChannelLayer") == []
+    assert check_ids(settings, "channels.layers.InMemoryChannelLayer") == []
     monkeypatch.setenv("WEB_CONCURRENCY", "2")
-    assert found(settings, "channels.layers.InMemoryChannelLayer") == ["W005"]
+    assert check_ids(settings, "channels.layers.InMemoryChannelLayer") == ["W005"]
 
 
 def test_no_layers_give_no_messages(settings):
@@ -70,4 +70,4 @@ def test_missing_redis_gives_no_messages(settings, monkeypatch):
         raise channel_checks.PackageNotFoundError(name)
 
     monkeypatch.setattr(channel_checks, "version", missing)
-    assert found(settings, CORE, capacity=1000) == []
+    assert check_ids(settings, CORE, capacity=1000) == []

@@ -16,12 +16,12 @@ from dovetail_notify.transports.push.vapid import generate
 from dovetail_notify.types import registry
 
 
-def found(**options: Any) -> set[str]:
+def check_ids(**options: Any) -> set[str]:
     return {str(message.id) for message in run_checks(**options) if str(message.id).startswith("dovetail_notify")}
 
 
 def test_valid_project_has_no_messages():
-    assert found(include_deployment_checks=True) == set()
+    assert check_ids(include_deployment_checks=True) == set()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_invalid_setting_is_an_error(settings, name, value):
 
 def test_misspelt_setting_is_a_warning(settings):
     settings.NOTIFY_TRANSPORT = {}
-    assert "dovetail_notify.W001" in found()
+    assert "dovetail_notify.W001" in check_ids()
 
 
 def test_notification_model_without_auto_key_is_an_error(settings, monkeypatch):
@@ -78,16 +78,16 @@ def test_missing_transport_is_an_error(settings):
 
 @pytest.fixture
 def types() -> Any:
-    made: list[type[NotificationType]] = []
+    classes: list[type[NotificationType]] = []
 
     def define(name: str, key: str, **attributes: Any) -> type[NotificationType]:
         attributes.setdefault("render", lambda self: Rendered(title="x"))
         cls: Any = type(name, (NotificationType,), attributes, key=key)
-        made.append(cls)
+        classes.append(cls)
         return cls  # type: ignore[no-any-return]
 
     yield define
-    for cls in made:
+    for cls in classes:
         registry.remove(cls)
 
 
@@ -116,8 +116,8 @@ def test_unknown_channels_of_a_type_are_reported(types):
 
 def test_mail_without_unsubscribe_url_is_a_deployment_warning(settings):
     settings.NOTIFY_UNSUBSCRIBE_URL = ""
-    assert "dovetail_notify.W003" in found(include_deployment_checks=True)
-    assert found() == set()
+    assert "dovetail_notify.W003" in check_ids(include_deployment_checks=True)
+    assert check_ids() == set()
 
 
 PUSH = "dovetail_notify.transports.push.PushTransport"
@@ -203,6 +203,6 @@ def test_webhooks_without_an_endpoint_hook_are_an_error(settings):
 
 
 def test_immediate_runner_with_push_is_a_deployment_warning(web_push):
-    assert "dovetail_notify.W006" in found(include_deployment_checks=True)
+    assert "dovetail_notify.W006" in check_ids(include_deployment_checks=True)
     web_push.NOTIFY_RUNNER = "dovetail_notify.outbox.runner.wait"
-    assert "dovetail_notify.W006" not in found(include_deployment_checks=True)
+    assert "dovetail_notify.W006" not in check_ids(include_deployment_checks=True)

@@ -1,4 +1,4 @@
-"""The inbox over HTTP."""
+"""The REST endpoints of the inbox."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ Notification: Any = get_notification_model()
 
 
 def fill(user: Any, number: int, **fields: Any) -> list[int]:
-    """Their ids, the oldest first. All of one moment, as a fan-out makes them."""
-    now = timezone.now()
-    given = {"type": "orders.quiet", "title": "Quiet", "batch": "0" * 32, "created_at": now, **fields}
-    Notification.objects.bulk_create(Notification(recipient=user, **given) for _ in range(number))
+    """Create notifications with the same time, like a fan-out. Return their ids, the oldest first."""
+    fields = {"type": "orders.quiet", "title": "Quiet", "batch": "0" * 32, "created_at": timezone.now(), **fields}
+    Notification.objects.bulk_create(Notification(recipient=user, **fields) for _ in range(number))
     return list(Notification.objects.filter(recipient=user).order_by("id").values_list("id", flat=True))[-number:]
 
 
@@ -52,7 +51,7 @@ def test_old_payload_is_shown_upgraded(api, user, monkeypatch, caplog):
     monkeypatch.setattr(SignedIn, "version", 2)
     monkeypatch.setattr(SignedIn, "upgrade", lambda payload, from_version: {"device": payload["browser"]})
     shown = [row["payload"] for row in api.get(LIST).json()["data"]]
-    # One that cannot be is shown as it is, and the rest of the list all the same.
+    # A payload that cannot be upgraded is shown as it is stored.
     assert shown == [{"neither": 1}, {"device": "Firefox"}]
     assert "A payload of security.signed_in, version 1, could not be upgraded: KeyError." in caplog.text
 
@@ -79,21 +78,21 @@ def test_notification_has_all_its_fields(api, user):
     assert api.get(f"{LIST}{shown['id']}/").json()["id"] == shown["id"]
 
 
-def by_its_fields(row: Any) -> dict[str, Any]:
-    class ByItsFields(NotificationSerializer):
+def represented_by_fields(row: Any) -> dict[str, Any]:
+    class FieldsSerializer(NotificationSerializer):
         extra = serializers.CharField(source="title")
 
         class Meta(NotificationSerializer.Meta):
             fields = (*NotificationSerializer.Meta.fields, "extra")
 
-    shown = dict(ByItsFields(row).data)
-    assert shown.pop("extra") == row.title  # a subclass has its own
+    shown = dict(FieldsSerializer(row).data)
+    assert shown.pop("extra") == row.title  # a subclass has its own fields
     return shown
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York"])
 @pytest.mark.parametrize("pattern", ["iso-8601", "%d.%m.%Y %H:%M", None])
-def test_written_out_representation_equals_the_serializer_fields(user, settings, zone, pattern):
+def test_representation_equals_the_serializer_fields(user, settings, zone, pattern):
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DATETIME_FORMAT": pattern}
     notify(OrderShipped(number="ü'<"), to=user, organization=7, actor=user)
     (bare,) = fill(user, 1, created_at=datetime(2026, 10, 25, 1, 30, 0, 0, UTC))
@@ -111,8 +110,8 @@ def test_written_out_representation_equals_the_serializer_fields(user, settings,
     with timezone.override(zone):
         for row in Notification.objects.all():
             written = NotificationSerializer(row).data
-            assert list(written.items()) == list(by_its_fields(row).items())
-            assert JSONRenderer().render(written) == JSONRenderer().render(by_its_fields(row))
+            assert list(written.items()) == list(represented_by_fields(row).items())
+            assert JSONRenderer().render(written) == JSONRenderer().render(represented_by_fields(row))
     assert Notification.objects.get(pk=bare).seen_at is None
 
 
@@ -140,18 +139,18 @@ def test_invalid_key_is_404(api, key):
 
 
 def test_pages_of_equal_timestamps_neither_repeat_nor_skip(api, user):
-    made = fill(user, 1000)[::-1]
+    newest_first = fill(user, 1000)[::-1]
     seen, cursor = [], ""
     while cursor is not None:
         page = api.get(LIST, {"limit": 100, **({"cursor": cursor} if cursor else {})}).json()
         seen += [row["id"] for row in page["data"]]
         cursor = page["meta"]["next"]
-    assert seen == made
+    assert seen == newest_first
     first = api.get(LIST)
     assert len(ids(first)) == 20
     assert 'rel="next"' in first.headers["Link"]
     second = api.get(LIST, {"cursor": first.json()["meta"]["next"]}).json()
-    assert ids(api.get(LIST, {"cursor": second["meta"]["prev"]})) == made[:20]
+    assert ids(api.get(LIST, {"cursor": second["meta"]["prev"]})) == newest_first[:20]
 
 
 @pytest.mark.parametrize(
@@ -223,9 +222,9 @@ def test_unread_count_is_capped_at_100(api, user):
     assert api.get(f"{LIST}unread-count/").json() == {"unread": 100, "capped": True}
 
 
-@pytest.mark.skipif(connection.vendor == "mysql", reason="ANALYZE TABLE commits what a test is to roll back")
+@pytest.mark.skipif(connection.vendor == "mysql", reason="ANALYZE TABLE commits the transaction of the test")
 def test_query_plan_is_independent_of_the_recipient(api, user):
-    # Half of the table is theirs, and older than all else: to walk back from the newest would be to pass the others by.
+    # The user has half of the table, older than all other rows: a backward scan of the primary key would skip those.
     fill(user, 2000)
     others = list(make_users(200))
     now = timezone.now()
@@ -245,9 +244,9 @@ def test_query_plan_is_independent_of_the_recipient(api, user):
         assert index in plan, plan
 
 
-@pytest.mark.skipif(connection.vendor == "mysql", reason="ANALYZE TABLE commits what a test is to roll back")
+@pytest.mark.skipif(connection.vendor == "mysql", reason="ANALYZE TABLE commits the transaction of the test")
 def test_page_is_read_from_the_index_without_sorting(api, user):
-    # As many people as notifications but theirs: on average one has less than a page, and these are thousands.
+    # All other users have one notification each: the average inbox is shorter than a page, but this one is long.
     fill(user, 8000)
     others = make_users(2000)
     now = timezone.now()
@@ -265,22 +264,22 @@ def test_page_is_read_from_the_index_without_sorting(api, user):
         assert not re.search("sort|temp b-tree", plan, re.IGNORECASE), plan
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="needs PostgreSQL, whose planner is told")
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has these statistics")
 def test_existing_planner_statistics_stay(db):
-    def told() -> list[str]:
+    def distinct_options() -> list[str]:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT attoptions FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'recipient_id'",
                 [Notification._meta.db_table],
             )
-            (found,) = cursor.fetchone()
-        return [each for each in found if each.startswith("n_distinct=")]
+            (options,) = cursor.fetchone()
+        return [option for option in options if option.startswith("n_distinct=")]
 
-    assert told() == ["n_distinct=200"]
+    assert distinct_options() == ["n_distinct=200"]
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {Notification._meta.db_table} ALTER recipient_id SET (n_distinct = -0.5)")
     emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
-    assert told() == ["n_distinct=-0.5"]
+    assert distinct_options() == ["n_distinct=-0.5"]
 
 
 def test_unread_index_contains_only_unread_rows(user):
@@ -315,7 +314,7 @@ def test_marking_read_and_unread(api, user):
     read = api.post(f"{LIST}{key}/read/").json()
     assert read["read_at"]
     assert read["seen_at"]
-    # When it was first read stays.
+    # The time of the first reading stays.
     assert api.patch(f"{LIST}{key}/", {"read": True}).json()["read_at"] == read["read_at"]
     archived = api.patch(f"{LIST}{key}/", {"archived": True}).json()
     assert archived["archived_at"]

@@ -21,8 +21,8 @@ WEB: Any = {"kind": "web", "token": "https://push.example.com/x", "keys": {"p256
 
 def cell(answer: Any, type_key: str, channel: str) -> tuple[str, str]:
     assert answer.status_code == 200, answer.content
-    (found,) = [row for row in answer.json()["data"] if (row["type"], row["channel"]) == (type_key, channel)]
-    return found["mode"], found["source"]
+    (preference,) = [row for row in answer.json()["data"] if (row["type"], row["channel"]) == (type_key, channel)]
+    return preference["mode"], preference["source"]
 
 
 def test_every_preference_has_its_source(api, user, settings):
@@ -78,7 +78,7 @@ def test_invalid_preference_is_400(api, body):
 @pytest.mark.parametrize("field", ["type", "channel", "mode"])
 def test_non_text_preference_is_refused_with_its_field(api, field, value):
     if field == "mode" and value is None:
-        return  # back to the default
+        return  # restores the default
     answer = api.patch(PREFERENCES, {"type": "orders.shipped", "channel": "email", "mode": "off", field: value})
     assert (answer.status_code, set(answer.json())) == (400, {field})
     assert Preference.objects.count() == 0
@@ -93,7 +93,7 @@ def link(user: Any, type_key: str = "orders.shipped") -> str:
 
 def test_one_click_unsubscribes_without_signing_in(user):
     client = Client(enforce_csrf_checks=True)
-    # RFC 8058 3.1: this body, and nothing else to go by.
+    # RFC 8058 3.1: this body, without cookies.
     answer = client.post(link(user), {"List-Unsubscribe": "One-Click"})
     assert answer.status_code == 200
     preference = Preference.objects.get()
@@ -133,10 +133,10 @@ def test_unsubscribing_from_a_required_type_changes_nothing(user):
 # --- Devices ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_device_is_registered_listed_and_removed(api):
+def test_device_can_be_registered_listed_and_removed(api):
     answer = api.post(DEVICES, {**WEB, "name": "Firefox"})
     assert answer.status_code == 201, answer.content
-    # What can be sent to is shown to nobody.
+    # The token is a secret.
     assert answer.json().keys() == {"id", "kind", "name", "created_at"}
     (listed,) = api.get(DEVICES).json()["data"]
     assert listed == answer.json()
@@ -231,6 +231,6 @@ def test_hexadecimal_name_is_accepted(api, host):
 
 def test_unsubscribe_page_uses_the_readers_language(user):
     address = link(user)
-    for language, said in (("de", "Abbestellen"), ("en", "Unsubscribe")):
+    for language, label in (("de", "Abbestellen"), ("en", "Unsubscribe")):
         with translation.override(language):
-            assert f"<button>{said}</button>" in Client().get(address).content.decode()
+            assert f"<button>{label}</button>" in Client().get(address).content.decode()

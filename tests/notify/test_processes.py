@@ -1,4 +1,4 @@
-"""Several processes: committed rows reach the sockets of all of them, also after a Redis outage."""
+"""Committed rows reach the sockets of several processes, also after a Redis outage."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SECONDS = 15
 
 @pytest.fixture(scope="module", params=["core", "pubsub"])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    # With the core layer no look at the database but at the start: what arrives has come by a hint. The other one says
-    # nothing of having been away, so that only a look finds what it lost.
+    # With the core layer, the database is only swept at the start, so that messages must announce rows. The other layer
+    # does not report an interruption, so that only a sweep finds rows of lost messages.
     sweep = {"core": 3600, "pubsub": 2}[request.param]
-    with Cluster(tmp_path_factory.mktemp("cluster"), request.param, sweep) as found:
-        yield found
+    with Cluster(tmp_path_factory.mktemp("cluster"), request.param, sweep) as cluster:
+        yield cluster
 
 
 def connect(cluster: Cluster, server: int, ticket: str) -> Any:
@@ -52,11 +52,11 @@ async def receive(socket: Any, kind: str) -> dict[str, Any]:
 
 
 async def shown(socket: Any, expected: set[int]) -> set[int]:
-    """Ids until all that are expected have come."""
-    found: set[int] = set()
-    while not expected <= found:
-        found.add((await receive(socket, "notification"))["data"]["id"])
-    return found
+    """Receive notifications until all expected ids have arrived, and return the ids."""
+    ids: set[int] = set()
+    while not expected <= ids:
+        ids.add((await receive(socket, "notification"))["data"]["id"])
+    return ids
 
 
 def test_committed_rows_reach_sockets_of_all_processes(cluster: Cluster) -> None:
@@ -70,7 +70,7 @@ def test_committed_rows_reach_sockets_of_all_processes(cluster: Cluster) -> None
             cluster.tell("notify", "ada", "A-1")
             ids = {(await receive(socket, "notification"))["data"]["id"] for socket in (one, two)}
             assert ids == set(cluster.tell("ids", "ada"))
-            # And by an API call in a server that is not the socket's.
+            # Also after an API call to the other server.
             body = json.dumps({"ids": [*ids]}).encode()
             call = Request(f"http://127.0.0.1:{cluster.ports[0]}/api/v1/notifications/read/", body)
             call.add_header("Content-Type", "application/json")
@@ -127,7 +127,7 @@ def test_two_second_redis_outage_loses_nothing(cluster: Cluster) -> None:
             await receive(two, "notification")
             cluster.stop_redis()
             begun = time.monotonic()
-            # The caller hears nothing of it, and does not wait for it.
+            # The outage does not delay the caller.
             took = [cluster.tell("notify", "bob", str(number)) for number in range(20)]
             await asyncio.sleep(max(0, 2 - (time.monotonic() - begun)))
             cluster.start_redis()
@@ -137,7 +137,7 @@ def test_two_second_redis_outage_loses_nothing(cluster: Cluster) -> None:
             assert max(took) < 2
             for socket in (one, two):
                 assert await shown(socket, set(ids[1:])) == set(ids[1:])
-        # And whoever was not there has them by its cursor, in their order.
+        # A client that was not connected gets them with its cursor, in order.
         async with connect(cluster, 1, tickets[2]) as socket:
             await receive(socket, "hello")
             await socket.send(json.dumps({"type": "resume", "cursor": cursor}))

@@ -1,4 +1,4 @@
-"""Sockets in one process: their frames, their authentication and their close."""
+"""Sockets in one process: frames, authentication and close codes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def hello(socket: NotificationSocket) -> dict[str, Any]:
     return await socket.receive("hello")
 
 
-# --- What it is told --------------------------------------------------------------------------------------------------
+# --- Frames -----------------------------------------------------------------------------------------------------------
 
 
 def test_committed_row_is_sent_as_the_list_shows_it(user):
@@ -63,23 +63,23 @@ def test_committed_row_is_sent_as_the_list_shows_it(user):
             first = await hello(socket)
             assert (first["unread"], first["capped"], first["expires_in"]) == (0, False, None)
             await call(notify, SHIPPED, to=user)
-            found = await socket.receive()
+            frame = await socket.receive()
         client = Client()
         await call(client.force_login, user)
         answer = await call(client.get, "/api/v1/notifications/")
         rows = answer.json()
         rows = rows.get("data") or rows["results"]
-        assert found == {"type": "notification", "cursor": found["cursor"], "data": rows[0]}
-        assert found["cursor"].startswith(f"{rows[0]['id']}-")
+        assert frame == {"type": "notification", "cursor": frame["cursor"], "data": rows[0]}
+        assert frame["cursor"].startswith(f"{rows[0]['id']}-")
 
     run(main)
 
 
-def test_users_get_their_own_rows_with_one_text(user, monkeypatch):
+def test_users_get_their_own_rows_from_one_encoded_frame(user, monkeypatch):
     others = list(make_users(5))
-    made = []
-    text = frames._FrameTemplate
-    monkeypatch.setattr(frames, "_FrameTemplate", lambda row: made.append(row) or text(row))
+    templates = []
+    template = frames._FrameTemplate
+    monkeypatch.setattr(frames, "_FrameTemplate", lambda row: templates.append(row) or template(row))
 
     async def main() -> None:
         async with AsyncExitStack() as stack:
@@ -93,7 +93,7 @@ def test_users_get_their_own_rows_with_one_text(user, monkeypatch):
             assert await opened[-1][1].nothing()
 
     run(main)
-    assert len(made) == 1
+    assert len(templates) == 1
 
 
 def test_rollback_sends_nothing(user):
@@ -175,7 +175,7 @@ def test_hub_stops_with_the_last_socket(user):
     run(main)
 
 
-# --- Coming back ------------------------------------------------------------------------------------------------------
+# --- Resuming ---------------------------------------------------------------------------------------------------------
 
 
 def test_resume_replays_missed_rows_at_least_once(user):
@@ -194,7 +194,7 @@ def test_resume_replays_missed_rows_at_least_once(user):
             await call(notify, SHIPPED, to=user)
             last = await socket.receive("notification")
             await socket.send(type="resume", cursor=last["cursor"])
-            # The overlap: rows of the last minute come again, because keys are not in the order of commits.
+            # Rows of the last minute are repeated, because keys are not in the order of commits.
             assert [(await socket.receive())["data"]["id"] for _ in range(6)][-1] == last["data"]["id"]
 
     run(main)
@@ -251,7 +251,7 @@ def test_invalid_cursor_gets_an_error_frame(user, wrong):
     run(main)
 
 
-# --- Slow ones --------------------------------------------------------------------------------------------------------
+# --- Slow clients -----------------------------------------------------------------------------------------------------
 
 
 def test_slow_socket_gets_resync_and_delays_no_other(user, settings):
@@ -321,7 +321,7 @@ def test_idle_socket_gets_a_heartbeat(user, settings, monkeypatch):
     run(main)
 
 
-# --- Who is let in ----------------------------------------------------------------------------------------------------
+# --- Authentication ---------------------------------------------------------------------------------------------------
 
 
 async def refusal(**opening: Any) -> tuple[int | None, str]:
@@ -355,7 +355,7 @@ def test_invalid_tickets_are_refused(user):
         assert await refusal() == (4401, "unauthenticated")
         assert await refusal(protocols=[f"ticket.{good}"]) == (4406, "protocol")
         assert await refusal(query=f"ticket={good}&token={good}") == (4401, "unauthenticated")
-        # None of these has used it.
+        # None of these attempts has used the ticket.
         assert await call(redeem_ticket, good)
 
     run(main)
@@ -425,11 +425,11 @@ def test_authorization_header_uses_the_projects_authentication(user):
 
     user.set_password("pass")
     user.save()
-    given = base64.b64encode(f"{user.username}:pass".encode()).decode()
+    valid = base64.b64encode(f"{user.username}:pass".encode()).decode()
     wrong = base64.b64encode(f"{user.username}:word".encode()).decode()
 
     async def main() -> None:
-        async with NotificationSocket(headers={"Authorization": f"Basic {given}"}) as socket:
+        async with NotificationSocket(headers={"Authorization": f"Basic {valid}"}) as socket:
             await hello(socket)
         for header in (f"Basic {wrong}", "Basic ü", "Bearer x", "Basic"):
             assert await refusal(headers={"Authorization": header}) == (4401, "unauthenticated"), header
@@ -456,7 +456,7 @@ def test_eleventh_socket_of_a_user_is_refused(user, settings):
     run(main)
 
 
-# --- What it may say --------------------------------------------------------------------------------------------------
+# --- Frames from the client -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -493,7 +493,7 @@ def test_unknown_frame_gets_an_error_and_a_flood_is_closed(user):
     run(main)
 
 
-# --- How it ends ------------------------------------------------------------------------------------------------------
+# --- Expiry and revocation --------------------------------------------------------------------------------------------
 
 
 def test_socket_announces_expiry_and_closes(user, monkeypatch):
@@ -547,9 +547,9 @@ def test_ticket_of_another_user_or_organization_closes_the_socket(user, ticket, 
             await hello(socket)
             shown: Any = 5
             if ticket is not None:
-                given = {"user": user, "organization_key": "acme", **ticket}
-                given["user"] = other if given["user"] == "another" else user
-                shown = await call(issue_ticket, **given)
+                fields = {"user": user, "organization_key": "acme", **ticket}
+                fields["user"] = other if fields["user"] == "another" else user
+                shown = await call(issue_ticket, **fields)
             await socket.send(type="auth", ticket=shown)
             assert await socket.closed() == end
 
@@ -559,7 +559,7 @@ def test_ticket_of_another_user_or_organization_closes_the_socket(user, ticket, 
 def test_domain_events_close_the_socket(user):
     other = make_user()
 
-    async def ended(name: str, end: tuple[int, str], target: Any = None, **data: Any) -> None:
+    async def closes(name: str, end: tuple[int, str], target: Any = None, **data: Any) -> None:
         organization = data.pop("organization_id", None)
         async with (
             await open_socket(user, organization_key="acme", session=data.pop("session", "")) as socket,
@@ -572,15 +572,15 @@ def test_domain_events_close_the_socket(user):
             assert await stays.nothing(0.05), name
 
     async def main() -> None:
-        await ended("session.revoked", (4403, "session_revoked"), session="s1", session_ids=["s0", "s1"])
+        await closes("session.revoked", (4403, "session_revoked"), session="s1", session_ids=["s0", "s1"])
         gone = (4403, "membership_removed")
-        await ended("member.removed", gone, organization_id="acme", user_id=str(user.pk))
-        await ended("membership.removed", gone, organization_id="acme", user_id=user.pk)
-        await ended("organization.deleted", gone, organization_id="acme")
-        # What authenticated and what is revoked may be objects of two classes.
+        await closes("member.removed", gone, organization_id="acme", user_id=str(user.pk))
+        await closes("membership.removed", gone, organization_id="acme", user_id=user.pk)
+        await closes("organization.deleted", gone, organization_id="acme")
+        # The credential and the revoked row may be objects of two classes.
         key = await call(make_user)
         session = object_session(SimpleNamespace(id=key.pk))
-        await ended("api_key.revoked", (4403, "session_revoked"), target=key, session=session)
+        await closes("api_key.revoked", (4403, "session_revoked"), target=key, session=session)
 
     run(main)
 
@@ -601,21 +601,21 @@ def test_rolled_back_event_closes_nothing(user):
 
 
 def test_leaving_an_organization_hides_it_at_once(user, settings):
-    of = ["acme", "globex"]
-    settings.NOTIFY_ORGANIZATIONS = lambda user: list(of)
+    memberships = ["acme", "globex"]
+    settings.NOTIFY_ORGANIZATIONS = lambda user: list(memberships)
 
     async def main() -> None:
         async with await open_socket(user) as socket:
             await hello(socket)
             await call(notify, SHIPPED, to=user, organization="acme")
             assert (await socket.receive())["data"]["organization"] == "acme"
-            of.remove("acme")
+            memberships.remove("acme")
             await call(emit, "member.removed", organization_id="acme", data={"user_id": str(user.pk)})
             await revalidate([*Hub.current().all()])
             await call(notify, SHIPPED, to=user, organization="acme")
             await call(notify, SHIPPED, to=user, organization="globex")
             assert (await socket.receive())["data"]["organization"] == "globex"
-            of.append("initech")
+            memberships.append("initech")
             await call(emit, "member.added", organization_id="initech", data={"user_id": str(user.pk)})
             assert await socket.nothing(0.05)
             await call(notify, SHIPPED, to=user, organization="initech")
@@ -650,11 +650,11 @@ def test_logout_deactivation_and_deletion_close_the_socket(user):
 
 def test_revalidation_finds_unannounced_changes(user, settings):
     settings.NOTIFY_ENDED_SESSIONS = lambda sessions: [each for each in sessions if each == "over"]
-    of = ["acme"]
-    settings.NOTIFY_ORGANIZATIONS = lambda user: list(of)
+    memberships = ["acme"]
+    settings.NOTIFY_ORGANIZATIONS = lambda user: list(memberships)
     users = get_user_model().objects
 
-    async def found(end: tuple[int, str], change: Any, **ticket: Any) -> None:
+    async def closes(end: tuple[int, str], change: Any, **ticket: Any) -> None:
         async with await open_socket(user, **ticket) as socket:
             await hello(socket)
             hub = Hub.current()
@@ -665,16 +665,16 @@ def test_revalidation_finds_unannounced_changes(user, settings):
             assert await socket.closed() == end
 
     async def main() -> None:
-        await found((4403, "session_revoked"), lambda: None, session="over")
-        await found((4403, "membership_removed"), of.clear, organization_key="acme")
-        await found((4403, "session_revoked"), lambda: users.filter(pk=user.pk).update(password="other"))
+        await closes((4403, "session_revoked"), lambda: None, session="over")
+        await closes((4403, "membership_removed"), memberships.clear, organization_key="acme")
+        await closes((4403, "session_revoked"), lambda: users.filter(pk=user.pk).update(password="other"))
         await call(user.refresh_from_db)
-        await found((4403, "account_inactive"), lambda: users.filter(pk=user.pk).update(is_active=False))
+        await closes((4403, "account_inactive"), lambda: users.filter(pk=user.pk).update(is_active=False))
 
     run(main)
 
 
-# --- What is written down ---------------------------------------------------------------------------------------------
+# --- Logs, documentation and queries ----------------------------------------------------------------------------------
 
 
 def test_tickets_and_cookies_are_not_logged(user, caplog):
@@ -717,18 +717,18 @@ def test_new_rows_take_two_queries_for_any_number_of_sockets(django_assert_num_q
     batch = notify(SHIPPED, to=users).batch
     keys = [each.pk for each in users]
     with django_assert_num_queries(2):
-        found = frames.frames_of_batches([batch], after=0, recipients=keys, using=None)
-    assert {user for user, _, _ in found} == {str(key) for key in keys}
+        addressed = frames.frames_of_batches([batch], after=0, recipients=keys, using=None)
+    assert {user for user, _, _ in addressed} == {str(key) for key in keys}
 
 
 def test_frames_are_not_tracked_by_the_garbage_collector():
-    # 20 000 objects of recipients had it go through everything: with 5 000 sockets 0.4 seconds, in which all waited.
+    # 20 000 tracked objects triggered a full collection: with 5 000 sockets, it stopped all of them for 0.4 seconds.
     users = list(make_users(20))
     batches = [notify(SHIPPED, to=users).batch for _ in range(2)]
-    found = frames.frames_of_batches(batches, after=0, recipients=None, using=None)
+    addressed = frames.frames_of_batches(batches, after=0, recipients=None, using=None)
     gc.collect()
-    assert len(found) == 40
-    assert not [each for each in found if gc.is_tracked(each)]
+    assert len(addressed) == 40
+    assert not any(map(gc.is_tracked, addressed))
 
 
 def test_opening_and_resuming_query_counts_do_not_grow(user, django_assert_num_queries):
@@ -745,18 +745,18 @@ def test_opening_and_resuming_query_counts_do_not_grow(user, django_assert_num_q
             frames.missed(admission, (0, timezone.now()))
 
 
-# --- Many at once -----------------------------------------------------------------------------------------------------
+# --- Many sockets at once ---------------------------------------------------------------------------------------------
 
 
 class Statements:
-    """What is asked of the database, but for BEGIN and COMMIT."""
+    """Statements that are executed, without BEGIN and COMMIT."""
 
     def __init__(self) -> None:
-        self.made: list[str] = []
+        self.executed: list[str] = []
 
     def __call__(self, execute: Any, sql: str, *arguments: Any) -> Any:
         if sql.startswith(("SELECT", "DELETE", "INSERT", "UPDATE")):
-            self.made.append(sql)
+            self.executed.append(sql)
         return execute(sql, *arguments)
 
 
@@ -777,7 +777,7 @@ def test_hundred_simultaneous_sockets_take_few_statements():
     async def main() -> None:
         async with AsyncExitStack() as stack:
             opened = [NotificationSocket(each) for each in issued]
-            # The hub's thread is kept busy until all of them wait: how they come is then no matter of luck.
+            # The database thread is busy until all sockets wait, so that their order does not depend on timing.
             busy = asyncio.create_task(in_database_thread(held.wait, 30))
             await asyncio.gather(*(stack.enter_async_context(each) for each in opened))
             held.set()
@@ -787,11 +787,11 @@ def test_hundred_simultaneous_sockets_take_few_statements():
 
     with connection.execute_wrapper(statements):
         run(main)
-    # At most those who came first, and those after them: two statements of tickets for each turn.
-    of_tickets = [sql.split()[0] for sql in statements.made if Ticket._meta.db_table in sql]
-    assert of_tickets in (["SELECT", "DELETE"], ["SELECT", "DELETE"] * 2)
-    # What each of them sees takes as many turns as there were ways back to the loop; and the hub looks once.
-    assert len(statements.made) < 40
+    # At most two batches, each with two statements on tickets.
+    on_tickets = [sql.split()[0] for sql in statements.executed if Ticket._meta.db_table in sql]
+    assert on_tickets in (["SELECT", "DELETE"], ["SELECT", "DELETE"] * 2)
+    # The number of batches of openings depends on the event loop. The hub also sweeps once.
+    assert len(statements.executed) < 40
 
 
 @pytest.mark.parametrize("number", [2, 100])
@@ -801,7 +801,7 @@ def test_admission_statement_count_does_not_grow(number):
     with connection.execute_wrapper(statements):
         admitted = socket_authentication.admit_all([scope(each) for each in issued])
         frames.openings(admitted)
-    assert [sql.split()[0] for sql in statements.made] == ["SELECT", "DELETE", "SELECT"]
+    assert [sql.split()[0] for sql in statements.executed] == ["SELECT", "DELETE", "SELECT"]
     assert Ticket.objects.count() == 0
 
 
@@ -816,10 +816,10 @@ def test_error_of_one_socket_affects_no_other(user, settings):
     shown = [late, gone, twice, twice, foreign, expired, broken, "x" * 43, "ü"]
     scopes = [scope(each) for each in shown]
     scopes += [scope(elsewhere, origin="https://evil.example"), {"subprotocols": [], "headers": []}]
-    found = socket_authentication.admit_all(scopes)
-    said = [(each.code, each.reason) if isinstance(each, protocol.Refused) else type(each) for each in found]
+    results = socket_authentication.admit_all(scopes)
+    outcomes = [(item.code, item.reason) if isinstance(item, protocol.Refused) else type(item) for item in results]
     unauthenticated = (4401, "unauthenticated")
-    assert said == [
+    assert outcomes == [
         unauthenticated,
         unauthenticated,
         tuple,
@@ -840,11 +840,11 @@ def test_ticket_used_elsewhere_refuses_no_other_socket(user, monkeypatch):
     (first,) = Ticket.objects.order_by("pk")[:1]
     delete = tickets._delete
 
-    def meanwhile(keys: list[Any], using: str) -> set[Any]:
+    def delete_after_another_process(keys: list[Any], using: str) -> set[Any]:
         assert Ticket.objects.filter(pk=first.pk)._raw_delete(using) == 1
         return delete(keys, using)
 
-    monkeypatch.setattr(tickets, "_delete", meanwhile)
+    monkeypatch.setattr(tickets, "_delete", delete_after_another_process)
     admitted = redeem_tickets([(own[0], None), (shared, None), (own[1], None)])
     assert [each is not None for each in admitted] == [True, False, True]
     assert Ticket.objects.count() == 0
@@ -860,7 +860,7 @@ def test_openings_match_each_users_inbox(user):
         (user, "acme", 4, now),
         (other, None, 100, None),
     ):
-        given = {
+        fields = {
             "type": "orders.tip",
             "title": "x",
             "created_at": now,
@@ -868,9 +868,9 @@ def test_openings_match_each_users_inbox(user):
             "organization_key": organization,
         }
         Notification.objects.bulk_create(
-            Notification(recipient=recipient, batch=uuid4(), **given) for _ in range(number)
+            Notification(recipient=recipient, batch=uuid4(), **fields) for _ in range(number)
         )
-    asked = [
+    admissions = [
         (Admission(user, None, "", None), None),
         (Admission(user, "acme", "", None), None),
         (Admission(user, None, "", None), frozenset({"acme"})),
@@ -879,8 +879,8 @@ def test_openings_match_each_users_inbox(user):
         (Admission(other, None, "", None), None),
         (Admission(make_user(), None, "", None), None),
     ]
-    found = frames.openings(asked)
-    assert [(each.unread, each.capped) for each in found] == [
+    openings = frames.openings(admissions)
+    assert [(opening.unread, opening.capped) for opening in openings] == [
         (100, True),
         (5, False),
         (5, False),
@@ -889,7 +889,7 @@ def test_openings_match_each_users_inbox(user):
         (100, False),
         (0, False),
     ]
-    for (admission, organizations), opening in zip(asked, found, strict=True):
+    for (admission, organizations), opening in zip(admissions, openings, strict=True):
         (alone,) = frames.openings([(admission, organizations)])
         assert (alone.unread, alone.capped) == (opening.unread, opening.capped)
         assert alone.cursor.split("-")[0] == opening.cursor.split("-")[0]
@@ -920,20 +920,20 @@ def test_frames_do_not_close_the_shared_connection(user, monkeypatch):
 
 
 def test_closed_sockets_are_removed_from_the_batch():
-    worked: list[list[int]] = []
+    batches: list[list[int]] = []
     held = threading.Event()
 
     def work(items: Any) -> Any:
-        worked.append(list(items))
+        batches.append(list(items))
         return items
 
     async def main() -> None:
-        together = Batcher(work)
+        batcher = Batcher(work)
         busy = asyncio.create_task(in_database_thread(held.wait, 30))
         calls = []
         for number in range(4):
-            calls.append(asyncio.create_task(together(number)))
-            for _ in range(5):  # until it waits, and the first is in hand
+            calls.append(asyncio.create_task(batcher(number)))
+            for _ in range(5):  # until it waits, and the first item is in work
                 await asyncio.sleep(0)
         calls[2].cancel()
         await asyncio.sleep(0)
@@ -941,16 +941,16 @@ def test_closed_sockets_are_removed_from_the_batch():
         assert await asyncio.gather(busy, calls[0], calls[1], calls[3]) == [True, 0, 1, 3]
 
     run(main)
-    assert worked == [[0], [1, 3]]
+    assert batches == [[0], [1, 3]]
 
 
 def test_database_failure_closes_waiting_sockets(user, monkeypatch):
     ticket = issue_ticket(user=user)
 
-    def away(*arguments: Any) -> Any:
-        raise OperationalError("away")
+    def fail(*arguments: Any) -> Any:
+        raise OperationalError("The database is down.")
 
-    monkeypatch.setattr(socket_authentication, "redeem_tickets", away)
+    monkeypatch.setattr(socket_authentication, "redeem_tickets", fail)
 
     async def main() -> None:
         assert await refusal(ticket=ticket) == (4500, "unavailable")

@@ -25,7 +25,7 @@ from tests.notify.sockets import call, run
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    # A request's own thread ends with it, and Django leaves its connection to SQLite in memory open.
+    # The thread of a request ends with it, and Django leaves its connection to SQLite in memory open.
     pytest.mark.filterwarnings("ignore:Exception ignored in. <sqlite3:pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -34,7 +34,7 @@ URL = "/api/v1/notifications/stream/"
 
 
 @pytest.fixture(autouse=True)
-def _connections_are_forgotten_here() -> Iterator[None]:
+def _collect_connections() -> Iterator[None]:
     yield
     gc.collect()
 
@@ -117,7 +117,7 @@ def test_reconnecting_browser_gets_missed_rows(user):
             events = [await stream.event() for _ in range(4)]
             assert [each["event"] for each in events] == ["notification"] * 3 + ["resumed"]
             assert events[-1]["id"].startswith(events[-2]["id"].split("-")[0])
-        # What is no cursor is none.
+        # An invalid cursor is ignored.
         async with Stream(user, last_event_id="x") as stream:
             assert "id" in await stream.event()
 
