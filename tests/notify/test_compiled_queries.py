@@ -1,4 +1,4 @@
-"""Compiled queries return the same rows as the ORM's own queries."""
+"""Compiled queries, which return the same rows as the ORM's own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIRequestFactory, force_authenticate
 
-from dovetail_notify import get_notification_model, notify
+from dovetail_notify import get_notification_model
 from dovetail_notify.api.pagination import CursorPagination
 from dovetail_notify.api.views import NotificationViewSet
 from dovetail_notify.inbox.reading import InboxFilter, Unread, inbox_of_key, page, unread_of
-from dovetail_notify.models import Delivery, Preference
-from dovetail_notify.services import set_preference
 from tests.notify.factories import make_user
-from tests.notify.orders.notifications import OrderShipped
 
 pytestmark = pytest.mark.django_db
 
@@ -30,14 +27,14 @@ Notification: Any = get_notification_model()
 
 
 @pytest.fixture(autouse=True)
-def _clear_compiled_queries() -> Iterator[None]:
+def _nothing_is_compiled() -> Iterator[None]:
     with override_settings(SAMPLE=1):  # a changed setting clears the caches, before and after
         yield
 
 
 @pytest.fixture
 def people() -> list[Any]:
-    """Two users with the same notifications: in organizations or not, read or not, archived or not, of two types."""
+    """Two with the same notifications: of each organization and none, read and not, archived and not, of two types."""
     people = [make_user(), make_user()]
     now = timezone.now()
     Notification.objects.bulk_create(
@@ -65,17 +62,17 @@ def people() -> list[Any]:
 def test_compiled_page_equals_the_orms(people, organizations, bound, lookup, settings):
     settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
     middle = Notification.objects.order_by("pk")[len(people) * 16].pk
-    filters = product((True, False), (None, True, False), (None, "a"), (None, (), ("b",), ("a", "b")))
-    for archived, unread, type_key, types in filters:
+    asked = product((True, False), (None, True, False), (None, "a"), (None, (), ("b",), ("a", "b")))
+    for archived, unread, type_key, types in asked:
         shown = InboxFilter(archived, unread, type_key, types)
-        for person in people:  # the second uses the query that was compiled for the first
+        for person in people:  # the second with the query that was compiled for the first
             rows = shown.apply(inbox_of_key(person.pk, organizations, organization_key=bound))
             if lookup:
                 rows = rows.filter(**{f"pk__{lookup}": middle})
             rows = rows.order_by("pk" if lookup in {"gt", "gte"} else "-pk")[:5]
-            result = page(person, shown=shown, organization_key=bound, lookup=lookup, key=lookup and middle, limit=5)
-            assert [vars(row) | {"_state": None} for row in result] == [vars(row) | {"_state": None} for row in rows]
-            assert all((row._state.db, row._state.adding) == ("default", False) for row in result)
+            found = page(person, shown=shown, organization_key=bound, lookup=lookup, key=lookup and middle, limit=5)
+            assert [vars(row) | {"_state": None} for row in found] == [vars(row) | {"_state": None} for row in rows]
+            assert all((row._state.db, row._state.adding) == ("default", False) for row in found)
 
 
 def test_second_list_reuses_the_query_with_its_own_values(people, api, user, compiled):
@@ -93,7 +90,7 @@ def test_second_list_reuses_the_query_with_its_own_values(people, api, user, com
     assert compiled == ["Notification"]
 
 
-def test_custom_default_manager_is_used_for_each_query(people, compiled, monkeypatch):
+def test_custom_default_manager_is_asked_each_time(people, compiled, monkeypatch):
     class OfToday(Manager[Any]):
         type_key = "a"
 
@@ -142,9 +139,9 @@ def test_compiled_unread_count_equals_the_orms(people, organizations, bound, set
     settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
     for person in people:
         with django_assert_num_queries(1):
-            count = unread_of(person, organization_key=bound)
+            found = unread_of(person, organization_key=bound)
         rows = inbox_of_key(person.pk, organizations, organization_key=bound).filter(read_at=None)
-        assert count == (rows.count(), False)
+        assert found == (rows.count(), False)
         Notification.objects.bulk_create(
             Notification(recipient=person, title="x", batch="0" * 32, created_at=timezone.now()) for _ in range(100)
         )
@@ -160,15 +157,3 @@ def test_custom_queryset_is_counted(people, user):
     force_authenticate(request, user)
     assert Everybody.as_view({"get": "unread_count"})(request).data == {"unread": 32, "capped": False}
     assert NotificationViewSet.as_view({"get": "unread_count"})(request).data == {"unread": 0, "capped": False}
-
-
-def test_statements_read_preferences_only_if_a_recipient_has_one(user):
-    other = make_user()
-    set_preference(user=other, channel="email", mode="off")
-    table = connection.ops.quote_name(Preference._meta.db_table)
-    for recipient, reads_preferences in ((user, False), (other, True), (user, False)):
-        with CaptureQueriesContext(connection) as queries:
-            notify(OrderShipped(number="A-1"), to=recipient)
-        inserts = [query["sql"] for query in queries if query["sql"].startswith("INSERT")]
-        assert [table in sql for sql in inserts] == [reads_preferences] * 2
-    assert list(Delivery.objects.values_list("notification__recipient", flat=True)) == [user.pk, user.pk]

@@ -4,13 +4,17 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
+from dovetail_notify import notify
 from dovetail_notify.models import Delivery, Device, Preference
 from dovetail_notify.services import register_device, set_organization_preference, set_preference
 from dovetail_notify.transports.unsubscribe_tokens import unsubscribe_token
 from tests.notify.factories import make_user
+from tests.notify.orders.notifications import OrderShipped
 
 pytestmark = pytest.mark.django_db
 
@@ -82,6 +86,18 @@ def test_non_text_preference_is_refused_with_its_field(api, field, value):
     answer = api.patch(PREFERENCES, {"type": "orders.shipped", "channel": "email", "mode": "off", field: value})
     assert (answer.status_code, set(answer.json())) == (400, {field})
     assert Preference.objects.count() == 0
+
+
+def test_statements_read_preferences_only_if_a_recipient_has_one(user):
+    other = make_user()
+    set_preference(user=other, channel="email", mode="off")
+    table = connection.ops.quote_name(Preference._meta.db_table)
+    for recipient, reads_preferences in ((user, False), (other, True), (user, False)):
+        with CaptureQueriesContext(connection) as queries:
+            notify(OrderShipped(number="A-1"), to=recipient)
+        inserts = [query["sql"] for query in queries if query["sql"].startswith("INSERT")]
+        assert [table in sql for sql in inserts] == [reads_preferences] * 2
+    assert list(Delivery.objects.values_list("notification__recipient", flat=True)) == [user.pk, user.pk]
 
 
 # --- Unsubscribing ----------------------------------------------------------------------------------------------------
