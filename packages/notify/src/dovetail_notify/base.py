@@ -42,7 +42,7 @@ class UnreadIndex(models.Index):
     ) -> Any:
         partial = schema_editor.connection.features.supports_partial_indexes
         names = ["recipient", "id"] if partial else ["recipient", "read_at", "id"]
-        return schema_editor._create_index_sql(
+        return schema_editor._create_index_sql(  # type: ignore[attr-defined]  # private
             model,
             fields=[model._meta.get_field(name) for name in names],
             name=self.name,

@@ -20,7 +20,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.models)
 def check_model(**_: Any) -> Iterator[CheckMessage]:
-    model = get_notification_model()
+    model: type[models.Model] = get_notification_model()
     if not issubclass(model, AbstractNotification) or not isinstance(model._meta.pk, models.AutoField):
         yield Error(
             f"NOTIFY_NOTIFICATION_MODEL names {model._meta.label}, which is not an AbstractNotification with an "

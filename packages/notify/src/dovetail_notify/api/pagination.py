@@ -25,9 +25,8 @@ class CursorPagination(KeysetPagination):
         """Return a page of the signed-in user's inbox."""
 
         def fetch(cursor: Cursor | None, limit: int) -> list[Any]:
+            user: Any = request.user
             lookup, key = (None, None) if cursor is None else (cursor.lookup, cursor.key)
-            return page(
-                request.user, shown=shown, organization_key=organization_key, lookup=lookup, key=key, limit=limit
-            )
+            return page(user, shown=shown, organization_key=organization_key, lookup=lookup, key=key, limit=limit)
 
         return self.paginate(get_notification_model(), request, fetch)

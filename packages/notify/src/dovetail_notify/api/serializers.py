@@ -125,9 +125,10 @@ class PreferenceSerializer(serializers.Serializer[Any]):
         types = [cls] if cls else registry.all()
         known = sorted({channel for item in types for channel in available_channels(item)})
         if attrs["channel"] not in known:
-            raise serializers.ValidationError({"channel": [f"One of: {', '.join(known)}."]}, code="invalid")
+            raise serializers.ValidationError({"channel": [f"Must be one of: {', '.join(known)}."]}, code="invalid")
         if attrs["mode"] not in (None, *(allowed := available_modes(attrs["channel"]))):
-            raise serializers.ValidationError({"mode": [f"One of: {', '.join(allowed)}, or null."]}, code="invalid")
+            message = f"Must be one of: {', '.join(allowed)}, or null."
+            raise serializers.ValidationError({"mode": [message]}, code="invalid")
         return attrs
 
 

@@ -32,7 +32,7 @@ def purge_notifications(*, batch: int = 5000, using: str | None = None) -> int:
     deleted, last = 0, 0
     by_age = notifications.order_by("pk").values_list("pk", "type", "created_at", "read_at")
     while rows := list(by_age.filter(pk__gt=last)[:batch]):
-        old = [key for key, *columns in rows if limits.exceeded(*columns)]
+        old = [key for key, type_key, created, read in rows if limits.exceeded(type_key, created, read)]
         before, last = last, rows[-1][0]
         with transaction.atomic(using=using):
             # _raw_delete(), because Django's collector would load each row to find related objects. Deliveries go

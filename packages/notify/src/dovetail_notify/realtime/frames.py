@@ -77,7 +77,7 @@ def opening(admission: Admission) -> Opening:
     return openings([(admission, reading.organization_keys(admission.user))])[0]
 
 
-def _states(keys: Collection[object], condition: Q, using: str) -> QuerySet[Any, tuple[Any, ...]]:
+def _states(keys: Collection[Any], condition: Q, using: str) -> QuerySet[Any, tuple[Any, ...]]:
     """Return for each user: the key, the newest notification's key, the key of the first unread row beyond the cap, and
     the number of unread rows newer than that.
 

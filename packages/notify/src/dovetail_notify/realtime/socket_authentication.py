@@ -105,7 +105,8 @@ def authenticate_request(scope: dict[str, Any]) -> Admission:
 def admission_of(request: Request) -> Admission:
     """Return the admission to a socket or stream for an authenticated request."""
     session, expires_at = conf.CREDENTIAL(request)
-    return Admission(request.user, requested_organization(request), str(session or ""), expires_at)
+    user: Any = request.user
+    return Admission(user, requested_organization(request), str(session or ""), expires_at)
 
 
 def renew(current: Admission, ticket: object, origin: str | None) -> Admission:
