@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from io import BytesIO
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -28,7 +28,6 @@ from dovetail_notify.realtime.protocol import Refused
 from dovetail_notify.realtime.tickets import Admission, redeem_ticket, redeem_tickets
 
 _TICKET = re.compile(r"[A-Za-z0-9_-]{20,100}", re.ASCII)
-_BY_REQUEST: Final = "request"
 
 Admitted = tuple[Admission, frozenset[str] | None]
 """The admission of a socket, and the organizations that it shows; None for all."""
@@ -40,34 +39,33 @@ def admit_all(scopes: Sequence[dict[str, Any]]) -> list[Admitted | Exception]:
     Two queries for all tickets together. The project's authentication classes and hooks are called for each scope.
     """
     credentials = [_credential(scope) for scope in scopes]
-    tickets = [credential for credential in credentials if isinstance(credential, tuple)]
-    redeemed = iter(redeem_tickets(tickets))
-    return [
-        _admit(scope, next(redeemed) if isinstance(credential, tuple) else credential)
-        for scope, credential in zip(scopes, credentials, strict=True)
-    ]
+    redeemed = iter(redeem_tickets([credential for credential in credentials if isinstance(credential, tuple)]))
+    return [_admit(scope, credential, redeemed) for scope, credential in zip(scopes, credentials, strict=True)]
 
 
-def _credential(scope: dict[str, Any]) -> tuple[str, str | None] | Refused | str:
-    """Return a ticket and the page's origin, ``_BY_REQUEST`` without a ticket, or a refusal."""
+def _credential(scope: dict[str, Any]) -> tuple[str, str | None] | Refused | None:
+    """Return a ticket and the page's origin, None without a ticket, or a refusal."""
     offered = list(scope.get("subprotocols") or ())
     if protocol.PROTOCOL not in offered:
         return Refused(protocol.NO_PROTOCOL, "protocol")
-    tickets = [name.removeprefix(protocol.TICKET_PREFIX) for name in offered if name.startswith(protocol.TICKET_PREFIX)]
+    prefix = protocol.TICKET_PREFIX
+    tickets = [name.removeprefix(prefix) for name in offered if name.startswith(prefix)]
     if len(tickets) != 1:
-        return _BY_REQUEST
+        return None
     if not _TICKET.fullmatch(tickets[0]):
         return Refused(protocol.UNAUTHENTICATED, "unauthenticated")
     return tickets[0], header(scope, b"origin")
 
 
-def _admit(scope: dict[str, Any], result: Admission | Refused | str | None) -> Admitted | Exception:
+def _admit(
+    scope: dict[str, Any], credential: tuple[str, str | None] | Refused | None, redeemed: Iterator[Admission | None]
+) -> Admitted | Exception:
     try:
-        if isinstance(result, Refused):
-            raise result
-        if result is None:
+        if isinstance(credential, Refused):
+            raise credential
+        admission = authenticate_request(scope) if credential is None else next(redeemed)
+        if admission is None:
             raise Refused(protocol.UNAUTHENTICATED, "unauthenticated")
-        admission = result if isinstance(result, Admission) else authenticate_request(scope)
         return admission, visible_organizations(admission)
     except Exception as error:  # noqa: BLE001  # a hook that fails for one socket must not refuse the others
         return error
