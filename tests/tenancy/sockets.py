@@ -1,4 +1,4 @@
-"""A client's end of a WebSocket. Channels' own needs daphne to be imported."""
+"""The client of a WebSocket. The one of Channels requires daphne."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Socket(ApplicationCommunicator):
         super().__init__(application, {**scope, "subprotocols": []})
 
     async def connect(self) -> dict[str, Any]:
-        """The application's answer: ``websocket.accept`` or ``websocket.close``."""
+        """Return the application's answer: ``websocket.accept`` or ``websocket.close``."""
         await self.send_input({"type": "websocket.connect"})
         answer: dict[str, Any] = await self.receive_output(timeout=5)
         return answer

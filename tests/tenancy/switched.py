@@ -1,4 +1,4 @@
-"""An admin site whose staff choose an organization."""
+"""An admin site whose staff users choose an organization."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FolderAdmin(TenantAdmin):
 
 
 class PlainNoteAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """One that nobody has adapted yet."""
+    """A model admin that is not adapted to tenancy yet."""
 
     raw_id_fields = ("document",)
 

@@ -31,7 +31,7 @@ def make_membership(organization: Any, user: Any, role: str = "member") -> Any:
 
 
 def make_document(organization: Any, title: str, author: Any = None, folder: str = "Inbox") -> Document:
-    """A document with one note, in its folder."""
+    """Return a document in a folder, with one note."""
     with tenant(organization):
         parent, _ = Folder.objects.get_or_create(name=folder)
         document = Document.objects.create(folder=parent, title=title, author=author)

@@ -18,7 +18,7 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
 
 
 class DocumentList(generics.ListCreateAPIView[Document]):
-    # Built once, at import: the trap that binding at build time falls into.
+    # Built at import: binding the organization at build time would fail here.
     queryset = Document.objects.order_by("pk")
     serializer_class = DocumentSerializer
     permission_classes = [IsAuthenticated, InOrganization]

@@ -1,8 +1,8 @@
-"""What must show nothing of another organization: one case a line, for any library that keeps organizations apart.
+"""Cases that must show nothing of another organization, for any library that isolates organizations.
 
-A case runs in the name of ``mine``, which owns no row, and answers with what it saw of ``theirs``: anything true is
-a leak, and so is any change to a row that mentions them. What a case needs beforehand, another function makes while
-``theirs`` is active; it is then ``m.prepared``.
+A case runs for ``mine``, which owns no row, and returns the data of ``theirs`` that it saw. Any true value is a leak,
+and so is any change to a row that mentions them. Before the case, another function may prepare ``m.prepared`` while
+``theirs`` is active.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Outcome:
 
 
 def attempt(m: World, case: Case, scope: Any) -> Outcome:
-    """Run a case under ``scope`` and undo what it did."""
+    """Run a case under ``scope`` and roll its changes back."""
     held = m.row
     with transaction.atomic():
         try:
-            # Copies: an instance remembers what was found of its relations, and that nothing was.
+            # Copies, because an instance caches its relations, also empty ones.
             m.row = {name: copy.copy(row) for name, row in held.items()}
             with m.within(m.theirs):
                 m.prepared = case.prepare(m) if case.prepare else None
@@ -59,12 +59,12 @@ def attempt(m: World, case: Case, scope: Any) -> Outcome:
 
 
 def seen(answer: Any) -> bool:
-    """Whether there is anything in it: nothing is an empty queryset, a count of 0, ``[(None, 0)]``."""
+    """Return whether the result contains anything. An empty queryset, a count of 0 and ``[(None, 0)]`` do not."""
     if isinstance(answer, dict):
         answer = answer.values()
     elif isinstance(answer, models.Model | str) or not hasattr(answer, "__iter__"):
         return bool(answer)
-    return sum(map(seen, answer)) > 0  # all of them, not up to the first: each may refuse
+    return sum(map(seen, answer)) > 0  # all of them, because each may be refused
 
 
 def named(table: dict[str, Callable[[World], Any]]) -> list[Case]:
@@ -72,14 +72,14 @@ def named(table: dict[str, Callable[[World], Any]]) -> list[Case]:
 
 
 def own(m: World, **book: Any) -> Any:
-    """A book of mine, on a shelf of mine."""
+    """Return a book of mine, on a shelf of mine."""
     with m.within(m.mine):
         shelf = m.Shelf.objects.create(name="mine", organization=m.mine)
         return m.Book.objects.create(**{"title": "", "shelf": shelf, "organization": m.mine, **book})
 
 
 def stolen(row: Any, **changes: Any) -> Any:
-    """A copy of a row of theirs with other values, as code that holds it would change it."""
+    """Return a changed copy of a row of theirs."""
     row = copy.copy(row)
     for name, value in {"title": "stolen", **changes}.items():
         setattr(row, name, value)

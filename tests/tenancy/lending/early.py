@@ -1,4 +1,4 @@
-"""What is made while one organization is active and runs while another is, or none."""
+"""Querysets that are built while one organization is active and run while another or none is active."""
 
 from __future__ import annotations
 

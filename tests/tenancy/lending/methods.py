@@ -1,6 +1,6 @@
-"""Every public method of Django's querysets and managers, and a call of it that reads or writes a row of theirs.
+"""Calls of every public method of Django's querysets and managers that read or write a row of theirs.
 
-The names come from the running Django: one that it has and these tables do not is ``unclassified``.
+The names come from the installed Django. A method that is missing in these tables fails a test.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def stored(m: World) -> Any:
     return (), {"pk": m.row["book"].pk, "defaults": for_them(m)}
 
 
-# Each has an asynchronous twin where Django has one with an "a" before its name.
+# Django has asynchronous variants of some, with the prefix "a".
 QUERYSET: dict[str, Arguments] = {
     "aggregate": of(n=Count("pk")),
     "alias": of(n=Count("pk")),
@@ -107,7 +107,7 @@ NO_ROWS = {
     "__doc__", "__firstlineno__", "__init__", "__module__", "__static_attributes__",
     "auto_created", "check", "contribute_to_class", "creation_counter", "db_manager", "deconstruct", "from_queryset",
     "get_queryset", "use_in_migrations",
-    # Of related managers: what prefetching is built from, and for templates.
+    # Of related managers: parts of prefetching, and a flag for templates.
     "constrained_target", "do_not_call_in_templates", "get_prefetch_cache", "get_prefetch_queryset",
     "get_prefetch_querysets", "set_base",
 }  # fmt: skip
@@ -128,7 +128,7 @@ async def collected(rows: Any) -> list[Any]:
 
 
 def call(name: str, arguments: Arguments) -> Callable[[World, Any], Any]:
-    """The method of that name; an asynchronous one is run to its end, in the thread of the test's transaction."""
+    """Return the method. An asynchronous one is run to completion in the thread of the test's transaction."""
 
     def run(m: World, rows: Any) -> Any:
         args, kwargs = arguments(m)
@@ -164,7 +164,7 @@ def classified() -> set[str]:
 
 
 def cases() -> list[Case]:
-    """Each method called on the queryset, and where the manager has it too, on the manager."""
+    """Return the cases of each method of the queryset, and of the manager if it has the method."""
     found = []
     for name, run in {**calls(QUERYSET), **DUNDERS}.items():
         found.append(Case(f"QuerySet.{name}", lambda m, run=run: run(m, m.rows(m.Book).all())))

@@ -1,4 +1,4 @@
-"""Joins of every kind, and keys of theirs that stand in rows of mine."""
+"""Joins of every kind, and keys of theirs in rows of mine."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def forged_page(m: World) -> Any:
 
 
 def forged_link(m: World) -> Any:
-    """A link from a book of mine to their topic, as no code of the library would write it."""
+    """Forge a link from a book of mine to their topic."""
     book = own(m)
     through = m.Book.topics.through
     quote = connection.ops.quote_name
@@ -182,7 +182,7 @@ def forged_remark(m: World) -> Any:
         )
 
 
-# A key of theirs in a row of mine: whoever put it there learns nothing by it.
+# A key of theirs in a row of mine reveals nothing.
 FORGED = [
     Case("key: values", lambda m: m.rows(m.Page).values_list("book__title"), forged_page, crossing=True),
     Case("key: filter", lambda m: m.rows(m.Page).filter(book__title="theirs"), forged_page, crossing=True),

@@ -1,6 +1,6 @@
-"""A library's tables, defined once for every way of keeping organizations apart that is measured with them.
+"""The tables of a library, defined once for all compared ways to isolate organizations.
 
-Persons and loans belong to no organization. All keys are UUIDs, so that a key names one row among all tables.
+Persons and loans belong to no organization. All keys are UUIDs, so a key identifies one row of all tables.
 """
 
 from __future__ import annotations
@@ -117,13 +117,13 @@ def define(
             app_label = label
 
     for model in (Person, Librarian, Shelf, Topic, Book, Page, Blurb, Thesis, Remark, Loan):
-        # As if written there, so that a pickle finds it.
+        # For pickle, which imports the class from there.
         model.__module__, model.__qualname__ = module, model.__name__
         setattr(sys.modules[module], model.__name__, model)
 
 
 class Asynchronously:
-    """Calls the asynchronous twin of every method that has one, to its end."""
+    """Calls the asynchronous variant of a method if it has one, and waits for it."""
 
     def __init__(self, rows: Any) -> None:
         self._rows = rows
@@ -141,7 +141,7 @@ class Asynchronously:
 
 @dataclass
 class World:
-    """The models of one library, how it is told whose turn it is, and the rows that nobody else may see."""
+    """The models of one library, its context managers for scopes, and the rows to isolate."""
 
     models: Any
     Organization: Any
@@ -168,7 +168,7 @@ class World:
         return replace(self, row={name: copy.copy(row) for name, row in self.row.items()})
 
     def fill(self) -> None:
-        """Two organizations. The one, ``theirs``, has a row in every table; the other, ``mine``, none."""
+        """Create two organizations. ``theirs`` has a row in every table, ``mine`` has none."""
         self.theirs, self.mine = self.make_organization("theirs"), self.make_organization("mine")
         person = self.Person.objects.create(name="theirs")
         with self.within(self.theirs):
@@ -187,14 +187,14 @@ class World:
             loan = self.Loan.objects.create(book=book, person=person)
             remark = self.Remark.objects.create(subject=book, text="theirs", **owned)
             self.Remark.objects.create(subject=loan, text="theirs", **owned)
-            book = self.Book.objects.get(pk=thesis.pk)  # that remembers none of these
+            book = self.Book.objects.get(pk=thesis.pk)  # without cached relations
         self.row = {
             "person": person, "shelf": shelf, "topic": topic, "thesis": thesis, "book": book, "page": page,
             "loan": loan, "remark": remark, "librarian": librarian, "blurb": blurb,
         }  # fmt: skip
 
     def mentions(self) -> set[tuple[str, ...]]:
-        """Every row of every table in which a key of theirs stands, read past all guards."""
+        """Return every row of every table that contains a key of theirs, bypassing all guards."""
         keys = {_text(row.pk) for name, row in self.row.items() if name != "person"}
         found: set[tuple[str, ...]] = set()
         with connection.cursor() as cursor:
@@ -203,7 +203,7 @@ class World:
                 columns = [column[0] for column in cursor.description]
                 for values in cursor.fetchall():
                     texts = [_text(value) for value in values]
-                    # A small number is the key of many a row: of an organization only in its column.
+                    # A small number is the key of many rows. It means an organization only in an organization column.
                     owner = dict(zip(columns, texts, strict=True)).get("organization_id")
                     if owner == _text(self.theirs.pk) or keys.intersection(texts):
                         found.add((table, *texts))

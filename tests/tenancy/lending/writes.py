@@ -1,4 +1,4 @@
-"""Rows and links of theirs, changed or made in every way that Django has."""
+"""All ways of Django to create and change rows and links of theirs."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def upsert(m: World) -> Any:
 
 
 def made_up(m: World) -> Any:
-    """An instance that claims to be mine, with the key of a row of theirs."""
+    """Return an instance of mine with the key of a row of theirs."""
     row = m.Book(pk=m.row["book"].pk, title="stolen", shelf_id=m.row["shelf"].pk, organization=m.mine)
-    row._state.adding = False  # or Django tries no UPDATE where a key has a default
+    row._state.adding = False  # otherwise Django tries no UPDATE if the key has a default
     return row
 
 
 def made_up_page(m: World) -> Any:
-    # A leaf: a database that checks keys at once would refuse to delete a row that others point at.
+    # A leaf, because databases with immediate checks refuse to delete a referenced row.
     return m.Page(pk=m.row["page"].pk, text="stolen", book_id=m.row["book"].pk, organization=m.mine)
 
 
@@ -123,7 +123,7 @@ ROWS = [
 
 
 def another(m: World) -> Any:
-    """A further topic and reader of theirs, not yet linked, and a book and a topic of mine."""
+    """Create another topic and reader of theirs without links, and a book and a topic of mine."""
     person = m.Person.objects.create(name="other")
     topic = m.Topic.objects.create(name="other", organization=m.theirs)
     book = own(m)

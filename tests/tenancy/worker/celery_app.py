@@ -1,4 +1,4 @@
-"""A project's Celery application. Run as a worker, it boots this lane's settings."""
+"""The Celery application of a project. As a worker it uses the settings of this lane."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def failing() -> None:
 @app.task(bind=True, max_retries=2)
 def see_retrying(self: Any, elsewhere: str) -> str:
     if self.request.retries < 1:
-        # Given up inside of another organization; the retry is still this task's.
+        # Retried inside another organization. The retry keeps the organization of the task.
         with tenant(elsewhere):
             raise self.retry(countdown=0)
     return what_is_seen()

@@ -1,4 +1,4 @@
-"""Enqueues tasks for two organizations in turn; and, when a worker was there, says which saw what they should not."""
+"""Enqueues tasks for two organizations in turn, and prints the tasks that ran for the wrong one."""
 
 from __future__ import annotations
 

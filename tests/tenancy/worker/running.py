@@ -1,4 +1,4 @@
-"""A worker in a process of its own, and another process that sends to it and waits."""
+"""A worker process, and another process that sends tasks to it and waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def sent_to_a_worker(broker: str, results: str, *, pool: str) -> dict[str, Any]:
-    """What ``sender.py`` found, with a worker that runs two tasks at a time on a queue that nobody else reads."""
+    """Return the result of ``sender.py``, with a worker that runs two tasks at a time on a separate queue."""
     queue = f"edges_{uuid.uuid4().hex}"
     given = {"WORKER_BROKER": broker, "WORKER_RESULTS": results, "WORKER_QUEUE": queue, "PYTHONPATH": str(ROOT)}
     environment = {**os.environ, **given}

@@ -1,4 +1,4 @@
-"""Enqueues tasks and canvases of two organizations in turn, and prints which of them saw what they should not."""
+"""Enqueues tasks and canvases for two organizations in turn, and prints those that ran for the wrong one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.db.models import UUIDField  # noqa: E402
 from dovetail_tenancy import get_organization_model, tenant, unscoped  # noqa: E402
 from tests.tenancy.worker.celery_app import app, gather, nested, see, see_retrying  # noqa: E402
 
-# No rows: which organization a task runs for is a key.
+# No rows are needed, because a message carries a key.
 KEYS = [uuid.uuid4().hex, uuid.uuid4().hex] if isinstance(get_organization_model()._meta.pk, UUIDField) else ["1", "2"]
 KEYS = [str(get_organization_model()._meta.pk.to_python(key)) for key in KEYS]
 
@@ -37,7 +37,7 @@ def canvases(other: str) -> list[tuple[Any, Callable[[str], Any]]]:
 
 def main() -> None:
     pending: list[tuple[Any, Any]] = []
-    # All are enqueued before any is awaited, so that the worker takes one organization's after the other's.
+    # Enqueue all tasks before waiting, so that the worker alternates between the organizations.
     for _ in range(3):
         for key, other in (KEYS, reversed(KEYS)):
             with tenant(key):
