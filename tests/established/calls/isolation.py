@@ -62,4 +62,4 @@ report = assert_isolated(
     },
 )
 print(report)
-assert len(report.driven) >= 20, report
+assert len(report.tested) >= 20, report

@@ -1,4 +1,4 @@
-"""One module of URLs for each leak, made at import: assert_isolated is given one after the other."""
+"""One URLconf for each kind of leak, for ``assert_isolated``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CLOSED = {
     "function that writes": module("note", path("note/", views.closed_note)),
 }
 
-#: What must be found, and where.
+#: The URLconfs and the expected reports.
 OPEN = {
     "list": (viewset("list", views.OpenList), "GET api/^documents/$: shows documents.Document"),
     "detail": (viewset("detail", views.OpenDetail), "GET api/^documents/(?P<pk>[^/.]+)/$: with pk of theirs"),
@@ -46,11 +46,11 @@ OPEN = {
     ),
     "update": (viewset("update", views.OpenUpdate), "changes a documents.Document of theirs"),
     "delete": (viewset("delete", views.OpenDelete), "removes a documents.Document of theirs"),
-    "action": (viewset("action", views.OpenAction), "with pk of theirs in its path answers 204, and refuses"),
+    "action": (viewset("action", views.OpenAction), "with pk of theirs in its path answers 204, but refuses"),
     "key in a body": (viewset("body", views.OpenBody), "refers to a documents.Folder of theirs by 'folder'"),
     "key in a nested body": (
         viewset("nested_body", views.OpenNestedBody),
-        "by 'notes.0.document' in its body is taken: a documents.Note of ours refers to a documents.Document",
+        "by 'notes.0.document' in its body is accepted: a documents.Note of ours refers to a documents.Document",
     ),
     "organization in a body": (viewset("organization", views.OpenOrganization), "adds a documents.Folder of theirs"),
     "function": (module("open_titles", path("titles/", views.open_titles)), "GET titles/: shows documents.Document"),
@@ -58,7 +58,10 @@ OPEN = {
     "stream": (module("open_stream", path("stream/", views.open_stream)), "shows documents.Document"),
     "async stream": (module("open_astream", path("stream/", views.open_stream_async)), "shows documents.Document"),
     "count": (module("count", path("count/", views.open_count)), "answers differently since another organization"),
-    "function that writes": (module("open_note", path("note/", views.open_note)), "by 'document' in its body is taken"),
+    "function that writes": (
+        module("open_note", path("note/", views.open_note)),
+        "by 'document' in its body is accepted",
+    ),
     "page by a text": (
         module("page", path("page/<slug:slug>/", views.OpenPage.as_view())),
         "with slug of theirs in its path",

@@ -1,4 +1,4 @@
-"""Endpoints of a project that forgot its organizations, each in its own way, beside ones that did not."""
+"""Endpoints with one kind of leak each, and isolated endpoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DocumentSerializer(serializers.ModelSerializer[Document]):
 
 
 class Closed(ModelViewSet[Document]):
-    """What a project writes that follows the README."""
+    """A view that follows the README."""
 
     queryset = Document.objects.order_by("pk")
     serializer_class = DocumentSerializer
@@ -79,7 +79,7 @@ class OpenDelete(Closed):
 class OpenAction(Closed):
     @action(detail=True, methods=["post"])
     def publish(self, request: Request, pk: Any = None) -> Response:
-        # Nothing changes in the database and nothing is told; somebody's document is sent to the printer.
+        # Nothing changes in the database or in the response, but another organization's document is printed.
         found = everybodys(Document).filter(pk=pk).exists()
         return Response(status=status.HTTP_204_NO_CONTENT if found else status.HTTP_404_NOT_FOUND)
 
@@ -93,7 +93,7 @@ class KeySerializer(serializers.ModelSerializer[Document]):
 
 
 class OpenBody(Closed):
-    """The folder's key goes from the body into the column, and nobody looks whose it is."""
+    """Writes the folder's key from the body to the column without checking its owner."""
 
     serializer_class = KeySerializer
 
@@ -118,7 +118,7 @@ class OpenNestedBody(Closed):
 
 
 class OpenOrganization(Closed):
-    """Who sends an organization is believed."""
+    """Trusts the organization in the body."""
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         organization = request.data.get("organization")
@@ -190,7 +190,7 @@ class OpenPage(DetailView):  # type: ignore[type-arg]  # not generic at run time
 
 
 def picky(request: HttpRequest) -> HttpResponse:
-    """Takes what nobody can guess."""
+    """Accepts only a body that cannot be guessed."""
     return HttpResponse(status=201 if request.GET.get("magic") == "word" else 400)
 
 

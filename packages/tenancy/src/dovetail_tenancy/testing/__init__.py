@@ -1,4 +1,4 @@
-"""Fixtures and assertions for the tests of projects: import the fixtures into your ``conftest.py``.
+"""Fixtures and assertions for the tests of projects. Import the fixtures into your ``conftest.py``.
 
 ``assert_isolated`` does not need pytest and works in Django's ``TestCase`` as well.
 """
@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dovetail_tenancy.testing.isolation import assert_isolated
-from dovetail_tenancy.testing.run import Report
-from dovetail_tenancy.testing.samples import CannotMake, make_rows
+from dovetail_tenancy.testing.isolation import Report, assert_isolated
+from dovetail_tenancy.testing.rows import CannotMake, make_rows
 
 if TYPE_CHECKING:
     from dovetail_tenancy.testing.fixtures import as_tenant, organization

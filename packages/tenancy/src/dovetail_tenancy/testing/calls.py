@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.apps import apps
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, transaction
 from rest_framework.test import APIClient
 
@@ -33,41 +34,36 @@ class Answer:
 
 
 @contextmanager
-def undone(using: str) -> Iterator[None]:
+def rolled_back(using: str) -> Iterator[None]:
     with transaction.atomic(using=using):
         yield
         transaction.set_rollback(True, using=using)
 
 
-class Writes:
-    """Records whether a statement other than a read ran on the database."""
+@contextmanager
+def recorded_writes(using: str) -> Iterator[list[str]]:
+    """Collect the statements other than reads that run on the database."""
+    writes: list[str] = []
 
-    def __init__(self, using: str) -> None:
-        self.any = False
-        self._wrapper = connections[using].execute_wrapper(self._note)
+    def record(execute: Callable[..., Any], sql: object, *args: Any) -> Any:
+        if str(sql).lstrip(" (").partition(" ")[0].upper() not in _READING:
+            writes.append(str(sql))
+        return execute(sql, *args)
 
-    def __enter__(self) -> Self:
-        self._wrapper.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._wrapper.__exit__(None, None, None)
-
-    def _note(self, execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        self.any = self.any or str(sql).lstrip(" (").partition(" ")[0].upper() not in _READING
-        return execute(sql, params, many, context)
+    with connections[using].execute_wrapper(record):
+        yield writes
 
 
-def signed_in(user: Any) -> APIClient:
+def signed_in(user: AbstractBaseUser) -> APIClient:
     """Return a client with a session and a forced REST framework user, which works with any token scheme."""
     client = APIClient(raise_request_exception=False)
     if apps.is_installed("django.contrib.sessions"):
-        client.force_login(user)
+        client.force_login(user)  # type: ignore[arg-type]  # any user model
     client.force_authenticate(user)
     return client
 
 
-def call(client: Any, method: str, path: str, body: Any = None, *, form: bool = False) -> Answer:
+def call(client: APIClient, method: str, path: str, body: object = None, *, form: bool = False) -> Answer:
     """Send one request and restore the client's cookies. The caller rolls the database back."""
     cookies = copy.copy(client.cookies)
     user = getattr(client.handler, "_force_user", None)
@@ -85,11 +81,11 @@ def call(client: Any, method: str, path: str, body: Any = None, *, form: bool = 
             client.force_authenticate(user)
 
 
-def _send(client: Any, method: str, path: str, body: Any, *, form: bool) -> Any:
+def _send(client: APIClient, method: str, path: str, body: object, *, form: bool) -> Any:
     if body is None:
         return getattr(client, method)(path)
     if form and isinstance(body, dict):
-        return getattr(client, method)(path, body, format="multipart") if method != "get" else client.get(path, body)
+        return client.get(path, body) if method == "get" else getattr(client, method)(path, body, format="multipart")
     return client.generic(method.upper(), path, json.dumps(body), content_type="application/json")
 
 
@@ -105,5 +101,5 @@ def _text(response: Any) -> str:
     return b"".join(parts).decode(errors="replace")
 
 
-async def _collect(content: Any) -> list[bytes]:
+async def _collect(content: AsyncIterator[bytes]) -> list[bytes]:
     return [part async for part in content]

@@ -1,10 +1,11 @@
-"""The endpoints of a URLconf, with their methods."""
+"""The endpoints of a URLconf: its routes and their methods."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
@@ -30,21 +31,13 @@ class Route:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        actions = getattr(self.callback, "actions", None)
-        view = self.view_class
-        if actions:
-            return tuple(method for method in METHODS if method in actions)
-        if inspect.isclass(view):
-            allowed = [method.lower() for method in getattr(view, "http_method_names", METHODS)]
-            return tuple(method for method in METHODS if method in allowed and hasattr(view, method))
-        return METHODS
+        view, allowed = self.view_class, getattr(self.callback, "actions", None)
+        if not allowed and inspect.isclass(view):
+            names = [method.lower() for method in getattr(view, "http_method_names", METHODS)]
+            allowed = [method for method in names if hasattr(view, method)]
+        return METHODS if allowed is None else tuple(method for method in METHODS if method in allowed)
 
-    @property
-    def declares_methods(self) -> bool:
-        """A plain function does not declare its methods; only a call shows which it accepts."""
-        return self.view_class is not None
-
-    def path(self, values: dict[str, Any]) -> str | None:
+    def path(self, values: Mapping[str, Any]) -> str | None:
         """Return the path with these values, or None if it would resolve to another endpoint."""
         path = "/" + self.template % values
         try:
@@ -54,9 +47,23 @@ class Route:
         return path if match.func is self.callback and match.kwargs.keys() >= set(self.arguments) else None
 
 
-def routes(urlconf: Any = None) -> Iterator[Route]:
+@dataclass(frozen=True)
+class Endpoint:
+    route: Route
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.method.upper()} {self.route.text}"
+
+    @property
+    def form(self) -> bool:
+        """Whether a body is sent as a form, because the view is not one of REST framework's."""
+        return not hasattr(self.route.callback, "cls")
+
+
+def routes(urlconf: str | ModuleType | None = None) -> Iterator[Route]:
     """Yield the routes in order, without the variants that take a ``format`` suffix."""
-    name = urlconf if urlconf is None or isinstance(urlconf, str) else urlconf.__name__
+    name = urlconf.__name__ if isinstance(urlconf, ModuleType) else urlconf
     for text, regex, pattern in _walk(get_resolver(name), "", ""):
         template, arguments = normalize(regex)[0]
         if "format" not in arguments:
@@ -65,15 +72,11 @@ def routes(urlconf: Any = None) -> Iterator[Route]:
 
 def _walk(resolver: URLResolver, text: str, regex: str) -> Iterator[tuple[str, str, URLPattern]]:
     for pattern in resolver.url_patterns:
-        full_regex = regex + _open_ended(pattern.pattern.regex.pattern)
-        full_text = text + str(pattern.pattern)
+        own_regex = pattern.pattern.regex.pattern
+        for end in _ENDS:
+            own_regex = own_regex.removesuffix(end)
+        full_text, full_regex = text + str(pattern.pattern), regex + own_regex.removeprefix("^")
         if isinstance(pattern, URLResolver):
             yield from _walk(pattern, full_text, full_regex)
         else:
             yield full_text, full_regex, pattern
-
-
-def _open_ended(regex: str) -> str:
-    for end in _ENDS:
-        regex = regex.removesuffix(end)
-    return regex.removeprefix("^")
