@@ -1,4 +1,4 @@
-"""A task runs for the organization it was enqueued for, in this process and in a real worker."""
+"""Celery tasks run for the organization they were enqueued for, eagerly and in a real worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def eager() -> Iterator[Celery]:
     app.conf.task_always_eager = False
 
 
-def test_the_base_is_every_tasks_the_shared_ones_too(eager: Celery) -> None:
+def test_shared_tasks_use_the_task_class(eager: Celery) -> None:
     from dovetail_tenancy.contrib.celery import purge_invitations
 
     assert isinstance(see, TenantTask)
@@ -40,7 +40,7 @@ def test_the_base_is_every_tasks_the_shared_ones_too(eager: Celery) -> None:
     assert purge_invitations.delay().get() == 0
 
 
-def test_an_eager_task_sees_what_a_worker_would_and_leaves_the_callers_organization(eager: Celery) -> None:
+def test_eager_task_restores_the_callers_organization(eager: Celery) -> None:
     acme, globex = make_organization("Acme"), make_organization("Globex")
     assert see.delay().get() == "TenantRequired"
     with tenant(acme):
@@ -48,7 +48,7 @@ def test_an_eager_task_sees_what_a_worker_would_and_leaves_the_callers_organizat
         assert nested.delay(str(globex.pk)).get() == str(globex.pk)
         assert current_tenant_id() == acme.pk
         with unscoped(reason="test"):
-            # All organizations are never inherited: a worker elsewhere would have to believe a header.
+            # unscoped is never inherited, because a worker would have to trust a header.
             assert see.delay().get() == "TenantRequired"
             assert see.apply().get() == "TenantRequired"
         with pytest.raises(ZeroDivisionError):
@@ -56,12 +56,12 @@ def test_an_eager_task_sees_what_a_worker_would_and_leaves_the_callers_organizat
         assert current_tenant_id() == acme.pk
 
 
-def test_called_directly_a_task_is_a_function_of_its_caller(eager: Celery) -> None:
+def test_direct_call_runs_in_the_callers_scope(eager: Celery) -> None:
     with unscoped(reason="test"):
         assert see() == "all"
 
 
-def test_a_retry_stays_with_its_task(eager: Celery) -> None:
+def test_retry_keeps_the_organization(eager: Celery) -> None:
     acme, globex = make_organization("Acme"), make_organization("Globex")
     with tenant(acme):
         assert see_retrying.delay(str(globex.pk)).get() == str(acme.pk)
@@ -77,7 +77,7 @@ def test_eager_canvases(eager: Celery) -> None:
         assert group(see.s(), see.s()).delay().get() == [key, key]
 
 
-def test_a_view_enqueues_for_its_own_organization_and_keeps_it(eager: Celery, settings: Any) -> None:
+def test_view_enqueues_for_its_organization(eager: Celery, settings: Any) -> None:
     settings.ROOT_URLCONF = "tests.tenancy.worker.urls"
     user = make_user()
     acme = make_organization("Acme", owner=user)
@@ -85,11 +85,11 @@ def test_a_view_enqueues_for_its_own_organization_and_keeps_it(eager: Celery, se
     client.force_login(user)
     assert client.get("/enqueue/").json() == {"task": str(acme.pk), "view": str(acme.pk)}
     make_organization("Globex", owner=user)
-    # Of two organizations neither is meant: what needs none can still be enqueued.
+    # With two organizations none is selected. A task that requires none can still be enqueued.
     assert client.get("/enqueue/?view=no").json() == {"task": "TenantRequired"}
 
 
-def test_what_is_published_carries_a_key_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message_carries_only_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     from dovetail_tenancy.contrib.celery import carry_organization
 
     acme, globex = make_organization("Acme"), make_organization("Globex")
@@ -107,14 +107,14 @@ def test_what_is_published_carries_a_key_and_nothing_else(monkeypatch: pytest.Mo
     (after,) = embedded["callbacks"]
     assert after["options"]["headers"] == {HEADER: str(acme.pk)}
     assert str(embedded["chain"]).count(HEADER) == 3
-    # A signature that a module keeps is not marked by whoever used it first.
+    # The first use does not change a signature that is a constant of a module.
     assert "headers" not in constant.options
     with tenant(globex):
         assert published(callbacks=[after])[1]["callbacks"][0]["options"]["headers"] == {HEADER: str(acme.pk)}
     with unscoped(reason="test"):
         assert published()[0] == {"id": "1", HEADER: ""}
     assert published()[0] == {"id": "1", HEADER: ""}
-    # A retry is published with its first headers, from wherever the task was when it gave up.
+    # A retry keeps its first headers, whichever organization is active.
     again = {"id": "1", HEADER: str(acme.pk)}
     with tenant(globex):
         carry_organization(body=((), {}, {}), headers=again)
@@ -123,12 +123,12 @@ def test_what_is_published_carries_a_key_and_nothing_else(monkeypatch: pytest.Mo
     carry_organization()
 
 
-def test_nonsense_in_the_header_runs_nothing(eager: Celery) -> None:
+def test_invalid_header_raises(eager: Celery) -> None:
     with pytest.raises(ValueError, match="neither a"):
         see.apply_async(headers={HEADER: "\x00nonsense"}).get()
 
 
-def test_threads_of_one_process_keep_their_own(eager: Celery) -> None:
+def test_threads_keep_their_organizations(eager: Celery) -> None:
     organizations = [make_organization(f"Organization {number}") for number in range(8)]
     seen: dict[str, set[str]] = {}
     barrier = threading.Barrier(len(organizations))
@@ -144,7 +144,7 @@ def test_threads_of_one_process_keep_their_own(eager: Celery) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    # Celery's own flag is one for all threads, and is left as the last of them found it.
+    # All threads share Celery's flag, so the last thread determines its value.
     _set_task_join_will_block(False)
     assert seen == {str(organization.pk): {str(organization.pk)} for organization in organizations}
 

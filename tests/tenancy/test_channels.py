@@ -1,4 +1,4 @@
-"""A socket belongs to one organization from its handshake on, and to none after."""
+"""A socket belongs to one organization from its handshake until it closes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def pair() -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("consumer", [Async, Sync])
-def test_a_consumer_sees_its_organization_and_leaves_nothing_behind(pair: Any, consumer: Any) -> None:
+def test_consumer_sees_its_organization(pair: Any, consumer: Any) -> None:
     acme, globex = pair
 
     async def main() -> None:
@@ -99,7 +99,7 @@ def test_a_consumer_sees_its_organization_and_leaves_nothing_behind(pair: Any, c
 
 
 @pytest.mark.parametrize("consumer", [Async, Sync])
-def test_many_sockets_at_once_keep_their_own(consumer: Any) -> None:
+def test_concurrent_sockets_keep_their_organizations(consumer: Any) -> None:
     organizations = [make_organization(f"Organization {number}") for number in range(10)]
     for number, organization in enumerate(organizations):
         make_document(organization, f"document {number}")
@@ -117,7 +117,7 @@ def test_many_sockets_at_once_keep_their_own(consumer: Any) -> None:
     assert run(main()) == [[[f"document {number}"]] * 5 for number in range(10)]
 
 
-def test_of_several_the_handshake_names_one(pair: Any) -> None:
+def test_handshake_selects_one_of_several_organizations(pair: Any) -> None:
     acme, globex = pair
     user = make_user()
     for organization in pair:
@@ -127,7 +127,7 @@ def test_of_several_the_handshake_names_one(pair: Any) -> None:
         for query, headers, expected in (
             (f"?organization={globex.pk}", (), ["theirs"]),
             ("", [(b"x-organization-id", str(acme.pk).encode())], ["ours"]),
-            # None named: the socket opens, for what belongs to no organization, and shows no rows of any.
+            # Without a requested organization the socket opens, but shows no rows.
             ("", (), ["TenantRequired"]),
         ):
             opened = socket(Async, user, query, headers=headers)
@@ -138,7 +138,7 @@ def test_of_several_the_handshake_names_one(pair: Any) -> None:
     run(main())
 
 
-def test_somebody_elses_organization_is_refused_at_the_handshake(pair: Any) -> None:
+def test_handshake_refuses_another_users_organization(pair: Any) -> None:
     acme, globex = pair
 
     async def main() -> None:
@@ -149,7 +149,7 @@ def test_somebody_elses_organization_is_refused_at_the_handshake(pair: Any) -> N
     run(main())
 
 
-def test_nobodys_socket_has_no_organization(pair: Any) -> None:
+def test_anonymous_socket_has_no_organization(pair: Any) -> None:
     async def main() -> None:
         for nobody in (AnonymousUser(), None):
             opened = socket(Async, nobody, f"?organization={pair[0].pk}")
@@ -172,7 +172,7 @@ class Credential:
         self.organization_id = organization_id
 
 
-def test_a_credential_in_the_scope_decides(pair: Any) -> None:
+def test_credential_selects_the_organization(pair: Any) -> None:
     acme, globex = pair
 
     async def main() -> None:
@@ -196,7 +196,7 @@ def deactivated(acme: Any, user: Any) -> None:
 
 @pytest.mark.parametrize("ends", [removed, deactivated])
 @pytest.mark.parametrize("direction", ["in", "out"])
-def test_a_socket_ends_with_the_membership(pair: Any, ends: Callable[[Any, Any], None], direction: str) -> None:
+def test_socket_closes_when_the_membership_ends(pair: Any, ends: Callable[[Any, Any], None], direction: str) -> None:
     acme, _ = pair
     user = make_user()
     get_membership_model()._default_manager.create(organization=acme, user=user, role="member")
@@ -217,7 +217,7 @@ def test_a_socket_ends_with_the_membership(pair: Any, ends: Callable[[Any, Any],
 
 
 class Listening(Async):
-    """Pushes by itself when ``tell`` is set, as a consumer does that hears a channel layer."""
+    """Sends a message when ``tell`` is set, like a consumer that listens to a channel layer."""
 
     tell: asyncio.Event
 
@@ -234,7 +234,7 @@ class Listening(Async):
         self.telling.cancel()
 
 
-def test_within_the_term_nothing_is_asked(pair: Any) -> None:
+def test_membership_is_not_checked_before_verify_seconds(pair: Any) -> None:
     acme, _ = pair
 
     def capture() -> CaptureQueriesContext:
@@ -242,17 +242,17 @@ def test_within_the_term_nothing_is_asked(pair: Any) -> None:
 
     async def main() -> list[str]:
         user = await owner(acme)
-        # In the thread that runs Django's synchronous code, whose connection is another than this one's.
+        # In the thread that runs Django's synchronous code, which has a connection of its own.
         captured = await sync_to_async(capture)()
         opened = socket(Quiet, user)
         assert await opened.connect() == ACCEPTED
         for _ in range(3):
             await opened.ask()
         await opened.disconnect()
-        # What a new connection is set up with, where Channels has closed the one before, is no question.
+        # Ignore the statements that set up a new connection after Channels closed the previous one.
         return [query["sql"] for query in captured if " FROM " in query["sql"]]
 
-    (membership,) = run(main())  # at the handshake, and no more
+    (membership,) = run(main())  # only at the handshake
     assert "membership" in membership.lower()
 
 
@@ -261,7 +261,7 @@ class Quiet(AsyncJsonWebsocketConsumer):
         await self.send_json({})
 
 
-def test_what_is_no_socket_passes_untouched() -> None:
+def test_other_protocols_pass_unchanged() -> None:
     seen: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -1,4 +1,4 @@
-"""A command for one organization, and the report on every tenant table."""
+"""The commands ``tenant`` and ``check_tenancy``."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def test_a_command_runs_for_one_organization(pair: Any) -> None:
 
 
 @has_slug
-def test_it_is_named_by_its_slug_too(pair: Any) -> None:
+def test_organization_is_found_by_slug(pair: Any) -> None:
     assert "ours" in output("tenant", "acme", "dumpdata", "documents")
 
 
-def test_options_of_the_command_are_the_commands(pair: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_are_passed_to_the_command(pair: Any, capsys: pytest.CaptureFixture[str]) -> None:
     code = "from tests.tenancy.documents.models import Document; print(Document.objects.get().title)"
     call_command("tenant", "Acme", "shell", "-v", "0", "--command", code)
     assert capsys.readouterr().out == "ours\n"
 
 
-def test_a_writing_command_writes_for_it(pair: Any) -> None:
+def test_command_writes_for_the_organization(pair: Any) -> None:
     code = "from tests.tenancy.documents.models import Document; Document.objects.update(title='changed')"
     call_command("tenant", "Acme", "shell", "-v", "0", "-c", code)
     with unscoped(reason="test"):
@@ -64,8 +64,8 @@ def test_a_writing_command_writes_for_it(pair: Any) -> None:
 
 
 @pytest.mark.parametrize("named", ["nobody", "", "\0", "9" * 400, "00000000-0000-0000-0000-000000000000"])
-def test_who_names_none_is_told_how(pair: Any, named: str) -> None:
-    with pytest.raises(CommandError, match=r"is named .* by its id, .*Acme.*; .*Globex") as raised:
+def test_unknown_organization_lists_the_choices(pair: Any, named: str) -> None:
+    with pytest.raises(CommandError, match=r"does not match .* by its id, .*Acme.*; .*Globex") as raised:
         output("tenant", named, "check")
     assert str(pair[0].pk) in str(raised.value)
     for number in range(12):
@@ -74,17 +74,17 @@ def test_who_names_none_is_told_how(pair: Any, named: str) -> None:
         output("tenant", named, "check")
 
 
-def test_of_two_with_one_name_neither_is_meant(pair: Any) -> None:
+def test_ambiguous_name_is_refused(pair: Any) -> None:
     for _ in range(2):
         make_organization("The Twins")
-    with pytest.raises(CommandError, match="more than one"):
+    with pytest.raises(CommandError, match="exactly one"):
         output("tenant", "The Twins", "check")
 
 
-def test_what_cannot_run_is_told(pair: Any) -> None:
-    with pytest.raises(CommandError, match="no command 'nothing'"):
+def test_commands_that_cannot_run_are_refused(pair: Any) -> None:
+    with pytest.raises(CommandError, match="Unknown command: 'nothing'"):
         output("tenant", "Acme", "nothing")
-    with pytest.raises(CommandError, match="named twice"):
+    with pytest.raises(CommandError, match="cannot run itself"):
         output("tenant", "Acme", "tenant", "Globex", "check")
     with pytest.raises(CommandError, match="unrecognized arguments: --nonsense"):
         output("tenant", "Acme", "check", "--nonsense")
@@ -102,7 +102,7 @@ def test_every_tenant_table_is_reported(pair: Any) -> None:
     assert secured == (tables if connection.vendor == "postgresql" else 0)
 
 
-def test_whoever_registers_a_check_joins_the_report_and_an_error_fails_it() -> None:
+def test_report_includes_registered_checks_and_fails_on_errors() -> None:
     code = "E" + "999"  # no check of ours
 
     def complains(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[Error]:

@@ -1,4 +1,4 @@
-"""A task of Django's own runs for the organization it was enqueued for, whichever backend runs it."""
+"""Django tasks run for the organization they were enqueued for, on any backend."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def enqueued(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.django_db(transaction=True)
 @override_settings(TASKS=IMMEDIATE)
-def test_run_at_once_it_sees_what_a_worker_would(enqueued: Any) -> None:
+def test_immediate_backend_runs_for_the_organization(enqueued: Any) -> None:
     acme = make_organization("Acme")
     key = str(acme.pk)
     assert enqueued(see).return_value == "TenantRequired"
@@ -54,7 +54,7 @@ def test_run_at_once_it_sees_what_a_worker_would(enqueued: Any) -> None:
 
 @pytest.mark.django_db
 @override_settings(TASKS=DUMMY)
-def test_what_is_stored_is_a_key_and_nothing_else() -> None:
+def test_stored_arguments_contain_only_the_key() -> None:
     acme = make_organization("Acme")
     with tenant(acme):
         assert see.enqueue().kwargs == {ARGUMENT: str(acme.pk)}
@@ -63,10 +63,10 @@ def test_what_is_stored_is_a_key_and_nothing_else() -> None:
     assert see_with_context.enqueue("given").args == ["given"]
 
 
-def test_a_task_is_as_importable_and_picklable_as_djangos() -> None:
+def test_task_is_importable_and_picklable() -> None:
     assert isinstance(see, TenantTask)
     assert see.module_path == "tests.tenancy.worker.django_tasks.see"
-    if django.VERSION >= (6, 1):  # Django 6.0 pickles none
+    if django.VERSION >= (6, 1):  # Django 6.0 cannot pickle tasks
         assert pickle.loads(pickle.dumps(see)) == see
 
 

@@ -1,4 +1,4 @@
-"""Every guard of the ORM layer is needed: with it taken away, a test that passes otherwise does not."""
+"""Every guard of the ORM layer is necessary: without it, a test that otherwise passes fails."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from django.db import models, transaction
 from django.db.models.sql.where import WhereNode
 
 from dovetail_tenancy import current_tenant_id
-from dovetail_tenancy.isolation import fields, on_delete, querysets, relations, row_ownership, scope, tenant_model
-from dovetail_tenancy.isolation.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant
+from dovetail_tenancy.isolation import fields, querysets, relations, scope, tenant_model
+from dovetail_tenancy.isolation.expressions import OwnedByCurrentTenant
 from dovetail_tenancy.isolation.querysets import PinnedQuery, TenantManager, TenantQuerySet
 from dovetail_tenancy.isolation.relations import LinkManager, LinkQuerySet
 from dovetail_tenancy.isolation.tenant_model import TenantModel
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.django_db
 
 @dataclass(frozen=True)
 class Without:
-    """A guard taken away: what stands for ``owner.name`` meanwhile."""
+    """The removal of a guard: ``replacement`` replaces ``owner.name``."""
 
     owner: Any
     name: str
@@ -56,7 +56,7 @@ class Without:
 
 
 def django_s(owner: type, name: str) -> Without:
-    """What the class would inherit, where it has its own."""
+    """Replace a class's own attribute by the inherited one."""
     return Without(owner, name, inspect.getattr_static(owner.__mro__[1], name))
 
 
@@ -83,16 +83,16 @@ def everything_where_none() -> scope.Scope:
 
 def of_the_active_one(field: Any, alias: Any, related_alias: Any) -> Any:
     own = fields.organization_column(field.model)
-    return fields.ownership_condition(field.model, related_alias) if own and related_alias else None
+    return fields.ownership_condition(field.model, own, related_alias) if own and related_alias else None
 
 
-def entered_once(active: scope.Scope, rows: Any) -> Iterator[Any]:
-    with scope.within(active):
+def entered_once(active: AbstractContextManager[Any], rows: Any) -> Iterator[Any]:
+    with active:
         yield from rows
 
 
 def assigned_only(self: Any, *args: Any) -> Any:
-    row_ownership.assign_organization(self, scope.require_scope("Deleting"))
+    querysets.assign_organization(self, scope.require_scope("Deleting"))
     return models.Model.delete(self, *args)
 
 
@@ -103,12 +103,12 @@ def plain_manager(model: Any) -> Any:
 
 
 def key(model: Any, name: str) -> Without:
-    """The condition that a foreign key was given when Django had started."""
+    """Remove the condition that a foreign key gets when Django starts."""
     return Without(model._meta.get_field(name), "get_extra_restriction", nothing)
 
 
 def leak(name: str) -> Callable[..., None]:
-    """The test of the leak matrix on this case."""
+    """Return the test of the leak matrix for this case."""
     assert name in test_leaks.CASES
 
     def probe(m: World) -> None:  # noqa: F811  # the fixture's name
@@ -121,14 +121,14 @@ def refused(name: str) -> Callable[..., None]:
     (case,) = (case for case in test_leaks.methods.refused() if case.name == name)
 
     def probe(m: World) -> None:  # noqa: F811
-        test_leaks.test_what_cannot_be_narrowed_is_refused_without_an_organization(m, case)
+        test_leaks.test_raw_methods_are_refused_without_an_organization(m, case)
 
     return probe
 
 
 def pinned(name: str) -> Callable[..., None]:
     def probe(acme: Any, globex: Any) -> None:  # noqa: F811
-        test_pinned.test_what_is_nested_in_it_follows_the_pin(acme, globex, name, elsewhere=True)
+        test_pinned.test_nested_queries_follow_the_pin(acme, globex, name, elsewhere=True)
 
     return probe
 
@@ -138,8 +138,8 @@ readings = Book.readers.through
 
 remarks = Loan._meta.get_field("remarks")
 reads, writes, ordinary = test_isolation_reads, test_isolation_writes, test_ordinary_django
-prefetched = test_pinned.test_what_it_prefetches_follows_the_pin
-everywhere = test_pinned.test_every_statement_runs_where_it_is_pinned
+prefetched = test_pinned.test_prefetches_follow_the_pin
+everywhere = test_pinned.test_every_statement_runs_in_the_pinned_scope
 
 GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     # State
@@ -153,9 +153,12 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     "read when SQL is compiled": (Without(TenantManager, "get_queryset", at_build_time), leak("early: count")),
     "the base manager": (Without(Book._meta, "base_manager", plain_manager(Book)), leak("joins: base manager")),
     "raw SQL needs an organization": (django_s(TenantQuerySet, "raw"), refused("raw")),
-    "none() asks for nothing": (django_s(TenantQuerySet, "none"), reads.test_none_asks_for_nothing),
+    "none() asks for nothing": (django_s(TenantQuerySet, "none"), reads.test_none_requires_no_organization),
     # Joins
-    "the condition on a joined table": (Without(JoinedInCurrentTenant, "as_sql", always), leak("joins: from a person")),
+    "the condition on a joined table": (
+        Without(fields, "ownership_condition", no_condition),
+        leak("joins: from a person"),
+    ),
     "the condition by way of an owner": (
         Without(OwnedByCurrentTenant, "as_sql", always),
         leak("inheritance: person over a child's key"),
@@ -201,7 +204,7 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     ),
     "the organization a row was read with": (
         django_s(fields.OrganizationForeignKey.descriptor_class, "__set__"),
-        writes.test_a_row_that_was_moved_is_not_saved_by_its_new_organization,
+        writes.test_moved_row_is_not_saved_by_its_new_organization,
     ),
     "saving another's row": (Without(tenant_model, "assign_organization", nothing), leak("writes: new row of theirs")),
     "creating another's rows in bulk": (
@@ -211,7 +214,7 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     "upserting over another's row": (django_s(TenantQuerySet, "bulk_create"), leak("writes: upsert by key")),
     "moving rows by update": (django_s(TenantQuerySet, "update"), leak("writes: give away by update")),
     "another's instance in a foreign key": (
-        Without(row_ownership, "refuse_foreign_instances", nothing),
+        Without(querysets, "refuse_foreign_instances", nothing),
         leak("writes: my book on their shelf"),
     ),
     "linking one by one": (Without(links, "save_base", models.Model.save_base), leak("links: table between: save")),
@@ -227,27 +230,30 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
     "what it prefetches in asynchronous steps": (django_s(TenantQuerySet, "aiterator"), prefetched),
     "a stream leaves its consumer alone": (
         Without(querysets, "iterate_within", entered_once),
-        test_pinned.test_the_consumer_of_a_stream_stays_where_it_is,
+        test_pinned.test_stream_consumer_keeps_its_scope,
     ),
     **{
         f"a pinned {name}": (django_s(TenantQuerySet, name), everywhere)
         for name in ("_raw_delete", "aggregate", "count", "create", "delete", "update_or_create")
     },
-    "pins do not combine": (django_s(TenantQuerySet, "_merge_sanity_check"), test_pinned.test_two_pins_do_not_combine),
+    "pins do not combine": (
+        django_s(TenantQuerySet, "_merge_sanity_check"),
+        test_pinned.test_different_pins_do_not_combine,
+    ),
     # Cascades
     "what refers to a row of nobody's goes with it": (
-        Without(on_delete._AcrossOrganizations, "__call__", lambda self, *args: self.on_delete(*args)),
+        Without(fields._AcrossOrganizations, "__call__", lambda self, *args: self.on_delete(*args)),
         ordinary.test_deleting_a_user_reaches_the_rows_of_every_organization,
     ),
     "what is attached to a row of nobody's goes with it": (
         Without(remarks, "bulk_related_objects", partial(GenericRelation.bulk_related_objects, remarks)),
-        test_isolation_relations.test_what_is_attached_to_a_row_of_nobody_goes_with_it,
+        test_isolation_relations.test_deleting_an_unowned_row_deletes_attached_rows,
     ),
 }
 
 
 @pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_is_needed(m: World, request: pytest.FixtureRequest, name: str) -> None:  # noqa: F811
+def test_guard_is_necessary(m: World, request: pytest.FixtureRequest, name: str) -> None:  # noqa: F811
     guard, probe = GUARDS[name]
     arguments = {each: request.getfixturevalue(each) for each in inspect.signature(probe).parameters}
 
@@ -256,7 +262,7 @@ def test_a_guard_is_needed(m: World, request: pytest.FixtureRequest, name: str) 
             probe(**copy.deepcopy(arguments))
             transaction.set_rollback(True)
 
-    # In a context of its own: what is broken on purpose may leave an organization active.
+    # In a separate context, because the broken code may leave an organization active.
     contextvars.copy_context().run(attempt)
     with guard.patch(), pytest.raises((Exception, pytest.fail.Exception)):
         contextvars.copy_context().run(attempt)
@@ -266,7 +272,7 @@ GUARDED = (TenantQuerySet, TenantManager, TenantModel, LinkQuerySet, LinkManager
 
 
 @pytest.mark.parametrize("kind", GUARDED, ids=lambda kind: kind.__name__)
-def test_whatever_a_class_overrides_is_one_of_the_guards(kind: Any) -> None:
+def test_every_override_is_a_guard(kind: Any) -> None:
     inherited = {name for name in vars(kind) if any(name in vars(base) for base in kind.__mro__[1:])}
     ours = {name for name in inherited if callable(getattr(kind, name)) and not name.startswith("__")}
     named = {guard.name for guard, _ in GUARDS.values() if guard.owner is kind}

@@ -1,4 +1,4 @@
-"""Tasks, threads and thread pools: each reads the rows of the organization that it runs for, or is refused."""
+"""Tasks, threads and thread pools read only the rows of the organization that they run for."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ READERS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_interleaved_tasks_read_their_own(organizations: dict[Any, str], name: str) -> None:
+def test_interleaved_tasks_read_their_rows(organizations: dict[Any, str], name: str) -> None:
     async def work(key: Any) -> list[list[str]]:
         seen = []
         async with tenant(key):
@@ -72,7 +72,7 @@ def test_interleaved_tasks_read_their_own(organizations: dict[Any, str], name: s
     assert asynchronous.run(main()) == [[[title]] * ROUNDS for title in organizations.values()]
 
 
-def test_a_task_keeps_the_organization_it_was_started_in(organizations: dict[Any, str]) -> None:
+def test_task_keeps_its_organization(organizations: dict[Any, str]) -> None:
     async def main() -> list[list[str]]:
         tasks = []
         for key in organizations:
@@ -84,7 +84,7 @@ def test_a_task_keeps_the_organization_it_was_started_in(organizations: dict[Any
     assert asynchronous.run(main()) == [[title] for title in organizations.values()]
 
 
-def test_threads_read_their_own_and_a_worker_is_clean_for_its_next_job(organizations: dict[Any, str]) -> None:
+def test_pool_threads_start_each_job_without_a_scope(organizations: dict[Any, str]) -> None:
     together = threading.Barrier(len(organizations))
 
     def work(key: Any) -> list[list[str]]:
@@ -102,7 +102,7 @@ def test_threads_read_their_own_and_a_worker_is_clean_for_its_next_job(organizat
     assert left == [None] * 8
 
 
-def test_a_thread_is_given_the_organization_by_its_context_only(organizations: dict[Any, str]) -> None:
+def test_thread_gets_the_organization_only_from_its_context(organizations: dict[Any, str]) -> None:
     key, title = next(iter(organizations.items()))
     with tenant(key), ThreadPoolExecutor(1) as pool:
         with pytest.raises(TenantRequired):

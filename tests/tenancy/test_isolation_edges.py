@@ -1,4 +1,4 @@
-"""A request sees the one organization that it is for, and leaves nothing behind."""
+"""A request sees only its organization, and none is active afterwards."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def titles(response: Any) -> list[str]:
     return [row["title"] for row in (rows["results"] if isinstance(rows, dict) else rows)]
 
 
-def test_the_only_membership_decides(client: Client, acme: Any, globex: Any) -> None:
+def test_only_membership_selects_the_organization(client: Client, acme: Any, globex: Any) -> None:
     assert titles(client.get("/documents/")) == ["ours"]
     assert current_tenant_id() is None
     assert context.organization_id() is None
 
 
-def test_the_header_selects_among_several(client: Client, user: Any, acme: Any, globex: Any) -> None:
+def test_header_selects_the_organization(client: Client, user: Any, acme: Any, globex: Any) -> None:
     make_membership(globex, user)
     for organization, title in ((acme, "ours"), (globex, "theirs"), (acme, "ours")):
         headers = {"X-Organization-ID": str(organization.pk)}
@@ -68,20 +68,20 @@ def test_the_header_selects_among_several(client: Client, user: Any, acme: Any, 
     assert "X-Organization-ID" in ambiguous.json()["detail"]
 
 
-def test_somebody_elses_organization_is_not_found(client: Client, acme: Any, globex: Any) -> None:
+def test_foreign_organization_is_not_found(client: Client, acme: Any, globex: Any) -> None:
     for named in (str(globex.pk), "nonsense", "0" * 5000, "\N{NULL}"):
         assert client.get("/documents/", headers={"X-Organization-ID": named}).status_code == 404
 
 
-def test_nobody_is_asked_to_sign_in(acme: Any) -> None:
+def test_anonymous_request_requires_sign_in(acme: Any) -> None:
     assert Client().get("/documents/").status_code == 403  # session authentication has no challenge to send
 
 
-def test_a_member_of_nothing_is_told_what_is_missing(client: Client, globex: Any) -> None:
+def test_user_without_membership_gets_organization_required(client: Client, globex: Any) -> None:
     assert client.get("/documents/").status_code == 400
 
 
-def test_another_organizations_object_is_not_found_by_any_method(client: Client, acme: Any, globex: Any) -> None:
+def test_foreign_object_is_not_found_by_any_method(client: Client, acme: Any, globex: Any) -> None:
     with tenant(globex):
         theirs = Document.objects.get()
     for method in ("get", "put", "patch", "delete"):
@@ -93,7 +93,7 @@ def test_another_organizations_object_is_not_found_by_any_method(client: Client,
         assert sorted(Document.objects.values_list("title", flat=True)) == ["ours", "theirs"]
 
 
-def test_a_view_that_forgot_the_permission_shows_nothing(acme: Any) -> None:
+def test_view_without_permission_shows_no_rows(acme: Any) -> None:
     with pytest.raises(TenantRequired):
         Client().get("/forgotten/")
 
@@ -116,7 +116,7 @@ class Machine:
     is_authenticated = True
 
 
-def test_a_credentials_organization_is_authoritative(acme: Any, globex: Any, rf: RequestFactory) -> None:
+def test_credential_decides_the_organization(acme: Any, globex: Any, rf: RequestFactory) -> None:
     def call(**headers: str) -> Any:
         request = APIRequestFactory().get("/documents/", headers=headers)
         force_authenticate(request, user=Machine(), token=Credential(globex.pk))
@@ -130,7 +130,7 @@ def test_a_credentials_organization_is_authoritative(acme: Any, globex: Any, rf:
     assert refused.data["detail"].code == "organization_mismatch"
 
 
-def test_a_persons_credential_ends_with_the_membership(user: Any, acme: Any, globex: Any) -> None:
+def test_personal_credential_ends_with_the_membership(user: Any, acme: Any, globex: Any) -> None:
     def call() -> Any:
         request = APIRequestFactory().get("/documents/")
         force_authenticate(request, user=user, token=Credential(globex.pk))
@@ -143,7 +143,7 @@ def test_a_persons_credential_ends_with_the_membership(user: Any, acme: Any, glo
     assert call().status_code == 404
 
 
-def test_without_the_middleware_the_permission_says_what_to_add(user: Any, acme: Any) -> None:
+def test_permission_without_middleware_explains_the_error(user: Any, acme: Any) -> None:
     request = APIRequestFactory().get("/documents/")
     force_authenticate(request, user=user)
     with pytest.raises(ImproperlyConfigured, match="TenantMiddleware"):
@@ -151,7 +151,7 @@ def test_without_the_middleware_the_permission_says_what_to_add(user: Any, acme:
 
 
 @pytest.mark.parametrize("path", ["/titles/", "/titles-async/", "/stream/"])
-def test_a_session_view_finds_its_organization_by_itself(client: Client, acme: Any, globex: Any, path: str) -> None:
+def test_session_view_resolves_its_organization(client: Client, acme: Any, globex: Any, path: str) -> None:
     response = client.get(path)
     body = b"".join(response.streaming_content) if response.streaming else response.content
     assert b"ours" in body
@@ -159,7 +159,7 @@ def test_a_session_view_finds_its_organization_by_itself(client: Client, acme: A
     assert current_tenant_id() is None
 
 
-def test_a_session_view_of_an_ambiguous_or_foreign_organization_is_refused(
+def test_session_view_refuses_ambiguous_and_foreign_organizations(
     client: Client, user: Any, acme: Any, globex: Any
 ) -> None:
     assert client.get("/titles/", headers={"X-Organization-ID": str(globex.pk)}).status_code == 404
@@ -169,7 +169,7 @@ def test_a_session_view_of_an_ambiguous_or_foreign_organization_is_refused(
         Client().get("/titles/")
 
 
-def test_a_request_inside_an_active_organization_starts_with_none(acme: Any, globex: Any) -> None:
+def test_request_starts_without_an_organization(acme: Any, globex: Any) -> None:
     with tenant(globex):
         with pytest.raises(TenantRequired):
             Client().get("/titles/")
@@ -178,7 +178,7 @@ def test_a_request_inside_an_active_organization_starts_with_none(acme: Any, glo
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", ["/documents/", "/titles/", "/titles-async/", "/stream-async/"])
-def test_the_same_under_asgi(user: Any, acme: Any, globex: Any, path: str) -> None:
+def test_asgi_requests_are_isolated(user: Any, acme: Any, globex: Any, path: str) -> None:
     async def main() -> bytes:
         client = AsyncClient()
         await client.aforce_login(user)

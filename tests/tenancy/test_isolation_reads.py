@@ -1,4 +1,4 @@
-"""Nothing of another organization is ever read, and nothing at all when no organization is active."""
+"""Reads return only rows of the active organization. Without one they raise."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ READS: dict[str, Callable[[], Any]] = {
 
 @pytest.fixture
 def theirs() -> Any:
-    """An organization with a document; the tests read as another, which has none."""
+    """Return an organization with a document. The tests read as another organization without documents."""
     user = make_user()
     organization = make_organization("Globex", owner=user)
     make_document(organization, "theirs", author=user)
@@ -115,7 +115,7 @@ def test_another_organization_reads_nothing(theirs: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in READS if name != "explain"])
-def test_the_organization_itself_and_unscoped_code_read_it(theirs: Any, name: str) -> None:
+def test_own_organization_and_unscoped_code_read_the_row(theirs: Any, name: str) -> None:
     make_organization("Acme")
     with tenant(theirs):
         assert READS[name]()
@@ -123,7 +123,7 @@ def test_the_organization_itself_and_unscoped_code_read_it(theirs: Any, name: st
         assert READS[name]()
 
 
-def test_get_of_anothers_row_is_does_not_exist(theirs: Any) -> None:
+def test_get_of_foreign_row_raises_does_not_exist(theirs: Any) -> None:
     with tenant(theirs):
         document = Document.objects.get()
     with tenant(make_organization()):
@@ -135,13 +135,13 @@ def test_get_of_anothers_row_is_does_not_exist(theirs: Any) -> None:
             _ = Document(pk=document.pk, folder_id=document.folder_id).folder
 
 
-def test_none_asks_for_nothing() -> None:
+def test_none_requires_no_organization() -> None:
     assert list(Document.objects.none()) == []
     assert Document.objects.none().count() == 0
     assert not Document.objects.all().none().exists()
 
 
-def test_a_queryset_follows_the_organization_that_is_active_when_it_runs(theirs: Any) -> None:
+def test_queryset_follows_the_organization_active_when_it_runs(theirs: Any) -> None:
     acme = make_organization()
     make_document(acme, "ours")
     with tenant(acme):
@@ -182,7 +182,7 @@ def test_scopes_nest_and_restore(theirs: Any) -> None:
         assert Document.objects.get().title == "ours"
 
 
-def test_asyncio_tasks_do_not_see_one_anothers_organization() -> None:
+def test_asyncio_tasks_have_separate_scopes() -> None:
     from dovetail_tenancy import current_tenant_id
 
     async def work(key: Any) -> bool:
@@ -218,7 +218,7 @@ def make_key() -> Any:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_async_reads_are_held_to_the_same() -> None:
+def test_async_reads_are_isolated() -> None:
     theirs, acme = make_organization("Globex"), make_organization("Acme")
     make_document(theirs, "theirs")
 

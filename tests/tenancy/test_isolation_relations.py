@@ -1,4 +1,4 @@
-"""Joins that nobody declares go on working where they may: cascades, the admin's choices, children of children."""
+"""Relations that no author declares keep working: cascades, choices in the admin site, inherited tables."""
 
 from __future__ import annotations
 
@@ -40,37 +40,37 @@ def left(*models: Any) -> list[int]:
         return [model.objects.count() for model in models]
 
 
-def test_the_links_of_a_person_go_with_them_in_every_organization(m: World) -> None:
+def test_deleting_a_person_deletes_links_of_all_organizations(m: World) -> None:
     with tenant(m.mine):
         m.row["person"].delete()
     assert left(Person, Book, Book.readers.through, Loan) == [1, 1, 0, 0]
 
 
-def test_the_child_of_a_row_that_nobody_owns_goes_with_it(m: World) -> None:
+def test_deleting_a_parent_deletes_its_tenant_child(m: World) -> None:
     Person.objects.get(pk=m.row["librarian"].pk).delete()
     assert left(Person, Librarian) == [1, 0]
     Person.objects.all().delete()
     assert left(Person, Librarian, Book) == [0, 0, 1]
 
 
-def test_what_is_attached_to_a_row_of_nobody_goes_with_it(m: World) -> None:
+def test_deleting_an_unowned_row_deletes_attached_rows(m: World) -> None:
     m.row["loan"].delete()
     assert left(Loan, Remark) == [0, 1]
 
 
-def test_an_organization_goes_with_its_links_and_remarks(m: World) -> None:
+def test_deleting_an_organization_deletes_links_and_remarks(m: World) -> None:
     m.theirs.delete()
     assert left(Book, Thesis, Topic, Page, Book.topics.through, Book.readers.through) == [0] * 6
     assert left(Person, Librarian) == [1, 0]
 
 
-def test_a_row_goes_with_its_links_and_remarks_only_in_its_organization(m: World) -> None:
+def test_row_is_deleted_only_in_its_organization(m: World) -> None:
     with tenant(m.theirs):
         Book.objects.get().delete()
     assert left(Book, Thesis, Book.topics.through, Loan) == [0] * 4
 
 
-def test_linking_within_an_organization_costs_a_query_for_each_end(m: World, django_assert_num_queries: Any) -> None:
+def test_linking_costs_one_query_for_each_end(m: World, django_assert_num_queries: Any) -> None:
     with tenant(m.theirs):
         book = Book.objects.get()
         topics = [Topic.objects.create(name=f"topic {number}") for number in range(20)]
@@ -84,8 +84,8 @@ def test_linking_within_an_organization_costs_a_query_for_each_end(m: World, dja
         assert Topic.objects.filter(books=book).count() == 1
 
 
-def test_a_link_that_is_refused_names_what_it_would_link(m: World) -> None:
-    with tenant(m.mine), pytest.raises(TenantMismatch, match=r"lending\.Book that is not of the active"):
+def test_refused_link_names_the_model(m: World) -> None:
+    with tenant(m.mine), pytest.raises(TenantMismatch, match=r"lending\.Book that does not belong to"):
         m.row["book"].topics.add(Topic.objects.create(name="mine"))
 
 
@@ -132,8 +132,8 @@ def suggested(client: Client, term: str) -> list[str]:
 
 
 @pytest.mark.parametrize("term", ["", "theirs"])
-def test_autocompletion_suggests_the_organization_s_rows(m: World, librarian: Client, settings: Any, term: str) -> None:
-    # Who belongs nowhere sees every organization's only where the site is named for it.
+def test_autocomplete_suggests_rows_of_the_organization(m: World, librarian: Client, settings: Any, term: str) -> None:
+    # A user without a membership sees the rows of all organizations only if the site is in UNSCOPED_NAMESPACES.
     settings.TENANCY_UNSCOPED_NAMESPACES = ("lending",)
     assert suggested(librarian, term) == [str(m.row["book"].pk)]
     settings.TENANCY_UNSCOPED_NAMESPACES = ()

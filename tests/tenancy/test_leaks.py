@@ -1,4 +1,4 @@
-"""The leak matrix: every method, join and write, with no organization active, another's, one's own, and all."""
+"""The leak matrix: every method, join and write, without a scope, in each organization and unscoped."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from django.db import transaction
 from django.db.models import Manager, QuerySet
 
 from dovetail_tenancy import TenantRequired, get_organization_model, tenant, unscoped
-from dovetail_tenancy.isolation.database_scope import override_database_scope
-from dovetail_tenancy.isolation.scope import Scope
+from dovetail_tenancy.isolation.scope import Scope, override_database_scope
 from tests.tenancy.documents.factories import make_organization
 from tests.tenancy.lending import early, methods, models, reads, writes
 from tests.tenancy.lending.cases import Case, attempt
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def the_orm_alone() -> Iterator[None]:
-    """On PostgreSQL row security shows every row here: behind it nobody would see what the ORM lets through."""
+    """Disable row security on PostgreSQL, because it would hide the leaks of the ORM."""
     with override_database_scope(Scope(reason="the ORM alone")):
         yield
 
@@ -48,7 +47,7 @@ def lending() -> World:
 
 @pytest.fixture(scope="module")
 def m(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
-    """Filled once: every attempt is undone by itself."""
+    """Return the library. It is filled once, because every attempt is rolled back."""
     with django_db_blocker.unblock(), transaction.atomic():
         world = lending()
         world.fill()
@@ -66,13 +65,13 @@ def test_nothing_leaks(m: World, name: str) -> None:
     assert not without.leaked
     assert isinstance(without.error, TenantRequired | CommandError), without
     assert not attempt(m, case, tenant(m.mine)).leaked
-    # What shows nothing to anybody would prove nothing.
+    # A case that shows nothing to unscoped code would prove nothing.
     assert attempt(m, case, unscoped(reason="test")).leaked
     assert case.crossing or attempt(m, case, tenant(m.theirs)).leaked
 
 
 @pytest.mark.parametrize("case", methods.refused(), ids=lambda case: case.name)
-def test_what_cannot_be_narrowed_is_refused_without_an_organization(m: World, case: Case) -> None:
+def test_raw_methods_are_refused_without_an_organization(m: World, case: Case) -> None:
     assert isinstance(attempt(m, case, nullcontext()).error, TenantRequired)
     assert attempt(m, case, tenant(m.theirs)).error is None
 

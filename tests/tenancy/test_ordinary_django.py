@@ -1,4 +1,4 @@
-"""Ordinary Django goes on working around models whose managers raise."""
+"""Ordinary Django keeps working with models whose managers raise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def rows() -> tuple[int, int, int]:
         return Folder.objects.count(), Document.objects.count(), Note.objects.count()
 
 
-def test_deleting_an_organization_takes_its_rows_and_no_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_deleting_an_organization_deletes_only_its_rows(caplog: pytest.LogCaptureFixture) -> None:
     acme, globex = make_organization("Acme"), make_organization("Globex")
     make_document(acme, "ours")
     make_document(globex, "theirs")
@@ -68,7 +68,7 @@ def test_deleting_a_user_reaches_the_rows_of_every_organization() -> None:
         make_document(organization, "written", author=author)
     with tenant(make_organization()):
         author.delete()
-    assert rows() == (2, 2, 0)  # notes go with their writer, documents lose their author
+    assert rows() == (2, 2, 0)  # notes are deleted with their writer, and the author of documents becomes null
     with unscoped(reason="test"):
         assert set(Document.objects.values_list("author", flat=True)) == {None}
 
@@ -80,7 +80,7 @@ def test_deleting_a_user_by_queryset() -> None:
     assert rows() == (1, 1, 0)
 
 
-def test_the_owner_of_an_organization_cannot_be_deleted_away() -> None:
+def test_owner_of_an_organization_cannot_be_deleted() -> None:
     owner = make_user()
     make_organization(owner=owner)
     with pytest.raises(LastOwner):
@@ -109,7 +109,7 @@ def test_the_admin_lists_edits_and_deletes_across_organizations(staff: Client) -
     assert rows() == (2, 1, 1)
 
 
-def test_the_admin_deletes_a_user_and_shows_what_goes_with_them(staff: Client) -> None:
+def test_admin_lists_and_deletes_related_rows_of_a_user(staff: Client) -> None:
     author = make_user()
     make_document(make_organization(), "written", author=author)
     page = reverse(admin_page(get_user_model(), "delete"), args=[author.pk])
@@ -118,7 +118,7 @@ def test_the_admin_deletes_a_user_and_shows_what_goes_with_them(staff: Client) -
     assert rows() == (1, 1, 0)
 
 
-def test_the_admin_shows_nothing_to_who_is_not_staff() -> None:
+def test_admin_shows_nothing_to_non_staff() -> None:
     client = Client()
     client.force_login(make_user())
     assert client.get("/admin/documents/document/").status_code == 302
@@ -156,11 +156,11 @@ def test_a_test_database_can_be_serialized_and_restored() -> None:
     assert rows() == (1, 1, 1)
 
 
-def test_any_number_of_batches_and_relations_is_deleted_in_one_call() -> None:
-    """Each of them has the collector reach every organization's rows; one in another, they would be too deep."""
+def test_collector_deletes_many_batches_in_one_call() -> None:
+    """Each relation and batch wraps the collector. Nested wrappers would exceed the recursion limit."""
     from django.db.models.deletion import Collector
 
-    from dovetail_tenancy.isolation.on_delete import _delete_across_organizations
+    from dovetail_tenancy.isolation.fields import _delete_across_organizations
 
     collector = Collector(using="default")
     for _ in range(5000):
@@ -174,7 +174,7 @@ def test_a_data_migration_sees_every_row() -> None:
     for organization in (make_organization(), make_organization()):
         make_document(organization, "any")
     historical = MigrationLoader(connection).project_state().apps.get_model("documents", "Document")
-    # Row security shows a migration's schema editor every row; SQLite has none within a test's transaction.
+    # Row security shows every row to a schema editor. SQLite cannot have one in a test's transaction.
     with connection.schema_editor() if connection.vendor == "postgresql" else nullcontext():
         assert historical.objects.count() == 2
         historical.objects.update(title="migrated")
@@ -203,7 +203,7 @@ def manage(database: Path, *arguments: str) -> str:
 
 
 def some_rows() -> list[dict[str, Any]]:
-    """What ``loaddata`` takes: a user, an organization and a folder of it."""
+    """Return a fixture for ``loaddata``: a user, an organization and its folder."""
     key = 1 if ORGANIZATION._meta.pk.get_internal_type() == "AutoField" else "01900000-0000-7000-8000-000000000001"
     moment = "2026-01-01T00:00:00Z"
     given = {"name": "Acme", "slug": "acme", "owner": 1, "created_at": moment, "updated_at": moment, "country": "DE"}

@@ -1,4 +1,4 @@
-"""A queryset that is bound to an organization takes everything that it reads and writes from there."""
+"""A pinned queryset reads and writes only rows of its organization."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", READS)
 @pytest.mark.parametrize("elsewhere", [True, False])
-def test_what_is_nested_in_it_follows_the_pin(acme: Any, globex: Any, name: str, elsewhere: bool) -> None:
+def test_nested_queries_follow_the_pin(acme: Any, globex: Any, name: str, elsewhere: bool) -> None:
     rows = READS[name](pinned(acme))
     with tenant(globex if elsewhere else acme):
         assert [row.title for row in rows] == ["ours"]
@@ -68,7 +68,7 @@ def test_what_is_nested_in_it_follows_the_pin(acme: Any, globex: Any, name: str,
     assert current_tenant_id() is None
 
 
-def test_its_aggregates_nested_in_another_follow_each_its_own(acme: Any, globex: Any) -> None:
+def test_nested_aggregates_follow_their_own_pins(acme: Any, globex: Any) -> None:
     ours = Folder.objects.for_tenant(acme).filter(documents__in=Document.objects.all())
     with tenant(globex):
         assert not Document.objects.filter(folder__in=ours).exists()
@@ -86,7 +86,7 @@ def texts(rows: Any) -> list[str]:
     return [note.text for row in rows for note in row.notes.all()]
 
 
-def test_what_it_prefetches_follows_the_pin(acme: Any, globex: Any) -> None:
+def test_prefetches_follow_the_pin(acme: Any, globex: Any) -> None:
     async def streamed() -> list[Any]:
         return [row async for row in prefetching(acme).aiterator(chunk_size=1)]
 
@@ -97,7 +97,7 @@ def test_what_it_prefetches_follows_the_pin(acme: Any, globex: Any) -> None:
         assert current_tenant_id() == globex.pk
 
 
-def test_the_consumer_of_a_stream_stays_where_it_is(acme: Any, globex: Any) -> None:
+def test_stream_consumer_keeps_its_scope(acme: Any, globex: Any) -> None:
     make_document(acme, "more")
     with tenant(globex):
         for _ in prefetching(acme).iterator(chunk_size=1):
@@ -105,7 +105,7 @@ def test_the_consumer_of_a_stream_stays_where_it_is(acme: Any, globex: Any) -> N
             assert Document.objects.get().title == "theirs"
 
 
-def test_it_writes_there(acme: Any, globex: Any) -> None:
+def test_pinned_queryset_writes_to_its_organization(acme: Any, globex: Any) -> None:
     with tenant(globex):
         folder = Folder.objects.for_tenant(acme).create(name="new")
         again, created = Folder.objects.for_tenant(acme).get_or_create(name="new")
@@ -120,7 +120,7 @@ def test_it_writes_there(acme: Any, globex: Any) -> None:
         assert set(Document.objects.values_list("title", flat=True)) == {"theirs"}
 
 
-def test_it_refuses_what_belongs_elsewhere(acme: Any, globex: Any) -> None:
+def test_pinned_queryset_refuses_foreign_rows(acme: Any, globex: Any) -> None:
     with tenant(globex):
         foreign = Folder.objects.get()
         for write in (
@@ -133,7 +133,7 @@ def test_it_refuses_what_belongs_elsewhere(acme: Any, globex: Any) -> None:
                 write()
 
 
-def test_it_survives_pickling(acme: Any, globex: Any) -> None:
+def test_pin_survives_pickling(acme: Any, globex: Any) -> None:
     query = pickle.dumps(READS["subquery"](pinned(acme)).query)
     rows = Document.objects.none()
     rows.query = pickle.loads(query)
@@ -141,7 +141,7 @@ def test_it_survives_pickling(acme: Any, globex: Any) -> None:
         assert [row.title for row in rows.all()] == ["ours"]
 
 
-def test_two_pins_do_not_combine(acme: Any, globex: Any) -> None:
+def test_different_pins_do_not_combine(acme: Any, globex: Any) -> None:
     with tenant(acme):
         for other in (pinned(globex), Document.objects.all()):
             with pytest.raises(ValueError, match="different organizations"):
@@ -149,7 +149,7 @@ def test_two_pins_do_not_combine(acme: Any, globex: Any) -> None:
         assert (pinned(acme) | pinned(acme).filter(title="ours")).count() == 1
 
 
-def test_everything_can_be_pinned_and_nothing_cannot(acme: Any, globex: Any) -> None:
+def test_unscoped_can_be_pinned_and_no_scope_cannot(acme: Any, globex: Any) -> None:
     with unscoped(reason="test"):
         rows = Document.objects.pinned().filter(folder__in=Folder.objects.all())
     assert rows.count() == 2
@@ -178,7 +178,7 @@ STATEMENTS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def test_every_statement_runs_where_it_is_pinned(acme: Any, globex: Any) -> None:
+def test_every_statement_runs_in_the_pinned_scope(acme: Any, globex: Any) -> None:
     ran: list[tuple[str, Any]] = []
 
     def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

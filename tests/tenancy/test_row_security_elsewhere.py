@@ -1,4 +1,4 @@
-"""Row security on databases that have none: migrations and checks pass by. The rest is in row_security/."""
+"""Row security on databases other than PostgreSQL, where it does nothing. See also row_security/."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Editor:
 
 
 @pytest.mark.skipif("connection.vendor == 'postgresql'", reason="is about every other database")
-def test_the_operation_does_nothing_and_nothing_is_checked() -> None:
+def test_operation_and_check_do_nothing_without_postgresql() -> None:
     operation = EnableRowSecurity("Folder")
     with CaptureQueriesContext(connection) as queries:
         operation.database_forwards("documents", Editor(), as_state, as_state)
@@ -36,13 +36,13 @@ def test_the_operation_does_nothing_and_nothing_is_checked() -> None:
     assert check_databases() == []
 
 
-def test_psycopg_is_there_for_the_tests_of_row_security() -> None:
+def test_psycopg_is_installed_for_row_security_tests() -> None:
     if find_spec("psycopg") is None:
         pytest.skip("the tests in row_security/ need psycopg: pip install 'psycopg[binary,pool]'")
 
 
 @pytest.mark.parametrize("name", ["", "x" * 64, "a\0b", None, 7])
-def test_a_bypass_role_that_can_be_none(settings: Any, name: object) -> None:
+def test_invalid_bypass_role_is_an_error(settings: Any, name: object) -> None:
     settings.TENANCY_BYPASS_ROLE = name
     (message,) = conf.check()
     assert "TENANCY_BYPASS_ROLE" in message.msg

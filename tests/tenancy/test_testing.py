@@ -16,5 +16,5 @@ def test_an_organization_is_active_until_the_test_ends(organization: Any, as_ten
     assert not Folder.objects.exists()
 
 
-def test_and_not_afterwards() -> None:
+def test_no_organization_is_active_after_the_test() -> None:
     assert current_tenant_id() is None

@@ -15,7 +15,7 @@ from tests.tenancy.documents.factories import make_document, make_organization
 if find_spec("psycopg") is None:
     collect_ignore_glob = ["test_*.py"]
 
-# psycopg is installed where there is a PostgreSQL to connect to.
+# psycopg may not be installed for other databases.
 if connection.vendor == "postgresql":
     from psycopg import sql
 
@@ -32,9 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=["session", "transaction"])
 def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both modes of the backend, whatever the settings say."""
+    """Run the test in both modes of the backend, whatever the settings say."""
     monkeypatch.setattr(connection.row_security, "mode", request.param)
-    # What was set for the old one's sessions goes with them.
+    # Discard the settings of the server sessions of the old mode.
     connection.close()
     return str(request.param)
 
@@ -56,7 +56,7 @@ def globex(db: None) -> Any:
 
 @pytest.fixture
 def function(db: None) -> Iterator[str]:
-    """A function of the database that reads every title."""
+    """Create a database function that reads every title."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE OR REPLACE FUNCTION all_titles() RETURNS SETOF text LANGUAGE sql STABLE AS "
@@ -69,13 +69,13 @@ def function(db: None) -> Iterator[str]:
 
 @pytest.fixture
 def given() -> dict[str, Any]:
-    """The database as its administrator, whom DATABASE_URL names, is connected."""
+    """Return the settings to connect as the administrator in DATABASE_URL."""
     return {**connection.settings_dict, "USER": urlsplit(os.environ["DATABASE_URL"]).username}
 
 
 @pytest.fixture
 def migration_role(db: None, given: dict[str, Any]) -> Iterator[None]:
-    """The lane's role as one that migrates: it has the bypass role's rights without becoming it."""
+    """Give the lane's role the inherited rights of the bypass role, like a role that migrates."""
     names = [sql.Identifier(name) for name in (bypass_role(), connection.settings_dict["USER"])]
     with administrator(given) as server:
         server.execute(sql.SQL("GRANT {} TO {}").format(*names))

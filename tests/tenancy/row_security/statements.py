@@ -1,4 +1,4 @@
-"""Every way past the ORM by which a program reads and writes rows."""
+"""All ways to read and write rows without the ORM."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def executemany() -> list[str]:
 
 
 def driver_connection() -> list[str]:
-    """The driver's own, of which Django knows nothing."""
+    """Execute on the connection of the driver, without Django."""
     connection.ensure_connection()
     return [title for (title,) in connection.connection.execute(TITLES.encode()).fetchall()]
 
@@ -135,7 +135,7 @@ def delete() -> int:
 
 
 def shown() -> tuple[str, str]:
-    """What the server itself says: its setting and the role."""
+    """Return the setting and the role of the server session."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(current_setting('tenancy.organization', true), ''), current_user")
         setting, role = cursor.fetchone()

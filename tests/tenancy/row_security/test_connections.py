@@ -1,4 +1,4 @@
-"""How the backend behaves beside what else a project does with its connections."""
+"""The backend together with other uses of connections: transactions, threads, pools, roles."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 @contextmanager
 def round_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """The statements that the backend sends of its own accord."""
+    """Record the statements that the backend adds."""
     sent: list[Any] = []
     send = Session._send
 
@@ -44,9 +44,7 @@ def round_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         yield sent
 
 
-def test_one_more_round_trip_for_a_hundred_statements_of_one_organization(
-    acme: Any, globex: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hundred_statements_need_one_extra_round_trip(acme: Any, globex: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with round_trips(monkeypatch) as sent, tenant(acme):
         for _ in range(100):
             statements.execute()
@@ -61,7 +59,7 @@ def test_one_more_round_trip_for_a_hundred_statements_of_one_organization(
     assert sent == [["SET LOCAL tenancy.organization TO ''", f'SET LOCAL ROLE "{bypass_role()}"']]
 
 
-def test_nothing_is_sent_outside_of_transactions_in_transaction_mode(
+def test_transaction_mode_sends_nothing_outside_transactions(
     acme: Any, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     connection.ensure_connection()
@@ -73,8 +71,8 @@ def test_nothing_is_sent_outside_of_transactions_in_transaction_mode(
     assert session == (mode == "session")
 
 
-def test_a_transaction_chooses_its_isolation_level_first(acme: Any, mode: str) -> None:
-    """The setting is no query: PostgreSQL takes the level only before the first."""
+def test_isolation_level_can_be_set_first(acme: Any, mode: str) -> None:
+    """PostgreSQL accepts the isolation level only before the first query, and SET is not a query."""
     for scope in (tenant(acme), unscoped(reason="a test")):
         with scope, transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
@@ -89,15 +87,15 @@ def test_utilities_that_refuse_transactions_run_under_unscoped(acme: Any, mode: 
         cursor.execute("DROP INDEX CONCURRENTLY probe")
 
 
-def test_many_comments_before_a_statement_are_read_once(acme: Any) -> None:
-    """Tried in every way of reading them, they would take longer than there is time."""
+def test_leading_comments_are_parsed_in_linear_time(acme: Any) -> None:
+    """Backtracking would take exponential time."""
     with unscoped(reason="a test"), connection.cursor() as cursor:
         cursor.execute("/* a */ -- b\n" * 200 + "SHOW transaction_isolation")
         cursor.execute("/* a */ -- b\n" * 200 + statements.TITLES)
         assert cursor.fetchall() == [("a1",), ("a2",)]
 
 
-def test_a_schema_editor_that_does_not_begin_shows_nothing_more(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_schema_editor_restores_the_scope(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise OSError("out of order")
 
@@ -107,8 +105,8 @@ def test_a_schema_editor_that_does_not_begin_shows_nothing_more(acme: Any, monke
     assert statements.execute() == []
 
 
-def test_a_stream_keeps_the_organization_it_began_with(acme: Any, globex: Any, mode: str) -> None:
-    """The policy's sub-select is evaluated once a statement; what is active afterwards does not change a cursor."""
+def test_stream_keeps_its_organization(acme: Any, globex: Any, mode: str) -> None:
+    """PostgreSQL evaluates the policy's sub-select once per statement, so later scopes do not affect a cursor."""
     with transaction.atomic(), tenant(acme):
         rows = Document.objects.order_by("title").iterator(chunk_size=1)
         first = next(rows).title
@@ -117,7 +115,7 @@ def test_a_stream_keeps_the_organization_it_began_with(acme: Any, globex: Any, m
             assert [first, *(document.title for document in rows)] == ["a1", "a2"]
 
 
-def test_threads_and_tasks_see_their_own(acme: Any, globex: Any, mode: str) -> None:
+def test_threads_and_tasks_see_their_rows(acme: Any, globex: Any, mode: str) -> None:
     titles = {acme: ["a1", "a2"], globex: ["g1"], None: []}
 
     async def look(organization: Any, *, thread_sensitive: bool) -> bool:
@@ -151,7 +149,7 @@ def test_threads_and_tasks_see_their_own(acme: Any, globex: Any, mode: str) -> N
     assert run(all_at_once()) == [True] * 48
 
 
-def test_a_plain_thread_is_shown_nothing(acme: Any, mode: str) -> None:
+def test_plain_thread_sees_no_rows(acme: Any, mode: str) -> None:
     seen: list[Any] = []
 
     def look() -> None:
@@ -167,7 +165,7 @@ def test_a_plain_thread_is_shown_nothing(acme: Any, mode: str) -> None:
 
 @pytest.fixture
 def pooled(db: None) -> Iterator[DatabaseWrapper]:
-    """Django's pool of psycopg, with one connection that all share."""
+    """Use psycopg's pool with one shared connection."""
     given = connection.settings_dict
     wrapper = DatabaseWrapper({**given, "OPTIONS": {"pool": {"min_size": 1, "max_size": 1}}}, "pooled")
     yield wrapper
@@ -175,7 +173,7 @@ def pooled(db: None) -> Iterator[DatabaseWrapper]:
     wrapper.close_pool()
 
 
-def test_a_pools_connection_shows_its_next_user_nothing_of_the_last(acme: Any, globex: Any, pooled: Any) -> None:
+def test_pooled_connection_forgets_its_last_user(acme: Any, globex: Any, pooled: Any) -> None:
     other = DatabaseWrapper(pooled.settings_dict, "pooled")
 
     def titles(wrapper: DatabaseWrapper) -> list[str]:
@@ -189,14 +187,14 @@ def test_a_pools_connection_shows_its_next_user_nothing_of_the_last(acme: Any, g
     with tenant(acme):
         assert titles(pooled) == ["a1", "a2"]
     pooled.close()
-    # Of which the wrapper knows: it showed Globex's rows when it had a connection last.
+    # The wrapper's last connection showed Globex's rows.
     with tenant(globex):
         assert titles(other) == ["g1"]
     other.close()
     assert titles(pooled) == []
 
 
-def test_an_assumed_role_is_gone_back_to(acme: Any, given: dict[str, Any], mode: str) -> None:
+def test_assumed_role_is_restored(acme: Any, given: dict[str, Any], mode: str) -> None:
     login = connection.settings_dict["USER"]
     service = f"{login}_assumed"
     names = {
@@ -237,7 +235,7 @@ def transaction_of(wrapper: DatabaseWrapper) -> Iterator[None]:
     wrapper.set_autocommit(True)
 
 
-def test_server_side_binding_is_synchronised_too(acme: Any) -> None:
+def test_server_side_binding_is_synchronized(acme: Any) -> None:
     wrapper = DatabaseWrapper({**connection.settings_dict, "OPTIONS": {"server_side_binding": True}}, "binding")
     try:
         with tenant(acme), wrapper.cursor() as cursor:
@@ -250,33 +248,33 @@ def test_server_side_binding_is_synchronised_too(acme: Any) -> None:
         wrapper.close()
 
 
-def test_a_mode_that_there_is_not_is_told_with_those_that_there_are() -> None:
-    with pytest.raises(ImproperlyConfigured, match="'statement'; it takes 'session' or 'transaction'"):
+def test_unknown_mode_lists_the_choices() -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"'statement'\. It must be 'session' or 'transaction'"):
         DatabaseWrapper({**connection.settings_dict, "OPTIONS": {"tenancy_mode": "statement"}}, "odd")
 
 
-def test_where_there_is_no_bypass_role_unscoped_stays_who_it_is(acme: Any, settings: Any, mode: str) -> None:
-    """A project whose migrations have not run, or that has no row security, needs no role."""
+def test_unscoped_without_bypass_role_keeps_its_role(acme: Any, settings: Any, mode: str) -> None:
+    """A project without row security, or before its migrations, has no bypass role."""
     settings.TENANCY_BYPASS_ROLE = "nobody"
     with unscoped(reason="a test"):
         assert statements.shown()[1] == connection.settings_dict["USER"]
         assert statements.execute() == []
 
 
-def test_who_is_shown_everything_anyway_need_not_become_anybody(acme: Any, migration_role: None, mode: str) -> None:
+def test_privileged_role_does_not_switch(acme: Any, migration_role: None, mode: str) -> None:
     with unscoped(reason="a test"):
         assert statements.shown()[1] == connection.settings_dict["USER"]
         assert statements.execute() == ["a1", "a2"]
 
 
-def test_while_reporting_the_database_shows_what_the_orm_does(acme: Any, globex: Any, settings: Any, mode: str) -> None:
+def test_report_mode_shows_the_same_rows_as_the_orm(acme: Any, globex: Any, settings: Any, mode: str) -> None:
     settings.TENANCY_ENFORCEMENT = "report"
     assert statements.execute() == ["a1", "a2", "g1"]
     assert Document.objects.count() == 3
 
 
-def test_a_statement_that_concerns_no_organization_does_not_ask_for_one(acme: Any, globex: Any) -> None:
-    """A member of two organizations names none: whose session it is, is found nevertheless."""
+def test_unrelated_statement_does_not_resolve_the_organization(acme: Any, globex: Any) -> None:
+    """The session of a member of two organizations loads without selecting one."""
     from dovetail_tenancy import services
 
     services.add_member(organization=globex, user=acme.owner, role="member")
@@ -285,7 +283,7 @@ def test_a_statement_that_concerns_no_organization_does_not_ask_for_one(acme: An
     assert client.get("/admin/").status_code == 302
 
 
-def test_a_driver_that_knows_no_such_cursor_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_psycopg2_is_refused_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
     from django.db.backends.postgresql import psycopg_any
@@ -293,14 +291,14 @@ def test_a_driver_that_knows_no_such_cursor_is_refused_at_the_start(monkeypatch:
     from dovetail_tenancy.backends.postgresql import base
 
     monkeypatch.setattr(psycopg_any, "is_psycopg3", False)
-    with pytest.raises(ImproperlyConfigured, match="needs psycopg 3"):
+    with pytest.raises(ImproperlyConfigured, match="requires psycopg 3"):
         importlib.reload(base)
     monkeypatch.undo()
     assert psycopg.__version__
 
 
-def test_the_organization_is_a_condition_of_the_index_without_any_filter(acme: Any) -> None:
-    """Twenty thousand rows of two hundred organizations: none of the others' is read."""
+def test_policy_uses_the_index(acme: Any) -> None:
+    """Of 20 000 rows of 200 organizations, PostgreSQL reads only those of one."""
     for _ in range(200):
         make_organization()
     organization = get_organization_model()._meta

@@ -1,4 +1,4 @@
-"""Every guard is needed: with any one taken away, a test of this directory fails."""
+"""Every guard is necessary: without it, a test of this directory fails."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.db.models.sql import Query
 from dovetail_tenancy import tenant, unscoped
 from dovetail_tenancy.backends.postgresql import base
 from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper, SynchronizedCursor
-from dovetail_tenancy.isolation import database_scope, on_delete, querysets
-from dovetail_tenancy.isolation.scope import current_scope
+from dovetail_tenancy.isolation import fields, querysets, scope
+from dovetail_tenancy.isolation.scope import active_scope, current_scope
 from dovetail_tenancy.operations import enable_row_security
 from dovetail_tenancy.row_security import policies, session
 from dovetail_tenancy.row_security.session import Session
@@ -34,7 +34,7 @@ Proof = Callable[["World"], None]
 
 
 class World:
-    """What the proofs need: the fixtures of the tests that they are."""
+    """The fixtures of the tests that the proofs call."""
 
     def __init__(self, acme: Any, globex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.acme, self.globex, self.settings, self.monkeypatch = acme, globex, settings, monkeypatch
@@ -82,7 +82,7 @@ def after_an_error(world: World) -> None:
         savepoint = connection.savepoint()
         with pytest.raises(DatabaseError), connection.cursor() as cursor:
             cursor.execute("SELECT 1/0")
-        # Nothing else is accepted now.
+        # The server accepts nothing else now.
         with tenant(world.globex):
             connection.savepoint_rollback(savepoint)
             assert statements.execute() == ["g1"]
@@ -110,11 +110,11 @@ def reading(name: str, mode: str = "session") -> Proof:
 
 
 def on_a_failure(world: World) -> None:
-    test_matrix.test_a_failed_statement_leaves_nothing_behind(world.acme, world.globex, "session")
+    test_matrix.test_failed_statement_leaves_no_setting(world.acme, world.globex, "session")
 
 
 def by_isolation(world: World) -> None:
-    test_connections.test_a_transaction_chooses_its_isolation_level_first(world.acme, "session")
+    test_connections.test_isolation_level_can_be_set_first(world.acme, "session")
 
 
 def by_utilities(world: World) -> None:
@@ -122,7 +122,7 @@ def by_utilities(world: World) -> None:
 
 
 def by_missing_role(world: World) -> None:
-    test_connections.test_where_there_is_no_bypass_role_unscoped_stays_who_it_is(world.acme, world.settings, "session")
+    test_connections.test_unscoped_without_bypass_role_keeps_its_role(world.acme, world.settings, "session")
 
 
 def by_streams(world: World) -> None:
@@ -134,23 +134,21 @@ def by_streams(world: World) -> None:
 
 
 def by_pinned_queries(world: World) -> None:
-    test_matrix.test_a_querysets_own_organization_is_the_databases(world.acme, world.globex, "session", "autocommit")
+    test_matrix.test_pinned_queryset_sets_the_database_scope(world.acme, world.globex, "session", "autocommit")
 
 
 def by_bulk_create(world: World) -> None:
-    test_matrix.test_bulk_create_writes_to_the_querysets_own_organization(
-        world.acme, world.globex, "session", "autocommit"
-    )
+    test_matrix.test_pinned_bulk_create_writes_to_its_organization(world.acme, world.globex, "session", "autocommit")
 
 
 def by_deletion_by_key(world: World) -> None:
-    test_matrix.test_deleting_a_querysets_rows_reaches_its_own_organization(
+    test_matrix.test_pinned_delete_reaches_its_organization(
         world.acme, world.globex, "session", "autocommit", heard=True
     )
 
 
 def by_deletion_of_users(world: World) -> None:
-    test_matrix.test_what_no_organization_owns_is_deleted_with_the_rows_of_all(
+    test_matrix.test_deleting_an_unowned_row_deletes_rows_of_all_organizations(
         world.acme, world.globex, "session", "none"
     )
 
@@ -158,40 +156,38 @@ def by_deletion_of_users(world: World) -> None:
 def by_any_key(kind: str) -> Proof:
     def proof(world: World) -> None:
         world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
-        test_operation.test_any_key_and_any_column(kind)
+        test_operation.test_operation_supports_any_key_and_column(kind)
 
     return proof
 
 
 def by_data_migrations(world: World) -> None:
     world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
-    test_operation.test_data_migrations_see_every_row_whether_of_python_or_sql()
+    test_operation.test_python_and_sql_data_migrations_see_every_row()
 
 
 def by_inherited_tables(world: World) -> None:
     world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
-    test_operation.test_a_row_of_a_covered_row_is_as_visible_as_that()
+    test_operation.test_dependent_rows_follow_the_policy_of_their_parent()
 
 
 def by_an_explained_role(world: World) -> None:
     world.settings.TENANCY_ORGANIZATION_MODEL = "firms.Firm"
-    test_operation.test_without_the_bypass_role_and_the_right_to_create_it_the_operator_is_told_what_to_run(
-        world.settings
-    )
+    test_operation.test_missing_bypass_role_explains_the_statement(world.settings)
 
 
 def by_a_report(world: World) -> None:
-    test_connections.test_while_reporting_the_database_shows_what_the_orm_does(
+    test_connections.test_report_mode_shows_the_same_rows_as_the_orm(
         world.acme, world.globex, world.settings, "session"
     )
 
 
 def by_who_asks_nothing(world: World) -> None:
-    test_connections.test_a_statement_that_concerns_no_organization_does_not_ask_for_one(world.acme, world.globex)
+    test_connections.test_unrelated_statement_does_not_resolve_the_organization(world.acme, world.globex)
 
 
 def by_grants(world: World) -> None:
-    """A table that is made later is the bypass role's to read."""
+    """The bypass role can read tables that are created later."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM " + policies.quoted(policies.bypass_role()))
     connection.prepare_database()
@@ -210,13 +206,13 @@ _AS_IT_IS = policies._CURRENT
 
 
 def by_the_plan(world: World) -> None:
-    """The policy as it was migrated, and as it would be with what was taken away."""
+    """Replace the policy by one that is created without the guard, and restore it."""
     condition = policies._condition(_folder(), "organization", connection)
     with connection.schema_editor() as editor:
         editor.execute(f"ALTER POLICY tenancy_organization ON documents_folder USING ({condition})", None)
     try:
-        test_connections.test_a_stream_keeps_the_organization_it_began_with(world.acme, world.globex, "session")
-        test_connections.test_the_organization_is_a_condition_of_the_index_without_any_filter(world.acme)
+        test_connections.test_stream_keeps_its_organization(world.acme, world.globex, "session")
+        test_connections.test_policy_uses_the_index(world.acme)
     finally:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(policies, "_CURRENT", _AS_IT_IS)
@@ -236,12 +232,12 @@ def attribute(owner: Any, name: str, value: Any) -> Take:
 
 
 def method_of_django(name: str, owner: Any = DatabaseWrapper, parent: Any = django_postgresql.DatabaseWrapper) -> Take:
-    """Django's own in place of ours."""
+    """Use Django's method instead of ours."""
     return lambda patch: patch.setattr(owner, name, getattr(parent, name))
 
 
 def unsynchronised(name: str) -> Take:
-    """psycopg's own in place of ours."""
+    """Use psycopg's method instead of ours."""
 
     def take(patch: pytest.MonkeyPatch) -> None:
         def plain(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -255,7 +251,7 @@ def unsynchronised(name: str) -> Take:
 def without_statement(*, own_transaction: bool = True, savepoints_only: bool = False) -> Take:
     def take(patch: pytest.MonkeyPatch) -> None:
         if savepoints_only:
-            # Everything counts as a savepoint: nothing is forgotten after ROLLBACK TO.
+            # Every statement counts as a savepoint, so nothing is forgotten after ROLLBACK TO.
             patch.setattr(session, "_SAVEPOINT", session.re.compile(""))
         if not own_transaction:
             patch.setattr(Session, "_transaction", lambda self, *args: nullcontext())
@@ -287,7 +283,7 @@ def always_switching(patch: pytest.MonkeyPatch) -> None:
 
 
 def keeping_transaction(patch: pytest.MonkeyPatch) -> None:
-    """One that is not rolled back when its statement fails."""
+    """Do not roll the transaction back if its statement fails."""
 
     @contextmanager
     def open_transaction(self: Session, driver: Any, wanted: Any) -> Iterator[None]:
@@ -338,9 +334,9 @@ GUARDS: dict[str, tuple[Take, Proof]] = {
     ),
     "bulk_create's": (attribute(querysets.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_bulk_create),
     "delete's": (attribute(querysets.TenantQuerySet, "_bound", lambda queryset: nullcontext()), by_deletion_by_key),
-    "the collector's": (attribute(on_delete, "override_database_scope", unchanged), by_deletion_of_users),
-    "not resolving": (attribute(database_scope, "active_scope", current_scope), by_who_asks_nothing),
-    "reporting": (attribute(database_scope, "in_report_mode", lambda: False), by_a_report),
+    "the collector's": (attribute(fields, "override_database_scope", unchanged), by_deletion_of_users),
+    "not resolving": (attribute(scope, "active_scope", current_scope), by_who_asks_nothing),
+    "reporting": (attribute(session, "current_database_scope", active_scope), by_a_report),
     "a migration sees all": (attribute(base, "override_database_scope", unchanged), by_data_migrations),
     "the bypass role's grants": (
         method_of_django("prepare_database"),
@@ -368,7 +364,7 @@ def world(acme: Any, globex: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
     return World(acme, globex, settings, monkeypatch)
 
 
-# What a proof fails with; anything else would be a mistake in taking the guard away.
+# The errors of a failed proof. Any other error is a mistake in the removal of the guard.
 FAILS = (AssertionError, DatabaseError, psycopg.Error, pytest.fail.Exception)
 
 
@@ -378,7 +374,7 @@ def _require_owner(guard: str, world: World) -> None:
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_without_it_something_fails(guard: str, world: World) -> None:
+def test_removed_guard_fails_its_proof(guard: str, world: World) -> None:
     _require_owner(guard, world)
     take, proof = GUARDS[guard]
     with pytest.MonkeyPatch.context() as patch:
@@ -390,6 +386,6 @@ def test_without_it_something_fails(guard: str, world: World) -> None:
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_with_it_nothing_does(guard: str, world: World) -> None:
+def test_proof_passes_with_the_guard(guard: str, world: World) -> None:
     _require_owner(guard, world)
     GUARDS[guard][1](world)

@@ -1,4 +1,4 @@
-"""The leak matrix again, past the ORM: what PostgreSQL itself shows and accepts."""
+"""The leak matrix without the ORM: the rows that PostgreSQL shows and accepts."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def how(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_every_way_of_reading_shows_what_the_context_shows(
-    acme: Any, globex: Any, function: str, mode: str, how: str
-) -> None:
+def test_every_read_shows_the_rows_of_the_scope(acme: Any, globex: Any, function: str, mode: str, how: str) -> None:
     for name, read in READS.items():
         with around(how):
             assert read() == [], name
@@ -53,7 +51,7 @@ def test_every_way_of_reading_shows_what_the_context_shows(
             assert read() == [], name
 
 
-def test_a_cursor_follows_the_context_and_not_its_maker(acme: Any, globex: Any, mode: str, how: str) -> None:
+def test_cursor_follows_the_active_scope(acme: Any, globex: Any, mode: str, how: str) -> None:
     with around(how):
         with tenant(acme):
             cursor = connection.cursor()
@@ -66,9 +64,9 @@ def test_a_cursor_follows_the_context_and_not_its_maker(acme: Any, globex: Any, 
 
 
 @pytest.mark.parametrize("write", [statements.insert, statements.insert_many, statements.move])
-def test_a_row_of_another_organization_is_not_written(acme: Any, globex: Any, mode: str, how: str, write: Any) -> None:
+def test_foreign_row_is_not_written(acme: Any, globex: Any, mode: str, how: str, write: Any) -> None:
     for scope in (nullcontext(), tenant(acme)):
-        # Without an organization there is no row to move, and with one it may not go to another.
+        # Without an organization no row is visible, and with one a row cannot be moved to another.
         if write is statements.move and isinstance(scope, nullcontext):
             assert write(globex) == 0
             continue
@@ -81,9 +79,7 @@ def test_a_row_of_another_organization_is_not_written(acme: Any, globex: Any, mo
 
 
 @pytest.mark.parametrize(("write", "left"), [(statements.update, 3), (statements.delete, 1)], ids=["update", "delete"])
-def test_writes_reach_the_rows_that_are_shown(
-    acme: Any, globex: Any, mode: str, how: str, write: Any, left: int
-) -> None:
+def test_writes_reach_only_visible_rows(acme: Any, globex: Any, mode: str, how: str, write: Any, left: int) -> None:
     with around(how):
         assert write() == 0
         with tenant(acme):
@@ -94,9 +90,7 @@ def test_writes_reach_the_rows_that_are_shown(
         assert statements.execute() == (["a1!!", "a2!!", "g1!"] if write is statements.update else ["a1", "a2", "g1"])
 
 
-def test_copying_into_a_table_is_what_postgresql_does_not_support_under_row_security(
-    acme: Any, mode: str, how: str
-) -> None:
+def test_copy_from_is_not_supported(acme: Any, mode: str, how: str) -> None:
     for scope in (nullcontext(), tenant(acme), unscoped(reason="a test")):
         with (
             scope,
@@ -108,15 +102,15 @@ def test_copying_into_a_table_is_what_postgresql_does_not_support_under_row_secu
             pass
 
 
-def test_truncating_is_the_owners(acme: Any, globex: Any, mode: str) -> None:
+def test_truncate_requires_ownership(acme: Any, globex: Any, mode: str) -> None:
     with unscoped(reason="a test"), connection.cursor() as cursor:
         cursor.execute("TRUNCATE documents_note RESTART IDENTITY")
         cursor.execute("SELECT count(*) FROM documents_note")
         assert cursor.fetchone() == (0,)
 
 
-def test_a_querysets_own_organization_is_the_databases(acme: Any, globex: Any, mode: str, how: str) -> None:
-    """``for_tenant`` and ``pinned`` bind a query whatever is active: the database is told as well."""
+def test_pinned_queryset_sets_the_database_scope(acme: Any, globex: Any, mode: str, how: str) -> None:
+    """``for_tenant`` and ``pinned`` also set the scope of the database."""
     with tenant(acme):
         pinned = Document.objects.order_by("title").pinned()
     with unscoped(reason="a test"):
@@ -137,11 +131,9 @@ def test_a_querysets_own_organization_is_the_databases(acme: Any, globex: Any, m
 
 
 @pytest.mark.parametrize("heard", [False, True], ids=["at once", "one by one"])
-def test_deleting_a_querysets_rows_reaches_its_own_organization(
-    acme: Any, globex: Any, mode: str, how: str, heard: bool
-) -> None:
+def test_pinned_delete_reaches_its_organization(acme: Any, globex: Any, mode: str, how: str, heard: bool) -> None:
     listener = lambda **kwargs: None  # noqa: E731
-    if heard:  # Django then reads the rows, and deletes by primary keys
+    if heard:  # Django then reads the rows and deletes them by primary key
         post_delete.connect(listener, sender=Note)
     try:
         with around(how), tenant(acme):
@@ -152,7 +144,7 @@ def test_deleting_a_querysets_rows_reaches_its_own_organization(
 
 
 @pytest.mark.parametrize("scope", ["none", "other"])
-def test_what_no_organization_owns_is_deleted_with_the_rows_of_all(
+def test_deleting_an_unowned_row_deletes_rows_of_all_organizations(
     acme: Any, globex: Any, mode: str, scope: str
 ) -> None:
     for organization, title in ((acme, "a3"), (globex, "g2")):
@@ -168,14 +160,14 @@ def test_what_no_organization_owns_is_deleted_with_the_rows_of_all(
         assert Note.objects.count() == 1
 
 
-def test_bulk_create_writes_to_the_querysets_own_organization(acme: Any, globex: Any, mode: str, how: str) -> None:
+def test_pinned_bulk_create_writes_to_its_organization(acme: Any, globex: Any, mode: str, how: str) -> None:
     with around(how):
         Folder.objects.for_tenant(acme).bulk_create([Folder(name="One", organization_id=acme.pk), Folder(name="Two")])
     with tenant(acme):
         assert Folder.objects.count() == 3
 
 
-def test_a_failed_statement_leaves_nothing_behind(acme: Any, globex: Any, mode: str) -> None:
+def test_failed_statement_leaves_no_setting(acme: Any, globex: Any, mode: str) -> None:
     with unscoped(reason="a test"), pytest.raises(DatabaseError), connection.cursor() as cursor:
         cursor.execute("SELECT 1/0 FROM documents_document")
     assert statements.execute() == []
@@ -185,7 +177,7 @@ def test_a_failed_statement_leaves_nothing_behind(acme: Any, globex: Any, mode: 
     assert connection.connection.pgconn.transaction_status == 0
 
 
-def test_a_stream_that_is_left_early_leaves_nothing_behind(acme: Any, mode: str) -> None:
+def test_abandoned_stream_leaves_no_setting(acme: Any, mode: str) -> None:
     with unscoped(reason="a test"), connection.cursor() as cursor:
         rows = cursor.stream(statements.TITLES)
         next(rows)

@@ -1,4 +1,4 @@
-"""``EnableRowSecurity`` in migrations, for whatever an organization and its key are."""
+"""``EnableRowSecurity`` in migrations, for organizations with any key."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ KEYS: dict[str, tuple[models.Field[Any, Any], list[Any]]] = {
     "uuid": (models.UUIDField(primary_key=True), [UUID(int=1), UUID(int=2)]),
     "bigint": (models.BigAutoField(primary_key=True), [1, 2]),
     "integer": (models.AutoField(primary_key=True), [1, 2]),
-    # The second begins like the first and is longer than the column: a cast to varchar(3) would take one for the other.
+    # "abcd" begins like "abc" and is longer than the column: a cast to varchar(3) would make them equal.
     "text": (models.CharField(max_length=3, primary_key=True), ["abc", "a'b", "abcd"]),
     "unlimited text": (models.TextField(primary_key=True), ["abc", "ab%s"]),
 }
 
 
 class Invoice:
-    """A table whose organization has any key, and whose column any name."""
+    """A table with any column name and any type of the organization's key."""
 
     def __init__(self, key: Any, *, column: str = "the Firm's", **invoice: Any) -> None:
         foreign_key = models.ForeignKey("firms.Firm", on_delete=models.CASCADE, db_column=column)
@@ -82,12 +82,12 @@ def _organization(settings: Any) -> None:
 def show(key: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("SET LOCAL tenancy.organization TO {}").format(sql.Literal(str(key))))
-        # As the backend does: or it would make the setting of the context, none, before the next statement.
-        connection.row_security.shown = connection.row_security._wanted(connection.connection, True)
+        # Tell the backend, or it would send the setting of the empty scope before the next statement.
+        connection.row_security.visibility = connection.row_security._required(connection.connection, True)
 
 
 @pytest.mark.parametrize("kind", KEYS)
-def test_any_key_and_any_column(kind: str) -> None:
+def test_operation_supports_any_key_and_column(kind: str) -> None:
     field, keys = KEYS[kind]
     stored = [key for key in keys if key != "abcd"]
     with Invoice(field) as table:
@@ -112,8 +112,8 @@ def test_any_key_and_any_column(kind: str) -> None:
             assert cursor.fetchone() == (0,)
 
 
-def test_a_row_of_a_covered_row_is_as_visible_as_that() -> None:
-    """Multi-table inheritance, and the through table of a many-to-many relation."""
+def test_dependent_rows_follow_the_policy_of_their_parent() -> None:
+    """The rows belong to a child table and to the through table of a many-to-many relation."""
     with Invoice(models.BigAutoField(primary_key=True), column="firm") as table:
         with connection.schema_editor():
             for key in (1, 2):
@@ -135,16 +135,19 @@ def test_a_row_of_a_covered_row_is_as_visible_as_that() -> None:
 
 
 @pytest.mark.parametrize("field", ["customer", "id"])
-def test_a_model_without_that_foreign_key_is_told_what_to_name(field: str) -> None:
-    with Invoice(models.BigAutoField(primary_key=True)) as table, pytest.raises(ValueError, match="Name the one that"):
+def test_missing_foreign_key_explains_the_field_argument(field: str) -> None:
+    with (
+        Invoice(models.BigAutoField(primary_key=True)) as table,
+        pytest.raises(ValueError, match="Name the one to"),
+    ):
         table.migrate(EnableRowSecurity("Invoice", field=field))
 
 
-def test_without_the_bypass_role_and_the_right_to_create_it_the_operator_is_told_what_to_run(
+def test_missing_bypass_role_explains_the_statement(
     settings: Any,
 ) -> None:
     with Invoice(models.BigAutoField(primary_key=True)) as table:
-        # The connection has become the role that there was until now.
+        # Makes the connection switch to the previous role.
         with connection.schema_editor():
             assert table.rows() == 0
         settings.TENANCY_BYPASS_ROLE = "rls none's"
@@ -165,7 +168,7 @@ def may_create_roles(settings: Any, given: dict[str, Any]) -> Iterator[str]:
         server.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
-def test_who_may_create_the_role_has_it_created(may_create_roles: str) -> None:
+def test_bypass_role_is_created_if_permitted(may_create_roles: str) -> None:
     with Invoice(models.BigAutoField(primary_key=True)) as table:
         table.migrate(EnableRowSecurity("Invoice"))
         assert policies.exists(connection)
@@ -175,7 +178,7 @@ def test_who_may_create_the_role_has_it_created(may_create_roles: str) -> None:
         table.migrate(EnableRowSecurity("Invoice"), backwards=True)
 
 
-def test_data_migrations_see_every_row_whether_of_python_or_sql() -> None:
+def test_python_and_sql_data_migrations_see_every_row() -> None:
     seen: list[int] = []
 
     def look(apps: Any, schema_editor: Any) -> None:
@@ -194,7 +197,7 @@ def test_data_migrations_see_every_row_whether_of_python_or_sql() -> None:
             migration.atomic = atomic
             migration.operations = [
                 migrations.RunPython(look),
-                # Between two that see rows the owner's privileges are needed.
+                # This operation requires the owner's privileges, between two that see every row.
                 migrations.AddField("Invoice", "later", later) if atomic else migrations.RunSQL("SELECT 1"),
                 migrations.RunSQL("UPDATE firms_invoice SET later = 8", migrations.RunSQL.noop),
                 migrations.RunPython(look),
@@ -207,7 +210,7 @@ def test_data_migrations_see_every_row_whether_of_python_or_sql() -> None:
             assert cursor.fetchone() == (2,)
 
 
-def test_under_the_migration_role_a_foreign_key_onto_populated_rows_is_validated_against_all_of_them(
+def test_migration_role_validates_foreign_keys_against_all_rows(
     migration_role: None,
 ) -> None:
     with Invoice(models.BigAutoField(primary_key=True), column="firm") as table:
@@ -236,7 +239,7 @@ def test_under_the_migration_role_a_foreign_key_onto_populated_rows_is_validated
                 editor.execute("DROP TABLE firms_line")
 
 
-def test_sql_is_shown_without_touching_the_database() -> None:
+def test_collected_sql_does_not_change_the_database() -> None:
     with Invoice(models.BigAutoField(primary_key=True)) as table:
         with connection.schema_editor(collect_sql=True) as editor:
             EnableRowSecurity("Invoice").database_forwards("firms", editor, table.state, table.state)
@@ -248,7 +251,7 @@ def test_sql_is_shown_without_touching_the_database() -> None:
 
 
 @pytest.mark.parametrize("operation", [EnableRowSecurity("Invoice"), EnableRowSecurity("Tag", field="invoice")])
-def test_it_is_written_into_a_migration_as_it_was(operation: EnableRowSecurity) -> None:
+def test_operation_serializes_into_a_migration(operation: EnableRowSecurity) -> None:
     text, imports = OperationWriter(operation, indentation=0).serialize()
     names: dict[str, Any] = {}
     exec("\n".join(imports), names)
@@ -258,12 +261,12 @@ def test_it_is_written_into_a_migration_as_it_was(operation: EnableRowSecurity) 
     assert operation.migration_name_fragment.endswith("_row_security")
 
 
-def test_migrations_find_nothing_to_do() -> None:
+def test_makemigrations_detects_no_changes() -> None:
     output = StringIO()
     call_command("makemigrations", "--check", "--dry-run", stdout=output)
     assert "No changes detected" in output.getvalue()
 
 
-def test_statements_before_this_one_are_the_contexts() -> None:
-    # The tests above make settings by hand.
+def test_settings_are_reset_between_tests() -> None:
+    # The tests above send settings manually.
     assert statements.shown()[0] == ""

@@ -1,4 +1,4 @@
-"""Behind a pooler that gives each transaction another server session (Debian's PgBouncer, started here)."""
+"""Row security behind PgBouncer, which gives each transaction another server session."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def pgbouncer(database: dict[str, Any]) -> Iterator[int]:
                 log=folder / "log",
             )
         )
-        as_other = ["-u", "nobody"] if os.geteuid() == 0 else []  # it does not run as root
+        as_other = ["-u", "nobody"] if os.geteuid() == 0 else []  # PgBouncer refuses to run as root
         if as_other:
             for path in (folder, *folder.iterdir()):
                 shutil.chown(path, "nobody")
@@ -101,7 +101,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def pooled(db: None) -> Iterator[Any]:
-    """``pooled(mode)``: threads that begin after it connect by way of the pooler. This one stays as it is."""
+    """Return ``pooled(mode)``, after which new threads connect through the pooler. This thread does not."""
     direct = connections.settings["default"]
 
     def through(mode: str) -> None:
@@ -126,7 +126,7 @@ def in_threads(number: int, work: Callable[[int], None]) -> None:
 
 
 def client(number: int, organizations: dict[str, Any], seen: Counter[str], streaming: bool) -> None:
-    """Looks at the rows as one of a service's threads would, and counts what it was shown."""
+    """Reads the rows like a thread of a service, and counts the visible ones."""
     expected = {"none": [], "acme": ["a1", "a2"], "globex": ["g1"], "all": ["a1", "a2", "g1"]}
     choice = random.Random(number)
     for _ in range(ROUNDS):
@@ -143,7 +143,7 @@ def client(number: int, organizations: dict[str, Any], seen: Counter[str], strea
 
 
 def look(acme: Any, globex: Any, *, streaming: bool = True) -> Counter[str]:
-    """Many clients over few server sessions."""
+    """Run many clients over few server sessions."""
     seen: Counter[str] = Counter()
     start = threading.Barrier(CLIENTS)
 
@@ -173,9 +173,9 @@ def test_transaction_mode_leaks_nothing(acme: Any, globex: Any, pooled: Any) -> 
     in_threads(2, nothing_is_left)
 
 
-def test_session_mode_would_leak_and_the_check_says_so(acme: Any, globex: Any, pooled: Any) -> None:
+def test_session_mode_leaks_and_is_an_error(acme: Any, globex: Any, pooled: Any) -> None:
     pooled("session")
-    # Not with cursors of the server, which would not be found again on the next session.
+    # Not with server-side cursors, which the next server session does not have.
     assert look(acme, globex, streaming=False)["wrong"] > 0
 
     def check(number: int) -> None:
@@ -184,10 +184,8 @@ def test_session_mode_would_leak_and_the_check_says_so(acme: Any, globex: Any, p
     in_threads(1, check)
 
 
-def test_what_a_program_in_session_mode_left_behind_is_not_seen_in_transaction_mode(
-    acme: Any, globex: Any, pooled: Any
-) -> None:
-    """As while a new version is deployed beside the old one."""
+def test_transaction_mode_ignores_settings_left_by_session_mode(acme: Any, globex: Any, pooled: Any) -> None:
+    """Two versions of a service run side by side during a deployment."""
 
     def leave_behind(number: int) -> None:
         with tenant(acme), connection.cursor() as cursor:

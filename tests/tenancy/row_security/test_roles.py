@@ -1,4 +1,4 @@
-"""The README's roles: who migrates, who serves and who dumps, and what each is shown."""
+"""The roles of the README that migrate, serve and dump, and the rows that each sees."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ call_command("migrate", verbosity=0)
 
 
 class Shop:
-    """A database of its own, with the README's roles under names of this lane's."""
+    """Create a separate database with the roles of the README under other names."""
 
     def __init__(self, given: dict[str, Any], prefix: str) -> None:
-        prefix = prefix.replace("-", "_")  # the README writes names without quotes
+        prefix = prefix.replace("-", "_")  # the names in the README have no quotes
         self.given = given
         self.database = f"{prefix}_shop"
         self.names = {name: f"{prefix}_{name}" for name in NAMES}
@@ -142,7 +142,7 @@ def test_the_roles_of_the_readme_migrate_serve_and_dump(shop: Shop) -> None:
     dumped = shop.dump("--enable-row-security", role="shop_owner")
     assert dumped.returncode == 0, dumped.stderr
     assert dumped.stdout.count("migrated") == 2
-    # Under the service's role it would be an empty dump, if it may at all.
+    # As the service's role the dump would be empty or refused.
     assert shop.dump("--enable-row-security", role="shop").stdout.count("migrated") == 0
     with administrator(shop.given | {"USER": shop.names["shop"]}, shop.database) as server:
         with pytest.raises(errors.InsufficientPrivilege):

@@ -1,4 +1,4 @@
-"""Whatever happens in whichever order, the database shows what the context says, at every statement."""
+"""The database shows the rows of the active scope at every statement, in any sequence of events."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.tenancy.row_security.statements import READS
 
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
-# The reads that need no function, and end no transaction.
+# The reads that need no database function and end no transaction.
 READ = st.sampled_from(sorted(set(READS) - {"callproc"}))
 
 
 class Sequence(RuleBasedStateMachine):
-    """Scopes and transactions are entered and left in any order, so that neither is nested in the other."""
+    """Enters and leaves scopes and transactions in any order, not only nested."""
 
     organizations: dict[str, Any] = {}  # set by the test
     titles = {"acme": ["a1", "a2"], "globex": ["g1"], "all": ["a1", "a2", "g1"], "none": []}
@@ -94,7 +94,7 @@ class Sequence(RuleBasedStateMachine):
     @precondition(lambda self: not self.broken)
     @rule()
     def fail(self) -> None:
-        """A statement fails: in a transaction, up to the next savepoint."""
+        """Fail in a statement. In a transaction, everything fails up to the next savepoint."""
         block = ExitStack() if self.manual else transaction.atomic()
         with pytest.raises(DatabaseError), block, connection.cursor() as cursor:
             cursor.execute("SELECT 1/0")
@@ -161,11 +161,11 @@ class Sequence(RuleBasedStateMachine):
 
 @pytest.fixture
 def sequence(acme: Any, globex: Any) -> type[Sequence]:
-    # Hypothesis keeps the rules of a class: a class of its own for each test.
+    # Hypothesis stores the rules on the class, so each test needs its own class.
     return type("Sequence", (Sequence,), {"organizations": {"acme": acme, "globex": globex}})
 
 
-def test_the_database_and_the_context_are_equal(sequence: type[Sequence], mode: str) -> None:
+def test_database_shows_the_scope_in_any_sequence(sequence: type[Sequence], mode: str) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call]  # Hypothesis'
         sequence,
         settings=settings(

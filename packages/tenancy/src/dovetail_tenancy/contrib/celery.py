@@ -1,8 +1,8 @@
 """Celery tasks that run for the organization they were enqueued for.
 
 ``app = Celery("project", task_cls="dovetail_tenancy.contrib.celery:TenantTask")`` covers every task, including shared
-ones. The message carries the organization's key and nothing else. An attacker who can write to the broker can already
-run any task, but a header for "all organizations" would show a task more rows than it was written for.
+ones. The message carries only the organization's key. An attacker who can write to the broker can run any task, but a
+header for "all organizations" would also show a task more rows than it was written for.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ HEADER = "dovetail_organization"
 
 
 class TenantTask(Task):  # type: ignore[type-arg]  # not generic at run time
-    """Runs with the organization that was active when the task was enqueued, or with none if none was active.
+    """Runs with the organization that was active when the task was enqueued, or without one if none was active.
 
-    This holds for retries, for every part of a canvas, and for tasks that run eagerly in a request, whose organization
-    is active again afterwards. ``unscoped`` is never inherited: a task that needs every organization's rows uses it
-    itself. Called directly (``task()``) the task is a plain function in the caller's scope.
+    This also applies to retries, to every part of a canvas, and to tasks that run eagerly in a request, whose
+    organization is active again afterwards. A task never inherits ``unscoped``. A task that needs the rows of all
+    organizations uses it itself. Called directly (``task()``), the task is a plain function in the caller's scope.
     """
 
     abstract = True
@@ -38,23 +38,23 @@ class TenantTask(Task):  # type: ignore[type-arg]  # not generic at run time
             return super().__call__(*args, **kwargs)
         request._dovetail_entered = True
         with organization_scope((request.headers or {}).get(HEADER)):
-            # Not super(): outside a worker it pushes a request without an id, and retry() would lose the task's id.
+            # Not super(): outside a worker it pushes a request without an id, so retry() would lose the task's id.
             return self.run(*args, **kwargs)
 
-    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]  # passed on
+    def apply(self, *args: Any, **options: Any) -> Any:
         # An eager task is never published, so the signal below does not reach it.
-        options["headers"] = _with_organization(options.get("headers"), dump_current_organization())
-        return super().apply(args, kwargs, **options)
+        options["headers"] = {HEADER: dump_current_organization(), **(options.get("headers") or {})}
+        return super().apply(*args, **options)
 
 
 @before_task_publish.connect(dispatch_uid="dovetail_tenancy.contrib.celery")
-def carry_organization(body: Any = None, headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
-    """Put the organization into a message and into the signatures that its worker publishes afterwards.
+def carry_organization(body: object = None, headers: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    """Add the organization to a message, and to the signatures that its worker publishes later.
 
-    Every way to enqueue, ``send_task("name")`` and canvases too, sends this signal. A chord's body and a chain's next
-    task are published by a worker, when the task's organization is no longer active.
+    All ways to enqueue send this signal, ``send_task("name")`` and canvases too. A worker publishes a chord's body and
+    a chain's next task when the task's organization is no longer active.
     """
-    if headers is None or not isinstance(body, tuple):  # message protocol 1 has no headers to carry it in
+    if headers is None or not isinstance(body, tuple):  # message protocol 1 has no headers
         return
     # A retry already has the header and keeps it, whatever was active when the task failed.
     organization = headers.setdefault(HEADER, dump_current_organization())
@@ -64,14 +64,12 @@ def carry_organization(body: Any = None, headers: dict[str, Any] | None = None, 
             embedded[name] = _bound(embedded[name], organization)
 
 
-def _bound(signatures: Any, organization: str) -> Any:
+def _bound(signatures: object, organization: str) -> Any:
     """Return copies of the signatures with the organization. The originals may be constants that other requests use."""
     if not isinstance(signatures, Mapping):
-        return (
-            [_bound(signature, organization) for signature in signatures]
-            if isinstance(signatures, Iterable)
-            else signatures
-        )
+        if isinstance(signatures, Iterable):
+            return [_bound(signature, organization) for signature in signatures]
+        return signatures
     options = dict(signatures.get("options") or {})
     for name in ("link", "link_error", "chord"):
         if options.get(name):
@@ -81,17 +79,13 @@ def _bound(signatures: Any, organization: str) -> Any:
         for name in kwargs.keys() & {"tasks", "header", "body"}:
             kwargs[name] = _bound(kwargs[name], organization)
     else:
-        options["headers"] = _with_organization(options.get("headers"), organization)
+        options["headers"] = {HEADER: organization, **(options.get("headers") or {})}
     return {**signatures, "options": options, "kwargs": kwargs}
-
-
-def _with_organization(headers: Mapping[str, Any] | None, organization: str) -> dict[str, Any]:
-    return {HEADER: organization, **(headers or {})}
 
 
 @shared_task(name="dovetail_tenancy.purge_invitations")
 def purge_invitations() -> int:
-    """Run the command of the same name on a schedule; return the number of deleted rows."""
+    """Delete expired invitations like the command of the same name, and return the number of deleted rows."""
     return services.purge_invitations()
 
 

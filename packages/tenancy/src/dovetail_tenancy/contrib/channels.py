@@ -1,4 +1,4 @@
-"""An ASGI middleware for WebSockets that belong to one organization from the handshake until they close."""
+"""An ASGI middleware that runs each WebSocket for one organization, from the handshake until it closes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async  # type: ignore[import-untyped]
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import Model
 
 from dovetail_tenancy.isolation.background import organization_scope
 from dovetail_tenancy.organizations.memberships import is_active_member
@@ -33,14 +34,14 @@ class TenantASGIMiddleware:
 
     The organization comes from ``?organization=<key>`` (browsers cannot set headers of a socket) or
     ``X-Organization-ID``, else from the credential at ``scope["auth"]``, else from the user's only membership. It is
-    active in sync and async consumers, and ``scope["organization_id"]`` is its key. Without an organization the key is
-    None, for sockets that belong to none. If the user is not a member of the named one, the handshake is refused.
+    active in sync and async consumers, and ``scope["organization_id"]`` is its key. For a socket without an
+    organization the key is None. If the user is not a member of the requested organization, the handshake is refused.
 
-    A socket can outlive the membership. When a message passes, and at most every ``verify_seconds``, one query checks
-    the membership again; if it has ended, the socket closes with code 4403. 0 checks at every message.
+    A socket can outlive the membership. When a message passes, at most every ``verify_seconds``, one query checks the
+    membership again. If it has ended, the socket closes with code 4403. 0 checks at every message.
     """
 
-    def __init__(self, app: Any, *, verify_seconds: float = 60) -> None:
+    def __init__(self, app: Callable[..., Awaitable[None]], *, verify_seconds: float = 60) -> None:
         self.app = app
         self.verify_seconds = verify_seconds
 
@@ -63,7 +64,7 @@ class TenantASGIMiddleware:
 
 
 class _Handshake:
-    """The attributes of a request that resolving the organization needs."""
+    """The attributes of a request that ``resolve_organization`` reads."""
 
     def __init__(self, scope: dict[str, Any]) -> None:
         self.user: Any = scope.get("user") or AnonymousUser()
@@ -85,9 +86,9 @@ def _organization_of(handshake: _Handshake) -> Any:
 
 
 class _VerifiedSocket:
-    """Passes the messages of a socket for as long as the membership lasts."""
+    """Passes the messages of a socket until the membership ends."""
 
-    def __init__(self, user: Any, organization_id: Any, receive: Receive, send: Send, seconds: float) -> None:
+    def __init__(self, user: Model, organization_id: object, receive: Receive, send: Send, seconds: float) -> None:
         self._is_member = database_sync_to_async(lambda: is_active_member(user, organization_id))
         self._receive, self._send = receive, send
         self._seconds, self._checked_at = seconds, time.monotonic()

@@ -1,4 +1,4 @@
-"""A pytest plugin, loaded by its entry point wherever the package is installed."""
+"""A pytest plugin, loaded by its entry point in every environment with this package."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(fixturedef: Any) -> Generator[None, Any, Any]:
-    """Let pytest-django create the test database, which reads every model's rows through its base manager."""
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
+    """Let pytest-django create the test database, which reads the rows of all models through their base managers."""
     if fixturedef.argname != "django_db_setup":
         return (yield)
     from dovetail_tenancy.isolation.scope import unscoped

@@ -1,4 +1,4 @@
-"""drf-spectacular extensions that describe responses without a body, whose status no serializer tells."""
+"""drf-spectacular extensions that describe responses without a body, which no serializer describes."""
 
 from __future__ import annotations
 
@@ -8,40 +8,33 @@ from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 
-_NOTHING = {status.HTTP_204_NO_CONTENT: None}
+_NO_CONTENT = {status.HTTP_204_NO_CONTENT: None}
 
 
-class OrganizationViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # registers itself by an untyped hook
+class _MethodSchemas(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # registers itself by an untyped hook
+    methods: dict[str, Any]
+
+    def view_replacement(self) -> Any:
+        return type("Described", (self.target,), self.methods)
+
+
+def _described(**schema: Any) -> Any:
+    @extend_schema(**schema)
+    def method(self: Any, request: object, **kwargs: Any) -> Any: ...
+
+    return method
+
+
+class OrganizationViews(_MethodSchemas):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_tenancy.api.views.OrganizationViewSet"
-
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[misc, name-defined]  # a class that is known at run time
-            @extend_schema(request=None, responses=_NOTHING)
-            def leave(self, request: Any, **kwargs: Any) -> Any: ...
-
-        return Described
+    methods = {"leave": _described(request=None, responses=_NO_CONTENT)}
 
 
-class InvitationViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
+class InvitationViews(_MethodSchemas):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_tenancy.api.invitation_views.InvitationViewSet"
-
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
-            @extend_schema(request=None)
-            def resend(self, request: Any, **kwargs: Any) -> Any: ...
-
-            @extend_schema(request=None, responses=_NOTHING)
-            def revoke(self, request: Any, **kwargs: Any) -> Any: ...
-
-        return Described
+    methods = {"resend": _described(request=None), "revoke": _described(request=None, responses=_NO_CONTENT)}
 
 
-class DeclineInvitation(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
+class DeclineInvitation(_MethodSchemas):  # type: ignore[no-untyped-call]  # as above
     target_class = "dovetail_tenancy.api.invitation_views.DeclineInvitationView"
-
-    def view_replacement(self) -> Any:
-        class Described(self.target):  # type: ignore[misc, name-defined]  # as above
-            @extend_schema(responses=_NOTHING)
-            def post(self, request: Any, **kwargs: Any) -> Any: ...
-
-        return Described
+    methods = {"post": _described(responses=_NO_CONTENT)}

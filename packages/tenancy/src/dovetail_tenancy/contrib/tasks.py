@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from typing import Any, overload
 
@@ -12,26 +13,25 @@ try:
     from django.tasks import Task, task
 except ModuleNotFoundError as error:
     raise ImportError(
-        "Django's tasks came with Django 6.0, and this is an earlier one. Upgrade Django, or run background work by "
-        "Celery with dovetail_tenancy.contrib.celery.TenantTask."
+        "Tasks require Django 6.0. Upgrade Django, or use Celery with dovetail_tenancy.contrib.celery.TenantTask."
     ) from error
 
 from dovetail_tenancy.isolation.background import dump_current_organization, organization_scope
 
 ARGUMENT = "dovetail_organization"
-"""The keyword argument that carries the key: every backend stores arguments. The function does not receive it."""
+"""The keyword argument that carries the key, because every backend stores arguments. The function does not get it."""
 
 
 class _Enqueued:
     __slots__ = ()
 
     def enqueue(self, *args: Any, **kwargs: Any) -> Any:
-        return super().enqueue(*args, **{**kwargs, ARGUMENT: dump_current_organization()})  # type: ignore[misc]  # Task's
+        kwargs[ARGUMENT] = dump_current_organization()
+        return super().enqueue(*args, **kwargs)  # type: ignore[misc]  # Task's
 
     async def aenqueue(self, *args: Any, **kwargs: Any) -> Any:
-        return await super().aenqueue(  # type: ignore[misc]  # Task's
-            *args, **{**kwargs, ARGUMENT: dump_current_organization()}
-        )
+        kwargs[ARGUMENT] = dump_current_organization()
+        return await super().aenqueue(*args, **kwargs)  # type: ignore[misc]  # Task's
 
 
 class TenantTask(_Enqueued, Task):  # type: ignore[type-arg]  # not generic at run time
@@ -45,10 +45,10 @@ def tenant_task(function: Callable[..., Any]) -> TenantTask: ...
 @overload
 def tenant_task(function: None = None, **options: Any) -> Callable[[Callable[..., Any]], TenantTask]: ...
 def tenant_task(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """``django.tasks.task`` for a function that reads or writes an organization's rows; takes the same options.
+    """Decorate a function that reads or writes an organization's rows, like ``django.tasks.task`` with its options.
 
-    ``unscoped`` is never inherited: a task that needs every organization's rows uses it itself. Called directly
-    (``task.call()``) the task is a plain function in the caller's scope.
+    A task never inherits ``unscoped``. A task that needs the rows of all organizations uses it itself. Called directly
+    (``task.call()``), the task is a plain function in the caller's scope.
     """
     if function is None:
         return lambda decorated: _make(decorated, options)
@@ -63,7 +63,7 @@ def _make(function: Callable[..., Any], options: dict[str, Any]) -> Any:
 
 
 @functools.cache
-def _class_for(task_class: Any) -> Any:
+def _class_for(task_class: type) -> Any:
     # A backend may have its own task class.
     return TenantTask if task_class is Task else type("TenantTask", (_Enqueued, task_class), {"__slots__": ()})
 
@@ -73,18 +73,19 @@ def _in_enqueued_organization(function: Callable[..., Any]) -> Callable[..., Any
 
         @functools.wraps(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            if ARGUMENT not in kwargs:
-                return await function(*args, **kwargs)
-            with organization_scope(kwargs.pop(ARGUMENT)):
+            with _pop_scope(kwargs):
                 return await function(*args, **kwargs)
 
         return run_async
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if ARGUMENT not in kwargs:
-            return function(*args, **kwargs)
-        with organization_scope(kwargs.pop(ARGUMENT)):
+        with _pop_scope(kwargs):
             return function(*args, **kwargs)
 
     return run
+
+
+def _pop_scope(kwargs: dict[str, Any]) -> AbstractContextManager[object]:
+    """Remove the organization from the arguments and return its scope. A direct call has none."""
+    return organization_scope(kwargs.pop(ARGUMENT)) if ARGUMENT in kwargs else nullcontext()

@@ -1,6 +1,6 @@
 """The isolation of organizations in the ORM, in the order in which the data flows.
 
-``scope`` holds the active organization, ``expressions`` turn it into SQL conditions, and ``querysets``, ``fields`` and
-``relations`` put these conditions into queries, joins and writes. ``database_scope`` hands the scope to PostgreSQL's
-row-level security, ``background`` to code that runs outside a request.
+``scope`` holds the active organization, for the ORM and for row-level security. ``expressions`` turns it into SQL
+conditions. ``querysets``, ``fields`` and ``relations`` apply the conditions to queries, joins and writes.
+``background`` activates an organization outside a request.
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404
@@ -15,7 +14,7 @@ from dovetail_tenancy.isolation.scope import Slot, current_tenant_id, tenant, un
 
 
 def dump_current_organization() -> str:
-    """Return the active organization's key as text for a message; empty if there is none or all rows are visible."""
+    """Return the active organization's key as text for a message. Empty if there is none or all rows are visible."""
     try:
         organization_id = current_tenant_id()
     except (BadRequest, PermissionDenied, Http404):
@@ -24,10 +23,10 @@ def dump_current_organization() -> str:
     return "" if organization_id is None else str(organization_id)
 
 
-def organization_scope(key: Any) -> AbstractContextManager[Any]:
-    """Return the scope of a task or socket for an organization's key, or no scope if the key is empty.
+def organization_scope(key: object) -> AbstractContextManager[object]:
+    """Return the scope of a task or socket for an organization's key, or an empty scope if the key is empty.
 
-    It replaces whatever is active. Raises ``ValueError`` if it is not the key of an organization.
+    It replaces the active scope. Raise ``ValueError`` if it is not the key of an organization.
     """
     return tenant(key) if key else Slot()
 
@@ -35,11 +34,8 @@ def organization_scope(key: Any) -> AbstractContextManager[Any]:
 def unscope_command() -> None:
     """Make all rows visible to the rest of this process if it runs one of ``TENANCY_UNSCOPED_COMMANDS``.
 
-    This applies to the command line only. Code that calls ``call_command("dumpdata")`` may run for a user, and opts in
-    by ``with unscoped(reason=…)``.
+    This applies to the command line only: code that calls ``call_command("dumpdata")`` may run for a user.
     """
-    program, *arguments = sys.argv or [""]
-    if Path(program).name in {"manage.py", "django-admin", "__main__.py"} and arguments[:1]:
-        command = arguments[0]
-        if command in conf.UNSCOPED_COMMANDS:
-            unscoped(reason=f"manage.py {command}").__enter__()
+    program, command = (*sys.argv, "", "")[:2]
+    if Path(program).name in {"manage.py", "django-admin", "__main__.py"} and command in conf.UNSCOPED_COMMANDS:
+        unscoped(reason=f"manage.py {command}").__enter__()

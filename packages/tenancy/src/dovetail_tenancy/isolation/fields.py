@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.db.models.deletion import Collector
+from django.db.models.fields.related import RelatedField
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.lookups import Exact
 from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_core.models import SettingForeignKey
-from dovetail_tenancy.isolation.expressions import JoinedInCurrentTenant, OwnedByCurrentTenant, SameTenant
-from dovetail_tenancy.isolation.on_delete import OnDelete, across_organizations, declared_on_delete
-from dovetail_tenancy.isolation.row_ownership import MOVED_FROM
+from dovetail_tenancy.isolation.expressions import InCurrentTenant, OwnedByCurrentTenant
+from dovetail_tenancy.isolation.querysets import MOVED_FROM, TenantQuerySet
+from dovetail_tenancy.isolation.scope import Scope, override_database_scope, unscoped
+
+Key: TypeAlias = "models.ForeignKey[Any, Any]"
+OnDelete = Callable[..., Any]
 
 
 def organization_column(model: type[models.Model]) -> Any:
@@ -24,41 +31,116 @@ def organization_column(model: type[models.Model]) -> Any:
     return field if isinstance(field, OrganizationForeignKey) else None
 
 
-def ownership_condition(model: type[models.Model], alias: str) -> Any:
-    """Return the condition that a tenant model's row, joined as ``alias``, belongs to the active organization."""
-    column = organization_column(model)
-    if column.model._meta.db_table == model._meta.db_table:
-        return JoinedInCurrentTenant(column.get_col(alias))
+def ownership_condition(model: type[models.Model], owner: OrganizationForeignKey, alias: str) -> InCurrentTenant:
+    """Return the condition that a row of ``model``, joined as ``alias``, belongs to the active organization.
+
+    ``owner`` is the model's :func:`organization_column`.
+    """
+    if owner.model._meta.db_table == model._meta.db_table:
+        return InCurrentTenant(owner.get_col(alias))
     # A child table has its parent's key, but not its organization.
-    return OwnedByCurrentTenant(model._meta.pk.get_col(alias), column)
+    return OwnedByCurrentTenant(model._meta.pk.get_col(alias), owner)
 
 
-def join_condition(field: Any, alias: str | None, related_alias: str | None) -> Any:
+def join_condition(field: Key, alias: str | None, related_alias: str | None) -> Any:
     """Return the condition of a join over a foreign key, in either direction, if one end is a tenant model.
 
     ``alias`` is the alias of the table that the key points at, ``related_alias`` of the table with the key. Django
     passes None for an end that is not in the query.
     """
-    own, other = organization_column(field.model), organization_column(field.remote_field.model)
-    tables = {field.model._meta.db_table, field.remote_field.model._meta.db_table}
+    target = field.remote_field.model
+    own, other = organization_column(field.model), organization_column(target)
+    tables = {field.model._meta.db_table, target._meta.db_table}
     if own and other and alias and related_alias and {own.model._meta.db_table, other.model._meta.db_table} == tables:
-        return SameTenant(own.get_col(related_alias), other.get_col(alias))
-    conditions = [
-        ownership_condition(model, at)
-        for model, at, column in ((field.model, related_alias, own), (field.remote_field.model, alias, other))
-        if column is not None and at is not None
+        return Exact(own.get_col(related_alias), other.get_col(alias))
+    conditions: list[Any] = [
+        ownership_condition(model, owner, at)
+        for model, owner, at in ((field.model, own, related_alias), (target, other, alias))
+        if owner is not None and at is not None
     ]
     return WhereNode(conditions, AND) if conditions else None
+
+
+class _AcrossOrganizations:
+    """An ``on_delete`` that reaches the rows of *all* organizations that refer to a deleted row, such as a user's.
+
+    The scope would hide the other organizations' rows from Django's collector. Deleting a user or an organization would
+    raise ``IntegrityError``, or without a scope ``TenantRequired``.
+    """
+
+    lazy_sub_objs = True
+
+    def __init__(self, on_delete: OnDelete) -> None:
+        self.on_delete = on_delete
+        self.__name__ = on_delete.__name__
+
+    def __call__(self, collector: Collector, field: Key, sub_objs: object, using: str | None) -> None:
+        reason = f"deletion of {field.remote_field.model._meta.label}"
+        with unscoped(reason=reason):
+            fast_before = len(collector.fast_deletes)
+            updates_before = {key: len(updates) for key, updates in collector.field_updates.items()}
+            self.on_delete(collector, field, _pinned(sub_objs), using)
+            # The collector runs these querysets later, outside this block.
+            collector.fast_deletes[fast_before:] = map(_pinned, collector.fast_deletes[fast_before:])
+            for key, updates in collector.field_updates.items():
+                start = updates_before.get(key, 0)
+                updates[start:] = map(_pinned, updates[start:])
+        _delete_across_organizations(collector, reason)
+
+    # Equal to the function it wraps: Django and the migration autodetector compare with `==`.
+    def __eq__(self, other: object) -> bool:
+        return self.on_delete == (other.on_delete if isinstance(other, _AcrossOrganizations) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.on_delete)
+
+
+def _delete_across_organizations(collector: Collector, reason: str) -> None:
+    """Let the collector delete the collected rows by primary key although row security is on."""
+    delete = collector.delete
+    # Once per collector: this runs for every relation and batch, and a hundred thousand rows have many.
+    if getattr(delete, "crosses_organizations", False):
+        return
+
+    def delete_across_organizations() -> Any:
+        with override_database_scope(Scope(reason=reason)):
+            return delete()
+
+    delete_across_organizations.crosses_organizations = True  # type: ignore[attr-defined]  # a mark on a function
+    collector.delete = delete_across_organizations  # type: ignore[method-assign]
+
+
+def _pinned(objects: Any) -> Any:
+    return objects.pinned() if isinstance(objects, TenantQuerySet) else objects
+
+
+def across_organizations(on_delete: OnDelete) -> OnDelete:
+    """Wrap ``on_delete`` so that it reaches the rows of all organizations."""
+    # DO_NOTHING and on_delete in the database (Django 6.1) do not use the collector.
+    uses_collector = on_delete is not models.DO_NOTHING and not hasattr(on_delete, "on_delete_sql")
+    wrap = uses_collector and not isinstance(on_delete, _AcrossOrganizations)
+    return _AcrossOrganizations(on_delete) if wrap else on_delete
+
+
+def cascade_across_organizations(field: Key) -> None:
+    """Wrap the ``on_delete`` of a foreign key to a row that no organization owns."""
+    field.remote_field.on_delete = across_organizations(cast("OnDelete", field.remote_field.on_delete))
+
+
+def with_declared_on_delete(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments of a field for migrations, with ``on_delete`` as it was declared."""
+    on_delete = kwargs["on_delete"]
+    return {**kwargs, "on_delete": on_delete.on_delete if isinstance(on_delete, _AcrossOrganizations) else on_delete}
 
 
 class _OrganizationAttribute(ForeignKeyDeferredAttribute):
     """``organization_id`` of an instance, which remembers the value that it was read with.
 
-    A row cannot be taken over by assigning another organization to a loaded instance. The value is stored when it
+    Assigning another organization to a loaded instance must not take the row over. The value is stored when it
     changes and not by ``from_db``, which would cost time for every row that is read.
     """
 
-    def __set__(self, instance: models.Model, value: Any) -> None:
+    def __set__(self, instance: models.Model, value: object) -> None:
         values = instance.__dict__
         before = values.get(self.field.attname)
         if before is None and not instance._state.fields_cache:
@@ -74,17 +156,18 @@ class OrganizationForeignKey(SettingForeignKey):
 
     descriptor_class = _OrganizationAttribute
 
-    def __init__(self, to: Any = None, on_delete: Any = models.CASCADE, **kwargs: Any) -> None:
+    def __init__(
+        self, to: type[models.Model] | str | None = None, on_delete: OnDelete = models.CASCADE, **kwargs: Any
+    ) -> None:
         kwargs = {"setting": "TENANCY_ORGANIZATION_MODEL", "inherited": True, **kwargs}
         super().__init__(to, on_delete=across_organizations(on_delete), **kwargs)
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
-        kwargs["on_delete"] = declared_on_delete(kwargs["on_delete"])
-        return name, path, args, kwargs
+        return name, path, args, with_declared_on_delete(kwargs)
 
     def get_extra_restriction(self, alias: str | None, related_alias: str) -> Any:
-        return JoinedInCurrentTenant(self.get_col(related_alias))
+        return InCurrentTenant(self.get_col(related_alias))
 
 
 class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as generic as Django's own
@@ -94,21 +177,15 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
     organization's rows only, and deleting its row cascades to the rows of every organization.
     """
 
-    declared: ClassVar[type[models.Field[Any, Any]]] = models.ForeignKey
-    """The field class that migrations contain."""
-
-    def __init__(self, to: Any, on_delete: Any, **kwargs: Any) -> None:
-        super().__init__(to, on_delete, **kwargs)
-
-    def contribute_to_related_class(self, cls: type[models.Model], related: Any) -> None:
+    def contribute_to_related_class(self, cls: type[models.Model], related: RelatedField[Any, Any]) -> None:
         super().contribute_to_related_class(cls, related)
         if organization_column(cls) is None:
-            self.remote_field.on_delete = across_organizations(cast("OnDelete", self.remote_field.on_delete))
+            cascade_across_organizations(self)
 
     def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
         name, _, args, kwargs = super().deconstruct()
-        kwargs["on_delete"] = declared_on_delete(kwargs["on_delete"])
-        return name, f"django.db.models.{self.declared.__name__}", list(args), dict(kwargs)
+        declared = "OneToOneField" if self.one_to_one else "ForeignKey"
+        return name, f"django.db.models.{declared}", list(args), with_declared_on_delete(dict(kwargs))
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
         return join_condition(self, alias, related_alias)
@@ -116,5 +193,3 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
 
 class TenantOneToOneField(TenantForeignKey, models.OneToOneField):  # type: ignore[type-arg]  # as Django's own two
     """A ``TenantForeignKey`` that is unique."""
-
-    declared = models.OneToOneField

@@ -1,4 +1,4 @@
-"""Querysets and managers of tenant models, whose condition is evaluated when SQL is compiled."""
+"""Querysets and managers of tenant models, and the organization of the instances that are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from django.db.models.sql.where import AND
 
 from dovetail_tenancy.isolation.expressions import InCurrentTenant
 from dovetail_tenancy.isolation.organization_model import organization_key
-from dovetail_tenancy.isolation.row_ownership import assign_organization, refuse_foreign_instances
 from dovetail_tenancy.isolation.scope import (
     Scope,
     TenantMismatch,
@@ -26,9 +25,52 @@ from dovetail_tenancy.isolation.scope import (
 
 M = TypeVar("M", bound=models.Model)
 
+MOVED_FROM = "_tenancy_moved_from"
+"""The instance attribute with the organization that the row was read with, set when another one is assigned."""
+
+
+def assign_organization(instance: models.Model, scope: Scope) -> None:
+    """Assign the active organization to a new row without one.
+
+    Raise ``TenantMismatch`` for a row of another organization and for a row that was moved.
+    """
+    if scope.everything:
+        return
+    owner = instance.organization_id  # type: ignore[attr-defined]  # every tenant model has it
+    if owner is None:
+        instance.organization_id = scope.organization_id  # type: ignore[attr-defined]
+    elif owner != scope.organization_id or loaded_organization(instance) not in (None, scope.organization_id):
+        raise TenantMismatch(
+            f"This {instance._meta.label} belongs to another organization than the active one, {scope.organization_id}."
+        )
+    refuse_foreign_instances(type(instance), instance._state.fields_cache.values(), scope)
+
+
+def refuse_foreign_instances(model: type[models.Model], values: Iterable[object], scope: Scope) -> None:
+    """Raise ``TenantMismatch`` if one of the values is an instance of another organization.
+
+    Bare keys pass: finding their owner would cost a query.
+    """
+    if scope.everything:
+        return
+    for value in values:
+        if isinstance(value, models.Model) and loaded_organization(value) not in (None, scope.organization_id):
+            raise TenantMismatch(
+                f"A {model._meta.label} of organization {scope.organization_id} cannot refer to a "
+                f"{value._meta.label} of another organization."
+            )
+
+
+def loaded_organization(instance: models.Model) -> Any:
+    """Return the organization of the row in the database, or None if the instance was neither read nor saved."""
+    if instance._state.adding:
+        return None
+    values = instance.__dict__
+    return values.get(MOVED_FROM) or values.get("organization_id")
+
 
 class PinnedQuery(Query):
-    """A query that is compiled and executed, with its subqueries, in the scope that it is bound to."""
+    """A query that is compiled and executed in the scope that it is bound to, together with its subqueries."""
 
     tenancy_scope: Scope
 
@@ -40,7 +82,7 @@ class PinnedQuery(Query):
 
 
 def _in_pinned_scope(method: Callable[..., Any]) -> Any:
-    """Wrap a method of Django's querysets so that it runs in the scope that a pinned queryset is bound to."""
+    """Wrap a method of Django's querysets: on a pinned queryset, it runs in the scope of the pin."""
 
     @functools.wraps(method)
     def run(self: TenantQuerySet[Any], *args: Any, **kwargs: Any) -> Any:
@@ -62,14 +104,14 @@ class TenantQuerySet(models.QuerySet[M]):
     delete = _in_pinned_scope(models.QuerySet.delete)
     update_or_create = _in_pinned_scope(models.QuerySet.update_or_create)
 
-    def for_tenant(self, organization: Any) -> TenantQuerySet[M]:
+    def for_tenant(self, organization: object) -> TenantQuerySet[M]:
         """Bind the queryset to ``organization`` (an instance or a key), whatever is active when it runs."""
         return self._bound_to(Scope(organization_id=organization_key(organization)))
 
     def pinned(self) -> TenantQuerySet[M]:
-        """Bind the queryset to the scope that is active now, if it runs later or elsewhere (streaming, another thread).
+        """Bind the queryset to the scope that is active now, to run it later or elsewhere (streaming, another thread).
 
-        Raises ``TenantRequired`` if no scope is active.
+        Raise ``TenantRequired`` if no scope is active.
         """
         return self._bound_to(self._scope("Pinning a query"))
 
@@ -92,19 +134,19 @@ class TenantQuerySet(models.QuerySet[M]):
 
     def _iterator(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         rows = super()._iterator(*args, **kwargs)  # type: ignore[misc]  # Django's own, not in the stubs
-        return iterate_within(self._pin, rows) if self._pin else rows
+        return iterate_within(within(self._pin), rows) if self._pin else rows
 
     def aiterator(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         rows = super().aiterator(*args, **kwargs)
-        return aiterate_within(self._pin, rows) if self._pin else rows
+        return aiterate_within(within(self._pin), rows) if self._pin else rows
 
-    def _merge_sanity_check(self, other: Any) -> None:
+    def _merge_sanity_check(self, other: models.QuerySet[Any]) -> None:
         super()._merge_sanity_check(other)  # type: ignore[misc]  # Django's own, not in the stubs
         if getattr(other.query, "tenancy_scope", None) != self._pin:
             raise ValueError("Querysets that are bound to different organizations cannot be combined with &, | or ^.")
 
     def none(self) -> TenantQuerySet[M]:
-        # Without the condition: an empty result needs no organization.
+        # Without the condition, because an empty result needs no active organization.
         queryset = self.all()
         queryset.query.clear_where()
         queryset.query.set_empty()
@@ -119,8 +161,8 @@ class TenantQuerySet(models.QuerySet[M]):
         scope = self._scope("An update")
         if not scope.everything and kwargs.keys() & {"organization", "organization_id"}:
             raise TenantMismatch(
-                f"A {self.model._meta.label} cannot be moved to another organization. A migration that must do it "
-                "runs under `with unscoped(reason=…):`."
+                f"A {self.model._meta.label} cannot be moved to another organization. In a migration that must move "
+                "rows, use `with unscoped(reason=…):`."
             )
         refuse_foreign_instances(self.model, kwargs.values(), scope)
         with self._bound():

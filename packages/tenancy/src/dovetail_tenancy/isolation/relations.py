@@ -6,25 +6,30 @@ keys of other apps, third-party apps included.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias
 
 from django.apps import apps
 from django.db import models
+from django.db.models.fields.related import ForeignObject
 from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_tenancy.isolation.expressions import OwnedByCurrentTenant
 from dovetail_tenancy.isolation.fields import (
+    Key,
     OrganizationForeignKey,
     TenantForeignKey,
+    cascade_across_organizations,
     join_condition,
     organization_column,
     ownership_condition,
+    with_declared_on_delete,
 )
-from dovetail_tenancy.isolation.on_delete import OnDelete, across_organizations, declared_on_delete
 from dovetail_tenancy.isolation.querysets import TenantQuerySet
 from dovetail_tenancy.isolation.scope import TenantMismatch, require_scope, unscoped
+
+Relation: TypeAlias = "ForeignObject[Any, Any]"
 
 
 def restrict_relations() -> None:
@@ -51,23 +56,16 @@ def _restrict_foreign_keys(model: type[models.Model]) -> None:
         if parent_without_owner or (target and not own):
             field.get_extra_restriction = partial(join_condition, field)  # type: ignore[method-assign]
         if parent_without_owner:
-            _delete_across_organizations(field)
-            field.deconstruct = partial(_as_declared, field.deconstruct)  # type: ignore[method-assign]
+            cascade_across_organizations(field)
+            field.deconstruct = partial(_deconstruct, field.deconstruct)  # type: ignore[method-assign]
 
 
-def _delete_across_organizations(field: models.ForeignKey[Any, Any]) -> None:
-    field.remote_field.on_delete = across_organizations(cast("OnDelete", field.remote_field.on_delete))
-
-
-def _as_declared(deconstruct: Callable[[], Any]) -> Any:
+def _deconstruct(deconstruct: Callable[[], Any]) -> Any:
     name, path, args, kwargs = deconstruct()
-    return name, path, args, {**kwargs, "on_delete": declared_on_delete(kwargs["on_delete"])}
+    return name, path, args, with_declared_on_delete(kwargs)
 
 
-# Many-to-many tables --------------------------------------------------------------------------------------------------
-
-
-def linked_owners(link: type[models.Model]) -> dict[Any, Any]:
+def linked_owners(link: type[models.Model]) -> dict[Key, OrganizationForeignKey]:
     """Return the foreign keys of a many-to-many table to tenant models, with these models' organization columns."""
     keys = (field for field in link._meta.local_fields if isinstance(field, models.ForeignKey))
     columns = {field: organization_column(field.remote_field.model) for field in keys}
@@ -80,7 +78,7 @@ def _restrict_link(link: type[models.Model]) -> None:
         if isinstance(field, models.ForeignKey):
             field.get_extra_restriction = partial(_link_condition, field)  # type: ignore[method-assign]
             if field not in owners:
-                _delete_across_organizations(field)
+                cascade_across_organizations(field)
     # Related managers read and write the table by its default manager, and count by its base manager.
     link._meta.local_managers.clear()
     link._meta.base_manager_name = "objects"
@@ -88,17 +86,17 @@ def _restrict_link(link: type[models.Model]) -> None:
     link.save_base = _save_link  # type: ignore[method-assign]
 
 
-def _link_condition(field: Any, alias: str | None, related_alias: str) -> WhereNode:
+def _link_condition(field: Key, alias: str | None, related_alias: str) -> WhereNode:
     """Return the condition that the rows at both ends are the active organization's.
 
     At this field's end the joined row itself is compared.
     """
-    conditions = []
-    for key, column in linked_owners(field.model).items():
-        if key is field and alias is not None:
-            conditions.append(ownership_condition(key.remote_field.model, alias))
-        else:
-            conditions.append(OwnedByCurrentTenant(key.get_col(related_alias), column))
+    conditions: list[Any] = [
+        ownership_condition(key.remote_field.model, owner, alias)
+        if key is field and alias is not None
+        else OwnedByCurrentTenant(key.get_col(related_alias), owner)
+        for key, owner in linked_owners(field.model).items()
+    ]
     return WhereNode(conditions, AND)
 
 
@@ -107,7 +105,7 @@ def _save_link(self: models.Model, *args: Any, **kwargs: Any) -> None:
     models.Model.save_base(self, *args, **kwargs)
 
 
-def _refuse_foreign_ends(link: type[models.Model], rows: Collection[Any], using: str | None) -> None:
+def _refuse_foreign_ends(link: type[models.Model], rows: Collection[models.Model], using: str | None) -> None:
     """Raise ``TenantMismatch`` if a link points at another organization's row.
 
     A link to a guessed key would reveal whether the row exists, and would count among its links.
@@ -121,15 +119,15 @@ def _refuse_foreign_ends(link: type[models.Model], rows: Collection[Any], using:
         visible = target._base_manager.using(using).filter(**{f"{field.target_field.name}__in": keys})
         if visible.count() < len(keys):
             raise TenantMismatch(
-                f"{link._meta.label} would link a {target._meta.label} that is not of the active organization, "
-                f"{scope.organization_id}."
+                f"{link._meta.label} cannot link a {target._meta.label} that does not belong to the active "
+                f"organization, {scope.organization_id}."
             )
 
 
 class LinkQuerySet(TenantQuerySet[Any]):
     """Rows of a many-to-many table whose ends belong to the active organization."""
 
-    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+    def bulk_create(self, objs: Iterable[models.Model], *args: Any, **kwargs: Any) -> list[Any]:
         rows = list(objs)
         with self._bound():
             _refuse_foreign_ends(self.model, rows, self.db)
@@ -138,36 +136,34 @@ class LinkQuerySet(TenantQuerySet[Any]):
 
     def update(self, **kwargs: Any) -> int:
         if not self._scope("An update").everything:
-            raise TenantMismatch(f"Rows of {self.model._meta.label} are added and removed, never updated.")
+            raise TenantMismatch(f"Rows of {self.model._meta.label} cannot be updated. Remove and add them instead.")
         return super().update(**kwargs)
 
 
 class LinkManager(models.Manager.from_queryset(LinkQuerySet)):  # type: ignore[misc]  # built by Django at import
     def get_queryset(self) -> Any:
-        return super().get_queryset().filter(*self._conditions())
-
-    def _conditions(self) -> Iterator[OwnedByCurrentTenant]:
-        for field, column in linked_owners(self.model).items():
-            yield OwnedByCurrentTenant(field.name, column)
-
-
-# Generic relations ----------------------------------------------------------------------------------------------------
+        owners = linked_owners(self.model).items()
+        return super().get_queryset().filter(*(OwnedByCurrentTenant(field.name, owner) for field, owner in owners))
 
 
 def _restrict_generic_relation(field: Any) -> None:
-    if organization_column(field.model) or organization_column(field.remote_field.model):
+    own, other = organization_column(field.model), organization_column(field.remote_field.model)
+    if own or other:
         field.get_extra_restriction = partial(_generic_condition, field, field.get_extra_restriction)
-    if not organization_column(field.model) and organization_column(field.remote_field.model):
+    if other and not own:
         field.bulk_related_objects = partial(_related_across_organizations, field, field.bulk_related_objects)
 
 
-def _generic_condition(field: Any, content_type: Any, alias: str | None, remote_alias: str) -> WhereNode:
-    ends = ((field.model, alias), (field.remote_field.model, remote_alias))
-    conditions = [ownership_condition(model, at) for model, at in ends if at is not None and organization_column(model)]
+def _generic_condition(field: Relation, content_type: Callable[..., Any], alias: str | None, remote_alias: str) -> Any:
+    conditions: list[Any] = [
+        ownership_condition(model, owner, at)
+        for model, at in ((field.model, alias), (field.remote_field.model, remote_alias))
+        if at is not None and (owner := organization_column(model)) is not None
+    ]
     return WhereNode([content_type(alias, remote_alias), *conditions], AND)
 
 
-def _related_across_organizations(field: Any, related: Any, objs: Any, *args: Any, **kwargs: Any) -> Any:
+def _related_across_organizations(field: Relation, related: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     # A row that no organization owns is deleted with the rows that every organization attached to it.
     with unscoped(reason=f"deletion of {field.model._meta.label}"):
-        return related(objs, *args, **kwargs).pinned()
+        return related(*args, **kwargs).pinned()

@@ -1,4 +1,4 @@
-"""The scope of the running code: no organization (access raises), one, or with a reason all of them."""
+"""The scope of the running code: no organization, one organization, or all of them for a stated reason."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import functools
 import inspect
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
@@ -31,21 +31,21 @@ class TenantRequired(RuntimeError):
 
     def __init__(self, access: str) -> None:
         super().__init__(
-            f"{access} needs an active organization and there is none. Wrap the code in `with tenant(organization):`, "
-            "or in `with unscoped(reason=…):` where it must see every organization's rows. In a request, add the "
+            f"{access} requires an active organization. Wrap the code in `with tenant(organization):`, or in "
+            "`with unscoped(reason=…):` if it must see the rows of all organizations. In a request, add the "
             "InOrganization permission to the view. To delete a user or an organization, call "
-            "dovetail_tenancy.services.delete_user or delete_organization. To run a management command over all "
-            "organizations, name it in TENANCY_UNSCOPED_COMMANDS."
+            "dovetail_tenancy.services.delete_user or delete_organization. To run a management command for all "
+            "organizations, add it to TENANCY_UNSCOPED_COMMANDS."
         )
 
 
 class TenantMismatch(SuspiciousOperation):
-    """Code tried to write a row of an organization other than the active one."""
+    """Code tried to write a row of another organization than the active one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One organization, or all of them if ``reason`` is set."""
+    """One organization, all of them if ``reason`` is set, or none."""
 
     organization_id: Any = None
     reason: str | None = None
@@ -55,29 +55,27 @@ class Scope:
         return self.reason is not None
 
 
+@dataclass(slots=True, eq=False)
 class _Frame:
     """An entry of the context's stack of scopes, linked to the entry below.
 
-    The link makes leaving a scope stateless. A list, or a previous value stored on the context manager, would be shared
-    by all threads that run one decorated function, and a ``ContextVar`` token cannot be reset from another context.
+    The link keeps the state out of the context manager, which all threads that run one decorated function share. A
+    ``ContextVar`` token cannot be reset from another context.
     """
 
-    __slots__ = ("below", "open", "organization_id_before", "owner", "resolve", "scope")
-
-    def __init__(self, owner: object, scope: Scope | None, below: _Frame | None) -> None:
-        self.owner = owner
-        self.scope = scope
-        self.below = below
-        self.organization_id_before = context.organization_id()
-        self.open = False
-        self.resolve: Callable[[], Any] | None = None
+    owner: object
+    scope: Scope | None
+    below: _Frame | None
+    organization_id_before: Any = field(default_factory=context.organization_id)
+    open: bool = False
+    resolve: Callable[[], Any] | None = None
 
 
 _top: ContextVar[_Frame | None] = ContextVar("dovetail_tenancy", default=None)
 
 
 def current_scope() -> Scope | None:
-    """Return the active scope, or None. Fills an open slot by its resolver, once."""
+    """Return the active scope, or None. Call the resolver of an open slot once."""
     frame = _top.get()
     if frame is None:
         return None
@@ -90,37 +88,33 @@ def current_scope() -> Scope | None:
 
 
 def active_scope() -> Scope | None:
-    """Return the active scope without calling a resolver: None for an open slot that is not filled yet."""
+    """Return the active scope without calling a resolver. None for an open slot that is not filled yet."""
     frame = _top.get()
     return frame.scope if frame else None
 
 
 def require_scope(access: str) -> Scope:
-    """Return the active scope. Without one it raises ``TenantRequired``, or logs in report mode.
+    """Return the active scope. Without one, raise ``TenantRequired``, or log a warning in report mode.
 
-    ``access`` names the access in the message, such as ``"An update on shop.Order"``.
+    ``access`` describes the access in the message, such as ``"An update on shop.Order"``.
     """
     scope = current_scope()
     if scope is None:
         if not in_report_mode():
             raise TenantRequired(access)
-        scope = _report(access)
+        place = _calling_line()
+        logger.warning("no organization: %s at %s", access, place, extra={"what": access, "place": place})
+        return Scope(reason="report")
     return scope
 
 
 def in_report_mode() -> bool:
-    """Return whether ``TENANCY_ENFORCEMENT`` is ``"report"``: unscoped access is logged and not refused."""
+    """Return whether ``TENANCY_ENFORCEMENT`` is ``"report"``: access without a scope is logged and not refused."""
     return conf.ENFORCEMENT == "report"
 
 
-def _report(access: str) -> Scope:
-    place = _calling_line()
-    logger.warning("no organization: %s at %s", access, place, extra={"what": access, "place": place})
-    return Scope(reason="report")
-
-
 def _calling_line() -> str:
-    """Return ``file:line`` of the innermost frame that is neither a library's nor this package's."""
+    """Return ``file:line`` of the innermost frame outside ``_SKIPPED_PACKAGES``."""
     frame = inspect.currentframe()
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
@@ -137,7 +131,7 @@ def current_tenant_id() -> Any:
 
 
 def require_tenant() -> Any:
-    """Return the active organization's primary key. Raises ``TenantRequired`` if there is no single one."""
+    """Return the active organization's primary key. Raise ``TenantRequired`` if not exactly one is active."""
     organization_id = current_tenant_id()
     if organization_id is None:
         raise TenantRequired("This")
@@ -161,16 +155,14 @@ class _Activation:
     async def __aenter__(self) -> Scope:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.__exit__()
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                f"{function.__qualname__} is a generator: it would run after the decorator has left the organization. "
-                "Use `with tenant(…):` inside it."
+                f"{function.__qualname__} is a generator: it would run after the decorator has restored the previous "
+                "scope. Use `with tenant(…):` inside it."
             )
         if inspect.iscoroutinefunction(function):
 
@@ -189,32 +181,30 @@ class _Activation:
         return run
 
 
-def tenant(organization: Any) -> _Activation:
-    """Make one organization's rows visible, and no others.
+def tenant(organization: object) -> _Activation:
+    """Make the rows of one organization visible, and no others.
 
-    ``organization`` is an instance of the organization model or its primary key. Works as ``with``, ``async with``
-    and decorator; on exit the previous scope is active again.
+    ``organization`` is an instance of the organization model or its primary key. Use it as ``with``, ``async with`` or
+    a decorator. On exit the previous scope is active again.
     """
     return _Activation(lambda: Scope(organization_id=organization_key(organization)))
 
 
 def unscoped(*, reason: str) -> _Activation:
-    """Make every organization's rows visible. ``reason`` goes to the log ``dovetail.tenancy`` each time."""
+    """Make the rows of all organizations visible. Each use writes ``reason`` to the log ``dovetail.tenancy``."""
     if not reason.strip():
-        raise ValueError("unscoped(reason=…) needs a reason: a few words that tell an auditor why.")
-
+        raise ValueError("unscoped() requires a reason for the log, such as reason='nightly export'.")
     return _Activation(lambda: _everything(reason))
 
 
 def within(scope: Scope) -> _Activation:
-    """Make ``scope`` active, for a queryset that is bound to it."""
     return _Activation(lambda: scope)
 
 
-def iterate_within(scope: Scope, rows: Iterator[R]) -> Iterator[R]:
-    """Iterate over ``rows`` so that each step runs in ``scope`` and the consumer's code between the steps does not."""
+def iterate_within(scope: AbstractContextManager[object], rows: Iterator[R]) -> Iterator[R]:
+    """Enter ``scope`` for each step of the iteration. The consumer's code between the steps runs outside of it."""
     while True:
-        with within(scope):
+        with scope:
             try:
                 row = next(rows)
             except StopIteration:
@@ -222,10 +212,9 @@ def iterate_within(scope: Scope, rows: Iterator[R]) -> Iterator[R]:
         yield row
 
 
-async def aiterate_within(scope: Scope, rows: AsyncIterator[R]) -> AsyncIterator[R]:
-    """Iterate as ``iterate_within`` does, asynchronously."""
+async def aiterate_within(scope: AbstractContextManager[object], rows: AsyncIterator[R]) -> AsyncIterator[R]:
     while True:
-        with within(scope):
+        with scope:
             try:
                 row = await anext(rows)
             except StopAsyncIteration:
@@ -241,7 +230,7 @@ def _everything(reason: str) -> Scope:
 class Slot:
     """An empty scope for a request's organization: no rows are visible until it is filled.
 
-    ``resolve``, if any, is called when the organization is first needed and returns its key or None.
+    ``resolve`` returns the key of the organization or None. It is called when the organization is first needed.
     """
 
     def __init__(self, resolve: Callable[[], Any] | None = None) -> None:
@@ -254,7 +243,7 @@ class Slot:
             self.frame.open = True
             self.frame.resolve = self.resolve
         else:
-            # Entered again for a later part of a streaming response: keeps the organization that filled it.
+            # Entered again for a later part of a streaming response, which has the same organization.
             before = self.frame
             self.frame = _push(self, before.scope)
             self.frame.resolve = before.resolve
@@ -264,18 +253,18 @@ class Slot:
         _pop(self)
 
     def show_everything(self, *, reason: str) -> None:
-        """Fill the entered slot with every organization's rows."""
+        """Fill the entered slot with the rows of all organizations."""
         if self.frame is not None:
             self.frame.scope = _everything(reason)
 
 
-def fill_slot(organization: Any) -> None:
-    """Fill the slot that the middleware opened. Raises ``ImproperlyConfigured`` if there is none."""
+def fill_slot(organization: object) -> None:
+    """Fill the slot that ``TenantMiddleware`` opened. Raise ``ImproperlyConfigured`` if the middleware did not run."""
     frame = _top.get()
     if frame is None or not frame.open:
         raise ImproperlyConfigured(
-            "No middleware opened a place for the request's organization. Add "
-            "'dovetail_tenancy.middleware.TenantMiddleware' to MIDDLEWARE, after the authentication middleware."
+            "TenantMiddleware did not run for this request. Add 'dovetail_tenancy.middleware.TenantMiddleware' to "
+            "MIDDLEWARE, after the authentication middleware."
         )
     key = organization_key(organization)
     if frame.scope is not None and frame.scope.organization_id not in (None, key):
@@ -283,13 +272,13 @@ def fill_slot(organization: Any) -> None:
     _fill(frame, key)
 
 
-def _fill(frame: _Frame, organization_id: Any) -> None:
+def _fill(frame: _Frame, organization_id: object) -> None:
     frame.scope = Scope(organization_id=organization_id)
     context.set_organization_id(organization_id)
 
 
 def _push(owner: object, scope: Scope | None) -> _Frame:
-    frame = _Frame(owner, scope, _top.get())
+    frame = _Frame(owner, scope, below=_top.get())
     _top.set(frame)
     context.set_organization_id(scope.organization_id if scope else None)
     return frame
@@ -299,7 +288,31 @@ def _pop(owner: object) -> None:
     frame = _top.get()
     while frame is not None and frame.owner is not owner:
         frame = frame.below
-    # None: it was left in another context than it was entered in, and that context's scope must stay.
+    # None: the scope was entered in another context, and this context's scope must stay.
     if frame is not None:
         _top.set(frame.below)
         context.set_organization_id(frame.organization_id_before)
+
+
+_database_scope: ContextVar[Scope | None] = ContextVar("dovetail_tenancy_row_security", default=None)
+
+
+def current_database_scope() -> Scope | None:
+    """Return the scope that row-level security applies to the next statement. None hides the rows of all organizations.
+
+    It calls no resolver of a request: the query that loads a session would resolve the organization, and refuse a
+    request that needs none.
+    """
+    scope = _database_scope.get() or active_scope()
+    return Scope(reason="report") if scope is None and in_report_mode() else scope
+
+
+@contextmanager
+def override_database_scope(scope: Scope) -> Iterator[None]:
+    """Apply ``scope`` in row-level security, whichever is active. The conditions of the ORM do not change."""
+    before = _database_scope.get()
+    _database_scope.set(scope)
+    try:
+        yield
+    finally:
+        _database_scope.set(before)

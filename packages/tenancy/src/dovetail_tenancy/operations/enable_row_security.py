@@ -1,11 +1,15 @@
-"""The migration operation that turns row-level security on."""
+"""The migration operation that enables row-level security."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor as Editor
 from django.db.migrations.operations.base import Operation
+from django.db.migrations.state import ProjectState as State
+from django.db.models import Model
 
 from dovetail_tenancy.row_security import policies
 
@@ -14,7 +18,7 @@ class EnableRowSecurity(Operation):
     """Makes PostgreSQL show and accept the active organization's rows only. Does nothing on other databases.
 
     ``field`` is the foreign key to the organization, or to a row of a table with row security (the through table of a
-    many-to-many relation: ``EnableRowSecurity("Folder_tags", field="folder")``). Reversing it turns row security off.
+    many-to-many relation: ``EnableRowSecurity("Folder_tags", field="folder")``). Reversing it disables row security.
 
     The project must connect with ``ENGINE = "dovetail_tenancy.backends.postgresql"``. Any other engine does not send
     the active organization and sees no rows.
@@ -27,12 +31,8 @@ class EnableRowSecurity(Operation):
         self.field = field
 
     @property
-    def model_name_lower(self) -> str:
-        return self.model_name.lower()
-
-    @property
     def migration_name_fragment(self) -> str:
-        return f"{self.model_name_lower}_row_security"
+        return f"{self.model_name.lower()}_row_security"
 
     def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
         return type(self).__name__, [self.model_name], {"field": self.field} if self.field != "organization" else {}
@@ -40,11 +40,11 @@ class EnableRowSecurity(Operation):
     def describe(self) -> str:
         return f"Enable row-level security on {self.model_name}"
 
-    def state_forwards(self, app_label: str, state: Any) -> None:
+    def state_forwards(self, app_label: str, state: State) -> None:
         pass
 
-    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = self._model(app_label, schema_editor, to_state)
+    def database_forwards(self, app_label: str, schema_editor: Editor, from_state: State, to_state: State) -> None:
+        model = self._model(app_label, schema_editor.connection, to_state)
         if model is None:
             return
         if not schema_editor.collect_sql:
@@ -52,25 +52,24 @@ class EnableRowSecurity(Operation):
         for statement in policies.enable(model, self.field, schema_editor.connection):
             schema_editor.execute(statement, None)
 
-    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        model = self._model(app_label, schema_editor, from_state)
+    def database_backwards(self, app_label: str, schema_editor: Editor, from_state: State, to_state: State) -> None:
+        model = self._model(app_label, schema_editor.connection, from_state)
         if model is not None:
             for statement in policies.disable(model, schema_editor.connection):
                 schema_editor.execute(statement, None)
 
-    def _model(self, app_label: str, schema_editor: Any, state: Any) -> Any:
-        connection = schema_editor.connection
+    def _model(self, app_label: str, connection: BaseDatabaseWrapper, state: State) -> type[Model] | None:
         model = state.apps.get_model(app_label, self.model_name)
         allowed = connection.vendor == "postgresql" and self.allow_migrate_model(connection.alias, model)
         return model if allowed else None
 
 
-def _require_role(connection: Any) -> None:
+def _require_role(connection: BaseDatabaseWrapper) -> None:
     policies.prepare(connection)
     if not policies.exists(connection):
         role = policies.bypass_role()
         raise ImproperlyConfigured(
-            f"There is no role {role!r} on this PostgreSQL server, and {connection.settings_dict['USER']!r} may not "
-            f"create it. Let an administrator run: CREATE ROLE {policies.quoted(role)} NOLOGIN; and grant it "
-            'as the README of dovetail-tenancy says under "Roles". Another name: TENANCY_BYPASS_ROLE.'
+            f"The role {role!r} does not exist on this PostgreSQL server, and {connection.settings_dict['USER']!r} may "
+            f"not create it. As an administrator, run CREATE ROLE {policies.quoted(role)} NOLOGIN and grant it as the "
+            'README of dovetail-tenancy says under "Roles". TENANCY_BYPASS_ROLE sets another name.'
         )

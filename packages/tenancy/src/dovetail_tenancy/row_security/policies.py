@@ -6,39 +6,40 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dovetail_core.models import named_model
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.isolation.database_scope import override_database_scope
-from dovetail_tenancy.isolation.scope import Scope
+from dovetail_tenancy.isolation.scope import Scope, override_database_scope
 
 SETTING = "tenancy.organization"
 ORGANIZATION_POLICY = "tenancy_organization"
 BYPASS_POLICY = "tenancy_bypass"
 
-# A sub-select, which PostgreSQL evaluates once per statement and can look up in an index. The bypass is a policy of its
-# own for a role of its own, because an OR in this policy would prevent the index (measured: a hundred times slower).
+# A sub-select, which PostgreSQL evaluates once per statement and can look up in an index. The bypass is a separate
+# policy for a separate role, because an OR in this policy would prevent the use of the index (measured: a hundred times
+# slower).
 _CURRENT = "(SELECT nullif(current_setting('{setting}', true), '')::{type})"
 _ROWS = "SELECT, INSERT, UPDATE, DELETE"
 
-# Whether the session's role must change to see every row. No row if there is no bypass role; then no policy names it.
+# Whether the session must change its role to see every row. Returns no row if the bypass role does not exist.
 MUST_SWITCH = """
     SELECT NOT (own.rolsuper OR own.rolbypassrls OR pg_has_role(own.oid, bypass.oid, 'USAGE'))
     FROM pg_roles own, pg_roles bypass WHERE own.rolname = current_user AND bypass.rolname = %s
 """
 
-# For the checks: whether row security is on for a table, which policies it has, and for which role the bypass is.
+# For the checks: the state of row security on a table, and whether the bypass policy is for the bypass role.
 TABLE = """
     SELECT c.relrowsecurity, c.relforcerowsecurity,
         EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = %(organization)s),
         EXISTS (SELECT FROM pg_policy p, pg_roles r WHERE p.polrelid = c.oid AND p.polname = %(bypass)s
             AND r.rolname = %(role)s AND p.polroles = ARRAY[r.oid]),
+        (SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid),
         coalesce((SELECT has_table_privilege(r.oid, c.oid, 'SELECT') FROM pg_roles r WHERE r.rolname = %(role)s), false)
     FROM pg_class c WHERE c.oid = to_regclass(%(table)s)
 """
-# For the checks: why the session's role sees every row, and whether it may become the bypass role.
+# For the checks: whether the session's role sees every row, and whether it may become the bypass role.
 ROLE = """
     SELECT current_user, own.rolsuper, own.rolbypassrls,
         coalesce(pg_has_role(own.oid, bypass.oid, 'USAGE'), false),
@@ -46,11 +47,11 @@ ROLE = """
     FROM pg_roles own LEFT JOIN pg_roles bypass ON bypass.rolname = %(role)s WHERE own.rolname = current_user
 """
 
-# The privileges of the bypass role on the migrating role's tables in this database, existing and future ones.
+# Grants the bypass role its privileges on the migrating role's existing and future tables in this database.
 _PREPARE = """
 DO $$
 DECLARE
-    bypass name := {role};
+    bypass name := '{role}';
     relation regclass;
     privileges text;
 BEGIN
@@ -61,7 +62,7 @@ BEGIN
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', bypass);
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- another database's migration was faster: roles belong to the server
+            NULL;  -- the migration of another database has created it: roles belong to the server
         END;
     END IF;
     FOR relation, privileges IN
@@ -83,33 +84,32 @@ END $$
 
 
 def bypass_role() -> str:
-    role: str = conf.BYPASS_ROLE
-    return role
+    return conf.BYPASS_ROLE
 
 
-def prepare(connection: Any) -> None:
-    """Grant the bypass role its privileges, and create it if it is missing and the current role may do so.
+def prepare(connection: BaseDatabaseWrapper) -> None:
+    """Grant the bypass role its privileges. Create it if it is missing and the current role may create roles.
 
-    Call it before a migration creates its first table: default privileges apply to later tables only.
+    Call it before a migration creates its first table, because default privileges apply to later tables only. An
+    operation in a migration would be too late for the tables of apps that migrate earlier.
     """
     # As the role that runs the migration, never as the bypass role, which owns nothing.
     with override_database_scope(Scope()), connection.cursor() as cursor:
-        cursor.execute(_PREPARE.format(rows=_ROWS, role=_literal(bypass_role())))
+        cursor.execute(_PREPARE.format(rows=_ROWS, role=bypass_role().replace("'", "''")))
 
 
-def exists(connection: Any) -> bool:
-    """Return whether the bypass role exists."""
+def exists(connection: BaseDatabaseWrapper) -> bool:
     # As the session's role: switching to a role that does not exist is an error.
     with override_database_scope(Scope()), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [bypass_role()])
         return cursor.fetchone() is not None
 
 
-def enable(model: type[models.Model], field: str, connection: Any) -> Iterator[str]:
-    """Yield the statements that turn row security on for the model's table."""
+def enable(model: type[models.Model], field: str, connection: BaseDatabaseWrapper) -> Iterator[str]:
+    """Yield the statements that enable row security for the model's table."""
     table = connection.ops.quote_name(model._meta.db_table)
     role = quoted(bypass_role())
-    # FORCE, because without it the owner of a table sees every row, and most projects connect as the owner.
+    # FORCE: without it the owner of a table sees every row, and most projects connect as the owner.
     yield f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"
     yield f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY"
     condition = _condition(model, field, connection)
@@ -118,8 +118,7 @@ def enable(model: type[models.Model], field: str, connection: Any) -> Iterator[s
     yield f"GRANT {_ROWS} ON {table} TO {role}"
 
 
-def disable(model: type[models.Model], connection: Any) -> Iterator[str]:
-    """Yield the statements that turn row security off."""
+def disable(model: type[models.Model], connection: BaseDatabaseWrapper) -> Iterator[str]:
     table = connection.ops.quote_name(model._meta.db_table)
     yield f"DROP POLICY IF EXISTS {BYPASS_POLICY} ON {table}"
     yield f"DROP POLICY IF EXISTS {ORGANIZATION_POLICY} ON {table}"
@@ -127,44 +126,37 @@ def disable(model: type[models.Model], connection: Any) -> Iterator[str]:
     yield f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY"
 
 
-def _condition(model: type[models.Model], name: str, connection: Any) -> str:
+def _condition(model: type[models.Model], name: str, connection: BaseDatabaseWrapper) -> str:
     field = _foreign_key(model, name)
     quote = connection.ops.quote_name
     column = quote(field.column)
     if field.remote_field.model._meta.label_lower == named_model("TENANCY_ORGANIZATION_MODEL").lower():
         return f"{column} = {_CURRENT.format(setting=SETTING, type=_type(field, connection))}"
-    # A row that belongs to another table's row is visible if that row is, by the policy of that table.
+    # A row that belongs to a row of another table is visible if that row is. The policy of that table decides.
     target = field.target_field
     table = quote(target.model._meta.db_table)
     return f"{column} IN (SELECT {quote(target.column)} FROM {table})"  # noqa: S608  # quoted names of models
 
 
 def _foreign_key(model: type[models.Model], name: str) -> Any:
-    try:
-        field: Any = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        field = None
+    field: Any = next((field for field in model._meta.concrete_fields if field.name == name), None)
     if field is not None and field not in model._meta.local_fields:
         # Multi-table inheritance: the parent's table has the organization.
         field = model._meta.get_ancestor_link(field.model)
     if field is None or (not field.many_to_one and not field.one_to_one):
         raise ValueError(
-            f"EnableRowSecurity: {model._meta.label} has no foreign key {name!r}. Name the one that leads to the "
-            "organization, or to a row that row security covers, with field=…."
+            f"EnableRowSecurity: {model._meta.label} has no foreign key {name!r}. Name the one to the organization, or "
+            "to a table with row security, with field=…."
         )
     return field
 
 
-def _type(field: Any, connection: Any) -> str:
+def _type(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
     """Return the column's type without a length: a cast to ``varchar(3)`` could truncate a key to another key."""
-    name = re.sub(r"\(.*\)", "", field.db_type(connection)).strip()
+    name = re.sub(r"\(.*\)", "", field.db_type(connection) or "").strip()
     return "bpchar" if name in ("char", "character") else name
 
 
 def quoted(name: str) -> str:
     """Return the name as an SQL identifier. Django's own quoting does not escape quotes in a name."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

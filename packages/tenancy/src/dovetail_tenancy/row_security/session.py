@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from dovetail_tenancy.isolation.database_scope import current_database_scope
 from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.isolation.scope import current_database_scope
 from dovetail_tenancy.row_security import policies
+
+Connection: TypeAlias = "psycopg.Connection[Any]"
 
 MODES = ("session", "transaction")
 OPTION = "tenancy_mode"
@@ -32,14 +34,14 @@ _SAVEPOINT = re.compile(_BEFORE + r"(?:savepoint|release)\b", re.IGNORECASE | re
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Visibility:
     """The rows that a server session shows: one organization's, with ``bypass`` all, else none."""
 
     organization_id: Any = None
     bypass: bool = False
 
 
-_NOTHING, _EVERYTHING = Shown(), Shown(bypass=True)
+_NOTHING, _EVERYTHING = Visibility(), Visibility(bypass=True)
 
 
 class Session:
@@ -51,24 +53,24 @@ class Session:
     is a role that is only set within transactions.
     """
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
         mode = options.get(OPTION, "session")
         if mode not in MODES:
             raise ImproperlyConfigured(
-                f"DATABASES[…]['OPTIONS']['{OPTION}'] is {mode!r}; it takes 'session' or 'transaction'."
+                f"DATABASES[…]['OPTIONS']['{OPTION}'] is {mode!r}. It must be 'session' or 'transaction'."
             )
         self.mode: Literal["session", "transaction"] = mode
         self.own_role = options.get("assume_role")
-        self.shown: Shown | None = None
+        self.visibility: Visibility | None = None
         self._must_switch: bool | None = None
 
     def forget(self) -> None:
         """Make the next statement send the setting in any case, and query the bypass role again."""
-        self.shown = None
+        self.visibility = None
         self._must_switch = None
 
     @contextmanager
-    def statement(self, connection: Any, query: Any) -> Iterator[None]:
+    def statement(self, connection: Connection, query: object) -> Iterator[None]:
         """Wrap one statement on the driver's connection."""
         text = _text(query, connection)
         reads_rows = _ROWS.match(text) is not None
@@ -78,51 +80,50 @@ class Session:
         finally:
             if not reads_rows and not _SAVEPOINT.match(text):
                 # ROLLBACK TO SAVEPOINT reverts the setting; SET ROLE, RESET ALL and DISCARD ALL overwrite it.
-                self.shown = None
+                self.visibility = None
 
-    def _around(self, connection: Any, reads_rows: bool) -> AbstractContextManager[None]:
+    def _around(self, connection: Connection, reads_rows: bool) -> AbstractContextManager[None]:
         """Send the setting for one statement, in its transaction or in a new one."""
         status = connection.pgconn.transaction_status
         if status == TransactionStatus.INERROR:
-            # The server accepts nothing but a rollback.
+            # The server accepts only a rollback.
             return nullcontext()
-        wanted = self._wanted(connection, reads_rows)
+        visibility = self._required(connection, reads_rows)
         if not connection.autocommit or status != TransactionStatus.IDLE:
-            self._make(connection, wanted, "LOCAL")
-        elif wanted.bypass or (self.mode == "transaction" and reads_rows):
+            self._apply(connection, visibility, "LOCAL")
+        elif visibility.bypass or (self.mode == "transaction" and reads_rows):
             # Even without an organization: another program's session mode may have left one in the pooler's session.
-            return self._transaction(connection, wanted)
+            return self._transaction(connection, visibility)
         elif self.mode == "session":
-            self._make(connection, wanted, "SESSION")
+            self._apply(connection, visibility, "SESSION")
         return nullcontext()
 
-    def _wanted(self, connection: Any, reads_rows: bool) -> Shown:
+    def _required(self, connection: Connection, reads_rows: bool) -> Visibility:
+        """Return the visibility that the active scope requires."""
         scope = current_database_scope()
         if scope is None:
             return _NOTHING
         if scope.reason is not None:
             return _EVERYTHING if reads_rows and self._switches(connection) else _NOTHING
-        if self.shown is not None and self.shown.organization_id == scope.organization_id and not self.shown.bypass:
-            return self.shown
-        return Shown(scope.organization_id)
+        return Visibility(scope.organization_id)
 
-    def _switches(self, connection: Any) -> bool:
+    def _switches(self, connection: Connection) -> bool:
         if self._must_switch is None:
             row = psycopg.Cursor(connection).execute(policies.MUST_SWITCH, [policies.bypass_role()]).fetchone()
             self._must_switch = row is not None and row[0]
         return self._must_switch
 
-    def _make(self, connection: Any, wanted: Shown, extent: Literal["LOCAL", "SESSION"]) -> None:
-        if self.shown is not wanted and self.shown != wanted:
-            self._send(connection, *self._settings(wanted, extent))
-            self.shown = wanted
+    def _apply(self, connection: Connection, visibility: Visibility, extent: Literal["LOCAL", "SESSION"]) -> None:
+        if self.visibility != visibility:
+            self._send(connection, *self._settings(visibility, extent))
+            self.visibility = visibility
 
     @contextmanager
-    def _transaction(self, connection: Any, wanted: Shown) -> Iterator[None]:
+    def _transaction(self, connection: Connection, visibility: Visibility) -> Iterator[None]:
         # Not psycopg's transaction(): here BEGIN and the setting are one round trip. The session's setting outside the
         # transaction does not change.
         try:
-            self._send(connection, sql.SQL("BEGIN"), *self._settings(wanted, "LOCAL"))
+            self._send(connection, sql.SQL("BEGIN"), *self._settings(visibility, "LOCAL"))
             yield
         except BaseException:
             with suppress(psycopg.Error):
@@ -130,30 +131,30 @@ class Session:
             raise
         self._send(connection, sql.SQL("COMMIT"))
 
-    def _settings(self, wanted: Shown, extent: Literal["LOCAL", "SESSION"]) -> Iterator[sql.Composable]:
+    def _settings(self, visibility: Visibility, extent: Literal["LOCAL", "SESSION"]) -> Iterator[sql.Composable]:
         # SET and not set_config(): a SELECT would be the transaction's first query, after which the isolation level can
         # no longer be set.
-        key = "" if wanted.organization_id is None else _key(wanted.organization_id)
+        key = "" if visibility.organization_id is None else _key(visibility.organization_id)
         yield sql.SQL(f"SET {extent} {policies.SETTING} TO {{}}").format(sql.Literal(key))
         if extent == "LOCAL":
-            role = policies.bypass_role() if wanted.bypass else self.own_role
+            role = policies.bypass_role() if visibility.bypass else self.own_role
             yield (
                 sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role))
                 if role
                 else sql.SQL("SET LOCAL role TO DEFAULT")
             )
 
-    def _send(self, connection: Any, *statements: sql.Composable) -> None:
+    def _send(self, connection: Connection, *statements: sql.Composable) -> None:
         # Without parameters psycopg sends several statements at once.
         psycopg.Cursor(connection).execute(sql.SQL("; ").join(statements))
 
 
-def _key(organization_id: Any) -> str:
+def _key(organization_id: object) -> str:
     key: Any = get_organization_model()._meta.pk
     return str(key.get_prep_value(organization_id))
 
 
-def _text(query: Any, connection: Any) -> str:
+def _text(query: object, connection: Connection) -> str:
     if isinstance(query, sql.Composable):
         return query.as_string(connection)
     return query.decode(errors="replace") if isinstance(query, bytes) else str(query)

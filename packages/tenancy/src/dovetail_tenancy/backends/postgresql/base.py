@@ -1,25 +1,20 @@
-"""Django's PostgreSQL backend, which also tells the server which rows it may show.
-
-``ENGINE = "dovetail_tenancy.backends.postgresql"``
-"""
+"""Django's PostgreSQL backend with row-level security: ``ENGINE = "dovetail_tenancy.backends.postgresql"``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
-from types import TracebackType
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base, schema
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-from dovetail_tenancy.isolation.database_scope import override_database_scope
-from dovetail_tenancy.isolation.scope import Scope
+from dovetail_tenancy.isolation.scope import Scope, override_database_scope
 
 if not is_psycopg3:
-    raise ImproperlyConfigured("dovetail_tenancy.backends.postgresql needs psycopg 3: pip install 'psycopg[binary]'.")
+    raise ImproperlyConfigured("dovetail_tenancy.backends.postgresql requires psycopg 3: pip install 'psycopg[binary]'")
 
 from dovetail_tenancy.row_security import policies
 from dovetail_tenancy.row_security.session import OPTION, Session
@@ -32,25 +27,25 @@ class SynchronizedCursor:
     __slots__ = ()
     connection: Any
 
-    def _statement(self, query: Any) -> Any:
+    def _statement(self, query: object) -> AbstractContextManager[None]:
         # None while a connection pool configures a new connection.
-        session = getattr(self.connection, "row_security", None)
+        session: Session | None = getattr(self.connection, "row_security", None)
         return session.statement(self.connection, query) if session else nullcontext()
 
-    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, query: object, *args: Any, **kwargs: Any) -> Any:
         with self._statement(query):
             return super().execute(query, *args, **kwargs)  # type: ignore[misc]  # psycopg's
 
-    def executemany(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+    def executemany(self, query: object, *args: Any, **kwargs: Any) -> Any:
         with self._statement(query):
             return super().executemany(query, *args, **kwargs)  # type: ignore[misc]  # psycopg's
 
-    def stream(self, query: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, query: object, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with self._statement(query):
             yield from super().stream(query, *args, **kwargs)  # type: ignore[misc]  # psycopg's
 
     @contextmanager
-    def copy(self, statement: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def copy(self, statement: object, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with (
             self._statement(statement),
             super().copy(statement, *args, **kwargs) as copy,  # type: ignore[misc]  # psycopg's
@@ -59,7 +54,7 @@ class SynchronizedCursor:
 
 
 @cache
-def synchronized(cursor_class: Any) -> Any:
+def synchronized(cursor_class: type) -> type:
     """Return a subclass of psycopg's cursor class with the mixin, or the class itself if it has it."""
     if issubclass(cursor_class, SynchronizedCursor):
         return cursor_class
@@ -67,22 +62,18 @@ def synchronized(cursor_class: Any) -> Any:
 
 
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
-    """A schema editor with access to every row: a data migration handles the rows of all organizations."""
+    """A schema editor that sees every row, because data migrations process the rows of all organizations."""
 
     def __enter__(self) -> Any:
-        with ExitStack() as rows:
-            rows.enter_context(override_database_scope(Scope(reason="migration")))
+        with ExitStack() as scope:
+            scope.enter_context(override_database_scope(Scope(reason="migration")))
             editor = super().__enter__()
-            self._rows = rows.pop_all()
+            self._scope = scope.pop_all()
         return editor
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            super().__exit__(kind, error, traceback)
-        finally:
-            self._rows.close()
+    def __exit__(self, *exception: object) -> None:
+        with self._scope:
+            super().__exit__(*exception)  # type: ignore[arg-type]
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -122,9 +113,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self.row_security.forget()
 
     def _commit(self) -> None:
-        self.row_security.shown = None
+        self.row_security.visibility = None
         super()._commit()  # type: ignore[misc]  # Django's own, not in the stubs
 
     def _rollback(self) -> None:
-        self.row_security.shown = None
+        self.row_security.visibility = None
         super()._rollback()  # type: ignore[misc]  # Django's own, not in the stubs

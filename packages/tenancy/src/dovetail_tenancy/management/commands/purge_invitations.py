@@ -7,7 +7,7 @@ from dovetail_tenancy.services import purge_invitations
 
 
 class Command(PurgeCommand):
-    help = "Delete the invitations that expired TENANCY_INVITATION_RETENTION_DAYS ago, answered or not."
+    help = "Delete invitations that expired more than TENANCY_INVITATION_RETENTION_DAYS days ago."
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
         return [("invitations", purge_invitations)]
