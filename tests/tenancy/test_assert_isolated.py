@@ -19,22 +19,22 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def given(settings: Any) -> dict[str, Any]:
+def arguments(settings: Any) -> dict[str, Any]:
     user = make_user()
     return {"mine": make_organization("Acme", owner=user), "theirs": make_organization("Globex"), "user": user}
 
 
-def told(urlconf: str, **given: Any) -> str:
+def failure_of(urlconf: str, **arguments: Any) -> str:
     with pytest.raises(AssertionError) as raised:
-        assert_isolated(urlconf, **given)
+        assert_isolated(urlconf, **arguments)
     return str(raised.value)
 
 
 @pytest.mark.parametrize("kind", CLOSED)
-def test_isolated_endpoints_pass(given: Any, settings: Any, kind: str) -> None:
+def test_isolated_endpoints_pass(arguments: Any, settings: Any, kind: str) -> None:
     settings.ROOT_URLCONF = CLOSED[kind]
     skip = {"": "the router's index"} if "Default" in kind else {}
-    report = assert_isolated(skip=skip, **given)
+    report = assert_isolated(skip=skip, **arguments)
     assert len(report.tested) == {"function": 5, "function that writes": 1}.get(kind, 7)
     # All changes are rolled back.
     with unscoped(reason="test"):
@@ -43,61 +43,63 @@ def test_isolated_endpoints_pass(given: Any, settings: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", OPEN)
-def test_each_kind_of_leak_is_reported(given: Any, settings: Any, kind: str) -> None:
+def test_each_kind_of_leak_is_reported(arguments: Any, settings: Any, kind: str) -> None:
     settings.ROOT_URLCONF, expected = OPEN[kind]
-    assert expected in told(settings.ROOT_URLCONF, **given).partition("Not tested:")[0]
+    assert expected in failure_of(settings.ROOT_URLCONF, **arguments).partition("Not tested:")[0]
 
 
-def test_make_creates_the_rows(given: Any, settings: Any) -> None:
+def test_make_creates_the_rows(arguments: Any, settings: Any) -> None:
     settings.ROOT_URLCONF = OPEN["list"][0]
 
     def make(organization: Any) -> None:
         make_document(organization, f"Plans of {organization.name}", folder=f"Folder of {organization.name}")
 
-    assert "(title)" in told(settings.ROOT_URLCONF, make=make, **given)
+    assert "(title)" in failure_of(settings.ROOT_URLCONF, make=make, **arguments)
     settings.ROOT_URLCONF = CLOSED["viewset"]
-    assert assert_isolated(make=make, **given).tested
+    assert assert_isolated(make=make, **arguments).tested
 
     def make_alike(organization: Any) -> None:
         make_document(organization, "Plans")
 
-    assert "documents.Document: make= gives both organizations the same texts" in told(
-        settings.ROOT_URLCONF, make=make_alike, **given
+    assert "documents.Document: make= gives both organizations the same texts" in failure_of(
+        settings.ROOT_URLCONF, make=make_alike, **arguments
     )
 
 
-def test_untested_endpoints_fail_unless_skipped(given: Any, settings: Any) -> None:
+def test_untested_endpoints_fail_unless_skipped(arguments: Any, settings: Any) -> None:
     settings.ROOT_URLCONF = module("picky", path("picky/", views.picky), path("nowhere/<int:number>/", views.picky))
-    found = told(settings.ROOT_URLCONF, **given)
-    assert "POST picky/: answers 400" in found
-    assert "GET nowhere/<int:number>/: refuses every row of ours in its path" in found
-    assert "skip=" in found
+    failure = failure_of(settings.ROOT_URLCONF, **arguments)
+    assert "POST picky/: answers 400" in failure
+    assert "GET nowhere/<int:number>/: refuses every row of ours in its path" in failure
+    assert "skip=" in failure
     skip = {"nowhere/*": "no row has a number", "GET picky/": "no page", "DELETE picky/": "none"}
     skip |= {"PUT picky/": "none", "PATCH picky/": "none"}
-    found = told(settings.ROOT_URLCONF, skip=skip, **given)
-    assert "POST picky/" in found
-    assert "PUT picky/" not in found
+    failure = failure_of(settings.ROOT_URLCONF, skip=skip, **arguments)
+    assert "POST picky/" in failure
+    assert "PUT picky/" not in failure
 
 
-def test_server_error_is_reported(given: Any, settings: Any) -> None:
+def test_server_error_is_reported(arguments: Any, settings: Any) -> None:
     settings.ROOT_URLCONF = module("broken", path("broken/<uuid:key>/", views.broken))
-    assert "GET broken/<uuid:key>/: answers 500 ZeroDivisionError" in told(settings.ROOT_URLCONF, **given)
+    assert "GET broken/<uuid:key>/: answers 500 ZeroDivisionError" in failure_of(settings.ROOT_URLCONF, **arguments)
 
 
-def test_bodies_supply_accepted_bodies(given: Any, settings: Any) -> None:
+def test_bodies_supply_accepted_bodies(arguments: Any, settings: Any) -> None:
     settings.ROOT_URLCONF = module("only_picky", path("picky/", views.PickyJSON.as_view()))
-    assert "POST picky/: answers 400" in told(settings.ROOT_URLCONF, **given)
+    assert "POST picky/: answers 400" in failure_of(settings.ROOT_URLCONF, **arguments)
     bodies = {"POST picky/": lambda organization: {"magic": "word", "of": str(organization.pk)}}
-    assert assert_isolated(bodies=bodies, **given).tested == {"POST picky/"}
+    assert assert_isolated(bodies=bodies, **arguments).tested == {"POST picky/"}
 
 
-def test_stale_entries_are_reported(given: Any, settings: Any) -> None:
+def test_stale_entries_are_reported(arguments: Any, settings: Any) -> None:
     settings.ROOT_URLCONF = CLOSED["function"]
-    found = told(settings.ROOT_URLCONF, skip={"gone/*": "was an endpoint"}, bodies={"POST lost/": dict}, **given)
-    assert "match no endpoint: 'POST lost/', 'gone/*'" in found
+    failure = failure_of(
+        settings.ROOT_URLCONF, skip={"gone/*": "was an endpoint"}, bodies={"POST lost/": dict}, **arguments
+    )
+    assert "match no endpoint: 'POST lost/', 'gone/*'" in failure
 
 
-def test_model_without_sample_values_raises_cannot_make(given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_without_sample_values_raises_cannot_make(arguments: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from dovetail_tenancy.testing import rows
 
     def nothing(field: Any, number: int) -> list[Any]:
@@ -105,4 +107,4 @@ def test_model_without_sample_values_raises_cannot_make(given: Any, monkeypatch:
 
     monkeypatch.setattr(rows, "_values", nothing)
     with pytest.raises(CannotMake, match=r"Folder cannot be created .*make="):
-        assert_isolated(CLOSED["function"], **given)
+        assert_isolated(CLOSED["function"], **arguments)

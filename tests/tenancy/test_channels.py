@@ -70,9 +70,9 @@ def socket(consumer: Any, user: Any, query: str = "", *, auth: Any = None, heade
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     AFTERWARDS.clear()
-    found = asynchronous.run(work)
+    results = asynchronous.run(work)
     assert set(AFTERWARDS) <= {(None, None)}
-    return found
+    return results
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def test_concurrent_sockets_keep_their_organizations(consumer: Any) -> None:
     async def one(number: int) -> list[Any]:
         opened = socket(consumer, await owner(organizations[number]))
         assert await opened.connect() == ACCEPTED
-        found = [await opened.ask() for _ in range(5)]
+        results = [await opened.ask() for _ in range(5)]
         await opened.disconnect()
-        return [each["titles"] for each in found]
+        return [result["titles"] for result in results]
 
     async def main() -> list[Any]:
         return await asyncio.gather(*(one(number) for number in range(len(organizations))))

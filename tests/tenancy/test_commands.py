@@ -107,7 +107,7 @@ def test_report_includes_registered_checks_and_fails_on_errors() -> None:
 
     def complains(app_configs: Any, databases: Any = None, **kwargs: Any) -> list[Error]:
         about = [Document] if databases == ["default"] else []
-        return [Error("Broken.", hint="Mend it.", obj=each, id=f"dovetail_tenancy.{code}") for each in about]
+        return [Error("Broken.", hint="Mend it.", obj=model, id=f"dovetail_tenancy.{code}") for model in about]
 
     register(complains, "database")
     written = StringIO()

@@ -255,7 +255,7 @@ GUARDS: dict[str, tuple[Without, Callable[..., None]]] = {
 @pytest.mark.parametrize("name", GUARDS)
 def test_guard_is_necessary(m: World, request: pytest.FixtureRequest, name: str) -> None:  # noqa: F811
     guard, probe = GUARDS[name]
-    arguments = {each: request.getfixturevalue(each) for each in inspect.signature(probe).parameters}
+    arguments = {name: request.getfixturevalue(name) for name in inspect.signature(probe).parameters}
 
     def attempt() -> None:
         with transaction.atomic():

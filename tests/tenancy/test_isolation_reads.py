@@ -108,10 +108,10 @@ def test_reading_without_an_organization_raises(theirs: Any, name: str) -> None:
 def test_another_organization_reads_nothing(theirs: Any, name: str) -> None:
     with tenant(make_organization("Acme")):
         try:
-            found = READS[name]()
+            rows = READS[name]()
         except Document.DoesNotExist:
             return
-    assert not found
+    assert not rows
 
 
 @pytest.mark.parametrize("name", [name for name in READS if name != "explain"])

@@ -128,7 +128,7 @@ def librarian(settings: Any) -> Iterator[Client]:
 
 def suggested(client: Client, term: str) -> list[str]:
     parameters = {"app_label": "lending", "model_name": "page", "field_name": "book", "term": term}
-    return [each["id"] for each in client.get("/lending/autocomplete/", parameters).json()["results"]]
+    return [result["id"] for result in client.get("/lending/autocomplete/", parameters).json()["results"]]
 
 
 @pytest.mark.parametrize("term", ["", "theirs"])

@@ -78,6 +78,6 @@ def test_raw_methods_are_refused_without_an_organization(m: World, case: Case) -
 
 def test_every_method_of_this_django_is_classified(m: World) -> None:
     related = [m.row["shelf"].books, m.row["book"].topics, m.row["book"].remarks]
-    found = set.union(*(methods.public(kind) for kind in (QuerySet, Manager, *map(type, related))))
+    methods_of_django = set.union(*(methods.public(kind) for kind in (QuerySet, Manager, *map(type, related))))
     ours = {"for_tenant", "pinned"}
-    assert found - methods.classified() - ours - set(vars(models.Book)) == set()
+    assert methods_of_django - methods.classified() - ours - set(vars(models.Book)) == set()

@@ -145,12 +145,12 @@ async def awaited(answer: Any) -> Any:
 
 
 def calls(table: dict[str, Arguments]) -> dict[str, Callable[[World, Any], Any]]:
-    found = {}
+    cases = {}
     for name, arguments in table.items():
-        for each in (name, f"a{name}"):
-            if hasattr(QuerySet, each):
-                found[each] = call(each, arguments)
-    return found
+        for variant in (name, f"a{name}"):
+            if hasattr(QuerySet, variant):
+                cases[variant] = call(variant, arguments)
+    return cases
 
 
 def public(kind: type) -> set[str]:
@@ -165,12 +165,12 @@ def classified() -> set[str]:
 
 def cases() -> list[Case]:
     """Return the cases of each method of the queryset, and of the manager if it has the method."""
-    found = []
+    cases = []
     for name, run in {**calls(QUERYSET), **DUNDERS}.items():
-        found.append(Case(f"QuerySet.{name}", lambda m, run=run: run(m, m.rows(m.Book).all())))
+        cases.append(Case(f"QuerySet.{name}", lambda m, run=run: run(m, m.rows(m.Book).all())))
         if hasattr(Manager, name) and not name.startswith("__"):
-            found.append(Case(f"Manager.{name}", lambda m, run=run: run(m, m.rows(m.Book))))
-    return found
+            cases.append(Case(f"Manager.{name}", lambda m, run=run: run(m, m.rows(m.Book))))
+    return cases
 
 
 def refused() -> list[Case]:

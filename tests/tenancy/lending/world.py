@@ -196,7 +196,7 @@ class World:
     def mentions(self) -> set[tuple[str, ...]]:
         """Return every row of every table that contains a key of theirs, bypassing all guards."""
         keys = {_text(row.pk) for name, row in self.row.items() if name != "person"}
-        found: set[tuple[str, ...]] = set()
+        rows: set[tuple[str, ...]] = set()
         with connection.cursor() as cursor:
             for table in self._tables():
                 cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
@@ -206,8 +206,8 @@ class World:
                     # A small number is the key of many rows. It means an organization only in an organization column.
                     owner = dict(zip(columns, texts, strict=True)).get("organization_id")
                     if owner == _text(self.theirs.pk) or keys.intersection(texts):
-                        found.add((table, *texts))
-        return found
+                        rows.add((table, *texts))
+        return rows
 
     def _tables(self) -> Iterable[str]:
         for name in NAMES:

@@ -63,7 +63,7 @@ ROWS = [
     Case("save one field", lambda m: m.via(stolen(m.row["book"])).save(update_fields=["title"])),
     Case("save with an F", lambda m: m.via(stolen(m.row["book"], title=F("id"))).save(update_fields=["title"])),
     Case("save_base raw", lambda m: stolen(m.row["book"]).save_base(raw=True)),
-    Case("deserialized", lambda m: [each.save() for each in deserialized(m)]),
+    Case("deserialized", lambda m: [row.save() for row in deserialized(m)]),
     Case("loaddata", loaddata),
     Case("save a child", lambda m: m.via(stolen(m.row["thesis"], grade="stolen")).save()),
     Case("save as mine", lambda m: m.via(stolen(m.row["book"], organization=m.mine)).save(), crossing=True),

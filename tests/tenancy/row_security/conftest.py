@@ -68,16 +68,16 @@ def function(db: None) -> Iterator[str]:
 
 
 @pytest.fixture
-def given() -> dict[str, Any]:
+def admin_settings() -> dict[str, Any]:
     """Return the settings to connect as the administrator in DATABASE_URL."""
     return {**connection.settings_dict, "USER": urlsplit(os.environ["DATABASE_URL"]).username}
 
 
 @pytest.fixture
-def migration_role(db: None, given: dict[str, Any]) -> Iterator[None]:
+def migration_role(db: None, admin_settings: dict[str, Any]) -> Iterator[None]:
     """Give the lane's role the inherited rights of the bypass role, like a role that migrates."""
     names = [sql.Identifier(name) for name in (bypass_role(), connection.settings_dict["USER"])]
-    with administrator(given) as server:
+    with administrator(admin_settings) as server:
         server.execute(sql.SQL("GRANT {} TO {}").format(*names))
         connection.row_security.forget()
         yield

@@ -75,9 +75,9 @@ def prepared() -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(f"PREPARE {name} AS {TITLES}")
         cursor.execute(f"EXECUTE {name}")
-        found = [title for (title,) in cursor.fetchall()]
+        titles = [title for (title,) in cursor.fetchall()]
         cursor.execute(f"DEALLOCATE {name}")
-    return found
+    return titles
 
 
 READS: dict[str, Callable[[], list[str]]] = {

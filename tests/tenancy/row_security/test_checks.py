@@ -23,7 +23,7 @@ from tests.tenancy.documents.models import Folder
 pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
 
 
-def found() -> dict[str, str]:
+def messages_by_id() -> dict[str, str]:
     messages = checks.check_databases(databases=[DEFAULT_DB_ALIAS])
     assert all(message.hint for message in messages)
     return {str(message.id).partition(".")[2]: message.msg for message in messages}
@@ -35,10 +35,10 @@ def alter(statement: str) -> None:
 
 
 @contextmanager
-def granted(given: dict[str, Any], grant: str, revoke: str) -> Iterator[None]:
+def granted(admin_settings: dict[str, Any], grant: str, revoke: str) -> Iterator[None]:
     names = {"login": sql.Identifier(connection.settings_dict["USER"]), "bypass": sql.Identifier(bypass_role())}
     names["may"] = sql.Identifier(f"{bypass_role()}_may")
-    with administrator(given) as server:
+    with administrator(admin_settings) as server:
         server.execute(sql.SQL(grant).format(**names))
         try:
             yield
@@ -47,16 +47,16 @@ def granted(given: dict[str, Any], grant: str, revoke: str) -> Iterator[None]:
 
 
 def test_correct_setup_passes_and_migrate_skips_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found() == {}
+    assert messages_by_id() == {}
     with unscoped(reason="a test"):
-        assert found() == {}
+        assert messages_by_id() == {}
     assert run_checks(databases=[DEFAULT_DB_ALIAS], tags=["database"]) == []
     alter("ALTER TABLE documents_folder NO FORCE ROW LEVEL SECURITY")
-    assert set(found()) == {"E015"}
+    assert set(messages_by_id()) == {"E015"}
     with pytest.raises(SystemCheckError, match="E015"):
         call_command("check", databases=[DEFAULT_DB_ALIAS])
     monkeypatch.setattr("sys.argv", ["manage.py", "migrate"])
-    assert found() == {}
+    assert messages_by_id() == {}
     alter("ALTER TABLE documents_folder FORCE ROW LEVEL SECURITY")
 
 
@@ -68,27 +68,29 @@ def test_correct_setup_passes_and_migrate_skips_the_check(monkeypatch: pytest.Mo
         ("GRANT {bypass} TO {login}", "REVOKE {bypass} FROM {login}", "inherits the rights of {bypass}."),
     ],
 )
-def test_role_that_sees_all_rows_is_an_error(given: dict[str, Any], grant: str, revoke: str, reason: str) -> None:
-    with granted(given, grant, revoke):
-        assert found()["E011"].endswith(reason.format(bypass=repr(bypass_role())))
+def test_role_that_sees_all_rows_is_an_error(
+    admin_settings: dict[str, Any], grant: str, revoke: str, reason: str
+) -> None:
+    with granted(admin_settings, grant, revoke):
+        assert messages_by_id()["E011"].endswith(reason.format(bypass=repr(bypass_role())))
         with pytest.raises(SystemCheckError, match="E011"):
             call_command("check", databases=[DEFAULT_DB_ALIAS])
-    assert found() == {}
+    assert messages_by_id() == {}
 
 
-def test_role_without_the_bypass_role_is_an_error(given: dict[str, Any], settings: Any) -> None:
-    with granted(given, "REVOKE {may} FROM {login}", "GRANT {may} TO {login}"):
-        assert "may not become it" in found()["E014"]
+def test_role_without_the_bypass_role_is_an_error(admin_settings: dict[str, Any], settings: Any) -> None:
+    with granted(admin_settings, "REVOKE {may} FROM {login}", "GRANT {may} TO {login}"):
+        assert "may not become it" in messages_by_id()["E014"]
     settings.TENANCY_BYPASS_ROLE = "nobody"
-    assert "it does not exist" in found()["E014"]
-    assert "the policy tenancy_bypass for the role 'nobody' is missing" in found()["E015"]
+    assert "it does not exist" in messages_by_id()["E014"]
+    assert "the policy tenancy_bypass for the role 'nobody' is missing" in messages_by_id()["E015"]
 
 
 def test_other_engine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = PlainWrapper({**connection.settings_dict, "ENGINE": "django.db.backends.postgresql"}, "default")
     monkeypatch.setattr(checks, "connections", {"default": plain})
     try:
-        assert "its ENGINE is 'django.db.backends.postgresql'" in found()["E012"]
+        assert "its ENGINE is 'django.db.backends.postgresql'" in messages_by_id()["E012"]
         with plain.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM documents_folder")
             assert cursor.fetchone() == (0,)
@@ -105,20 +107,20 @@ def test_other_engine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_manually_changed_table_is_an_error(change: str, back: str, message: str) -> None:
     alter(f"ALTER TABLE documents_folder {change}")
-    assert message in found()["E015"]
+    assert message in messages_by_id()["E015"]
     alter(f"ALTER TABLE documents_folder {back}")
-    assert found() == {}
+    assert messages_by_id() == {}
 
 
 def test_missing_policies_and_grants_are_errors() -> None:
     role = connection.ops.quote_name(bypass_role())
     alter("ALTER POLICY tenancy_organization ON documents_folder RENAME TO other")
-    assert "the policy tenancy_organization is missing" in found()["E015"]
+    assert "the policy tenancy_organization is missing" in messages_by_id()["E015"]
     alter("ALTER POLICY other ON documents_folder RENAME TO tenancy_organization")
     alter(f"REVOKE SELECT ON documents_folder FROM {role}")
-    assert "may not read the table" in found()["E015"]
+    assert "may not read the table" in messages_by_id()["E015"]
     alter(f"GRANT SELECT ON documents_folder TO {role}")
-    assert found() == {}
+    assert messages_by_id() == {}
 
 
 def test_disabled_row_security_is_an_info_message() -> None:
@@ -129,14 +131,14 @@ def test_disabled_row_security_is_an_info_message() -> None:
     with connection.schema_editor() as editor:
         operation.database_backwards("documents", editor, as_state, as_state)
     try:
-        assert "for documents.Folder: raw SQL sees" in found()["I001"]
+        assert "for documents.Folder: raw SQL sees" in messages_by_id()["I001"]
         call_command("check", databases=[DEFAULT_DB_ALIAS])
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM documents_folder")
     finally:
         with connection.schema_editor() as editor:
             operation.database_forwards("documents", editor, as_state, as_state)
-    assert found() == {}
+    assert messages_by_id() == {}
     assert Folder._meta.db_table == "documents_folder"
 
 
@@ -145,4 +147,4 @@ def test_other_databases_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> Non
         vendor = "sqlite"
 
     monkeypatch.setattr(checks, "connections", {"default": Elsewhere()})
-    assert found() == {}
+    assert messages_by_id() == {}

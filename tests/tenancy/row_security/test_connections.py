@@ -129,13 +129,13 @@ def test_threads_and_tasks_see_their_rows(acme: Any, globex: Any, mode: str) -> 
         scope = tenant(organization) if organization else unscoped(reason="a test")
         async with scope:
             await asyncio.sleep(0)
-            found = await sync_to_async(read, thread_sensitive=thread_sensitive)()
+            visible = await sync_to_async(read, thread_sensitive=thread_sensitive)()
             if organization:
                 found_by_orm = [
                     title async for title in Document.objects.order_by("title").values_list("title", flat=True)
                 ]
                 assert found_by_orm == titles[organization]
-        return bool(found == (titles[organization] if organization else ["a1", "a2", "g1"]))
+        return bool(visible == (titles[organization] if organization else ["a1", "a2", "g1"]))
 
     async def all_at_once() -> list[bool]:
         looks = [
@@ -194,7 +194,7 @@ def test_pooled_connection_forgets_its_last_user(acme: Any, globex: Any, pooled:
     assert titles(pooled) == []
 
 
-def test_assumed_role_is_restored(acme: Any, given: dict[str, Any], mode: str) -> None:
+def test_assumed_role_is_restored(acme: Any, admin_settings: dict[str, Any], mode: str) -> None:
     login = connection.settings_dict["USER"]
     service = f"{login}_assumed"
     names = {
@@ -202,12 +202,12 @@ def test_assumed_role_is_restored(acme: Any, given: dict[str, Any], mode: str) -
         "login": sql.Identifier(login),
         "may": sql.Identifier(f"{bypass_role()}_may"),
     }
-    with administrator(given) as server:
+    with administrator(admin_settings) as server:
         for statement in ("CREATE ROLE {service}", "GRANT {login} TO {service}"):
             server.execute(sql.SQL(statement).format(**names))
     connects = {
         **connection.settings_dict,
-        "USER": given["USER"],
+        "USER": admin_settings["USER"],
         "OPTIONS": {"assume_role": service, "tenancy_mode": mode},
     }
     wrapper = DatabaseWrapper(connects, "assumed")
@@ -223,7 +223,7 @@ def test_assumed_role_is_restored(acme: Any, given: dict[str, Any], mode: str) -
                     assert cursor.fetchone() == (role,)
     finally:
         wrapper.close()
-        with administrator(given) as server:
+        with administrator(admin_settings) as server:
             server.execute(sql.SQL("DROP ROLE {service}").format(**names))
 
 

@@ -266,7 +266,9 @@ def policy_with(old: str, new: str) -> Take:
 def enabling_without(word: str) -> Take:
     def take(patch: pytest.MonkeyPatch) -> None:
         enable = policies.enable
-        patch.setattr(policies, "enable", lambda *args: [each for each in enable(*args) if word not in each])
+        patch.setattr(
+            policies, "enable", lambda *args: [statement for statement in enable(*args) if word not in statement]
+        )
 
     return take
 

@@ -156,13 +156,13 @@ def test_missing_bypass_role_explains_the_statement(
 
 
 @pytest.fixture
-def may_create_roles(settings: Any, given: dict[str, Any]) -> Iterator[str]:
+def may_create_roles(settings: Any, admin_settings: dict[str, Any]) -> Iterator[str]:
     login, role = connection.settings_dict["USER"], f"{connection.settings_dict['USER']}_made"
     settings.TENANCY_BYPASS_ROLE = role
-    with administrator(given) as server:
+    with administrator(admin_settings) as server:
         server.execute(sql.SQL("ALTER ROLE {} CREATEROLE").format(sql.Identifier(login)))
     yield role
-    with administrator(given, connection.settings_dict["NAME"]) as server:
+    with administrator(admin_settings, connection.settings_dict["NAME"]) as server:
         server.execute(sql.SQL("ALTER ROLE {} NOCREATEROLE").format(sql.Identifier(login)))
         server.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
         server.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))

@@ -155,7 +155,7 @@ def look(acme: Any, globex: Any, *, streaming: bool = True) -> Counter[str]:
     return seen
 
 
-def found(messages: list[Any]) -> set[str]:
+def ids(messages: list[Any]) -> set[str]:
     return {str(message.id).partition(".")[2] for message in messages}
 
 
@@ -168,7 +168,7 @@ def test_transaction_mode_leaks_nothing(acme: Any, globex: Any, pooled: Any) -> 
             with connection.cursor() as cursor:
                 cursor.execute("SHOW tenancy.organization")
                 assert cursor.fetchone() == ("",)
-        assert found(checks.check_database("default")) == set()
+        assert ids(checks.check_database("default")) == set()
 
     in_threads(2, nothing_is_left)
 
@@ -179,7 +179,7 @@ def test_session_mode_leaks_and_is_an_error(acme: Any, globex: Any, pooled: Any)
     assert look(acme, globex, streaming=False)["wrong"] > 0
 
     def check(number: int) -> None:
-        assert found(checks.check_database("default")) == {"E013"}
+        assert ids(checks.check_database("default")) == {"E013"}
 
     in_threads(1, check)
 

@@ -71,32 +71,32 @@ call_command("migrate", verbosity=0)
 class Shop:
     """Create a separate database with the roles of the README under other names."""
 
-    def __init__(self, given: dict[str, Any], prefix: str) -> None:
+    def __init__(self, admin_settings: dict[str, Any], prefix: str) -> None:
         prefix = prefix.replace("-", "_")  # the names in the README have no quotes
-        self.given = given
+        self.admin_settings = admin_settings
         self.database = f"{prefix}_shop"
         self.names = {name: f"{prefix}_{name}" for name in NAMES}
 
     def create(self) -> None:
-        with administrator(self.given) as server:
+        with administrator(self.admin_settings) as server:
             server.execute(f'CREATE DATABASE "{self.database}"')
         (statements,) = re.findall(r"```sql\n(.*?)```", README, flags=re.DOTALL)
         statements = re.sub("|".join(NAMES), lambda name: self.names[name[0]], statements)
-        with administrator(self.given, self.database) as server:
+        with administrator(self.admin_settings, self.database) as server:
             server.execute(statements)
-            if password := self.given["PASSWORD"]:
+            if password := self.admin_settings["PASSWORD"]:
                 for name in ("shop_owner", "shop"):
                     server.execute(f"ALTER ROLE {self.names[name]} PASSWORD '{password}'")
 
     def drop(self) -> None:
-        with administrator(self.given) as server:
+        with administrator(self.admin_settings) as server:
             server.execute(f'DROP DATABASE IF EXISTS "{self.database}" WITH (FORCE)')
             for name in self.names.values():
                 server.execute(f"DROP ROLE IF EXISTS {name}")
 
     def run(self, code: str, *, role: str) -> None:
-        password = f":{self.given['PASSWORD']}" if self.given["PASSWORD"] else ""
-        host = f"{self.given['HOST']}:{self.given['PORT'] or 5432}"
+        password = f":{self.admin_settings['PASSWORD']}" if self.admin_settings["PASSWORD"] else ""
+        host = f"{self.admin_settings['HOST']}:{self.admin_settings['PORT'] or 5432}"
         environment = {
             **os.environ,
             "DATABASE_URL": f"postgres://{self.names[role]}{password}@{host}/{self.database}",
@@ -109,8 +109,15 @@ class Shop:
         assert done.returncode == 0, done.stderr
 
     def dump(self, *options: str, role: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PGPASSWORD": self.given["PASSWORD"]}
-        server = ["-h", self.given["HOST"], "-p", str(self.given["PORT"] or 5432), "-U", self.names[role]]
+        environment = {**os.environ, "PGPASSWORD": self.admin_settings["PASSWORD"]}
+        server = [
+            "-h",
+            self.admin_settings["HOST"],
+            "-p",
+            str(self.admin_settings["PORT"] or 5432),
+            "-U",
+            self.names[role],
+        ]
         return subprocess.run(
             ["pg_dump", *options, *server, "--data-only", "--table=documents_folder", self.database],
             env=environment,
@@ -121,8 +128,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(given: dict[str, Any]) -> Iterator[Shop]:
-    made = Shop(given, str(connection.settings_dict["NAME"]).removeprefix("test_"))
+def shop(admin_settings: dict[str, Any]) -> Iterator[Shop]:
+    made = Shop(admin_settings, str(connection.settings_dict["NAME"]).removeprefix("test_"))
     made.drop()
     try:
         made.create()
@@ -144,7 +151,7 @@ def test_the_roles_of_the_readme_migrate_serve_and_dump(shop: Shop) -> None:
     assert dumped.stdout.count("migrated") == 2
     # As the service's role the dump would be empty or refused.
     assert shop.dump("--enable-row-security", role="shop").stdout.count("migrated") == 0
-    with administrator(shop.given | {"USER": shop.names["shop"]}, shop.database) as server:
+    with administrator(shop.admin_settings | {"USER": shop.names["shop"]}, shop.database) as server:
         with pytest.raises(errors.InsufficientPrivilege):
             server.execute("ALTER TABLE documents_folder DISABLE ROW LEVEL SECURITY")
         assert server.execute("SELECT count(*) FROM documents_folder").fetchone() == (0,)
