@@ -20,39 +20,39 @@ _WITHOUT: dict[str, tuple[bool, str]] = {
     "this lane's organizations have no owner or no slug": (
         not concrete_field(ORGANIZATION, "owner") or not concrete_field(ORGANIZATION, "slug"),
         """
-        test_a_bad_body_is_named_by_field test_a_chosen_slug_is_kept_or_refused
-        test_a_membership_is_never_turned_into_another_person_s
-        test_a_project_whose_admin_does_not_know_its_users_types_their_keys test_a_taken_slug_gets_a_suffix
-        test_a_taken_slug_is_refused_on_change test_a_user_who_owns_nothing_alone_is_deleted
-        test_an_organization_cannot_be_added_for_someone_who_cannot_sign_in test_an_organization_is_added_with_its_owner
-        test_an_organization_is_created_by_a_person test_an_organization_is_created_with_its_owner
-        test_an_organization_is_handed_over test_an_organization_is_handed_over_from_the_list_of_members
-        test_an_organization_is_shown_changed_and_deleted_by_its_owner test_an_owner_makes_themselves_the_contact
-        test_an_update_refuses_a_taken_slug_and_the_owner test_an_update_writes_the_given_fields_only
-        test_another_owner_becomes_the_contact test_any_name_gives_a_slug_that_fits
-        test_members_are_added_changed_and_removed_on_their_organization_s_page
-        test_nobody_reaches_above_their_own_role test_one_page_hands_an_organization_over
-        test_only_who_may_deletes_an_organization
-        test_other_owners_stay_owners_and_the_system_hands_over_for_the_contact
-        test_over_rest_an_organization_is_handed_over test_ownership_is_transferred_to_the_highest_and_longest_standing
-        test_pages_render_and_search test_the_admin_shows_what_stands_in_the_way_of_a_deletion
+        test_an_invalid_body_is_refused_by_field test_a_chosen_slug_is_kept_or_refused
+        test_the_user_of_a_membership_cannot_change test_users_without_an_admin_class_are_chosen_by_key
+        test_a_taken_slug_gets_a_suffix test_changing_to_a_taken_slug_is_refused
+        test_a_user_who_is_no_sole_owner_is_deleted test_an_organization_cannot_be_added_for_an_inactive_owner
+        test_adding_an_organization_creates_its_owner_membership test_a_person_creates_an_organization
+        test_an_organization_is_created_with_its_owner test_ownership_is_transferred
+        test_an_action_transfers_ownership test_an_owner_reads_changes_and_deletes_the_organization
+        test_an_owner_can_become_the_contact test_an_update_refuses_a_taken_slug_and_the_owner
+        test_an_update_writes_only_the_named_fields test_another_owner_becomes_the_contact
+        test_any_name_gives_a_slug_that_fits test_the_organization_page_adds_changes_and_removes_members
+        test_actors_cannot_exceed_their_own_role test_one_save_of_the_page_transfers_ownership
+        test_deleting_an_organization_requires_the_permission
+        test_a_transfer_by_the_system_demotes_the_contact_only test_the_api_transfers_ownership
+        test_deletion_can_transfer_to_the_highest_longest_standing_member test_pages_render_and_search
+        test_the_admin_lists_protected_organizations
         test_unrelated_statement_does_not_resolve_the_organization
-        test_a_user_who_joins_while_being_deleted_leaves_nothing_behind
-        test_one_who_is_deactivated_while_being_made_an_owner_is_not_the_only_one_left
-        test_organizations_of_one_name_created_at_once_get_slugs_of_their_own test_some_owner_is_always_left
-        test_deleting_an_unowned_row_deletes_rows_of_all_organizations
-        test_the_contact_moves_to_another_owner test_the_contact_stays_when_another_owner_goes
-        test_the_invited_account_accepts_once test_the_last_owner_is_kept_with_a_message_and_nothing_is_written
-        test_the_list_is_mine_with_my_role_newest_first test_two_owners_deleted_by_one_queryset_are_refused_together
-        test_what_is_not_handed_over test_whatever_happens_in_whatever_order_some_owner_can_sign_in
-        test_who_has_left_cannot_be_changed_or_removed
+        test_a_user_who_joins_while_being_deleted_leaves_no_rows
+        test_a_user_deactivated_while_becoming_owner_is_not_the_last
+        test_concurrent_organizations_of_one_name_get_different_slugs test_concurrent_changes_keep_an_owner
+        test_deleting_an_unowned_row_deletes_rows_of_all_organizations test_the_contact_moves_to_another_owner
+        test_the_contact_stays_when_another_owner_leaves test_the_invited_account_accepts_once
+        test_removing_the_last_owner_shows_a_message_and_writes_nothing
+        test_the_list_has_the_callers_organizations_and_roles_newest_first
+        test_two_owners_deleted_by_one_queryset_are_refused_together test_a_forbidden_transfer_writes_nothing
+        test_any_sequence_of_changes_keeps_an_owner_who_can_sign_in
+        test_a_former_member_cannot_be_changed_or_removed
         """,
     ),
     "this lane's organizations have integer keys": (
         ORGANIZATION._meta.pk.get_internal_type() != "UUIDField",
         """
-        test_a_machine_sees_its_organization_only
-        test_a_person_with_such_a_credential_needs_role_and_scope_and_sees_one_organization
+        test_a_machine_sees_only_its_organization
+        test_a_person_with_an_organization_credential_needs_role_and_scope
         test_asyncio_tasks_have_separate_scopes test_ids_are_time_ordered_uuids
         test_untested_endpoints_fail_unless_skipped
         """,

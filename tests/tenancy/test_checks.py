@@ -21,7 +21,7 @@ def found(settings: Any, **values: Any) -> dict[str, str]:
     return {str(message.id).partition(".")[2]: message.msg for message in messages}
 
 
-def test_the_lane_itself_has_nothing_to_complain_of() -> None:
+def test_the_lane_passes_all_checks() -> None:
     assert [each for each in django_checks.run_checks() if str(each.id).startswith("dovetail_tenancy")] == []
 
 
@@ -42,7 +42,7 @@ def test_the_lane_itself_has_nothing_to_complain_of() -> None:
         ("ROLES", {"admin": []}),
     ],
 )
-def test_a_value_that_is_not_allowed(settings: Any, name: str, value: Any) -> None:
+def test_an_invalid_value_is_an_error(settings: Any, name: str, value: Any) -> None:
     assert f"TENANCY_{name} is {value!r}" in found(settings, **{name: value})["E001"]
 
 
@@ -50,16 +50,16 @@ def test_a_value_that_is_not_allowed(settings: Any, name: str, value: Any) -> No
     ("name", "value"),
     [("MAX_MEMBERS", 0), ("MAX_MEMBERS", lambda *, organization: 3), ("BEFORE_INVITE", print)],
 )
-def test_a_value_that_is_allowed(settings: Any, name: str, value: Any) -> None:
+def test_a_valid_value_passes(settings: Any, name: str, value: Any) -> None:
     assert found(settings, **{name: value}) == {}
 
 
-def test_sign_up_needs_an_issuer(settings: Any) -> None:
+def test_sign_up_requires_a_token_issuer(settings: Any) -> None:
     assert "TENANCY_INVITATION_SIGNUP" in found(settings, INVITATION_SIGNUP=True)["E005"]
     assert found(settings, INVITATION_SIGNUP=True, TOKEN_ISSUER=print) == {}
 
 
-def test_served_invitations_need_their_page(settings: Any) -> None:
+def test_served_invitations_require_an_accept_url(settings: Any) -> None:
     assert "TENANCY_INVITATION_ACCEPT_URL" in found(settings, INVITATION_ACCEPT_URL="")["E006"]
     # Who serves no invitations need not name a page for them.
     settings.ROOT_URLCONF = "tests.tenancy.documents.urls"
@@ -69,7 +69,7 @@ def test_served_invitations_need_their_page(settings: Any) -> None:
 
 
 @isolate_apps("tests.tenancy.documents")
-def test_tenant_models_that_are_not_isolated_are_told() -> None:
+def test_tenant_models_that_are_not_isolated_are_reported() -> None:
     class Folder(TenantModel):
         organization = OrganizationForeignKey(db_index=False, related_name="+")
         objects = models.Manager()  # type: ignore[assignment,misc]  # the mistake
@@ -100,7 +100,7 @@ def test_tenant_models_that_are_not_isolated_are_told() -> None:
     ],
     ids=lambda meta: next(iter(meta)),
 )
-def test_an_index_of_whatever_kind_that_begins_with_the_organization_will_do(meta: Any) -> None:
+def test_any_index_that_begins_with_the_organization_passes(meta: Any) -> None:
     organization = OrganizationForeignKey(db_index=False, related_name="+")
     options = type("Meta", (), {"app_label": "documents", "base_manager_name": "objects", **meta})
     attributes = {"__module__": __name__, "Meta": options, "organization": organization}

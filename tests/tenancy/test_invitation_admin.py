@@ -33,7 +33,7 @@ def act(client: Client, action: str, *rows: Any, page: str = LIST) -> list[str]:
     return [str(message) for message in answer.context["messages"]]
 
 
-def test_an_invitation_is_added_with_its_message(client: Client) -> None:
+def test_adding_an_invitation_sends_its_message(client: Client) -> None:
     organization = make_organization("Acme")
     add = reverse("admin:dovetail_tenancy_invitation_add")
     assert client.get(add).status_code == 200
@@ -48,7 +48,7 @@ def test_an_invitation_is_added_with_its_message(client: Client) -> None:
     assert Invitation._default_manager.count() == 1
 
 
-def test_invitations_are_resent_and_revoked_from_the_list(client: Client) -> None:
+def test_actions_resend_and_revoke_invitations(client: Client) -> None:
     organization = make_organization()
     invitation, _ = invite(organization, "bo@example.com")
     before = Invitation._default_manager.get().token_hash
@@ -60,7 +60,7 @@ def test_invitations_are_resent_and_revoked_from_the_list(client: Client) -> Non
     assert "revoked already" in act(client, "resend", invitation)[0]
 
 
-def test_an_invitation_s_page_is_for_looking_and_shows_no_secret(client: Client) -> None:
+def test_the_page_of_an_invitation_is_read_only_and_shows_no_secret(client: Client) -> None:
     invitation, _ = invite(make_organization("Acme"), "bo@example.com")
     page = client.get(reverse("admin:dovetail_tenancy_invitation_change", args=[invitation.pk]))
     text = page.content.decode()
@@ -71,7 +71,7 @@ def test_an_invitation_s_page_is_for_looking_and_shows_no_secret(client: Client)
     assert client.get(reverse(LIST) + "?q=bo").status_code == 200
 
 
-def test_the_list_takes_as_many_queries_for_one_row_as_for_ten(client: Client, django_assert_num_queries: Any) -> None:
+def test_queries_of_the_list_do_not_grow_with_rows(client: Client, django_assert_num_queries: Any) -> None:
     organization, ada = make_organization(), make_user()
     invite(organization, "bo@example.com")
     client.get(reverse(LIST))
@@ -83,7 +83,7 @@ def test_the_list_takes_as_many_queries_for_one_row_as_for_ten(client: Client, d
         client.get(reverse(LIST))
 
 
-def test_an_organization_is_handed_over_from_the_list_of_members(client: Client) -> None:
+def test_an_action_transfers_ownership(client: Client) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     members = admin_page(get_membership_model(), "changelist")

@@ -79,7 +79,7 @@ def acme(ada: Any) -> Any:
     return make_organization("Acme", owner=ada)
 
 
-def test_an_address_is_invited_and_its_account_joins(acme: Any, ada: Any, bo: Any) -> None:
+def test_an_invited_account_joins(acme: Any, ada: Any, bo: Any) -> None:
     seen: list[tuple[str, Any, dict[str, Any]]] = []
 
     def record(event: Event, **kwargs: Any) -> None:
@@ -104,7 +104,7 @@ def test_an_address_is_invited_and_its_account_joins(acme: Any, ada: Any, bo: An
         services.accept_invitation(token=token, user=bo)
 
 
-def test_the_token_is_nowhere_but_in_the_message(acme: Any, ada: Any, bo: Any, caplog: Any) -> None:
+def test_only_the_message_contains_the_token(acme: Any, ada: Any, bo: Any, caplog: Any) -> None:
     caplog.set_level(logging.DEBUG)
     _, token = invited(acme, actor=ada)
     services.accept_invitation(token=token, user=bo)
@@ -117,9 +117,7 @@ def test_the_token_is_nowhere_but_in_the_message(acme: Any, ada: Any, bo: Any, c
     assert rows.get().token_hash != token
 
 
-def test_a_used_up_invitation_answers_like_an_unknown_one_by_one_query(
-    acme: Any, bo: Any, django_assert_num_queries: Any
-) -> None:
+def test_a_used_invitation_fails_like_an_unknown_one(acme: Any, bo: Any, django_assert_num_queries: Any) -> None:
     tokens = ["x" * 43, "", "\ud800", "\0", "ä"]
     for end in ("expire", "revoke", "decline", "accept"):
         invitation, token = invited(acme, role="member")
@@ -143,7 +141,7 @@ def test_a_used_up_invitation_answers_like_an_unknown_one_by_one_query(
                 call()
 
 
-def test_another_account_is_told_and_nothing_happens(acme: Any, bo: Any) -> None:
+def test_another_account_is_refused_and_nothing_changes(acme: Any, bo: Any) -> None:
     _, token = invited(acme)
     for user in (make_user(email="eve@example.com"), make_user(email="")):
         with pytest.raises(WrongAccount):
@@ -152,7 +150,7 @@ def test_another_account_is_told_and_nothing_happens(acme: Any, bo: Any) -> None
     services.accept_invitation(token=token, user=bo)
 
 
-def test_resending_kills_the_link_before(acme: Any, ada: Any, bo: Any) -> None:
+def test_resending_invalidates_the_previous_link(acme: Any, ada: Any, bo: Any) -> None:
     invitation, old = invited(acme)
     expire(invitation)
     again = services.resend_invitation(invitation=invitation, actor=ada)
@@ -167,7 +165,7 @@ def test_resending_kills_the_link_before(acme: Any, ada: Any, bo: Any) -> None:
             change(invitation=invitation)
 
 
-def test_one_pending_invitation_for_an_address_in_each_organization(acme: Any, bo: Any) -> None:
+def test_an_address_has_one_pending_invitation_per_organization(acme: Any, bo: Any) -> None:
     globex = make_organization("Globex")
     first, token = invited(acme)
     other, _ = invited(globex)
@@ -186,7 +184,7 @@ def test_one_pending_invitation_for_an_address_in_each_organization(acme: Any, b
     assert rows.get(pk=first.pk).pending_key is None
 
 
-def test_an_expired_one_makes_way_and_is_not_resent_beside_it(acme: Any) -> None:
+def test_an_expired_invitation_can_be_replaced_but_not_duplicated(acme: Any) -> None:
     expired, _ = invited(acme)
     expire(expired)
     invited(acme)
@@ -198,12 +196,12 @@ def test_an_expired_one_makes_way_and_is_not_resent_beside_it(acme: Any) -> None
 @pytest.mark.parametrize(
     "email", ["", "bo", "bo@", "a\nb@example.com", "a\0@example.com", f"{'a' * 64}@{'b.' * 100}com"]
 )
-def test_what_is_no_address_is_not_invited(acme: Any, email: str) -> None:
+def test_an_invalid_address_is_refused(acme: Any, email: str) -> None:
     with pytest.raises(InvalidAddress):
         services.invite(organization=acme, email=email, role="member")
 
 
-def test_nobody_invites_above_their_role(acme: Any, ada: Any) -> None:
+def test_nobody_can_invite_above_their_own_role(acme: Any, ada: Any) -> None:
     admin, member = make_user(), make_user()
     services.add_member(organization=acme, user=admin, role="admin")
     services.add_member(organization=acme, user=member, role="member")
@@ -221,9 +219,7 @@ def test_nobody_invites_above_their_role(acme: Any, ada: Any) -> None:
 
 
 @pytest.mark.parametrize("end", ["demoted", "removed", "deleted", "deactivated", "role gone"])
-def test_an_invitation_is_worth_no_more_than_its_inviter_when_it_is_accepted(
-    acme: Any, ada: Any, bo: Any, end: str, settings: Any
-) -> None:
+def test_accepting_checks_the_inviters_present_role(acme: Any, ada: Any, bo: Any, end: str, settings: Any) -> None:
     admin = make_user()
     membership = services.add_member(organization=acme, user=admin, role="admin")
     invitation, token = invited(acme, role="admin", actor=admin)
@@ -245,12 +241,12 @@ def test_an_invitation_is_worth_no_more_than_its_inviter_when_it_is_accepted(
         assert services.accept_invitation(token=sent_token(), user=bo).role == "admin"
 
 
-def test_the_system_s_own_invitation_is_not_bounded(acme: Any, bo: Any) -> None:
+def test_an_invitation_of_the_system_has_no_inviter_limit(acme: Any, bo: Any) -> None:
     _, token = invited(acme, role="owner")
     assert services.accept_invitation(token=token, user=bo).role == "owner"
 
 
-def test_one_who_joined_otherwise_keeps_the_role(acme: Any, bo: Any) -> None:
+def test_a_member_who_accepts_keeps_their_role(acme: Any, bo: Any) -> None:
     _, token = invited(acme, role="owner")
     services.add_member(organization=acme, user=bo, role="member")
     assert services.accept_invitation(token=token, user=bo).role == "member"
@@ -258,7 +254,7 @@ def test_one_who_joined_otherwise_keeps_the_role(acme: Any, bo: Any) -> None:
     assert rows.get().status == "accepted"
 
 
-def test_after_a_change_of_the_secret_key_links_still_work(acme: Any, bo: Any, settings: Any) -> None:
+def test_links_survive_a_rotation_of_the_secret_key(acme: Any, bo: Any, settings: Any) -> None:
     _, token = invited(acme)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another key, for tests only, long enough for every check"
@@ -377,7 +373,7 @@ def issue(user: Any, *, request: Any, amr: Any) -> dict[str, str]:
 
 
 @override_settings(TENANCY_TOKEN_ISSUER=issue)
-def test_who_has_no_account_gets_one_by_accepting(acme: Any) -> None:
+def test_accepting_creates_a_missing_account(acme: Any) -> None:
     _, token = invited(acme, "New@Example.com", "admin")
     membership, tokens = services.sign_up_by_invitation(token=token, request=None)
     user = User._default_manager.get(email="new@example.com")
@@ -389,7 +385,7 @@ def test_who_has_no_account_gets_one_by_accepting(acme: Any) -> None:
 
 @override_settings(TENANCY_TOKEN_ISSUER=issue)
 @pytest.mark.parametrize("active", [True, False])
-def test_an_invitation_signs_nobody_in_to_an_account_that_exists(acme: Any, active: bool) -> None:
+def test_an_invitation_never_signs_in_to_an_existing_account(acme: Any, active: bool) -> None:
     make_user(email="Bo@Example.com", is_active=active)
     _, token = invited(acme)
     with pytest.raises(AccountExists):
@@ -397,7 +393,7 @@ def test_an_invitation_signs_nobody_in_to_an_account_that_exists(acme: Any, acti
     assert rows.get().status == "pending"
 
 
-def test_no_account_is_left_over_where_signing_up_fails(acme: Any, settings: Any) -> None:
+def test_a_failed_sign_up_leaves_no_account(acme: Any, settings: Any) -> None:
     def refuse(user: Any, **kwargs: Any) -> None:
         raise Vetoed("no tokens today")
 
@@ -409,7 +405,7 @@ def test_no_account_is_left_over_where_signing_up_fails(acme: Any, settings: Any
     assert (User._default_manager.count(), rows.get().status) == (before, "pending")
 
 
-def test_an_account_made_meanwhile_is_recognized(acme: Any, settings: Any) -> None:
+def test_an_account_created_concurrently_is_recognized(acme: Any, settings: Any) -> None:
     def collide(*, email: str, invitation: Any) -> Any:
         make_user(username="taken", email=email)
         raise IntegrityError
@@ -456,7 +452,7 @@ HOOKS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", HOOKS)
-def test_a_hook_may_refuse(acme: Any, bo: Any, settings: Any, name: str) -> None:
+def test_a_hook_can_refuse(acme: Any, bo: Any, settings: Any, name: str) -> None:
     member = services.add_member(organization=acme, user=make_user(), role="member")
     invited(acme)
     calls: list[Any] = []
@@ -478,7 +474,7 @@ def test_a_hook_may_refuse(acme: Any, bo: Any, settings: Any, name: str) -> None
 # purge
 
 
-def test_what_is_long_over_is_purged_in_batches(acme: Any, settings: Any) -> None:
+def test_old_invitations_are_purged_in_batches(acme: Any, settings: Any) -> None:
     settings.TENANCY_INVITATION_RETENTION_DAYS = 30
     for number in range(5):
         invitation, _ = invited(acme, f"p{number}@example.com")
@@ -489,7 +485,7 @@ def test_what_is_long_over_is_purged_in_batches(acme: Any, settings: Any) -> Non
     assert rows.get().email == "p0@example.com"
 
 
-def test_the_task_purges(acme: Any) -> None:
+def test_the_task_purges_invitations(acme: Any) -> None:
     celery = pytest.importorskip("dovetail_tenancy.contrib.celery", reason="needs celery")
     invitation, _ = invited(acme)
     rows.filter(pk=invitation.pk).update(expires_at=timezone.now() - timedelta(days=99))

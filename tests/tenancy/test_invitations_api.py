@@ -50,7 +50,7 @@ def acme(ada: Any) -> Any:
     return make_organization("Acme", owner=ada)
 
 
-def test_an_invitation_is_made_sent_and_listed(acme: Any, ada: Any) -> None:
+def test_an_invitation_is_created_sent_and_listed(acme: Any, ada: Any) -> None:
     with TestCase.captureOnCommitCallbacks(execute=True):
         answer = client_of(ada).post(path(acme), {"email": "Bo@Example.com", "role": "admin"}, format="json")
     invitation = rows.get()
@@ -65,9 +65,7 @@ def test_an_invitation_is_made_sent_and_listed(acme: Any, ada: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 10, 200])
-def test_any_number_of_invitations_is_two_queries(
-    acme: Any, ada: Any, count: int, django_assert_num_queries: Any
-) -> None:
+def test_listing_invitations_takes_two_queries(acme: Any, ada: Any, count: int, django_assert_num_queries: Any) -> None:
     rows.bulk_create(
         Invitation(organization=acme, email=f"{n}@x.org", role="member", token_hash=str(n), expires_at=timezone.now())
         for n in range(count)
@@ -85,14 +83,14 @@ def test_any_number_of_invitations_is_two_queries(
         ({"email": f"{'a' * 250}@x.org", "role": "member"}, "email"), ({"email": "bo@example.com", "role": {}}, "role"),
     ],
 )  # fmt: skip
-def test_a_bad_invitation_is_refused_by_field(acme: Any, ada: Any, body: Any, field: str) -> None:
+def test_an_invalid_invitation_is_refused_by_field(acme: Any, ada: Any, body: Any, field: str) -> None:
     answer = client_of(ada).post(path(acme), body, format="json")
     assert (answer.status_code, list(answer.json())) == (400, [field])
 
 
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
 @pytest.mark.parametrize("field", ["email", "role"])
-def test_what_is_no_text_is_refused_and_its_field_named(acme: Any, ada: Any, field: str, value: Any) -> None:
+def test_a_value_that_is_not_text_is_refused_by_field(acme: Any, ada: Any, field: str, value: Any) -> None:
     answer = client_of(ada).post(path(acme), {"email": "bo@example.com", "role": "member", field: value}, format="json")
     assert (answer.status_code, list(answer.json())) == (400, [field])
     assert not rows.exists()
@@ -100,12 +98,12 @@ def test_what_is_no_text_is_refused_and_its_field_named(acme: Any, ada: Any, fie
 
 @pytest.mark.parametrize("action", ["accept", "decline"])
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
-def test_a_token_that_is_no_text_is_refused_and_named(bo: Any, action: str, value: Any) -> None:
+def test_a_token_that_is_not_text_is_refused_by_field(bo: Any, action: str, value: Any) -> None:
     answer = client_of(bo).post(f"/api/invitations/{action}", {"token": value}, format="json")
     assert (answer.status_code, list(answer.json())) == (400, ["token"])
 
 
-def test_what_stands_in_the_way_of_an_invitation(acme: Any, ada: Any, bo: Any) -> None:
+def test_a_refused_invitation_has_its_status_and_code(acme: Any, ada: Any, bo: Any) -> None:
     admin = make_user()
     services.add_member(organization=acme, user=admin, role="admin")
     invite(acme, "cy@example.com")
@@ -121,7 +119,7 @@ def test_what_stands_in_the_way_of_an_invitation(acme: Any, ada: Any, bo: Any) -
         assert code(ada, "new@example.com") == (409, "limit_reached")
 
 
-def test_resending_and_revoking(acme: Any, ada: Any, bo: Any) -> None:
+def test_resending_and_revoking_invalidate_earlier_links(acme: Any, ada: Any, bo: Any) -> None:
     invitation, old = invite(acme, bo.email)
     with TestCase.captureOnCommitCallbacks(execute=True):
         answer = client_of(ada).post(path(acme, invitation, "resend"))
@@ -158,14 +156,14 @@ def test_the_invited_account_accepts_once(acme: Any, bo: Any) -> None:
     assert (again.status_code, again.json()) == (400, INVALID)
 
 
-def test_another_account_is_told_to_switch(acme: Any) -> None:
+def test_another_account_gets_409(acme: Any) -> None:
     _, token = invite(acme, "bo@example.com")
     answer = client_of(make_user()).post("/api/invitations/accept", {"token": token}, format="json")
     assert (answer.status_code, answer.data["detail"].code) == (409, "wrong_account")
     assert rows.get().status == "pending"
 
 
-def test_who_is_not_signed_in_signs_in_first(acme: Any) -> None:
+def test_accepting_requires_authentication(acme: Any) -> None:
     _, token = invite(acme, "bo@example.com")
     for given in (token, "unknown"):
         answer = APIClient().post("/api/invitations/accept", {"token": given}, format="json")
@@ -174,7 +172,7 @@ def test_who_is_not_signed_in_signs_in_first(acme: Any) -> None:
 
 
 @override_settings(TENANCY_INVITATION_SIGNUP=True, TENANCY_TOKEN_ISSUER=issue)
-def test_an_invitation_makes_an_account_and_signs_it_in(acme: Any, bo: Any) -> None:
+def test_accepting_creates_an_account_and_signs_in(acme: Any, bo: Any) -> None:
     _, token = invite(acme, "New@example.com")
     answer = APIClient().post("/api/invitations/accept", {"token": token}, format="json")
     assert (answer.status_code, answer.json()["access"], answer.json()["refresh"]) == (
@@ -190,7 +188,7 @@ def test_an_invitation_makes_an_account_and_signs_it_in(acme: Any, bo: Any) -> N
     assert (exists.status_code, exists.data["detail"].code) == (403, "account_exists")
 
 
-def test_anybody_with_the_link_says_no(acme: Any) -> None:
+def test_declining_requires_only_the_link(acme: Any) -> None:
     _, token = invite(acme, "bo@example.com")
     answer = APIClient().post("/api/invitations/decline", {"token": token}, format="json")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -201,13 +199,13 @@ def test_anybody_with_the_link_says_no(acme: Any) -> None:
 
 @pytest.mark.parametrize("action", ["accept", "decline"])
 @pytest.mark.parametrize("token", [None, "", 7, [], {}, "x" * 201, "a\0b", "\ud800", "ä", "x"])
-def test_whatever_the_token_it_is_no_server_error(bo: Any, action: str, token: Any) -> None:
+def test_no_token_causes_a_server_error(bo: Any, action: str, token: Any) -> None:
     body = json.dumps({"token": token})  # not by DRF, which cannot write what anybody may send
     answer = client_of(bo).post(f"/api/invitations/{action}", body, content_type="application/json")
     assert answer.status_code == 400
 
 
-def test_an_expired_invitation_is_refused_and_listed(acme: Any, ada: Any, bo: Any) -> None:
+def test_an_expired_invitation_is_refused_but_listed(acme: Any, ada: Any, bo: Any) -> None:
     invitation, token = invite(acme, bo.email)
     rows.filter(pk=invitation.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
     answer = client_of(bo).post("/api/invitations/accept", {"token": token}, format="json")
@@ -226,7 +224,7 @@ class Machine:
     is_authenticated = True
 
 
-def test_machines_read_invitations_and_make_none(acme: Any, bo: Any) -> None:
+def test_machines_can_read_but_not_create_invitations(acme: Any, bo: Any) -> None:
     _, token = invite(acme, bo.email)
     machine = client_of(Machine(), auth=Key(acme.pk))
     assert len(machine.get(path(acme)).json()["data"]) == 1

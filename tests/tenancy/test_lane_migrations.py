@@ -31,7 +31,7 @@ print("left:", *[name for name in left if name.startswith(tuple(sys.argv[2].spli
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="it runs on a SQLite file of its own")
-def test_from_nothing_and_back(tmp_path: Path) -> None:
+def test_migrations_run_forwards_and_backwards(tmp_path: Path) -> None:
     # Dependents first. A user model's tables are those of the project and of half of Django.
     ours = ["documents", "dovetail_tenancy", *(app for app in ("own",) if apps.is_installed(f"tests.tenancy.{app}"))]
     done = subprocess.run(

@@ -44,7 +44,7 @@ def test_members_are_listed_newest_first() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 10, 200])
-def test_any_number_of_members_is_two_queries(count: int, django_assert_num_queries: Any) -> None:
+def test_listing_members_takes_two_queries(count: int, django_assert_num_queries: Any) -> None:
     ada = make_user()
     organization = make_organization(owner=ada)
     for _ in range(count - 1):
@@ -54,7 +54,7 @@ def test_any_number_of_members_is_two_queries(count: int, django_assert_num_quer
     assert len(page["data"]) == count
 
 
-def test_a_role_is_changed_and_a_member_removed() -> None:
+def test_an_owner_changes_a_role_and_removes_a_member() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     path, client = members(organization, membership_of(bo, organization)), client_of(ada)
@@ -70,7 +70,7 @@ def test_a_role_is_changed_and_a_member_removed() -> None:
 @pytest.mark.parametrize(
     "role", ["", None, "boss", "Owner", ["owner"], {"role": "owner"}, 7, 1.5, True, "a\0b", "x" * 60]
 )
-def test_a_bad_role_is_refused_by_field(role: Any) -> None:
+def test_an_invalid_role_is_refused_by_field(role: Any) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     path = members(organization, membership_of(bo, organization))
@@ -80,7 +80,7 @@ def test_a_bad_role_is_refused_by_field(role: Any) -> None:
 
 
 @override_settings(TENANCY_ROLES={**DEFAULT_ROLES, "captain": ["members.view"]})
-def test_a_project_s_own_role_is_granted() -> None:
+def test_a_role_of_the_project_is_granted() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     path = members(organization, membership_of(bo, organization))
@@ -97,7 +97,7 @@ def test_a_membership_of_another_organization_is_not_found() -> None:
 
 
 @pytest.mark.parametrize("key", ["0", "9" * 400, "a%00b", "%ff", "null", "00000000-0000-0000-0000-000000000000"])
-def test_an_id_that_is_none_is_not_found(key: str) -> None:
+def test_an_invalid_id_is_not_found(key: str) -> None:
     ada = make_user()
     path = f"{members(make_organization(owner=ada))}/{key}"
     assert client_of(ada).delete(path).status_code == 404
@@ -109,7 +109,7 @@ def code_of(answer: Any) -> str | None:
     return detail.code if isinstance(detail, ErrorDetail) else None
 
 
-def test_the_last_owner_stays_one() -> None:
+def test_the_last_owner_cannot_be_demoted_or_removed() -> None:
     ada = make_user()
     organization = make_organization("Acme", owner=ada)
     path, client = members(organization, membership_of(ada, organization)), client_of(ada)
@@ -119,7 +119,7 @@ def test_the_last_owner_stays_one() -> None:
     assert membership_of(ada, organization).role == "owner"
 
 
-def test_nobody_reaches_above_their_own_role() -> None:
+def test_actors_cannot_exceed_their_own_role() -> None:
     admin, bo = make_user(), make_user()
     organization = make_organization(admin=admin, member=bo)
     owner, member = membership_of(organization.owner, organization), membership_of(bo, organization)
@@ -155,7 +155,7 @@ BODIES = {"post": {"name": "Another"}, "patch": {"name": "Renamed", "role": "mem
 
 @pytest.mark.parametrize("person", PEOPLE)
 @pytest.mark.parametrize(("method", "path"), TABLE)
-def test_who_may_do_what(method: str, path: str, person: str) -> None:
+def test_each_role_gets_the_expected_status(method: str, path: str, person: str) -> None:
     people = {name: make_user() for name in PEOPLE if name != "anonymous"}
     organization = make_organization(**{role: people[role] for role in ("owner", "admin", "member", "billing")})
     services.add_member(organization=organization, user=people["inactive"], role="owner")
@@ -179,7 +179,7 @@ def test_who_may_do_what(method: str, path: str, person: str) -> None:
 
 
 @override_settings(TENANCY_ROLES={**DEFAULT_ROLES, "member": []})
-def test_a_role_without_the_permission_to_view_is_told_so() -> None:
+def test_a_role_without_view_permission_gets_403() -> None:
     bo = make_user()
     organization = make_organization(member=bo)
     assert client_of(bo).get(members(organization)).status_code == 403

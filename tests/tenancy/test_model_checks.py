@@ -59,7 +59,7 @@ class Plain(models.QuerySet[Any]):
     ],
     ids=["inherited", "own", "plain", "plain base", "plain queryset"],
 )
-def test_a_manager_that_shows_everything(attributes: dict[str, Any], expected: list[str]) -> None:
+def test_an_unrestricted_manager_is_reported(attributes: dict[str, Any], expected: list[str]) -> None:
     assert ids(checks._managers, model(**attributes)) == expected
 
 
@@ -74,11 +74,11 @@ def test_a_manager_that_shows_everything(attributes: dict[str, Any], expected: l
         (TenantForeignKey(get_user_model(), models.CASCADE, related_name="+"), []),
     ],
 )
-def test_a_plain_foreign_key(field: Any, expected: list[str]) -> None:
+def test_a_plain_foreign_key_is_reported(field: Any, expected: list[str]) -> None:
     assert ids(checks._foreign_keys, model(to=field)) == expected
 
 
-def test_a_child_of_a_tenant_model_needs_nothing_of_its_own() -> None:
+def test_a_child_of_a_tenant_model_passes() -> None:
     child = model((Folder,))
     assert ids(checks._foreign_keys, child) == []
     assert ids(checks._managers, child) == []
@@ -94,7 +94,7 @@ def test_a_child_of_a_tenant_model_needs_nothing_of_its_own() -> None:
         ({"user": TenantOneToOneField(get_user_model(), models.CASCADE, related_name="+")}, ["W003"]),
     ],
 )
-def test_uniqueness_across_organizations(attributes: dict[str, Any], expected: list[str]) -> None:
+def test_uniqueness_across_organizations_is_reported(attributes: dict[str, Any], expected: list[str]) -> None:
     assert ids(checks._uniqueness, model(**attributes)) == expected
 
 

@@ -67,7 +67,7 @@ def complaints(response: Any) -> list[str]:
     return [str(message) for message in response.context["messages"] if message.level == messages.ERROR]
 
 
-def test_an_organization_is_added_with_its_owner(client: Client, seen: list[Event]) -> None:
+def test_adding_an_organization_creates_its_owner_membership(client: Client, seen: list[Event]) -> None:
     ada = make_user()
     client.post(reverse(admin_page(Organization, "add")), {"name": "Acme", "owner": ada.pk})
     organization = Organization._default_manager.get()
@@ -76,7 +76,7 @@ def test_an_organization_is_added_with_its_owner(client: Client, seen: list[Even
     assert [event.name for event in seen] == ["organization.created", "member.added"]
 
 
-def test_an_organization_cannot_be_added_for_someone_who_cannot_sign_in(client: Client) -> None:
+def test_an_organization_cannot_be_added_for_an_inactive_owner(client: Client) -> None:
     path, owner = reverse(admin_page(Organization, "add")), make_user(is_active=False)
     answer = client.post(path, {"name": "Acme", "owner": owner.pk}, follow=True)
     assert answer.status_code == 200
@@ -84,9 +84,7 @@ def test_an_organization_cannot_be_added_for_someone_who_cannot_sign_in(client: 
     assert not Organization._default_manager.exists()
 
 
-def test_members_are_added_changed_and_removed_on_their_organization_s_page(
-    client: Client, staff: Any, seen: list[Event]
-) -> None:
+def test_the_organization_page_adds_changes_and_removes_members(client: Client, staff: Any, seen: list[Event]) -> None:
     ada, bo, cy = make_user(), make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     seen.clear()
@@ -103,7 +101,7 @@ def test_members_are_added_changed_and_removed_on_their_organization_s_page(
     assert {event.actor for event in seen} == {staff}
 
 
-def test_one_page_hands_an_organization_over(client: Client) -> None:
+def test_one_save_of_the_page_transfers_ownership(client: Client) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     data = form(organization, {"role": "member"}, {"role": "owner"})
@@ -114,7 +112,7 @@ def test_one_page_hands_an_organization_over(client: Client) -> None:
 
 
 @pytest.mark.parametrize("row", [{"role": "admin"}, {"DELETE": "on"}])
-def test_the_last_owner_is_kept_with_a_message_and_nothing_is_written(client: Client, row: dict[str, Any]) -> None:
+def test_removing_the_last_owner_shows_a_message_and_writes_nothing(client: Client, row: dict[str, Any]) -> None:
     organization = make_organization("Acme", member=make_user())
     data = form(organization, row, {"role": "admin"}, slug="apex")
     answer = client.post(reverse(CHANGES, args=[organization.pk]), data, follow=True)
@@ -127,7 +125,7 @@ def test_the_last_owner_is_kept_with_a_message_and_nothing_is_written(client: Cl
     assert sorted(Membership._default_manager.values_list("role", flat=True)) == ["member", "owner"]
 
 
-def test_a_membership_is_never_turned_into_another_person_s(client: Client) -> None:
+def test_the_user_of_a_membership_cannot_change(client: Client) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada)
     page = reverse(CHANGES, args=[organization.pk])
@@ -137,7 +135,7 @@ def test_a_membership_is_never_turned_into_another_person_s(client: Client) -> N
     assert Membership._default_manager.get().user == ada
 
 
-def test_a_membership_s_own_page_changes_its_role_and_removes_it(client: Client) -> None:
+def test_the_membership_page_changes_the_role_and_removes_it(client: Client) -> None:
     organization, bo = make_organization("Acme"), make_user()
     membership = services.add_member(organization=organization, user=bo, role="member")
     page = reverse(admin_page(Membership, "change"), args=[membership.pk])
@@ -152,7 +150,7 @@ def test_a_membership_s_own_page_changes_its_role_and_removes_it(client: Client)
     assert client.get(reverse(admin_page(Membership, "add"))).status_code == 403
 
 
-def test_several_are_deleted_from_the_list_or_none(client: Client) -> None:
+def test_deleting_several_rows_is_atomic(client: Client) -> None:
     organization, other = make_organization("Acme", member=make_user()), make_organization("Globex")
     make_document(organization, "ours")
     memberships = Membership._default_manager.filter(organization=organization)
@@ -176,9 +174,7 @@ def test_an_organization_is_deleted_with_its_rows(client: Client) -> None:
 
 
 @pytest.mark.parametrize("model", [Organization, Membership])
-def test_lists_take_as_many_queries_for_one_row_as_for_twenty(
-    client: Client, model: Any, django_assert_num_queries: Any
-) -> None:
+def test_queries_of_the_lists_do_not_grow_with_rows(client: Client, model: Any, django_assert_num_queries: Any) -> None:
     page = reverse(admin_page(model, "changelist"))
     make_organization()
     client.get(page)
@@ -203,7 +199,7 @@ def test_pages_render_and_search(client: Client) -> None:
     assert "admin-autocomplete" in client.get(reverse(CHANGES, args=[organization.pk])).content.decode()
 
 
-def test_a_project_whose_admin_does_not_know_its_users_types_their_keys(client: Client) -> None:
+def test_users_without_an_admin_class_are_chosen_by_key(client: Client) -> None:
     site = admin.AdminSite()
     site.register(Organization, type(admin.site._registry[Organization]))
     page = site._registry[Organization]

@@ -43,7 +43,7 @@ class Machine:
     is_active = True
 
 
-def test_the_list_is_mine_with_my_role_newest_first() -> None:
+def test_the_list_has_the_callers_organizations_and_roles_newest_first() -> None:
     ada = make_user()
     acme = make_organization("Acme", owner=ada)
     globex = make_organization("Globex", member=ada)
@@ -68,7 +68,7 @@ def test_the_list_is_mine_with_my_role_newest_first() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 10, 60])
-def test_any_number_of_organizations_with_my_role_is_one_query(count: int, django_assert_num_queries: Any) -> None:
+def test_listing_organizations_takes_one_query(count: int, django_assert_num_queries: Any) -> None:
     ada = make_user()
     for number in range(count):
         make_organization(f"Acme {number}", **{"owner" if number % 2 else "member": ada})
@@ -78,7 +78,7 @@ def test_any_number_of_organizations_with_my_role_is_one_query(count: int, djang
 
 
 @needs_a_name_only
-def test_an_organization_is_created_by_a_person() -> None:
+def test_a_person_creates_an_organization() -> None:
     ada = make_user()
     answer = client_of(ada).post(LIST, {"name": " Acme ", "owner": 1, "role": "member", "id": "x"}, format="json")
     assert answer.status_code == 201
@@ -112,7 +112,7 @@ def test_an_organization_is_created_by_a_person() -> None:
         ([], "non_field_errors"),
     ],
 )
-def test_a_bad_body_is_named_by_field(body: Any, field: str) -> None:
+def test_an_invalid_body_is_refused_by_field(body: Any, field: str) -> None:
     make_organization("taken")
     answer = client_of(make_user()).post(LIST, body, format="json")
     assert answer.status_code == 400
@@ -121,7 +121,7 @@ def test_a_bad_body_is_named_by_field(body: Any, field: str) -> None:
 
 @pytest.mark.parametrize("value", [5, 1.5, True, None, ["x"]])
 @pytest.mark.parametrize("name", ["name", pytest.param("slug", marks=has_slug)])
-def test_what_is_no_text_is_refused_and_its_field_named(name: str, value: Any) -> None:
+def test_a_value_that_is_not_text_is_refused_by_field(name: str, value: Any) -> None:
     ada = make_user()
     organization = make_organization("Acme", owner=ada)
     before = Organization._default_manager.values().get()
@@ -133,7 +133,7 @@ def test_what_is_no_text_is_refused_and_its_field_named(name: str, value: Any) -
     assert Organization._default_manager.values().get() == before
 
 
-def test_an_organization_is_shown_changed_and_deleted_by_its_owner(django_assert_num_queries: Any) -> None:
+def test_an_owner_reads_changes_and_deletes_the_organization(django_assert_num_queries: Any) -> None:
     ada = make_user()
     organization = make_organization("Acme", owner=ada)
     path, client = f"{LIST}/{organization.pk}", client_of(ada)
@@ -155,7 +155,7 @@ def test_put_is_not_allowed() -> None:
     assert client_of(ada).put(path, {"name": "x"}, format="json").status_code == 405
 
 
-def test_a_taken_slug_is_refused_on_change() -> None:
+def test_changing_to_a_taken_slug_is_refused() -> None:
     ada = make_user()
     make_organization("Globex")
     path = f"{LIST}/{make_organization(owner=ada).pk}"
@@ -163,7 +163,7 @@ def test_a_taken_slug_is_refused_on_change() -> None:
     assert (answer.status_code, list(answer.json())) == (400, ["slug"])
 
 
-def test_a_model_that_needs_more_is_created_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_with_more_required_fields_answers_405(monkeypatch: pytest.MonkeyPatch) -> None:
     assert views._required_fields(Organization) >= {"name"}
     assert views._required_fields(Membership) >= {"user", "organization", "role"}
     monkeypatch.setattr(views, "_required_fields", lambda model: {"name", "country"})
@@ -174,7 +174,7 @@ def test_a_model_that_needs_more_is_created_elsewhere(monkeypatch: pytest.Monkey
     assert not Organization._default_manager.exists()
 
 
-def test_options_describe_without_failing() -> None:
+def test_options_requests_succeed() -> None:
     ada = make_user()
     organization = make_organization(owner=ada)
     for path in (LIST, f"{LIST}/{organization.pk}", f"{LIST}/{organization.pk}/members"):
@@ -190,7 +190,7 @@ def test_options_describe_without_failing() -> None:
      "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}"],
 )  # fmt: skip
 @pytest.mark.parametrize("suffix", ["", "/members"])
-def test_an_id_that_is_none_is_not_found(key: str, suffix: str) -> None:
+def test_an_invalid_id_is_not_found(key: str, suffix: str) -> None:
     assert client_of(make_user()).get(f"{LIST}/{key}{suffix}").status_code == 404
 
 
@@ -257,7 +257,7 @@ def test_no_request_is_answered_with_a_server_error(
 # credentials that name an organization
 
 
-def test_a_machine_sees_its_organization_only() -> None:
+def test_a_machine_sees_only_its_organization() -> None:
     mine, other = make_organization("Acme"), make_organization("Globex")
     client = client_of(Machine(), auth=ApiKey(mine.pk))
     assert [(item["id"], item["role"]) for item in client.get(LIST).json()["data"]] == [(str(mine.pk), None)]
@@ -266,7 +266,7 @@ def test_a_machine_sees_its_organization_only() -> None:
         assert getattr(client, method)(f"{LIST}/{other.pk}").status_code == 404
 
 
-def test_a_machine_does_what_its_scopes_say() -> None:
+def test_scopes_limit_a_machine() -> None:
     organization = make_organization("Acme")
     path = f"{LIST}/{organization.pk}"
     without = client_of(Machine(), auth=ApiKey(organization.pk, ("invoices:*",)))
@@ -285,7 +285,7 @@ def test_a_machine_does_what_its_scopes_say() -> None:
     assert wide.post(LIST, {"name": "Acme"}, format="json").status_code == 403
 
 
-def test_a_person_with_such_a_credential_needs_role_and_scope_and_sees_one_organization() -> None:
+def test_a_person_with_an_organization_credential_needs_role_and_scope() -> None:
     ada = make_user()
     mine, other = make_organization("Acme", admin=ada), make_organization("Globex", owner=ada)
     narrow = client_of(ada, auth=ApiKey(mine.pk, ("members:view",)))
@@ -301,7 +301,7 @@ def test_a_person_with_such_a_credential_needs_role_and_scope_and_sees_one_organ
     assert stranger.get(f"{LIST}/{mine.pk}").status_code == 404
 
 
-def test_a_principal_that_is_neither_person_nor_machine_of_an_organization_sees_nothing() -> None:
+def test_a_machine_without_an_organization_sees_nothing() -> None:
     organization = make_organization()
     client = client_of(Machine())
     assert client.get(LIST).json()["data"] == []
@@ -312,7 +312,7 @@ def test_a_principal_that_is_neither_person_nor_machine_of_an_organization_sees_
 # the project around
 
 
-def test_a_session_signs_in_and_its_posts_need_csrf_protection() -> None:
+def test_session_authentication_works_and_requires_csrf_tokens() -> None:
     ada = make_user()
     make_organization(owner=ada)
     client = APIClient(enforce_csrf_checks=True)
@@ -322,7 +322,7 @@ def test_a_session_signs_in_and_its_posts_need_csrf_protection() -> None:
     assert client.post(LIST, {"name": "Acme"}, format="json").status_code == 403
 
 
-def test_a_project_names_its_own_paginator() -> None:
+def test_a_setting_names_the_paginator() -> None:
     ada = make_user()
     make_organization(owner=ada)
     with override_settings(TENANCY_PAGINATION_CLASS="rest_framework.pagination.LimitOffsetPagination"):

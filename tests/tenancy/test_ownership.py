@@ -26,7 +26,7 @@ def role(user: Any, organization: Any) -> str:
     return str(membership_of(user, organization).role)
 
 
-def test_an_organization_is_handed_over() -> None:
+def test_ownership_is_transferred() -> None:
     ada, bo = make_user(), make_user()
     organization, seen = make_organization(owner=ada, member=bo), []
 
@@ -46,7 +46,7 @@ def test_an_organization_is_handed_over() -> None:
     ]  # fmt: skip
 
 
-def test_other_owners_stay_owners_and_the_system_hands_over_for_the_contact() -> None:
+def test_a_transfer_by_the_system_demotes_the_contact_only() -> None:
     ada, bo, cy = make_user(), make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     services.add_member(organization=organization, user=cy, role="owner")
@@ -54,7 +54,7 @@ def test_other_owners_stay_owners_and_the_system_hands_over_for_the_contact() ->
     assert [role(user, organization) for user in (ada, bo, cy)] == ["admin", "owner", "owner"]
 
 
-def test_an_owner_makes_themselves_the_contact() -> None:
+def test_an_owner_can_become_the_contact() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada)
     services.add_member(organization=organization, user=bo, role="owner")
@@ -64,7 +64,7 @@ def test_an_owner_makes_themselves_the_contact() -> None:
 
 
 @override_settings(TENANCY_ROLES={"owner": []})
-def test_where_no_other_role_is_declared_both_are_owners() -> None:
+def test_without_other_roles_both_stay_owners() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada)
     services.add_member(organization=organization, user=bo, role="owner")
@@ -72,7 +72,7 @@ def test_where_no_other_role_is_declared_both_are_owners() -> None:
     assert role(ada, organization) == "owner"
 
 
-def test_what_is_not_handed_over() -> None:
+def test_a_forbidden_transfer_writes_nothing() -> None:
     ada, admin, gone = make_user(), make_user(), make_user()
     organization = make_organization(owner=ada, admin=admin, member=gone)
     with pytest.raises(RoleNotAllowed):
@@ -87,7 +87,7 @@ def test_what_is_not_handed_over() -> None:
     assert (organization.owner, role(ada, organization)) == (ada, "owner")
 
 
-def test_a_member_leaves_and_the_last_owner_does_not() -> None:
+def test_members_can_leave_but_the_last_owner_cannot() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     services.leave_organization(organization=organization, user=bo)
@@ -98,7 +98,7 @@ def test_a_member_leaves_and_the_last_owner_does_not() -> None:
     assert Membership._default_manager.get().user == ada
 
 
-def test_over_rest_an_organization_is_handed_over() -> None:
+def test_the_api_transfers_ownership() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     body = {"member": str(membership_of(bo, organization).pk)}
@@ -109,7 +109,7 @@ def test_over_rest_an_organization_is_handed_over() -> None:
 
 
 @pytest.mark.parametrize("member", [None, "", "x", 7, [], {}, "a\0b", "01a20752-286b-7e33-be29-0fe5408e5556", "other"])
-def test_over_rest_a_member_must_be_one_of_the_organization(member: Any) -> None:
+def test_the_api_transfers_only_to_members_of_the_organization(member: Any) -> None:
     ada, bo = make_user(), make_user()
     organization, other = make_organization(owner=ada), make_organization(owner=bo)
     member = str(membership_of(bo, other).pk) if member == "other" else member
@@ -117,7 +117,7 @@ def test_over_rest_a_member_must_be_one_of_the_organization(member: Any) -> None
     assert (answer.status_code, list(answer.json())) == (400, ["member"])
 
 
-def test_over_rest_nobody_is_made_owner_who_cannot_sign_in() -> None:
+def test_the_api_does_not_transfer_to_inactive_members() -> None:
     ada, bo = make_user(), make_user(is_active=False)
     organization = make_organization(owner=ada, member=bo)
     body = {"member": str(membership_of(bo, organization).pk)}
@@ -126,7 +126,7 @@ def test_over_rest_nobody_is_made_owner_who_cannot_sign_in() -> None:
 
 
 @override_settings(TENANCY_ROLES={"owner": [], "member": []})
-def test_over_rest_whoever_belongs_may_leave() -> None:
+def test_the_api_lets_every_member_leave() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     assert client_of(make_user()).post(path(organization, "leave")).status_code == 404
@@ -142,7 +142,7 @@ class Key:
         self.scopes = ["members:*", "organization:*"]
 
 
-def test_a_credential_of_the_organization_does_not_leave_for_its_person() -> None:
+def test_an_organization_credential_cannot_leave() -> None:
     bo = make_user()
     organization = make_organization(member=bo)
     assert client_of(bo, auth=Key(organization.pk)).post(path(organization, "leave")).status_code == 403

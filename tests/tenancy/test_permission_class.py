@@ -49,27 +49,27 @@ ROLES = {**DEFAULT_ROLES, "billing": ["invoices.approve"]}
 
 @override_settings(TENANCY_ROLES=ROLES)
 @pytest.mark.parametrize(("role", "status"), [("owner", 200), ("billing", 200), ("admin", 403), ("member", 403)])
-def test_the_role_in_the_request_s_organization_decides(role: str, status: int) -> None:
+def test_the_role_in_the_requests_organization_decides(role: str, status: int) -> None:
     user = make_user()
     organization = make_organization(**{role: user})
     assert post(Approve, user, organization) == status
 
 
-def test_a_right_in_one_organization_is_none_in_another() -> None:
+def test_a_permission_applies_only_to_its_organization() -> None:
     ada = make_user()
     mine, other = make_organization(owner=ada), make_organization(member=ada)
     assert (post(Approve, ada, mine), post(Approve, ada, other)) == (200, 403)
     assert post(Approve, ada, make_organization()) == 404
 
 
-def test_after_in_organization_it_asks_the_database_nothing(django_assert_num_queries: Any) -> None:
+def test_no_query_after_in_organization(django_assert_num_queries: Any) -> None:
     ada = make_user()
     organization = make_organization(owner=ada)
     with django_assert_num_queries(1):
         assert post(Approve, ada, organization) == 200
 
 
-def test_it_composes_with_others() -> None:
+def test_it_composes_with_other_permissions() -> None:
     staff = make_user(is_staff=True)
     organization = make_organization(member=staff)
     assert (post(Approve, staff, organization), post(ApproveOrStaff, staff, organization)) == (403, 200)
@@ -92,7 +92,7 @@ def test_a_machine_needs_the_scope(scopes: Any, status: int) -> None:
     assert post(Approve, machine, auth=key) == status
 
 
-def test_without_an_organization_it_refuses_to_guess() -> None:
+def test_without_an_organization_it_raises_tenant_required() -> None:
     ada = make_user()
     organization = make_organization(owner=ada)
     with tenant(organization):
@@ -105,7 +105,7 @@ def test_without_an_organization_it_refuses_to_guess() -> None:
         Unplaced.as_view()(request)
 
 
-def test_a_membership_found_for_another_organization_is_not_believed() -> None:
+def test_a_membership_of_another_organization_is_ignored() -> None:
     ada = make_user()
     mine, other = make_organization(owner=ada), make_organization()
     request = APIRequestFactory().post("/approve")
@@ -115,6 +115,6 @@ def test_a_membership_found_for_another_organization_is_not_believed() -> None:
         assert Unplaced.as_view()(request).status_code == 404
 
 
-def test_nobody_is_asked_to_sign_in() -> None:
+def test_an_anonymous_user_is_refused() -> None:
     assert post(Approve, None, make_organization()) == 403
     assert Unplaced.as_view()(APIRequestFactory().post("/approve")).status_code == 403

@@ -40,7 +40,7 @@ CALLERS = [*DEFAULT_ROLES, "outsider", "nobody"]
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("caller", CALLERS)
-def test_who_may(endpoint: str, caller: str) -> None:
+def test_each_role_has_its_permissions(endpoint: str, caller: str) -> None:
     method, suffix, body, permission, granted = ENDPOINTS[endpoint]
     person, other = make_user(), make_user()
     members = {caller: person} if caller in DEFAULT_ROLES and caller != "owner" else {}

@@ -132,7 +132,7 @@ def closing(organization: Any) -> Callable[[], Any]:
     ],
     ids=lambda ways: "+".join(way.__name__ for way in ways),
 )
-def test_some_owner_is_always_left(ways: Sequence[Callable[..., Any]]) -> None:
+def test_concurrent_changes_keep_an_owner(ways: Sequence[Callable[..., Any]]) -> None:
     for _ in range(MIXED_ROUNDS if len(ways) > 2 else ROUNDS // 2):
         owners = [make_user() for _ in ways]
         organization = owned_by(*owners)
@@ -143,7 +143,7 @@ def test_some_owner_is_always_left(ways: Sequence[Callable[..., Any]]) -> None:
         assert organization.owner_id == left.user_id
 
 
-def test_two_owners_who_demote_each_other_do_not_both_succeed() -> None:
+def test_owners_who_demote_each_other_do_not_both_succeed() -> None:
     for _ in range(ROUNDS):
         ada, bo = make_user(), make_user()
         organization = owned_by(ada, bo)
@@ -153,7 +153,7 @@ def test_two_owners_who_demote_each_other_do_not_both_succeed() -> None:
         assert active_members(organization.pk, OWNER, using="default").count() == 1
 
 
-def test_one_who_is_deactivated_while_being_made_an_owner_is_not_the_only_one_left() -> None:
+def test_a_user_deactivated_while_becoming_owner_is_not_the_last() -> None:
     for _ in range(ROUNDS):
         ada, bo = make_user(), make_user()
         organization = make_organization(owner=ada, member=bo)
@@ -168,7 +168,7 @@ def test_one_who_is_deactivated_while_being_made_an_owner_is_not_the_only_one_le
         assert organization.owner_id == left.user_id
 
 
-def test_a_user_is_added_once_however_often_at_once() -> None:
+def test_concurrent_additions_create_one_membership() -> None:
     for _ in range(ROUNDS):
         organization, user = make_organization(), make_user()
         outcomes = at_once(*[joining(user, organization)] * 4)
@@ -176,7 +176,7 @@ def test_a_user_is_added_once_however_often_at_once() -> None:
         assert Membership._default_manager.filter(organization=organization, user=user).count() == 1
 
 
-def test_organizations_of_one_name_created_at_once_get_slugs_of_their_own() -> None:
+def test_concurrent_organizations_of_one_name_get_different_slugs() -> None:
     for number in range(ROUNDS):
         outcomes = at_once(*(founding(f"Acme {number}") for _ in range(4)))
         assert kinds(outcomes) == {"done": 4}
@@ -185,7 +185,7 @@ def test_organizations_of_one_name_created_at_once_get_slugs_of_their_own() -> N
         assert f"acme-{number}" in slugs
 
 
-def test_a_member_added_while_the_organization_goes_is_in_or_told() -> None:
+def test_adding_a_member_during_deletion_succeeds_or_raises_gone() -> None:
     for _ in range(ROUNDS):
         organization, user = make_organization(), make_user()
         deleted, added = at_once(closing(organization), joining(user, organization))
@@ -195,7 +195,7 @@ def test_a_member_added_while_the_organization_goes_is_in_or_told() -> None:
         assert not Membership._default_manager.filter(user=user).exists()
 
 
-def test_a_user_who_joins_while_being_deleted_leaves_nothing_behind() -> None:
+def test_a_user_who_joins_while_being_deleted_leaves_no_rows() -> None:
     for _ in range(ROUNDS):
         organization, user = make_organization(), make_user()
         owner, key = organization.owner, user.pk
@@ -208,7 +208,7 @@ def test_a_user_who_joins_while_being_deleted_leaves_nothing_behind() -> None:
         assert organization.owner == owner
 
 
-def test_an_invitation_accepted_often_at_once_makes_one_member() -> None:
+def test_concurrent_acceptances_create_one_member() -> None:
     for _ in range(MIXED_ROUNDS):
         organization, user = make_organization(), make_user()
         services.invite(organization=organization, email=user.email, role="member")
@@ -218,7 +218,7 @@ def test_an_invitation_accepted_often_at_once_makes_one_member() -> None:
         assert Membership._default_manager.filter(organization=organization, user=user).count() == 1
 
 
-def test_an_address_invited_often_at_once_has_one_invitation() -> None:
+def test_concurrent_invitations_of_an_address_create_one() -> None:
     for _ in range(ROUNDS):
         organization = make_organization()
         inviting = partial(services.invite, organization=organization, email="bo@example.com", role="member")
@@ -226,7 +226,7 @@ def test_an_address_invited_often_at_once_has_one_invitation() -> None:
         assert Invitation._default_manager.filter(organization=organization).count() == 1
 
 
-def test_an_account_is_made_once_however_often_the_link_is_followed_at_once(settings: Any) -> None:
+def test_concurrent_sign_ups_create_one_account(settings: Any) -> None:
     settings.TENANCY_TOKEN_ISSUER = lambda user, **kwargs: {}
     for number in range(ROUNDS):
         services.invite(organization=make_organization(), email=f"new{number}@example.com", role="member")
@@ -238,7 +238,7 @@ def test_an_account_is_made_once_however_often_the_link_is_followed_at_once(sett
         assert outcomes[InvalidInvitation.__name__] + outcomes[AccountExists.__name__] == 3
 
 
-def test_limits_hold_when_several_come_at_once(settings: Any) -> None:
+def test_limits_hold_for_concurrent_requests(settings: Any) -> None:
     settings.TENANCY_MAX_MEMBERS, settings.TENANCY_MAX_ORGANIZATIONS = 2, 1
     for _ in range(ROUNDS):
         organization, person = make_organization(), make_user()

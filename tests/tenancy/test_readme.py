@@ -16,14 +16,14 @@ def test_the_table_of_settings_is_the_declaration() -> None:
     assert f"<!-- settings -->\n{conf.documentation()}\n<!-- /settings -->" in README
 
 
-def test_every_check_has_its_row() -> None:
+def test_every_check_has_a_row() -> None:
     sources = Path(str(checks.__file__)).parent.rglob("*.py")
     used = {found for path in sources for found in re.findall(r"dovetail_tenancy\.[EWI]\d{3}", path.read_text())}
     rows = re.findall(r"^\| `(dovetail_tenancy\.[EWI]\d{3})` \| \S.* \| \S.* \|$", README, flags=re.MULTILINE)
     assert rows == sorted(used | {"dovetail_tenancy.E001", "dovetail_tenancy.W001"})
 
 
-def test_every_service_has_its_row_with_its_arguments() -> None:
+def test_every_service_has_a_row_with_its_arguments() -> None:
     rows = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", README, flags=re.MULTILINE))
     assert set(rows) == set(services.__all__)
     for name, arguments in rows.items():
@@ -32,7 +32,7 @@ def test_every_service_has_its_row_with_its_arguments() -> None:
         assert written == [parameter.name for parameter in parameters], name
 
 
-def test_every_refusal_in_it_exists_and_every_event_is_named() -> None:
+def test_the_exceptions_exist_and_every_event_is_named() -> None:
     table = README.split("| function | raises |")[1].split("\n\n")[0]
     for name in re.findall(r"`([A-Z]\w+)`", table):
         assert issubclass(getattr(exceptions, name), exceptions.TenancyError)
@@ -41,7 +41,7 @@ def test_every_refusal_in_it_exists_and_every_event_is_named() -> None:
     assert all(f"\n{name} " in str(events.__doc__) for name in names)
 
 
-def test_every_endpoint_has_its_row() -> None:
+def test_every_endpoint_has_a_row() -> None:
     rows = set(re.findall(r"^\| `([A-Z]+) (/\S+?)`", README, flags=re.MULTILINE))
     served = set()
     for pattern in urls.urlpatterns:

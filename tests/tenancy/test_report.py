@@ -31,7 +31,7 @@ def reports(caplog: Any) -> list[Any]:
     return [record for record in caplog.records if record.getMessage().startswith("no organization")]
 
 
-def test_every_unscoped_access_is_logged_with_its_place(acme: Any, caplog: Any) -> None:
+def test_every_unscoped_access_is_logged_with_its_line(acme: Any, caplog: Any) -> None:
     make_document(make_organization("Globex"), "theirs")
     caplog.clear()
     line = inspect.currentframe().f_lineno + 1  # type: ignore[union-attr]
@@ -47,7 +47,7 @@ def test_every_unscoped_access_is_logged_with_its_place(acme: Any, caplog: Any) 
     assert {record.place.partition(":")[0] for record in reports(caplog)} == {__file__}
 
 
-def test_what_has_an_organization_is_enforced_as_ever(acme: Any, caplog: Any) -> None:
+def test_access_with_an_organization_is_still_enforced(acme: Any, caplog: Any) -> None:
     globex = make_organization("Globex")
     with tenant(globex):
         assert not Document.objects.exists()
@@ -57,7 +57,7 @@ def test_what_has_an_organization_is_enforced_as_ever(acme: Any, caplog: Any) ->
 
 
 @pytest.mark.parametrize("path", ["/titles/", "/stream/"])
-def test_a_view_that_knew_no_organizations_goes_on_answering(acme: Any, caplog: Any, path: str) -> None:
+def test_a_view_without_organizations_still_works(acme: Any, caplog: Any, path: str) -> None:
     user = make_user()
     client = Client()
     client.force_login(user)

@@ -18,7 +18,7 @@ CUSTOM = {"owner": [], "captain": ["ships.steer", "members.view"], "sailor": []}
 
 
 @pytest.mark.django_db
-def test_a_permission_is_asked_with_one_query(django_assert_num_queries: Any) -> None:
+def test_checking_a_permission_takes_one_query(django_assert_num_queries: Any) -> None:
     admin = make_user()
     organization = make_organization(admin=admin)
     with django_assert_num_queries(1):
@@ -28,7 +28,7 @@ def test_a_permission_is_asked_with_one_query(django_assert_num_queries: Any) ->
 
 
 @pytest.mark.django_db
-def test_a_demotion_counts_at_once() -> None:
+def test_a_demotion_takes_effect_immediately() -> None:
     admin = make_user()
     organization = make_organization(admin=admin)
     assert role_of(admin, organization) == "admin"
@@ -38,7 +38,7 @@ def test_a_demotion_counts_at_once() -> None:
 
 
 @pytest.mark.django_db
-def test_a_role_counts_in_its_own_organization_only() -> None:
+def test_a_role_applies_only_to_its_organization() -> None:
     ada = make_user()
     make_organization(owner=ada)
     assert not has_permission(ada, make_organization(), "organization.view")
@@ -52,7 +52,7 @@ def test_an_owner_has_every_permission(permission: str) -> None:
 
 
 @pytest.mark.django_db
-def test_who_cannot_sign_in_may_do_nothing(django_assert_num_queries: Any) -> None:
+def test_an_inactive_user_has_no_permission(django_assert_num_queries: Any) -> None:
     ada = make_user()
     organization = make_organization(owner=ada)
     ada.is_active = False
@@ -69,7 +69,7 @@ def test_roles_rank_in_the_order_of_their_declaration() -> None:
 
 
 @override_settings(TENANCY_ROLES=CUSTOM)
-def test_a_project_declares_its_own_roles() -> None:
+def test_a_project_can_declare_its_own_roles() -> None:
     assert role_permits("captain", "ships.steer")
     assert not role_permits("sailor", "ships.steer")
     assert not role_permits("admin", "members.view")
@@ -78,7 +78,7 @@ def test_a_project_declares_its_own_roles() -> None:
 
 
 @pytest.mark.parametrize("roles", [DEFAULT_ROLES, CUSTOM, {"owner": ()}, {"owner": frozenset({"members.view"})}])
-def test_a_good_declaration_passes(roles: Any) -> None:
+def test_a_valid_declaration_passes(roles: Any) -> None:
     validate_roles(roles)
 
 
@@ -100,19 +100,19 @@ def test_a_good_declaration_passes(roles: Any) -> None:
         ({"owner": [], "admin": [1]}, "like 'members.invite'"),
     ],
 )
-def test_a_bad_declaration_is_named(roles: Any, complaint: str) -> None:
+def test_an_invalid_declaration_is_explained(roles: Any, complaint: str) -> None:
     with pytest.raises(ValueError, match=r"^must be a dict") as caught:
         validate_roles(roles)
     assert complaint in str(caught.value)
 
 
 @override_settings(TENANCY_ROLES={"admin": []})
-def test_a_bad_declaration_fails_the_system_check() -> None:
+def test_an_invalid_declaration_fails_the_system_check() -> None:
     with pytest.raises(SystemCheckError, match=r"dovetail_tenancy\.E001\) TENANCY_ROLES is .* it must be a dict"):
         call_command("check")
 
 
 @pytest.mark.django_db
-def test_roles_are_in_no_migration() -> None:
+def test_roles_do_not_appear_in_migrations() -> None:
     with override_settings(TENANCY_ROLES=CUSTOM):
         call_command("makemigrations", "dovetail_tenancy", check=True, dry_run=True, verbosity=0)

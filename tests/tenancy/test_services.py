@@ -119,7 +119,7 @@ def test_an_organization_needs_an_owner_who_can_sign_in() -> None:
 # update
 
 
-def test_an_update_writes_the_given_fields_only(events: list[Event]) -> None:
+def test_an_update_writes_only_the_named_fields(events: list[Event]) -> None:
     organization = make_organization("Acme")
     before = organization.updated_at
     Organization._default_manager.filter(pk=organization.pk).update(slug="moved-meanwhile")
@@ -132,7 +132,7 @@ def test_an_update_writes_the_given_fields_only(events: list[Event]) -> None:
     assert events[0].data == {"fields": ["name"]}
 
 
-def test_an_update_of_nothing_writes_nothing(events: list[Event], django_assert_num_queries: Any) -> None:
+def test_an_update_without_fields_writes_nothing(events: list[Event], django_assert_num_queries: Any) -> None:
     organization = make_organization()
     events.clear()
     with django_assert_num_queries(2):  # the savepoint and its release
@@ -186,7 +186,7 @@ def test_a_role_is_changed(events: list[Event]) -> None:
     assert len(events) == 1
 
 
-def test_an_unknown_role_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_role_is_refused_and_the_roles_are_named() -> None:
     bo = make_user()
     organization = make_organization(member=bo)
     with pytest.raises(UnknownRole, match=r"'boss' is no role\. The roles are: owner, admin, member, billing"):
@@ -207,7 +207,7 @@ def test_a_member_is_removed(events: list[Event]) -> None:
     assert events[0].data == {"user_id": str(bo.pk), "role": "member"}
 
 
-def test_who_has_left_cannot_be_changed_or_removed() -> None:
+def test_a_former_member_cannot_be_changed_or_removed() -> None:
     bo = make_user()
     organization = make_organization(member=bo)
     membership = membership_of(bo, organization)
@@ -224,7 +224,7 @@ def test_who_has_left_cannot_be_changed_or_removed() -> None:
 # the last owner
 
 
-def test_the_last_owner_can_neither_be_demoted_nor_removed(events: list[Event]) -> None:
+def test_the_last_owner_cannot_be_demoted_or_removed(events: list[Event]) -> None:
     ada = make_user()
     organization = make_organization("Acme", owner=ada, admin=make_user())
     membership = membership_of(ada, organization)
@@ -238,7 +238,7 @@ def test_the_last_owner_can_neither_be_demoted_nor_removed(events: list[Event]) 
     assert not events
 
 
-def test_an_owner_who_cannot_sign_in_does_not_count() -> None:
+def test_an_inactive_owner_does_not_count() -> None:
     ada = make_user()
     organization = make_organization(owner=ada)
     services.add_member(organization=organization, user=make_user(is_active=False), role="owner")
@@ -246,7 +246,7 @@ def test_an_owner_who_cannot_sign_in_does_not_count() -> None:
         services.remove_member(membership=membership_of(ada, organization))
 
 
-def test_a_stale_membership_does_not_deceive() -> None:
+def test_a_stale_membership_is_read_again() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     stale = membership_of(bo, organization)
@@ -271,7 +271,7 @@ def test_the_contact_moves_to_another_owner(way: str) -> None:
     assert organization.owner == bo
 
 
-def test_the_contact_stays_when_another_owner_goes() -> None:
+def test_the_contact_stays_when_another_owner_leaves() -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada)
     services.remove_member(membership=services.add_member(organization=organization, user=bo, role="owner"))
@@ -296,7 +296,7 @@ def test_the_contact_stays_when_another_owner_goes() -> None:
         (None, "billing", "member", False),
     ],
 )
-def test_nobody_reaches_above_their_own_role(actor: str | None, target: str, role: str, allowed: bool) -> None:
+def test_actors_cannot_exceed_their_own_role(actor: str | None, target: str, role: str, allowed: bool) -> None:
     organization, person, other = make_organization(), make_user(), make_user()
     if actor:
         services.add_member(organization=organization, user=person, role=actor)
@@ -336,7 +336,7 @@ def test_an_actor_who_was_demoted_meanwhile_is_refused() -> None:
 # delete an organization
 
 
-def test_an_organization_goes_with_all_its_rows(events: list[Event]) -> None:
+def test_deleting_an_organization_deletes_its_rows(events: list[Event]) -> None:
     organization, other = make_organization("Acme"), make_organization("Globex")
     make_document(organization, "ours")
     make_document(other, "theirs")
@@ -351,7 +351,7 @@ def test_an_organization_goes_with_all_its_rows(events: list[Event]) -> None:
         assert [document.title for document in Document.objects.all()] == ["theirs"]
 
 
-def test_only_who_may_deletes_an_organization() -> None:
+def test_deleting_an_organization_requires_the_permission() -> None:
     admin = make_user()
     organization = make_organization(admin=admin)
     with pytest.raises(RoleNotAllowed):
@@ -364,7 +364,7 @@ def test_only_who_may_deletes_an_organization() -> None:
 # delete a user
 
 
-def test_a_user_who_owns_nothing_alone_is_deleted(events: list[Event]) -> None:
+def test_a_user_who_is_no_sole_owner_is_deleted(events: list[Event]) -> None:
     ada, bo = make_user(), make_user()
     mine, shared = make_organization("Acme", member=ada), make_organization("Globex", owner=ada)
     services.add_member(organization=shared, user=bo, role="owner")
@@ -377,7 +377,7 @@ def test_a_user_who_owns_nothing_alone_is_deleted(events: list[Event]) -> None:
     assert shared.owner == bo
 
 
-def test_a_last_owner_is_not_deleted_and_told_why(events: list[Event]) -> None:
+def test_deleting_a_last_owner_names_the_organizations(events: list[Event]) -> None:
     ada = make_user()
     acme, globex = make_organization("Acme", owner=ada, admin=make_user()), make_organization("Globex", owner=ada)
     make_organization("Initech", member=ada)
@@ -389,7 +389,7 @@ def test_a_last_owner_is_not_deleted_and_told_why(events: list[Event]) -> None:
     assert not events
 
 
-def test_ownership_is_transferred_to_the_highest_and_longest_standing(events: list[Event]) -> None:
+def test_deletion_can_transfer_to_the_highest_longest_standing_member(events: list[Event]) -> None:
     ada, first, second = make_user(), make_user(), make_user()
     organization = make_organization(owner=ada, member=make_user())
     for user, role in ((make_user(is_active=False), "admin"), (first, "admin"), (second, "admin")):
@@ -403,7 +403,7 @@ def test_ownership_is_transferred_to_the_highest_and_longest_standing(events: li
     assert names(events) == ["member.role_changed", "member.removed"]
 
 
-def test_what_cannot_be_transferred_refuses_and_changes_nothing() -> None:
+def test_a_transfer_without_an_heir_is_refused_and_writes_nothing() -> None:
     ada = make_user()
     acme, globex = make_organization("Acme", owner=ada, member=make_user()), make_organization("Globex", owner=ada)
     services.add_member(organization=globex, user=make_user(is_active=False), role="admin")
@@ -414,7 +414,7 @@ def test_what_cannot_be_transferred_refuses_and_changes_nothing() -> None:
     assert roles(acme) == before
 
 
-def test_organizations_are_deleted_with_their_only_owner(events: list[Event]) -> None:
+def test_deletion_can_delete_the_organizations_as_well(events: list[Event]) -> None:
     ada, bo = make_user(), make_user()
     acme, shared = make_organization("Acme", owner=ada, member=bo), make_organization("Globex", owner=bo)
     services.add_member(organization=shared, user=ada, role="owner")
@@ -426,11 +426,11 @@ def test_organizations_are_deleted_with_their_only_owner(events: list[Event]) ->
     assert names(events) == ["organization.deleted", "member.removed"]
 
 
-def test_on_owned_takes_three_words() -> None:
+def test_on_owned_rejects_other_values() -> None:
     with pytest.raises(ValueError, match="'refuse', 'transfer' or 'delete'"):
         services.delete_user(make_user(), on_owned="orphan")  # type: ignore[arg-type]  # that is the test
 
 
-def test_every_refusal_has_a_code_of_its_own() -> None:
+def test_every_exception_has_a_unique_code() -> None:
     codes = [error.code for error in (*TenancyError.__subclasses__(), TenancyError)]
     assert len(set(codes)) == len(codes) >= 8

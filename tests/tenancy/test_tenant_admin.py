@@ -72,7 +72,7 @@ def active(page: str) -> str:
     return str(found)
 
 
-def test_a_member_of_one_organization_works_for_it(pair: Any) -> None:
+def test_a_member_of_one_organization_sees_its_rows(pair: Any) -> None:
     acme, globex = pair
     client = signed_in(member_of(acme))
     page = text(client.get(DOCUMENTS))
@@ -113,7 +113,7 @@ def test_a_member_of_several_chooses_first(pair: Any) -> None:
         assert other not in page
 
 
-def test_the_choice_is_in_the_language_of_who_chooses_whatever_the_projects(pair: Any, settings: Any) -> None:
+def test_the_choice_page_is_in_the_users_language(pair: Any, settings: Any) -> None:
     settings.LANGUAGE_CODE = "de"
     client = signed_in(member_of(*pair))
     for language, title, label in (
@@ -131,7 +131,7 @@ def autocomplete(term: str = "") -> str:
     return f"/admin/autocomplete/?term={term}&{field}"
 
 
-def test_everything_on_the_pages_follows(root: Client, pair: Any) -> None:
+def test_all_parts_of_a_page_follow_the_choice(root: Client, pair: Any) -> None:
     acme, globex = pair
     choose(root, acme)
     assert root.get(autocomplete()).json()["results"] == [
@@ -163,7 +163,7 @@ def document(folder: Any, title: str = "new", *notes: str) -> dict[str, Any]:
     return {"title": title, "folder": folder, "notes-TOTAL_FORMS": len(notes), "notes-INITIAL_FORMS": 0, **lines}
 
 
-def test_what_is_added_belongs_to_the_organization(root: Client, pair: Any) -> None:
+def test_a_new_row_gets_the_chosen_organization(root: Client, pair: Any) -> None:
     acme, globex = pair
     choose(root, acme)
     assert 'name="organization"' not in text(root.get(f"{DOCUMENTS}add/"))
@@ -179,7 +179,7 @@ def test_what_is_added_belongs_to_the_organization(root: Client, pair: Any) -> N
         assert Document.objects.filter(title="mine").exists()
 
 
-def test_what_is_taken_in_the_organization_is_a_message(root: Client, pair: Any) -> None:
+def test_a_duplicate_within_the_organization_is_a_form_error(root: Client, pair: Any) -> None:
     acme, _ = pair
     choose(root, acme)
     assert "already exists" in text(root.post(f"{FOLDERS}add/", {"name": "our folder"}))
@@ -187,7 +187,7 @@ def test_what_is_taken_in_the_organization_is_a_message(root: Client, pair: Any)
     assert root.post(f"{FOLDERS}add/", {"name": "their folder"}).status_code == 302
 
 
-def test_all_organizations_are_listed_and_each_row_is_changed_in_its_own(
+def test_with_all_organizations_each_row_is_changed_in_its_own(
     root: Client, pair: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     acme, globex = pair
@@ -237,7 +237,7 @@ def test_a_choice_ends_with_the_membership_and_all_with_the_permission(pair: Any
     assert "You are a member of no organization" in text(client.get(f"{DOCUMENTS}organization/"))
 
 
-def test_who_is_not_staff_chooses_nothing(pair: Any) -> None:
+def test_only_staff_can_choose(pair: Any) -> None:
     acme, _ = pair
     user = make_user()
     services.add_member(organization=acme, user=user, role="member")
@@ -247,14 +247,14 @@ def test_who_is_not_staff_chooses_nothing(pair: Any) -> None:
     assert Client().get(f"{DOCUMENTS}organization/").status_code == 302
 
 
-def test_other_pages_of_the_site_go_on(root: Client, pair: Any) -> None:
+def test_other_pages_of_the_site_still_work(root: Client, pair: Any) -> None:
     users = "/admin/{}/{}/".format(*type(make_user())._meta.label_lower.split("."))
     for page in ("/admin/", users, "/admin/documents/", "/admin/jsi18n/"):
         assert root.get(page).status_code == 200
     assert root.post("/admin/logout/").status_code == 200
 
 
-def test_the_list_of_organizations_has_pages(root: Client, django_assert_max_num_queries: Any) -> None:
+def test_the_list_of_organizations_is_paginated(root: Client, django_assert_max_num_queries: Any) -> None:
     for number in range(60):
         make_organization(f"Many {number}")
     with django_assert_max_num_queries(8):
@@ -265,7 +265,7 @@ def test_the_list_of_organizations_has_pages(root: Client, django_assert_max_num
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_same_under_asgi(pair: Any) -> None:
+def test_the_choice_works_under_asgi(pair: Any) -> None:
     user = member_of(pair[0])
 
     async def main() -> str:
