@@ -132,7 +132,7 @@ def steps(project: Project, *commands: str) -> None:
 
 def how_to(language: str) -> Any:
     """The code blocks of the how-to: the migration and the model."""
-    section = README.split("### Adopting it in a living project")[1].split("\n### ")[0].split("\n## ")[0]
+    section = README.split("### Adopting it in an existing project")[1].split("\n### ")[0].split("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
 
 
