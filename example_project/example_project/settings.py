@@ -12,7 +12,7 @@ from celery.schedules import crontab
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
-from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES
+from dovetail_tenancy.conf import DEFAULT_ROLES
 from example_project.databases import database
 from example_project.email import email_settings
 from example_project.environment import Environment

@@ -15,7 +15,7 @@ from tests.packaging.tree import PACKAGES, ROOT, Package
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 VERSIONS = {package.distribution: Version(package.version) for package in PACKAGES}
 # What a settings module may import from: it is read before anything is configured.
-EARLY = ("", ".conf", ".organizations.role_table", ".middleware")
+EARLY = ("", ".conf", ".middleware")
 # The models that settings name; an app that is not installed gives them no defaults.
 NAMED = {
     "API_KEYS_ORGANIZATION_MODEL": "auth.Group",

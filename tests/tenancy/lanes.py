@@ -1,4 +1,4 @@
-"""What differs between the lanes that run this suite: whose the models are."""
+"""The differences between the lanes that run this suite with other models."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ _WITHOUT: dict[str, tuple[bool, str]] = {
 
 
 def does_not_apply(test: str) -> str | None:
-    """Why a test of this name is left out in this lane, or None: what it is about is not there."""
+    """Return why this lane skips a test of this name, or None."""
     return next((reason for reason, (here, names) in _WITHOUT.items() if here and test in names.split()), None)
 
 
 def admin_page(model: Any, page: str) -> str:
-    """The name of a page of the admin site: ``admin_page(Organization, "change")``."""
+    """Return the URL name of a page of the admin site: ``admin_page(Organization, "change")``."""
     return f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}"

@@ -1,4 +1,4 @@
-"""What is configured wrongly is told by a check with a hint."""
+"""System checks report invalid configuration with a hint."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_sign_up_requires_a_token_issuer(settings: Any) -> None:
 
 def test_served_invitations_require_an_accept_url(settings: Any) -> None:
     assert "TENANCY_INVITATION_ACCEPT_URL" in found(settings, INVITATION_ACCEPT_URL="")["E006"]
-    # Who serves no invitations need not name a page for them.
+    # A project without the invitation endpoints needs no page for them.
     settings.ROOT_URLCONF = "tests.tenancy.documents.urls"
     assert found(settings) == {}
     del settings.ROOT_URLCONF

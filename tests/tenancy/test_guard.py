@@ -1,4 +1,4 @@
-"""An account that ends past the services: deleted or deactivated by whatever code the project has."""
+"""Accounts that any code of a project deletes or deactivates without the services."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from django.urls import reverse
 
 from dovetail_core.events import Event, domain_event
 from dovetail_tenancy import get_membership_model, get_organization_model, services
+from dovetail_tenancy.conf import OWNER
 from dovetail_tenancy.exceptions import LastOwner, TenancyError
-from dovetail_tenancy.organizations.memberships import active_members
-from dovetail_tenancy.organizations.role_table import OWNER
+from dovetail_tenancy.organizations.project_models import active_members
 from tests.tenancy.factories import make_organization, make_user, membership_of
 from tests.tenancy.lanes import admin_page
 
@@ -49,7 +49,7 @@ WAYS = {
 
 
 def by(way: str, user: Any) -> None:
-    # A savepoint: Django's deletion spoils the transaction around it when a receiver refuses.
+    # A savepoint, because a receiver that raises leaves Django's transaction unusable.
     with transaction.atomic():
         WAYS[way](User._default_manager.get(pk=user.pk))
 
@@ -129,7 +129,7 @@ def test_other_saves_cost_no_query(django_assert_num_queries: Any) -> None:
 def test_an_inactive_user_can_be_saved() -> None:
     ada = make_user()
     make_organization(owner=ada)
-    # What no signal reaches, and the readme says so.
+    # Sends no signal, as the README says.
     User._default_manager.filter(pk=ada.pk).update(is_active=False)
     ada.refresh_from_db()
     ada.save()

@@ -57,7 +57,7 @@ def test_actions_resend_and_revoke_invitations(client: Client) -> None:
     assert len(mail.outbox) == 1
     assert act(client, "revoke", invitation) == ["Revoked."]
     assert Invitation._default_manager.get().status == "revoked"
-    assert "revoked already" in act(client, "resend", invitation)[0]
+    assert "already revoked" in act(client, "resend", invitation)[0]
 
 
 def test_the_page_of_an_invitation_is_read_only_and_shows_no_secret(client: Client) -> None:
@@ -87,7 +87,7 @@ def test_an_action_transfers_ownership(client: Client) -> None:
     ada, bo = make_user(), make_user()
     organization = make_organization(owner=ada, member=bo)
     members = admin_page(get_membership_model(), "changelist")
-    assert act(client, "transfer", membership_of(bo, organization), page=members) == ["Handed over."]
+    assert act(client, "transfer", membership_of(bo, organization), page=members) == ["Ownership transferred."]
     organization.refresh_from_db()
     assert organization.owner == bo
     assert membership_of(ada, organization).role == "admin"

@@ -175,7 +175,7 @@ def test_an_address_has_one_pending_invitation_per_organization(acme: Any, bo: A
     assert [invitation.status for invitation in rows.order_by("pk")] == ["accepted", "pending"]
     with pytest.raises(AlreadyMember):
         services.invite(organization=acme, email="bo@example.com", role="admin")
-    # The database keeps it as well, from code that takes no lock.
+    # The unique constraint also holds for code without the lock.
     with pytest.raises(IntegrityError), transaction.atomic():
         rows.create(
             organization=globex, email="x", role="member", token_hash="x", expires_at=timezone.now(),
@@ -412,7 +412,7 @@ def test_an_account_created_concurrently_is_recognized(acme: Any, settings: Any)
 
     settings.TENANCY_INVITATION_CREATE_USER = collide
     _, token = invited(acme)
-    # Undone with its savepoint here; a parallel request's account would be there.
+    # The savepoint removes this account; the account of a parallel request would remain.
     with pytest.raises(IntegrityError):
         services.sign_up_by_invitation(token=token, request=None)
     assert rows.get().status == "pending"
@@ -424,7 +424,7 @@ def test_an_account_created_concurrently_is_recognized(acme: Any, settings: Any)
 def test_limits_are_numbers_or_functions(acme: Any, ada: Any, bo: Any, settings: Any) -> None:
     settings.TENANCY_MAX_PENDING_INVITATIONS = 1
     invitation, _ = invited(acme)
-    with pytest.raises(LimitReached, match="pending invitations are allowed here than 1"):
+    with pytest.raises(LimitReached, match="limit of 1 pending invitations"):
         services.invite(organization=acme, email="cy@example.com", role="member")
     services.resend_invitation(invitation=invitation)
     settings.TENANCY_MAX_MEMBERS = lambda *, organization: 1 if organization == acme else None

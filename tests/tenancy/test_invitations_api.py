@@ -167,7 +167,7 @@ def test_accepting_requires_authentication(acme: Any) -> None:
     _, token = invite(acme, "bo@example.com")
     for given in (token, "unknown"):
         answer = APIClient().post("/api/invitations/accept", {"token": given}, format="json")
-        # 403 by the session authentication of this project, which has no challenge to send.
+        # 403, because session authentication has no WWW-Authenticate challenge.
         assert (answer.status_code, answer.data["detail"].code) == (403, "not_authenticated")
 
 
@@ -200,7 +200,7 @@ def test_declining_requires_only_the_link(acme: Any) -> None:
 @pytest.mark.parametrize("action", ["accept", "decline"])
 @pytest.mark.parametrize("token", [None, "", 7, [], {}, "x" * 201, "a\0b", "\ud800", "ä", "x"])
 def test_no_token_causes_a_server_error(bo: Any, action: str, token: Any) -> None:
-    body = json.dumps({"token": token})  # not by DRF, which cannot write what anybody may send
+    body = json.dumps({"token": token})  # DRF's renderer cannot write lone surrogates
     answer = client_of(bo).post(f"/api/invitations/{action}", body, content_type="application/json")
     assert answer.status_code == 400
 

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from dovetail_core.models import uuid7
 from dovetail_tenancy import get_membership_model, get_organization_model, services
-from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES
+from dovetail_tenancy.conf import DEFAULT_ROLES
 from tests.tenancy.factories import client_of, make_organization, make_user, membership_of
 from tests.tenancy.lanes import NEEDS_MORE
 
@@ -135,7 +135,7 @@ def test_actors_cannot_exceed_their_own_role() -> None:
     )  # fmt: skip
 
 
-# One line an endpoint, one column a person.
+# One row for each endpoint, one column for each person.
 PEOPLE = ("owner", "admin", "member", "billing", "outsider", "inactive", "anonymous")
 TABLE = {
     ("get", "/api/organizations"): (200, 200, 200, 200, 200, 200, 403),

@@ -1,4 +1,4 @@
-"""A tenant model that would show other organizations' rows is told so before it does."""
+"""System checks report tenant models that would show other organizations' rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _apps() -> Iterator[None]:
 def model(bases: tuple[Any, ...] = (TenantModel,), **attributes: Any) -> Any:
     meta = type("Meta", (), {"app_label": "documents", **attributes.pop("meta", {})})
     if TenantModel in bases:
-        # The class itself: by its name it is not found in the registry of this test.
+        # The class itself, because this test's registry does not know its label.
         attributes["organization"] = OrganizationForeignKey(get_organization_model(), related_name="+")
     return type("Letter", bases, {"__module__": __name__, "Meta": meta, **attributes})
 
@@ -54,7 +54,7 @@ class Plain(models.QuerySet[Any]):
         ({"objects": TenantManager()}, []),
         ({"objects": models.Manager()}, ["E003", "E003"]),
         ({"everything": models.Manager(), "meta": {"base_manager_name": "everything"}}, ["E003", "E003"]),
-        # The manager is ours, and what it returns knows nothing of writes.
+        # A TenantManager whose querysets do not check writes.
         ({"objects": TenantManager.from_queryset(Plain)()}, ["E003", "E003"]),
     ],
     ids=["inherited", "own", "plain", "plain base", "plain queryset"],
@@ -105,5 +105,5 @@ def test_migrations_have_plain_foreign_keys() -> None:
     ):
         assert field.deconstruct()[1] == path
         assert field.deconstruct()[3]["on_delete"] is models.PROTECT
-    # Guarded when Django had started, and written as it was declared.
+    # The on_delete that is wrapped at start-up is deconstructed as declared.
     assert Librarian._meta.get_field("person_ptr").deconstruct()[3]["on_delete"] is models.CASCADE

@@ -118,7 +118,7 @@ def test_removing_the_last_owner_shows_a_message_and_writes_nothing(client: Clie
     answer = client.post(reverse(CHANGES, args=[organization.pk]), data, follow=True)
     assert answer.status_code == 200
     assert [complaint.partition(".")[0] for complaint in complaints(answer)] == [
-        "No owner who can sign in would be left in: Acme"
+        "No owner who can sign in would remain in: Acme"
     ]
     organization.refresh_from_db()
     assert organization.slug == "acme"

@@ -169,7 +169,7 @@ def test_a_model_with_more_required_fields_answers_405(monkeypatch: pytest.Monke
     monkeypatch.setattr(views, "_required_fields", lambda model: {"name", "country"})
     answer = client_of(make_user()).post(LIST, {"name": "Acme"}, format="json")
     assert (answer.status_code, answer.json()["detail"]) == (
-        405, "Organizations are not created here: they need country as well.",
+        405, "Organizations cannot be created here: they also need country.",
     )  # fmt: skip
     assert not Organization._default_manager.exists()
 
@@ -215,7 +215,7 @@ def test_keys_of_every_type_are_parsed() -> None:
 
 
 _texts = st.text(max_size=60)
-# Escaped surrogates, NaN and infinities: JSON as far as a parser lets it through.
+# Includes escaped surrogates, NaN and infinities, which the JSON parser accepts.
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=60),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
@@ -250,7 +250,7 @@ def test_no_request_is_answered_with_a_server_error(
     listed = client.get(f"{LIST}?{parameters}")
     created = client.generic("POST", LIST, content, content_type="application/json")
     assert answer.status_code < 500
-    assert listed.status_code in (200, 400, 404)  # 404 for a format that nobody renders
+    assert listed.status_code in (200, 400, 404)  # 404 for a format without a renderer
     assert created.status_code in ((400, 405) if NEEDS_MORE else (201, 400))
 
 
@@ -278,7 +278,7 @@ def test_scopes_limit_a_machine() -> None:
     wide = client_of(Machine(), auth=ApiKey(organization.pk, ("members:*", "organization:*")))
     assert wide.get(f"{path}/members").status_code == 200
     assert wide.patch(path, {"name": "Apex"}, format="json").json()["name"] == "Apex"
-    # Roles bound these, and a machine has none.
+    # These actions require a role, which a machine does not have.
     member = Membership._default_manager.get()
     assert wide.delete(path).status_code == 403
     assert wide.patch(f"{path}/members/{member.pk}", {"role": "admin"}, format="json").status_code == 403
@@ -309,7 +309,7 @@ def test_a_machine_without_an_organization_sees_nothing() -> None:
     assert client.post(LIST, {"name": "Acme"}, format="json").status_code == 403
 
 
-# the project around
+# the project's settings
 
 
 def test_session_authentication_works_and_requires_csrf_tokens() -> None:

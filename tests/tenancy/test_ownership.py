@@ -1,4 +1,4 @@
-"""Handing an organization over, and leaving it."""
+"""Transferring the ownership of an organization, and leaving it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_forbidden_transfer_writes_nothing() -> None:
         services.transfer_ownership(organization=organization, to=admin, actor=admin)
     with pytest.raises(Gone):
         services.transfer_ownership(organization=organization, to=make_user(), actor=ada)
-    # The instance in hand says active; the row does not.
+    # The instance is active, but its row is not.
     get_user_model()._default_manager.filter(pk=gone.pk).update(is_active=False)
     with pytest.raises(OwnerCannotSignIn):
         services.transfer_ownership(organization=organization, to=gone, actor=ada)

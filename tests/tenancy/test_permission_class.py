@@ -1,4 +1,4 @@
-"""``HasOrganizationPermission`` in a project's own views, where ``InOrganization`` found the organization."""
+"""``HasOrganizationPermission`` in a project's own views, after ``InOrganization``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rest_framework.views import APIView
 
 from dovetail_tenancy import TenantRequired, tenant
 from dovetail_tenancy.api.permissions import HasOrganizationPermission, InOrganization
+from dovetail_tenancy.conf import DEFAULT_ROLES
 from dovetail_tenancy.middleware import TenantMiddleware
-from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES
 from tests.tenancy.factories import make_organization, make_user, membership_of
 
 pytestmark = pytest.mark.django_db

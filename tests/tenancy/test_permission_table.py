@@ -1,4 +1,4 @@
-"""Every permission × role × endpoint: who may what, in one table."""
+"""A table of every permission, role and endpoint."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from rest_framework.test import APIClient
 
 from dovetail_tenancy.api import urls
-from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES, PERMISSIONS
+from dovetail_tenancy.conf import DEFAULT_ROLES, PERMISSIONS
 from tests.tenancy.factories import client_of, invite, make_organization, make_user, membership_of
 
 pytestmark = pytest.mark.django_db
 
 NEW = {"email": "new@example.com", "role": "member"}
 Target = tuple[Any, Any, Any]
-# Method, path, body of (organization, a member's membership, an invitation); permission; answer where it is granted.
+# Method, path, body of (organization, a member's membership, an invitation); permission; status if it is granted.
 ENDPOINTS: dict[str, tuple[str, str, Callable[[Target], Any], str | None, int]] = {
     "organization-detail get": ("get", "", lambda t: None, "organization.view", 200),
     "organization-detail patch": ("patch", "", lambda t: {"name": "Apex"}, "organization.update", 200),
@@ -33,7 +33,7 @@ ENDPOINTS: dict[str, tuple[str, str, Callable[[Target], Any], str | None, int]] 
     "invitation-resend post": ("post", "/invitations/{2.pk}/resend", lambda t: None, "members.invite", 200),
     "invitation-revoke post": ("post", "/invitations/{2.pk}/revoke", lambda t: None, "members.invite", 204),
 }  # fmt: skip
-# A name each, and what is not about one organization and a role in it.
+# Endpoints that do not depend on a role in one organization.
 ELSEWHERE = {"organization-list", "invitation-accept", "invitation-decline"}
 CALLERS = [*DEFAULT_ROLES, "outsider", "nobody"]
 
@@ -52,7 +52,7 @@ def test_each_role_has_its_permissions(endpoint: str, caller: str) -> None:
     path = f"/api/organizations/{organization.pk}" + suffix.format(*target)
     answer = getattr(client, method)(path, body(target), format="json")
     if caller == "nobody":
-        expected = 403  # session authentication has no challenge to send
+        expected = 403  # session authentication has no WWW-Authenticate challenge
     elif caller == "outsider":
         expected = 404
     else:
@@ -75,11 +75,11 @@ def test_the_table_has_every_endpoint_and_permission() -> None:
         for pattern in urls.urlpatterns
         if pattern.name not in ELSEWHERE
         for method in pattern.callback.actions
-        if method != "head"  # which Django adds to every get
+        if method != "head"  # added by Django to every view with get
     }
     assert set(ENDPOINTS) == methods
     asked = {permission for *_, permission, _ in ENDPOINTS.values() if permission}
-    # What only a project's own views ask for.
+    # Only a project's own views check this permission.
     assert set(PERMISSIONS) - asked == {"billing.manage"}
 
 

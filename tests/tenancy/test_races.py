@@ -1,4 +1,4 @@
-"""Rules that must hold when two people press the button at the same moment: real threads, real connections."""
+"""Rules that must hold for concurrent requests, tested with real threads and connections."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.core import mail
 from django.db import IntegrityError, connection, connections
 
 from dovetail_tenancy import get_membership_model, get_organization_model, services
+from dovetail_tenancy.conf import OWNER
 from dovetail_tenancy.exceptions import (
     AccountExists,
     AlreadyInvited,
@@ -24,8 +25,7 @@ from dovetail_tenancy.exceptions import (
     RoleNotAllowed,
 )
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.organizations.memberships import active_members
-from dovetail_tenancy.organizations.role_table import OWNER
+from dovetail_tenancy.organizations.project_models import active_members
 from tests.tenancy.factories import make_organization, make_user, membership_of
 
 pytestmark = [
@@ -50,7 +50,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 
     def run(index: int, call: Callable[[], Any]) -> None:
         try:
-            # The connection is opened first, so that the calls themselves meet.
+            # Open the connection first, so that the calls overlap.
             connection.ensure_connection()
             barrier.wait(timeout=30)
             outcomes[index] = call()
@@ -148,7 +148,7 @@ def test_owners_who_demote_each_other_do_not_both_succeed() -> None:
         ada, bo = make_user(), make_user()
         organization = owned_by(ada, bo)
         outcomes = at_once(demotion(ada, organization, actor=bo), removal(bo, organization, actor=ada))
-        # The second one is no owner any more when its turn comes.
+        # The second user is no longer an owner when it gets the lock.
         assert kinds(outcomes) == {"done": 1, RoleNotAllowed.__name__: 1}
         assert active_members(organization.pk, OWNER, using="default").count() == 1
 
@@ -201,7 +201,7 @@ def test_a_user_who_joins_while_being_deleted_leaves_no_rows() -> None:
         owner, key = organization.owner, user.pk
         deleted, joined = at_once(deletion(user, organization), joining(user, organization, OWNER))
         assert deleted is None
-        # Too late, the database itself refuses the row of a user who is gone.
+        # If the addition is late, the foreign key rejects it.
         assert isinstance(joined, Membership | IntegrityError)
         assert not Membership._default_manager.filter(user=key).exists()
         organization.refresh_from_db()
@@ -233,7 +233,7 @@ def test_concurrent_sign_ups_create_one_account(settings: Any) -> None:
         token = mail.outbox[-1].body.partition("#token=")[2].split()[0]
         following = partial(services.sign_up_by_invitation, token=token, request=None)
         outcomes = kinds(at_once(*[following] * 4))
-        # Too late, one is told either that the link was used or that the account is there.
+        # The late request learns that the link was used or that the account exists.
         assert outcomes["done"] == 1
         assert outcomes[InvalidInvitation.__name__] + outcomes[AccountExists.__name__] == 3
 

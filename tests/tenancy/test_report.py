@@ -1,4 +1,4 @@
-"""``TENANCY_ENFORCEMENT = "report"``: a living project goes on while its log tells what is still to be adapted."""
+"""``TENANCY_ENFORCEMENT = "report"``: an existing project still works, and its log names the code to adapt."""
 
 from __future__ import annotations
 

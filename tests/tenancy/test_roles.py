@@ -10,7 +10,7 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 
 from dovetail_tenancy import get_membership_model, has_permission
-from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES, validate_roles
+from dovetail_tenancy.conf import DEFAULT_ROLES, validate_roles
 from dovetail_tenancy.organizations.roles import rank, role_of, role_permits
 from tests.tenancy.factories import make_organization, make_user
 
@@ -87,9 +87,9 @@ def test_a_valid_declaration_passes(roles: Any) -> None:
     [
         (None, "must be a dict"),
         ([], "must be a dict"),
-        ({}, "begin with 'owner'"),
-        ({"admin": []}, "begin with 'owner'"),
-        ({"admin": [], "owner": []}, "begin with 'owner'"),
+        ({}, "beginning with 'owner'"),
+        ({"admin": []}, "beginning with 'owner'"),
+        ({"admin": [], "owner": []}, "beginning with 'owner'"),
         ({"owner": [], "": []}, "1 to 50 characters"),
         ({"owner": [], "x" * 51: []}, "1 to 50 characters"),
         ({"owner": [], 7: []}, "1 to 50 characters"),

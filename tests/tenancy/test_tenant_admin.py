@@ -1,4 +1,4 @@
-"""Staff choose the organization whose rows the admin site shows, and see which it is."""
+"""Staff choose the organization whose rows the admin site shows, and each page names it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_member_of_one_organization_sees_its_rows(pair: Any) -> None:
         assert client.get(f"{DOCUMENTS}{theirs.pk}/{where}/").status_code in (302, 404)
     client.post(f"{DOCUMENTS}{theirs.pk}/delete/", {"post": "yes"})
     assert document_of(globex) == theirs
-    # Nothing to choose among, and nothing else to be chosen.
+    # The user has one choice and cannot choose another organization.
     assert choose(client, globex).status_code == 404
     assert choose(client, "*").status_code == 404
     for nonsense in ("", "x", "\0", "9" * 400):
@@ -104,7 +104,7 @@ def test_a_member_of_several_chooses_first(pair: Any) -> None:
     assert "Globex" in page
     assert "All organizations" not in page
     assert text(client.get(f"{DOCUMENTS}organization/?q=glob")).count('name="organization"') == 1
-    assert "No organization has that name" in text(client.get(f"{DOCUMENTS}organization/?q=%00nobody"))
+    assert "No organization matches the search" in text(client.get(f"{DOCUMENTS}organization/?q=%00nobody"))
     for organization, ours, other in ((globex, "theirs", "ours"), (acme, "ours", "theirs")):
         assert choose(client, organization).headers["Location"] == DOCUMENTS
         page = text(client.get(DOCUMENTS))
@@ -143,7 +143,7 @@ def test_all_parts_of_a_page_follow_the_choice(root: Client, pair: Any) -> None:
         page = text(root.get(f"{DOCUMENTS}{ours.pk}/{where}/"))
         assert active(page) == "Acme"
         assert "their" not in page
-    # Popups of related rows, and admin classes that nobody has adapted.
+    # Popups of related rows, and plain ModelAdmin classes.
     assert "their folder" not in text(root.get(f"{FOLDERS}?_popup=1&_to_field=id"))
     assert active(text(root.get(f"{FOLDERS}add/?_popup=1"))) == "Acme"
     notes = text(root.get("/admin/documents/note/"))
@@ -183,7 +183,7 @@ def test_a_duplicate_within_the_organization_is_a_form_error(root: Client, pair:
     acme, _ = pair
     choose(root, acme)
     assert "already exists" in text(root.post(f"{FOLDERS}add/", {"name": "our folder"}))
-    # In another it is not taken.
+    # The name is free in another organization.
     assert root.post(f"{FOLDERS}add/", {"name": "their folder"}).status_code == 302
 
 
@@ -197,7 +197,7 @@ def test_with_all_organizations_each_row_is_changed_in_its_own(
     assert "unscoped: all organizations: switched: GET switched:documents_document_changelist by " in caplog.text
     assert "ours" in page
     assert "theirs" in page
-    assert "Globex" in page  # which row is whose
+    assert "Globex" in page  # the organization column
     assert root.get(f"{DOCUMENTS}add/").status_code == 403
     theirs = document_of(globex)
     change = f"{DOCUMENTS}{theirs.pk}/change/"
@@ -234,7 +234,7 @@ def test_a_choice_ends_with_the_membership_and_all_with_the_permission(pair: Any
     assert active(text(client.get(DOCUMENTS))) == "Acme"
     membership_of(user, acme).delete()
     assert client.get(DOCUMENTS).headers["Location"] == f"{DOCUMENTS}organization/"
-    assert "You are a member of no organization" in text(client.get(f"{DOCUMENTS}organization/"))
+    assert "You are not a member of any organization" in text(client.get(f"{DOCUMENTS}organization/"))
 
 
 def test_only_staff_can_choose(pair: Any) -> None:

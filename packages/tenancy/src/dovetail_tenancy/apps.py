@@ -25,7 +25,7 @@ class TenancyConfig(AppConfig):
         from dovetail_tenancy.isolation.relations import restrict_relations
         from dovetail_tenancy.operations.retarget_foreign_key import check_foreign_keys
         from dovetail_tenancy.row_security.checks import check_databases
-        from dovetail_tenancy.services.account_signals import connect_receivers
+        from dovetail_tenancy.services.accounts import connect_receivers
 
         checks.register(tenancy_checks.check_settings)
         checks.register(tenancy_checks.check_invitations, checks.Tags.urls)

@@ -5,11 +5,51 @@ They can be imported even if ``dovetail_tenancy`` is not in ``INSTALLED_APPS``.
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
+from django.db.models.deletion import Collector
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.models import SettingForeignKey, uuid7
-from dovetail_tenancy.organizations.owner_field import OwnerForeignKey
+from dovetail_tenancy.conf import OWNER
+from dovetail_tenancy.organizations.project_models import active_members
+
+
+def _replace_owner(
+    collector: Collector, field: models.ForeignKey[Any, Any], sub_objs: models.QuerySet[Any], using: str
+) -> None:
+    """Do nothing: a signal receiver makes another owner the contact, or refuses the deletion.
+
+    Only the collector of Django's admin learns of organizations that would lose their last owner. It lists protected
+    objects on a page, where the receiver's exception would be a server error.
+    """
+    if not hasattr(collector, "protected"):
+        return
+    leaving = [user.pk for user in collector.data.get(field.remote_field.model, ())]
+    protected = [
+        organization
+        for organization in sub_objs
+        if not active_members(organization.pk, OWNER, using=using).exclude(user__in=leaving).exists()
+    ]
+    if protected:
+        raise models.ProtectedError("An organization needs an owner who can sign in.", set(protected))
+
+
+_replace_owner.lazy_sub_objs = True  # type: ignore[attr-defined]  # as Django marks its own, which need no rows
+
+
+class OwnerForeignKey(SettingForeignKey):
+    """The contact of an organization, who is one of its owners. In migrations its ``on_delete`` is ``PROTECT``."""
+
+    def __init__(self, to: Any = None, on_delete: object = None, **kwargs: Any) -> None:
+        kwargs = {"setting": "AUTH_USER_MODEL", "inherited": True, **kwargs}
+        super().__init__(to, on_delete=_replace_owner, **kwargs)
+
+    def deconstruct(self) -> tuple[str, str, list[Any], dict[str, Any]]:
+        name, path, args, kwargs = super().deconstruct()
+        kwargs["on_delete"] = models.PROTECT
+        return name, path, args, kwargs
 
 
 class AbstractOrganization(models.Model):

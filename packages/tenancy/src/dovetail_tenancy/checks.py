@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.apps import AppConfig, apps
 from django.conf import settings
@@ -17,6 +17,11 @@ from dovetail_tenancy.isolation.querysets import TenantManager, TenantQuerySet
 from dovetail_tenancy.isolation.tenant_model import TenantModel
 from dovetail_tenancy.organizations.project_models import get_membership_model
 
+_USE_TENANT_KEY: Final = (
+    "Make it a dovetail_tenancy.models.TenantForeignKey, or a TenantOneToOneField where it is unique. "
+    "The database does not change."
+)
+
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     return conf.check()
@@ -25,14 +30,14 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 def check_invitations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     if conf.INVITATION_SIGNUP is True and conf.TOKEN_ISSUER is None:
         yield Error(
-            "TENANCY_INVITATION_SIGNUP is True, but nothing says how the new account is signed in.",
+            "TENANCY_INVITATION_SIGNUP is True, but TENANCY_TOKEN_ISSUER, which signs the new account in, is not set.",
             hint="Set TENANCY_TOKEN_ISSUER to the dotted path of a function (user, request=…, amr=…) that returns "
             "{'access': …, 'refresh': …}.",
             id="dovetail_tenancy.E005",
         )
     if not conf.INVITATION_ACCEPT_URL and _serves_invitations():
         yield Error(
-            "TENANCY_INVITATION_ACCEPT_URL is not set, and the URLs of invitations are served.",
+            "The URLconf includes the endpoints of invitations, but TENANCY_INVITATION_ACCEPT_URL is not set.",
             hint="Set it to the absolute address of the page of your frontend that accepts invitations, with {token} "
             "in it: 'https://app.example.com/invitations#token={token}'.",
             id="dovetail_tenancy.E006",
@@ -42,7 +47,7 @@ def check_invitations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 def _serves_invitations() -> bool:
     if not getattr(settings, "ROOT_URLCONF", None):
         return False
-    # Resolving a path would not do: a project may have changed any part of it.
+    # Searched by app_name, because a project may mount the URLs under any path.
     pending: list[Any] = [get_resolver()]
     while pending:
         resolver = pending.pop()
@@ -65,7 +70,7 @@ def _membership() -> Iterator[CheckMessage]:
     missing = {"user", "organization", "role"} - {field.name for field in model._meta.get_fields()}
     if missing:
         yield Error(
-            f"{model._meta.label}, which TENANCY_MEMBERSHIP_MODEL names, has no field {', '.join(sorted(missing))}.",
+            f"The membership model {model._meta.label} lacks the fields: {', '.join(sorted(missing))}.",
             hint="Inherit from dovetail_tenancy.base.AbstractMembership, or add the fields.",
             obj=model,
             id="dovetail_tenancy.E002",
@@ -74,14 +79,12 @@ def _membership() -> Iterator[CheckMessage]:
 
 def _managers(model: type[models.Model]) -> Iterator[CheckMessage]:
     for name, manager in (("default", model._default_manager), ("base", model._base_manager)):
-        # TenantManager.from_queryset() may have been called with a queryset class of another kind.
+        # TenantManager.from_queryset() accepts any queryset class.
         if not isinstance(manager, TenantManager) or not issubclass(manager._queryset_class, TenantQuerySet):
             yield Error(
-                f"The {name} manager of the tenant model {model._meta.label} shows every organization's rows.",
-                hint=(
-                    "Derive it from dovetail_tenancy.models.TenantManager, its querysets from TenantQuerySet, and "
-                    "leave Meta.base_manager_name as TenantModel sets it."
-                ),
+                f"The {name} manager of the tenant model {model._meta.label} returns every organization's rows.",
+                hint="Derive it from dovetail_tenancy.models.TenantManager and its queryset from TenantQuerySet. Keep "
+                "Meta.base_manager_name as TenantModel sets it.",
                 obj=model,
                 id="dovetail_tenancy.E003",
             )
@@ -89,24 +92,23 @@ def _managers(model: type[models.Model]) -> Iterator[CheckMessage]:
 
 def _foreign_keys(model: type[models.Model]) -> Iterator[CheckMessage]:
     for field in model._meta.local_fields:
-        if not isinstance(field, models.ForeignKey) or isinstance(field, OrganizationForeignKey | TenantForeignKey):
+        if not isinstance(field, models.ForeignKey) or field.remote_field.parent_link:
             continue
-        if field.remote_field.parent_link:
+        if isinstance(field, OrganizationForeignKey | TenantForeignKey):
             continue
         if organization_column(field.related_model) is not None:
             yield Error(
-                f"{field} points at a tenant model with a plain ForeignKey: joins over it can cross organizations.",
-                hint="Make it a dovetail_tenancy.models.TenantForeignKey, or a TenantOneToOneField where it is unique. "
-                "The database does not change.",
+                f"{field} is a plain ForeignKey to a tenant model: joins over it can cross organizations.",
+                hint=_USE_TENANT_KEY,
                 obj=field,
                 id="dovetail_tenancy.E004",
             )
         else:
             yield Warning(
                 f"{field} is a plain ForeignKey of a tenant model: queries on {field.related_model._meta.label} can "
-                "reach every organization's rows over it, and deleting one raises TenantRequired.",
-                hint="Make it a dovetail_tenancy.models.TenantForeignKey, or a TenantOneToOneField where it is unique. "
-                "The database does not change.",
+                f"join every organization's rows, and deleting a {field.related_model._meta.label} raises "
+                "TenantRequired.",
+                hint=_USE_TENANT_KEY,
                 obj=field,
                 id="dovetail_tenancy.W002",
             )
@@ -123,16 +125,16 @@ def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
     for group in groups:
         if "organization" not in group:
             yield Warning(
-                f"{model._meta.label} is unique over ({', '.join(group)}) across all organizations: one learns from "
-                "an error what another has.",
+                f"{model._meta.label} is unique over ({', '.join(group)}) across all organizations: the error reveals "
+                "values of other organizations.",
                 hint="Add 'organization' to the constraint.",
                 obj=model,
                 id="dovetail_tenancy.W003",
             )
 
 
-def _is_globally_unique(field: Any) -> bool:
-    # A key to a tenant model's row is unique within its organization. A model that is not installed is a string here.
+def _is_globally_unique(field: models.Field[Any, Any]) -> bool:
+    # A foreign key to a tenant model is unique within its organization. A model that is not installed is a string here.
     target = field.related_model
     owned = isinstance(target, type) and organization_column(target) is not None
     return field.unique and not field.primary_key and not owned
@@ -142,14 +144,13 @@ def _index(model: type[models.Model]) -> Iterator[CheckMessage]:
     field = organization_column(model)
     if field is None or field.model is not model or field.db_index:
         return
-    firsts = [tuple(group)[:1] for group in model._meta.unique_together]
-    firsts += [tuple(index.fields)[:1] for index in model._meta.indexes]
-    firsts += [tuple(getattr(constraint, "fields", ()))[:1] for constraint in model._meta.constraints]
-    if not {("organization",), ("-organization",)}.intersection(firsts):
+    groups: list[Any] = [*model._meta.unique_together, *(index.fields for index in model._meta.indexes)]
+    groups += [getattr(constraint, "fields", ()) for constraint in model._meta.constraints]
+    if not {"organization", "-organization"}.intersection(group[0] for group in groups if group):
         yield Warning(
-            f"No index of {model._meta.label} begins with the organization: each query reads every organization's "
-            "rows to find one's.",
-            hint="Leave db_index as OrganizationForeignKey has it, or let an index or a constraint begin with it.",
+            f"No index of {model._meta.label} begins with the organization: each query scans the rows of every "
+            "organization.",
+            hint="Keep the db_index of OrganizationForeignKey, or add an index or a constraint that begins with it.",
             obj=model,
             id="dovetail_tenancy.W005",
         )

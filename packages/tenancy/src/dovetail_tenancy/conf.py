@@ -1,9 +1,10 @@
-"""The settings of this package."""
+"""The settings of this package, and the default roles. Settings modules may import it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from dovetail_core.conf import (
@@ -16,7 +17,52 @@ from dovetail_core.conf import (
     positive_integer,
     sequence_of_strings,
 )
-from dovetail_tenancy.organizations.role_table import DEFAULT_ROLES, validate_roles
+
+OWNER: Final = "owner"
+
+#: The permissions that this package's endpoints and services check. A project adds its own: ``"invoices.approve"``.
+PERMISSIONS: Final = (
+    "organization.view",
+    "organization.update",
+    "organization.delete",
+    "organization.transfer",
+    "members.view",
+    "members.invite",
+    "members.change_role",
+    "members.remove",
+    "billing.manage",
+)
+
+DEFAULT_ROLES: Final[Mapping[str, Sequence[str]]] = {
+    OWNER: PERMISSIONS,
+    "admin": (
+        "organization.view",
+        "organization.update",
+        "members.view",
+        "members.invite",
+        "members.change_role",
+        "members.remove",
+    ),
+    "member": ("organization.view", "members.view"),
+    "billing": ("organization.view", "members.view", "billing.manage"),
+}
+
+_PERMISSION = re.compile(r"[a-z_]+\.[a-z_]+")
+# The length of the column AbstractMembership.role.
+_LONGEST_ROLE = 50
+
+
+def validate_roles(value: object) -> None:
+    if not isinstance(value, Mapping) or next(iter(value), None) != OWNER:
+        raise ValueError(f"must be a dict of roles and their permissions, highest role first, beginning with {OWNER!r}")
+    for role, permissions in value.items():
+        if not isinstance(role, str) or not 0 < len(role) <= _LONGEST_ROLE:
+            raise ValueError(f"must be a dict whose keys are roles of 1 to {_LONGEST_ROLE} characters, not {role!r}")
+        if isinstance(permissions, str) or not isinstance(permissions, Sequence | frozenset | set):
+            raise ValueError(f"must be a dict whose values are lists of permissions; {role!r} has {permissions!r}")
+        for permission in permissions:
+            if not isinstance(permission, str) or not _PERMISSION.fullmatch(permission):
+                raise ValueError(f"must be a dict of permissions like 'members.invite'; {role!r} has {permission!r}")
 
 
 def _accept_url(value: object) -> None:
@@ -40,9 +86,7 @@ def _hook(value: object) -> None:
 def _limit(value: object) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is not None and not whole and not callable(value):
-        raise ValueError(
-            "must be None (no limit), a whole number from 0, a function that returns one, or its dotted path"
-        )
+        raise ValueError("must be None, a whole number of at least 0, a function that returns one, or its dotted path")
 
 
 def _role(value: object) -> None:
@@ -50,8 +94,12 @@ def _role(value: object) -> None:
         raise ValueError("must be the name of a PostgreSQL role: text of 1 to 63 bytes")
 
 
+def _maximum(rows: str, argument: str) -> ImportSetting[Any]:
+    return ImportSetting(None, f"The maximum number of {rows}. A function gets `{argument}=`.", _limit)
+
+
 def _before(change: str, arguments: str) -> ImportSetting[Any]:
-    return ImportSetting(None, f"Called before {change}, with `{arguments}`; an exception refuses the change.", _hook)
+    return ImportSetting(None, f"Called before {change}, with `{arguments}`. An exception refuses the change.", _hook)
 
 
 class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenancy"):
@@ -89,28 +137,22 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
     )
     INVITATION_SIGNUP = Setting(
         False,
-        "Whether accepting an invitation creates an account for an address without one. Needs `TENANCY_TOKEN_ISSUER`.",
+        "Whether accepting an invitation creates a missing account. Requires `TENANCY_TOKEN_ISSUER`.",
         boolean,
     )
     INVITATION_CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_tenancy.services.accounts.create_user",
-        "Creates that account and returns it saved, called with `(email=…, invitation=…)`.",
+        "Creates this account and returns it saved. Called with `(email=…, invitation=…)`.",
         _callable,
     )
     TOKEN_ISSUER: ImportSetting[Any] = ImportSetting(
         None,
-        "Signs that account in: called with `(user, request=…, amr=…)`, returns `{'access': …, 'refresh': …}`.",
+        "Signs this account in. Called with `(user, request=…, amr=…)`, returns `{'access': …, 'refresh': …}`.",
         _hook,
     )
-    MAX_MEMBERS: ImportSetting[Any] = ImportSetting(
-        None, "The most members of one organization; a function gets `organization=`.", _limit
-    )
-    MAX_ORGANIZATIONS: ImportSetting[Any] = ImportSetting(
-        None, "The most organizations that one person may own when creating another; a function gets `user=`.", _limit
-    )
-    MAX_PENDING_INVITATIONS: ImportSetting[Any] = ImportSetting(
-        None, "The most pending invitations of one organization; a function gets `organization=`.", _limit
-    )
+    MAX_MEMBERS = _maximum("members of an organization", "organization")
+    MAX_ORGANIZATIONS = _maximum("organizations that a person may own", "user")
+    MAX_PENDING_INVITATIONS = _maximum("pending invitations of an organization", "organization")
     BEFORE_CREATE_ORGANIZATION = _before("an organization is created", "name, owner")
     BEFORE_DELETE_ORGANIZATION = _before("an organization is deleted", "organization, actor")
     BEFORE_ADD_MEMBER = _before("a member is added", "organization, user, role, actor")
@@ -123,13 +165,13 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
     )
     ENFORCEMENT = Setting(
         "raise",
-        "What happens when code accesses tenant rows without an active organization: `'raise'` an error, or `'report'` "
-        "to log a warning with the line of code and return every row, while an existing project is being adapted.",
+        "How to handle access to tenant rows without an active organization. `'raise'` raises an error. `'report'` "
+        "logs a warning with the line of code and returns all rows, so that you can adapt an existing project.",
         one_of("raise", "report"),
     )
     BYPASS_ROLE = Setting(
         "tenancy_bypass",
-        "PostgreSQL row-level security: the role that sees every organization's rows; `unscoped` switches to it.",
+        "The PostgreSQL role that row-level security shows every organization's rows. `unscoped` switches to it.",
         _role,
     )
     UNSCOPED_COMMANDS = Setting(

@@ -17,14 +17,17 @@ invitation.declined                 invitation    ``role``
 invitation.revoked                  invitation    ``role``
 ==================================  ============  ===============================================================
 
-When a member leaves, the actor is the member. Deleting an organization emits no event for its members.
+When a member leaves, the actor is the member. Deleting an organization emits no events for its members.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from django.db.models import Model
+
 from dovetail_core import events
+from dovetail_tenancy.organizations.project_models import Actor, Member
 
 ORGANIZATION_CREATED: Final = "organization.created"
 ORGANIZATION_UPDATED: Final = "organization.updated"
@@ -40,28 +43,18 @@ INVITATION_DECLINED: Final = "invitation.declined"
 INVITATION_REVOKED: Final = "invitation.revoked"
 
 
-def emit_organization(name: str, organization: Any, *, actor: Any, using: str, **data: Any) -> None:
+def emit_organization(name: str, organization: Model, *, actor: Actor | None, using: str, **data: Any) -> None:
     events.emit(name, actor=actor, organization_id=organization.pk, target=organization, data=data, using=using)
 
 
-def emit_member(name: str, membership: Any, *, actor: Any, using: str, **data: Any) -> None:
-    events.emit(
-        name,
-        actor=actor,
-        organization_id=membership.organization_id,
-        target=membership,
-        data={"user_id": str(membership.user_id), "role": membership.role, **data},
-        using=using,
-    )
+def emit_member(name: str, membership: Member, *, actor: Actor | None, using: str, **data: Any) -> None:
+    data = {"user_id": str(membership.user_id), "role": membership.role, **data}
+    key = membership.organization_id
+    events.emit(name, actor=actor, organization_id=key, target=membership, data=data, using=using)
 
 
-def emit_invitation(name: str, invitation: Any, *, actor: Any, using: str, **data: Any) -> None:
+def emit_invitation(name: str, invitation: Any, *, actor: Actor | None, using: str, **data: Any) -> None:
     # Without the address: events are logged, and the address is personal data of someone who may have no account.
-    events.emit(
-        name,
-        actor=actor,
-        organization_id=invitation.organization_id,
-        target=invitation,
-        data={"role": invitation.role, **data},
-        using=using,
-    )
+    data = {"role": invitation.role, **data}
+    key = invitation.organization_id
+    events.emit(name, actor=actor, organization_id=key, target=invitation, data=data, using=using)

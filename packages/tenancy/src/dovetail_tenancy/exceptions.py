@@ -3,43 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from django.db.models import Model
 
 
 class TenancyError(Exception):
     """A rule about organizations and memberships forbids the change."""
 
     code: ClassVar[str] = "invalid"
+    message: ClassVar[str] = ""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or [self.message]))
 
 
-class LastOwner(TenancyError):
+class Conflict(TenancyError):
+    """The present state of the organization or of the account forbids the change."""
+
+
+class LastOwner(Conflict):
     """The change would leave ``organizations`` without an owner who can sign in."""
 
     code = "last_owner"
 
-    def __init__(self, organizations: Sequence[Any]) -> None:
+    def __init__(self, organizations: Sequence[Model]) -> None:
         self.organizations = organizations
         names = ", ".join(str(organization) for organization in organizations)
         super().__init__(
-            f"No owner who can sign in would be left in: {names}. "
+            f"No owner who can sign in would remain in: {names}. "
             "Make another active member an owner first, or delete the organization."
         )
 
 
 class RoleNotAllowed(TenancyError):
-    """The role of the acting member does not permit the change."""
-
     code = "role_not_allowed"
 
 
-class AlreadyMember(TenancyError):
+class AlreadyMember(Conflict):
     code = "already_member"
-
-    def __init__(self) -> None:
-        super().__init__("This user is a member already. Change the role of the membership instead.")
+    message = "This user is already a member. Change the role of the membership instead."
 
 
-class SlugTaken(TenancyError):
+class SlugTaken(Conflict):
     code = "slug_taken"
 
     def __init__(self, slug: str) -> None:
@@ -48,89 +54,73 @@ class SlugTaken(TenancyError):
 
 
 class Gone(TenancyError):
-    """The row that should be changed no longer exists."""
-
     code = "not_found"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"This {what} does not exist any more.")
+    def __init__(self, name: str) -> None:
+        super().__init__(f"This {name} no longer exists.")
 
 
 class UnknownRole(TenancyError):
     code = "unknown_role"
 
     def __init__(self, role: object, declared: Iterable[str]) -> None:
-        super().__init__(f"{role!r} is no role. The roles are: {', '.join(declared)}.")
+        super().__init__(f"{role!r} is not a role. The roles are: {', '.join(declared)}.")
 
 
-class OwnerCannotSignIn(TenancyError):
+class OwnerCannotSignIn(Conflict):
     """An organization cannot be created for or transferred to a user whose account is inactive."""
 
     code = "owner_inactive"
-
-    def __init__(self) -> None:
-        super().__init__("The owner's account is inactive. Name an owner who can sign in.")
+    message = "The owner's account is inactive. Name an owner who can sign in."
 
 
 class InvalidAddress(TenancyError):
     code = "invalid_address"
-
-    def __init__(self) -> None:
-        super().__init__("This is no e-mail address.")
+    message = "This is not a valid e-mail address."
 
 
-class AlreadyInvited(TenancyError):
+class AlreadyInvited(Conflict):
     code = "already_invited"
-
-    def __init__(self) -> None:
-        super().__init__("An invitation for this address is pending. Resend it, or revoke it first.")
+    message = "An invitation for this address is pending. Resend it, or revoke it first."
 
 
-class InvitationClosed(TenancyError):
+class InvitationClosed(Conflict):
     """The invitation was answered or revoked, so it cannot be resent or revoked."""
 
     code = "invitation_closed"
 
     def __init__(self, status: str) -> None:
-        super().__init__(f"This invitation is {status} already. Make a new one.")
+        super().__init__(f"This invitation is already {status}. Create a new one.")
 
 
 class InvalidInvitation(TenancyError):
-    """The token is unknown, expired, used or revoked, or its inviter lost the right. The caller cannot tell which."""
+    """The token is unknown, expired, used or revoked, or its inviter lost the permission. All cases look the same."""
 
     code = "invalid_or_expired"
-
-    def __init__(self) -> None:
-        super().__init__("This invitation is not valid, or not any more. Ask for a new one.")
+    message = "This invitation is not valid, or is no longer valid. Ask for a new one."
 
 
-class WrongAccount(TenancyError):
-    """The invitation is for the address of another account."""
-
+class WrongAccount(Conflict):
     code = "wrong_account"
-
-    def __init__(self) -> None:
-        super().__init__("This invitation is for another address. Sign in with the account that has it.")
+    message = "This invitation is for another address. Sign in with the account that has this address."
 
 
 class AccountExists(TenancyError):
-    """The address has an account already, and an invitation never signs in to an existing account."""
+    """The address already has an account, and an invitation never signs in to an existing account."""
 
     code = "account_exists"
-
-    def __init__(self) -> None:
-        super().__init__("The invited address has an account. Sign in, then accept.")
+    message = "The invited address already has an account. Sign in, then accept the invitation."
 
 
-class LimitReached(TenancyError):
+class LimitReached(Conflict):
     code = "limit_reached"
 
-    def __init__(self, what: str, allowed: int) -> None:
+    def __init__(self, name: str, allowed: int) -> None:
         self.allowed = allowed
-        super().__init__(f"No more {what} are allowed here than {allowed}.")
+        super().__init__(f"The limit of {allowed} {name} is reached.")
 
 
 class Vetoed(TenancyError):
-    """Raised by a project's ``TENANCY_BEFORE_*`` hook to refuse the change, with a text for users."""
+    """The exception for a project's ``TENANCY_BEFORE_*`` hook to refuse the change, with a text for users."""
 
     code = "vetoed"

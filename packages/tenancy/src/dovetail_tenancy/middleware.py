@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 
 from dovetail_core.middleware import Middleware
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.isolation.scope import Slot, in_report_mode
-from dovetail_tenancy.organizations.admin_choice import activate_choice, uses_organization_choice
+from dovetail_tenancy.isolation.scope import Slot, aiterate_within, fill_slot, in_report_mode, iterate_within
+from dovetail_tenancy.organizations.admin_choice import Choice, get_choice, uses_organization_choice
 from dovetail_tenancy.organizations.resolution import (
     OrganizationMismatch,
     OrganizationNotFound,
@@ -26,7 +25,7 @@ class TenantMiddleware(Middleware):
 
     Until the slot is filled, no organization's rows are visible, whatever was active before. DRF views fill it by the
     ``InOrganization`` permission. For a plain Django view with a signed-in user, the first query resolves the
-    organization. Place it after the authentication middleware.
+    organization; a refusal is answered with 400, 403 or 404. Place it after the authentication middleware.
     """
 
     def respond(self, request: HttpRequest) -> HttpResponseBase:
@@ -37,7 +36,7 @@ class TenantMiddleware(Middleware):
         with _open_slot(request) as slot:
             return _with_scoped_stream(await self.get_response(request), slot)
 
-    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
+    def process_view(self, request: HttpRequest, view: Callable[..., object], args: object, kwargs: object) -> None:
         match = request.resolver_match
         by_choice = uses_organization_choice(view)
         if match is None or not (by_choice or not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces)):
@@ -48,10 +47,11 @@ class TenantMiddleware(Middleware):
             return
         slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set by _open_slot
         reason = f"{match.namespace}: {request.method} {match.view_name} by {user.pk}"
-        if by_choice:
-            activate_choice(request, slot, reason)
-        else:
-            slot.show_everything(reason=reason)
+        choice = get_choice(request) if by_choice else Choice(everything=True)
+        if choice.everything:
+            slot.show_everything(reason=f"all organizations: {reason}" if by_choice else reason)
+        elif choice.organization is not None:
+            fill_slot(choice.organization)
 
 
 def _open_slot(request: HttpRequest) -> Slot:
@@ -66,43 +66,16 @@ def _resolve(request: HttpRequest) -> Any:
         return None
     try:
         return resolve_organization(request)
-    except (OrganizationRequired, OrganizationMismatch, OrganizationNotFound) as error:
+    except (OrganizationRequired, OrganizationMismatch, OrganizationNotFound):
         if in_report_mode():
             # A view that does not know organizations yet must keep working; the access itself is reported.
             return None
-        raise _http_error(error) from error
-
-
-def _http_error(error: Exception) -> Exception:
-    if isinstance(error, OrganizationRequired):
-        return BadRequest(str(error))
-    return PermissionDenied(str(error)) if isinstance(error, OrganizationMismatch) else Http404()
+        raise
 
 
 def _with_scoped_stream(response: HttpResponseBase, slot: Slot) -> HttpResponseBase:
     """Run the iterator of a streaming response in the request's scope; the server consumes it after the middleware."""
     if isinstance(response, StreamingHttpResponse):
-        stream: Any = response.streaming_content
-        response.streaming_content = _astream(stream, slot) if response.is_async else _stream(stream, slot)
+        iterate: Any = aiterate_within if response.is_async else iterate_within
+        response.streaming_content = iterate(slot, response.streaming_content)
     return response
-
-
-def _stream(parts: Iterator[bytes], slot: Slot) -> Iterator[bytes]:
-    # Entered for each part, because this thread may run other code between two parts.
-    while True:
-        with slot:
-            try:
-                part = next(parts)
-            except StopIteration:
-                return
-        yield part
-
-
-async def _astream(parts: AsyncIterator[bytes], slot: Slot) -> AsyncIterator[bytes]:
-    while True:
-        with slot:
-            try:
-                part = await anext(parts)
-            except StopAsyncIteration:
-                return
-        yield part

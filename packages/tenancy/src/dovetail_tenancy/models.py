@@ -43,7 +43,7 @@ class Membership(AbstractMembership):
 
 
 class Invitation(models.Model):
-    """An invitation of an address to an organization. Not a ``TenantModel``: tokens are looked up without a scope."""
+    """An invitation of an address. Not a ``TenantModel``, because a token is looked up without an organization."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = SettingForeignKey(
@@ -62,12 +62,12 @@ class Invitation(models.Model):
         blank=True,
         related_name="+",
     )
-    # invited_by cannot tell: it is null for the system and for an inviter who was deleted.
+    # invited_by cannot replace this flag: it is null for the system and for an inviter who was deleted.
     bounded = models.BooleanField(
-        _("bounded by the inviter"),
+        _("limited by the inviter's role"),
         default=True,
         editable=False,
-        help_text=_("Whether it is worth no more than the inviter's own role, asked on acceptance."),
+        help_text=_("Whether the inviter must still be able to grant the role when the invitation is accepted."),
     )
     token_hash = models.CharField(_("token hash"), max_length=64, unique=True, editable=False)
     # Allows one pending invitation per address. MariaDB has no conditional unique constraint, but nulls never collide.

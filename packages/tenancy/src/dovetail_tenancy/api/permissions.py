@@ -6,29 +6,26 @@ from typing import Any, Self
 
 from django.http import Http404
 from rest_framework import status
-from rest_framework.exceptions import APIException, PermissionDenied
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission, OperationHolderMixin
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from dovetail_core.context import Credential
+from dovetail_core.rest.views import Refusal
 from dovetail_tenancy.isolation.scope import fill_slot, require_tenant
-from dovetail_tenancy.organizations import resolution
 from dovetail_tenancy.organizations.project_models import is_person
+from dovetail_tenancy.organizations.resolution import OrganizationMismatch, OrganizationRequired, resolve_organization
 from dovetail_tenancy.organizations.roles import role_of, role_permits
-
-
-class OrganizationRequired(APIException):
-    status_code = status.HTTP_400_BAD_REQUEST
-    default_code = "organization_required"
 
 
 class InOrganization(BasePermission):
     """Runs the request for one organization that the caller belongs to, so that only its rows are visible.
 
     The organization comes from the credential, else from ``X-Organization-ID``, else from the caller's only membership.
-    400 ``organization_required`` if there is none or several; 404 if the caller is not a member of it; 403
-    ``organization_mismatch`` if the header contradicts the credential; 401 if the caller is not authenticated.
+    400 ``organization_required`` if the caller has no membership or several; 404 if the caller is not a member of the
+    named organization; 403 ``organization_mismatch`` if the header contradicts the credential; 401 if the caller is not
+    authenticated.
 
     Sets ``request.membership`` to the caller's membership, except for a machine's credential. One query.
     """
@@ -37,13 +34,11 @@ class InOrganization(BasePermission):
         if not request.user.is_authenticated:
             return False
         try:
-            organization_id = resolution.resolve_organization(request)
-        except resolution.OrganizationRequired as error:
-            raise OrganizationRequired(str(error)) from error
-        except resolution.OrganizationMismatch as error:
-            raise PermissionDenied(str(error), code="organization_mismatch") from error
-        except resolution.OrganizationNotFound as error:
-            raise Http404 from error
+            organization_id = resolve_organization(request)
+        except OrganizationRequired as error:
+            raise Refusal(error, status.HTTP_400_BAD_REQUEST) from error
+        except OrganizationMismatch as error:
+            raise PermissionDenied(str(error), code=error.code) from error
         fill_slot(organization_id)
         return True
 
@@ -82,6 +77,11 @@ def organization_credential(request: Request) -> Credential | None:
     """Return the request's credential if it names an organization, as an API key does, else None."""
     credential = request.auth
     return credential if isinstance(credential, Credential) and credential.organization_id is not None else None
+
+
+def is_signed_in_person(request: Request) -> bool:
+    """Return whether the caller is a person who does not use a credential of an organization."""
+    return is_person(request.user) and organization_credential(request) is None
 
 
 def _role(request: Request, view: APIView) -> str | None:

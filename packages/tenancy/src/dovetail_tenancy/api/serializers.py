@@ -4,35 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from dovetail_core.rest.fields import FIELD_MAPPING, TextField
+from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import UnknownRole
-from dovetail_tenancy.isolation.organization_model import get_organization_model, parse_key
+from dovetail_tenancy.isolation.organization_model import get_organization_model
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.organizations.project_models import concrete_field, get_membership_model, user_model
-from dovetail_tenancy.organizations.roles import declared_roles
+from dovetail_tenancy.organizations.project_models import concrete_field, find_row, get_membership_model, user_model
 
 Organization = get_organization_model()
 Membership = get_membership_model()
 User = user_model()
 
-INVITATION_STATUSES = ("pending", "accepted", "declined", "revoked", "expired")
+_ID: dict[str, Any] = {"id": {"source": "pk", "read_only": True}}
 
 
-def _existing_fields(model: Any, *names: str) -> list[str]:
+def _existing_fields(model: type[Model], *names: str) -> list[str]:
     return [name for name in names if concrete_field(model, name)]
-
-
-def declared_role(role: str) -> str:
-    if role not in declared_roles():
-        raise serializers.ValidationError(str(UnknownRole(role, declared_roles())), code=UnknownRole.code)
-    return role
 
 
 class ModelSerializer(serializers.ModelSerializer[Any]):
     serializer_field_mapping = FIELD_MAPPING
+
+    # Called for writable fields only, so not for the caller's role in an organization.
+    def validate_role(self, role: str) -> str:
+        if role not in conf.ROLES:
+            raise serializers.ValidationError(str(UnknownRole(role, conf.ROLES)), code=UnknownRole.code)
+        return role
 
 
 class OrganizationSerializer(ModelSerializer):
@@ -49,7 +50,7 @@ class OrganizationSerializer(ModelSerializer):
             *_existing_fields(Organization, "created_at", "updated_at"),
         ]
         read_only_fields = ["owner", "created_at", "updated_at"]
-        extra_kwargs = {"id": {"source": "pk", "read_only": True}, "slug": {"required": False}}
+        extra_kwargs = {**_ID, "slug": {"required": False}}
 
 
 class MemberUserSerializer(serializers.ModelSerializer[Any]):
@@ -57,7 +58,7 @@ class MemberUserSerializer(serializers.ModelSerializer[Any]):
         model = User
         fields = ["id", *_existing_fields(User, "email", "first_name", "last_name")]
         read_only_fields = fields
-        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
+        extra_kwargs = _ID
 
 
 class MemberSerializer(ModelSerializer):
@@ -69,10 +70,7 @@ class MemberSerializer(ModelSerializer):
         model = Membership
         fields = ["id", "user", "role", *_existing_fields(Membership, "created_at")]
         read_only_fields = ["created_at"]
-        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
-
-    def validate_role(self, role: str) -> str:
-        return declared_role(role)
+        extra_kwargs = _ID
 
 
 class MemberKeyField(serializers.CharField):
@@ -86,11 +84,7 @@ class MemberKeyField(serializers.CharField):
     def to_internal_value(self, data: Any) -> Any:
         key = super().to_internal_value(data)
         members = Membership._default_manager.filter(organization=self.context["organization"].pk)
-        try:
-            membership = members.select_related("user").filter(pk=parse_key(Membership, key)).first()
-        except ValueError:
-            membership = None
-        if membership is None:
+        if (membership := find_row(members.select_related("user"), key)) is None:
             self.fail("does_not_exist")
         return membership
 
@@ -101,26 +95,20 @@ class TransferSerializer(OrganizationSerializer):
     class Meta(OrganizationSerializer.Meta):
         fields = [*OrganizationSerializer.Meta.fields, "member"]
         read_only_fields = OrganizationSerializer.Meta.fields
-        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
+        extra_kwargs = _ID
 
 
-class NothingSerializer(serializers.Serializer[Any]):
+class EmptySerializer(serializers.Serializer[Any]):
     """An empty body, in the request and in the response."""
 
 
 class InvitationSerializer(ModelSerializer):
-    status = serializers.ChoiceField(choices=INVITATION_STATUSES, read_only=True)
+    status = serializers.ChoiceField(["pending", "accepted", "declined", "revoked", "expired"], read_only=True)
 
     class Meta:
         model = Invitation
-        fields = [
-            "id", "email", "role", "status", "invited_by",
-            "created_at", "expires_at", "accepted_at", "declined_at", "revoked_at",
-        ]  # fmt: skip
         read_only_fields = ["invited_by", "created_at", "expires_at", "accepted_at", "declined_at", "revoked_at"]
-
-    def validate_role(self, role: str) -> str:
-        return declared_role(role)
+        fields = ["id", "email", "role", "status", *read_only_fields]
 
 
 class InvitedToSerializer(serializers.ModelSerializer[Any]):
@@ -128,7 +116,7 @@ class InvitedToSerializer(serializers.ModelSerializer[Any]):
         model = Organization
         fields = ["id", *_existing_fields(Organization, "name", "slug")]
         read_only_fields = fields
-        extra_kwargs = {"id": {"source": "pk", "read_only": True}}
+        extra_kwargs = _ID
 
 
 class TokenSerializer(serializers.Serializer[Any]):

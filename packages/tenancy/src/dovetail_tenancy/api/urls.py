@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from django.urls import path
+from rest_framework.routers import SimpleRouter
+from rest_framework.viewsets import ViewSetMixin
 
 from dovetail_core.conf import conf
-from dovetail_tenancy.api.invitation_views import (
+from dovetail_tenancy.api.views import (
     AcceptInvitationView,
     DeclineInvitationView,
     InvitationViewSet,
+    MemberViewSet,
+    OrganizationViewSet,
 )
-from dovetail_tenancy.api.views import MemberViewSet, OrganizationViewSet
 
 app_name = "dovetail_tenancy"
 
-_slash = "/" if conf.TRAILING_SLASH else ""
+
+class Router(SimpleRouter):
+    """Adds no route for the methods that a viewset does not allow, such as PUT."""
+
+    def get_method_map(self, viewset: type[ViewSetMixin], method_map: Mapping[str, str]) -> dict[str, str]:
+        allowed = viewset.http_method_names  # type: ignore[attr-defined]  # a view's attribute
+        return super().get_method_map(viewset, {key: name for key, name in method_map.items() if key in allowed})
+
+
+router = Router(trailing_slash=conf.TRAILING_SLASH, use_regex_path=False)
+router.register("organizations", OrganizationViewSet, "organization")
+router.register("organizations/<str:organization_id>/members", MemberViewSet, "member")
+router.register("organizations/<str:organization_id>/invitations", InvitationViewSet, "invitation")
 
 urlpatterns = [
-    path(
-        f"organizations{_slash}",
-        OrganizationViewSet.as_view({"get": "list", "post": "create"}),
-        name="organization-list",
-    ),
-    path(
-        f"organizations/<str:organization_id>{_slash}",
-        OrganizationViewSet.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
-        name="organization-detail",
-    ),
-    path(
-        f"organizations/<str:organization_id>/transfer-ownership{_slash}",
-        OrganizationViewSet.as_view({"post": "transfer_ownership"}),
-        name="organization-transfer-ownership",
-    ),
-    path(
-        f"organizations/<str:organization_id>/leave{_slash}",
-        OrganizationViewSet.as_view({"post": "leave"}),
-        name="organization-leave",
-    ),
-    path(
-        f"organizations/<str:organization_id>/members{_slash}",
-        MemberViewSet.as_view({"get": "list"}),
-        name="member-list",
-    ),
-    path(
-        f"organizations/<str:organization_id>/members/<str:membership_id>{_slash}",
-        MemberViewSet.as_view({"patch": "partial_update", "delete": "destroy"}),
-        name="member-detail",
-    ),
-    path(
-        f"organizations/<str:organization_id>/invitations{_slash}",
-        InvitationViewSet.as_view({"get": "list", "post": "create"}),
-        name="invitation-list",
-    ),
-    path(
-        f"organizations/<str:organization_id>/invitations/<str:invitation_id>/resend{_slash}",
-        InvitationViewSet.as_view({"post": "resend"}),
-        name="invitation-resend",
-    ),
-    path(
-        f"organizations/<str:organization_id>/invitations/<str:invitation_id>/revoke{_slash}",
-        InvitationViewSet.as_view({"post": "revoke"}),
-        name="invitation-revoke",
-    ),
-    path(f"invitations/accept{_slash}", AcceptInvitationView.as_view(), name="invitation-accept"),
-    path(f"invitations/decline{_slash}", DeclineInvitationView.as_view(), name="invitation-decline"),
+    *router.urls,
+    path(f"invitations/accept{router.trailing_slash}", AcceptInvitationView.as_view(), name="invitation-accept"),
+    path(f"invitations/decline{router.trailing_slash}", DeclineInvitationView.as_view(), name="invitation-decline"),
 ]

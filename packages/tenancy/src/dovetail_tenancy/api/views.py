@@ -1,4 +1,4 @@
-"""Views of organizations and their members. Their path names the organization, which replaces ``InOrganization``."""
+"""Views of organizations, members and invitations. Their paths name the organization, so they need no header."""
 
 from __future__ import annotations
 
@@ -8,59 +8,46 @@ from typing import Any, ClassVar, cast
 
 from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Value
 from django.http import Http404
-from rest_framework import status
-from rest_framework.exceptions import MethodNotAllowed, PermissionDenied
-from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
+from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
+from dovetail_core import accounts
 from dovetail_core.rest.views import RefusalMixin
-from dovetail_tenancy import services
-from dovetail_tenancy.api.permissions import HasOrganizationPermission, organization_credential
+from dovetail_tenancy import exceptions, services
+from dovetail_tenancy.api.permissions import HasOrganizationPermission, is_signed_in_person, organization_credential
 from dovetail_tenancy.api.serializers import (
+    AcceptanceSerializer,
+    EmptySerializer,
+    InvitationSerializer,
     MemberSerializer,
-    NothingSerializer,
     OrganizationSerializer,
+    TokenSerializer,
     TransferSerializer,
 )
-from dovetail_tenancy.conf import conf
-from dovetail_tenancy.exceptions import (
-    AlreadyInvited,
-    AlreadyMember,
-    Gone,
-    InvitationClosed,
-    LastOwner,
-    LimitReached,
-    OwnerCannotSignIn,
-    RoleNotAllowed,
-    SlugTaken,
-    TenancyError,
-    Vetoed,
-    WrongAccount,
-)
-from dovetail_tenancy.isolation.organization_model import get_organization_model, parse_key
+from dovetail_tenancy.conf import OWNER, conf
+from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.organizations.project_models import (
     concrete_field,
+    find_row,
     get_membership_model,
     has_owner_field,
     is_person,
 )
-from dovetail_tenancy.organizations.role_table import OWNER
 
 REFUSALS: Mapping[type[Exception], int] = {
-    LastOwner: status.HTTP_409_CONFLICT,
-    AlreadyMember: status.HTTP_409_CONFLICT,
-    OwnerCannotSignIn: status.HTTP_409_CONFLICT,
-    SlugTaken: status.HTTP_409_CONFLICT,
-    AlreadyInvited: status.HTTP_409_CONFLICT,
-    InvitationClosed: status.HTTP_409_CONFLICT,
-    WrongAccount: status.HTTP_409_CONFLICT,
-    LimitReached: status.HTTP_409_CONFLICT,
-    RoleNotAllowed: status.HTTP_403_FORBIDDEN,
-    Vetoed: status.HTTP_403_FORBIDDEN,
-    Gone: status.HTTP_404_NOT_FOUND,
-    TenancyError: status.HTTP_400_BAD_REQUEST,
+    exceptions.Conflict: status.HTTP_409_CONFLICT,
+    exceptions.RoleNotAllowed: status.HTTP_403_FORBIDDEN,
+    exceptions.Vetoed: status.HTTP_403_FORBIDDEN,
+    exceptions.Gone: status.HTTP_404_NOT_FOUND,
+    exceptions.TenancyError: status.HTTP_400_BAD_REQUEST,
 }
 
 
@@ -84,21 +71,17 @@ def visible_organizations(request: Request) -> QuerySet[Any]:
 
 
 def row_or_404(rows: QuerySet[Any], key: str) -> Any:
-    """Return the row with this primary key. Raises ``Http404`` if there is none or ``key`` cannot be a key."""
-    try:
-        row = rows.filter(pk=parse_key(rows.model, key)).first()
-    except ValueError:
-        row = None
-    if row is None:
+    """Return the row with this primary key. Raise ``Http404`` if it does not exist or ``key`` cannot be a key."""
+    if (row := find_row(rows, key)) is None:
         raise Http404
     return row
 
 
 class OrganizationView(RefusalMixin, GenericViewSet[Any]):
     refusals = REFUSALS
-    permissions: ClassVar[dict[str | None, str]]
-    #: Actions that every member may perform, whatever their role permits.
-    open_to_members: ClassVar[frozenset[str]] = frozenset()
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    #: The permission that each action requires, "organization.view" by default. None admits every member.
+    permissions: ClassVar[dict[str | None, str | None]]
 
     @property
     def pagination_class(self) -> Any:  # type: ignore[override]  # read on each access, like every setting
@@ -113,140 +96,186 @@ class OrganizationView(RefusalMixin, GenericViewSet[Any]):
         return role
 
     def get_permissions(self) -> Sequence[BasePermission]:
-        required: list[BasePermission] = [IsAuthenticated()]
-        if "organization_id" in self.kwargs and self.action not in self.open_to_members:
-            required.append(HasOrganizationPermission(self.permissions.get(self.action, "organization.view")))
-        return required
+        permission = self.permissions.get(self.action, "organization.view")
+        if permission is None or "organization_id" not in self.kwargs:
+            return [IsAuthenticated()]
+        return [IsAuthenticated(), HasOrganizationPermission(permission)]
 
-    def paginated(self, rows: QuerySet[Any]) -> Response:
-        rows = self.filter_queryset(rows)
-        page = self.paginate_queryset(rows)
-        if page is None:
-            return Response(self.get_serializer(rows, many=True).data)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = super().get_queryset()
+        if getattr(self, "swagger_fake_view", False):
+            return rows
+        model: type[Model] = rows.model
+        return model._default_manager.filter(organization=self.organization.pk)
+
+    def get_object(self) -> Any:
+        return row_or_404(self.get_queryset(), self.kwargs[self.lookup_url_kwarg or ""])
 
 
-class OrganizationViewSet(OrganizationView):
+class OrganizationViewSet(OrganizationView, ModelViewSet[Any]):
     """The caller's organizations."""
 
     serializer_class = OrganizationSerializer
     queryset = get_organization_model()._default_manager.none()
     lookup_url_kwarg = "organization_id"
     permissions = {
-        "retrieve": "organization.view",
         "partial_update": "organization.update",
         "destroy": "organization.delete",
         "transfer_ownership": "organization.transfer",
+        # Every role may leave. The view requires a person, not a key that acts for the person.
+        "leave": None,
     }
-    open_to_members = frozenset({"leave"})
-    contract = {"idempotency": "optional", "codes": (LastOwner.code, OwnerCannotSignIn.code, SlugTaken.code)}
+    contract = {"idempotency": "optional", "codes": ("last_owner", "owner_inactive", "slug_taken")}
 
     def get_queryset(self) -> QuerySet[Any]:
         return visible_organizations(self.request)
 
-    def get_serializer_class(self) -> Any:
-        return {"transfer_ownership": TransferSerializer, "leave": NothingSerializer}.get(
-            self.action, self.serializer_class
-        )
+    def get_object(self) -> Any:
+        return self.organization
 
-    def get_serializer_context(self) -> dict[str, Any]:
-        context = dict(super().get_serializer_context())
-        if self.action == "transfer_ownership" and not getattr(self, "swagger_fake_view", False):
-            context["organization"] = self.organization
-        return context
-
-    def list(self, request: Request) -> Response:
-        return self.paginated(self.get_queryset())
-
-    def create(self, request: Request) -> Response:
-        if not is_person(request.user) or organization_credential(request) is not None:
-            raise PermissionDenied("Only a signed-in person creates organizations.")
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        if not is_signed_in_person(request):
+            raise PermissionDenied("Only a signed-in person can create organizations.")
         if concrete_field(get_organization_model(), "name") is None:
-            raise MethodNotAllowed("POST", "Organizations are not created here: theirs is a model without a name.")
-        serializer = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
+            raise MethodNotAllowed("POST", "Organizations cannot be created here: their model has no name.")
+        return super().create(request, *args, **kwargs)
+
+    def perform_create(self, serializer: BaseSerializer[Any]) -> None:
         if missing := _required_fields(get_organization_model()) - serializer.validated_data.keys():
-            raise MethodNotAllowed(
-                "POST",
-                f"Organizations are not created here: they need {', '.join(sorted(missing))} as well.",
-            )
-        organization = services.create_organization(owner=request.user, **serializer.validated_data)
+            names = ", ".join(sorted(missing))
+            raise MethodNotAllowed("POST", f"Organizations cannot be created here: they also need {names}.")
+        organization = services.create_organization(owner=self.request.user, **serializer.validated_data)
         organization.membership_role = OWNER
-        return Response(self.get_serializer(organization).data, status=status.HTTP_201_CREATED)
+        serializer.instance = organization
 
-    def retrieve(self, request: Request, organization_id: str) -> Response:
-        return Response(self.get_serializer(self.organization).data)
-
-    def partial_update(self, request: Request, organization_id: str) -> Response:
-        serializer = self.get_serializer(self.organization, data=request.data, partial=True)
-        serializer.is_valid(raise_exception=True)
+    def perform_update(self, serializer: BaseSerializer[Any]) -> None:
         # A machine has no role; its scope was checked.
-        actor = request.user if is_person(request.user) else None
+        actor = self.request.user if is_person(self.request.user) else None
         services.update_organization(organization=self.organization, actor=actor, **serializer.validated_data)
-        return Response(serializer.data)
 
-    def destroy(self, request: Request, organization_id: str) -> Response:
-        services.delete_organization(organization=self.organization, actor=request.user)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+    def perform_destroy(self, instance: Model) -> None:
+        services.delete_organization(organization=instance, actor=self.request.user)
 
+    @action(detail=True, methods=["post"], url_path="transfer-ownership", serializer_class=TransferSerializer)
     def transfer_ownership(self, request: Request, organization_id: str) -> Response:
-        serializer = self.get_serializer(data=request.data)
+        context = {**self.get_serializer_context(), "organization": self.organization}
+        serializer = self.get_serializer(data=request.data, context=context)
         serializer.is_valid(raise_exception=True)
-        heir = serializer.validated_data["member"].user
-        services.transfer_ownership(organization=self.organization, to=heir, actor=request.user)
+        new_owner = serializer.validated_data["member"].user
+        services.transfer_ownership(organization=self.organization, to=new_owner, actor=request.user)
         # Queried again, because the contact and the caller's role have changed.
         organization = row_or_404(visible_organizations(request), organization_id)
         return Response(self.get_serializer(organization).data)
 
+    @action(detail=True, methods=["post"], serializer_class=EmptySerializer)
     def leave(self, request: Request, organization_id: str) -> Response:
-        # No role's permission is needed to leave, but a person must do it, not a key that acts for the person.
-        if not is_person(request.user) or organization_credential(request) is not None:
-            raise PermissionDenied("Only a signed-in person leaves an organization.")
+        if not is_signed_in_person(request):
+            raise PermissionDenied("Only a signed-in person can leave an organization.")
         services.leave_organization(organization=self.organization, user=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class MemberViewSet(OrganizationView):
-    """Members of one organization."""
+class MemberViewSet(mixins.ListModelMixin, mixins.UpdateModelMixin, mixins.DestroyModelMixin, OrganizationView):
+    """The members of one organization."""
 
     serializer_class = MemberSerializer
     queryset = get_membership_model()._default_manager.none()
     lookup_url_kwarg = "membership_id"
     permissions = {"list": "members.view", "partial_update": "members.change_role", "destroy": "members.remove"}
-    contract = {"codes": (LastOwner.code, RoleNotAllowed.code)}
+    contract = {"codes": ("last_owner", "role_not_allowed")}
 
     def get_queryset(self) -> QuerySet[Any]:
-        if getattr(self, "swagger_fake_view", False):
-            return super().get_queryset()
-        members = get_membership_model()._default_manager.filter(organization=self.organization.pk)
-        return members.select_related("user")
+        return super().get_queryset().select_related("user")
 
-    def list(self, request: Request, organization_id: str) -> Response:
-        return self.paginated(self.get_queryset())
+    def perform_update(self, serializer: BaseSerializer[Any]) -> None:
+        membership: Any = serializer.instance
+        if role := serializer.validated_data.get("role"):
+            membership.role = services.change_role(membership=membership, role=role, actor=self.request.user).role
 
-    def partial_update(self, request: Request, organization_id: str, membership_id: str) -> Response:
-        membership = row_or_404(self.get_queryset(), membership_id)
-        serializer = self.get_serializer(membership, data=request.data, partial=True)
+    def perform_destroy(self, instance: Any) -> None:
+        services.remove_member(membership=instance, actor=self.request.user)
+
+
+class InvitationViewSet(mixins.ListModelMixin, mixins.CreateModelMixin, OrganizationView):
+    """The invitations of one organization, including answered and expired ones."""
+
+    serializer_class = InvitationSerializer
+    queryset = Invitation._default_manager.none()
+    lookup_url_kwarg = "invitation_id"
+    permissions = dict.fromkeys(("list", "create", "resend", "revoke"), "members.invite")
+    contract = {
+        "idempotency": "optional",
+        "throttle": "invitation",
+        "codes": ("already_invited", "already_member", "invitation_closed", "limit_reached", "role_not_allowed"),
+    }
+
+    def perform_create(self, serializer: BaseSerializer[Any]) -> None:
+        fields = serializer.validated_data
+        serializer.instance = services.invite(organization=self.organization, actor=self.request.user, **fields)
+
+    @action(detail=True, methods=["post"])
+    def resend(self, request: Request, organization_id: str, invitation_id: str) -> Response:
+        invitation = services.resend_invitation(invitation=self.get_object(), actor=request.user)
+        return Response(self.get_serializer(invitation).data)
+
+    @action(detail=True, methods=["post"], serializer_class=EmptySerializer)
+    def revoke(self, request: Request, organization_id: str, invitation_id: str) -> Response:
+        services.revoke_invitation(invitation=self.get_object(), actor=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class InvitationTokenView(RefusalMixin, GenericAPIView[Any]):
+    """A view for the holder of a token, which is in the body because servers log paths."""
+
+    refusals = REFUSALS
+    permission_classes = [AllowAny]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, exceptions.InvalidInvitation):
+            # Independent of the project's error format: one body for unknown, expired, used and revoked tokens.
+            return Response({"error": exc.code}, status=status.HTTP_400_BAD_REQUEST)
+        if isinstance(exc, exceptions.AccountExists):
+            exc = NotAuthenticated(str(exc), code=exc.code)
+        return super().handle_exception(exc)
+
+    def token(self) -> str:
+        serializer = self.get_serializer(data=self.request.data)
         serializer.is_valid(raise_exception=True)
-        if "role" in serializer.validated_data:
-            role = serializer.validated_data["role"]
-            membership.role = services.change_role(membership=membership, role=role, actor=request.user).role
-        return Response(serializer.data)
+        return str(serializer.validated_data["token"])
 
-    def destroy(self, request: Request, organization_id: str, membership_id: str) -> Response:
-        membership = row_or_404(self.get_queryset(), membership_id)
-        services.remove_member(membership=membership, actor=request.user)
+
+class AcceptInvitationView(InvitationTokenView):
+    """Return the membership, and ``access`` and ``refresh`` if the account is new."""
+
+    serializer_class = AcceptanceSerializer
+    contract = {"throttle": "invitation", "codes": ("wrong_account", "account_exists", "limit_reached")}
+
+    def post(self, request: Request) -> Response:
+        tokens: dict[str, str] = {}
+        if is_person(request.user) and organization_credential(request) is None:
+            membership = services.accept_invitation(token=self.token(), user=request.user)
+        elif request.user.is_authenticated:
+            raise PermissionDenied("Only a signed-in person can accept an invitation.")
+        elif conf.INVITATION_SIGNUP:
+            membership, tokens = services.sign_up_by_invitation(token=self.token(), request=request._request)
+        else:
+            raise NotAuthenticated
+        return Response({**self.get_serializer(membership).data, **tokens})
+
+
+class DeclineInvitationView(InvitationTokenView):
+    """Decline an invitation. No account is needed."""
+
+    serializer_class = TokenSerializer
+    contract = {"throttle": "invitation"}
+
+    def post(self, request: Request) -> Response:
+        services.decline_invitation(token=self.token())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 def _required_fields(model: type[Model]) -> set[str]:
     """Return the names of the fields that a new organization needs and `create_organization` does not set."""
     provided = {"slug", "owner"} if has_owner_field(model) else {"slug"}
-    return {
-        column.name
-        for column in model._meta.concrete_fields
-        if not (column.primary_key or column.null or column.has_default() or column.blank or column.name in provided)
-        and not getattr(column, "auto_now", False)
-        and not getattr(column, "auto_now_add", False)
-        and not getattr(column, "generated", False)
-    }
+    keys = {field.name for field in model._meta.concrete_fields if field.primary_key}
+    return accounts.required_fields(model) - provided - keys

@@ -12,8 +12,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import Model
 
 from dovetail_tenancy.isolation.background import organization_scope
-from dovetail_tenancy.organizations.memberships import is_active_member
-from dovetail_tenancy.organizations.project_models import is_person
+from dovetail_tenancy.organizations.project_models import is_active_member, is_person
 from dovetail_tenancy.organizations.resolution import (
     HEADER,
     OrganizationMismatch,

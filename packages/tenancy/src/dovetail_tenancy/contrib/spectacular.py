@@ -31,10 +31,10 @@ class OrganizationViews(_MethodSchemas):  # type: ignore[no-untyped-call]  # as 
 
 
 class InvitationViews(_MethodSchemas):  # type: ignore[no-untyped-call]  # as above
-    target_class = "dovetail_tenancy.api.invitation_views.InvitationViewSet"
+    target_class = "dovetail_tenancy.api.views.InvitationViewSet"
     methods = {"resend": _described(request=None), "revoke": _described(request=None, responses=_NO_CONTENT)}
 
 
 class DeclineInvitation(_MethodSchemas):  # type: ignore[no-untyped-call]  # as above
-    target_class = "dovetail_tenancy.api.invitation_views.DeclineInvitationView"
+    target_class = "dovetail_tenancy.api.views.DeclineInvitationView"
     methods = {"post": _described(responses=_NO_CONTENT)}

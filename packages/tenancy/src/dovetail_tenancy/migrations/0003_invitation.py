@@ -31,8 +31,8 @@ class Migration(TargetingMigration):
                     models.BooleanField(
                         default=True,
                         editable=False,
-                        help_text="Whether it is worth no more than the inviter's own role, asked on acceptance.",
-                        verbose_name="bounded by the inviter",
+                        help_text="Whether the inviter must still be able to grant the role when the invitation is accepted.",
+                        verbose_name="limited by the inviter's role",
                     ),
                 ),
                 ("token_hash", models.CharField(editable=False, max_length=64, unique=True, verbose_name="token hash")),

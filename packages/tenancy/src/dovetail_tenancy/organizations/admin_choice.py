@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,8 @@ from django.contrib.auth import get_permission_codename
 from django.db.models import CharField, Q, QuerySet
 from django.http import HttpRequest
 
-from dovetail_tenancy.isolation.organization_model import get_organization_model, organization_key
-from dovetail_tenancy.isolation.scope import Slot, fill_slot
-from dovetail_tenancy.organizations.project_models import concrete_field, get_membership_model
+from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.organizations.project_models import concrete_field, find_row, get_membership_model
 
 logger = logging.getLogger("dovetail.tenancy")
 
@@ -41,7 +41,7 @@ def get_choice(request: HttpRequest) -> Choice:
 
 def _verified_choice(request: HttpRequest) -> Choice:
     key = request.session.get(SESSION_KEY)
-    if key not in (None, ALL) and (organization := _find(request, key)) is not None:
+    if key not in (None, ALL) and (organization := find_row(selectable_organizations(request), key)) is not None:
         return Choice(organization)
     if may_see_all(request):
         return Choice(everything=True)
@@ -50,7 +50,7 @@ def _verified_choice(request: HttpRequest) -> Choice:
 
 
 def may_see_all(request: HttpRequest) -> bool:
-    """Return whether the user may choose any organization, and all at once: who has the admin's view permission."""
+    """Return whether the user may choose any organization or all, which needs the admin's permission to view them."""
     options = get_organization_model()._meta
     user: Any = request.user
     return bool(user.has_perm(f"{options.app_label}.{get_permission_codename('view', options)}"))
@@ -69,32 +69,16 @@ def selectable_organizations(request: HttpRequest, search: str = "") -> QuerySet
     return organizations
 
 
-def _find(request: HttpRequest, key: Any) -> Any:
-    try:
-        return selectable_organizations(request).filter(pk=organization_key(key)).first()
-    except ValueError:
-        return None
-
-
 def choose(request: HttpRequest, key: str) -> bool:
     """Store the choice in the session and return True, or return False if the user may not choose it."""
-    if not (may_see_all(request) if key == ALL else _find(request, key)):
+    if not (may_see_all(request) if key == ALL else find_row(selectable_organizations(request), key)):
         return False
     request.session[SESSION_KEY] = key
     logger.info("admin: organization %s chosen by %s", key, request.user.pk, extra={"organization": key})
     return True
 
 
-def activate_choice(request: HttpRequest, slot: Slot, reason: str) -> None:
-    """Fill the request's slot with the choice, if there is one."""
-    choice = get_choice(request)
-    if choice.everything:
-        slot.show_everything(reason=f"all organizations: {reason}")
-    elif choice.organization is not None:
-        fill_slot(choice.organization)
-
-
-def uses_organization_choice(view: Any) -> bool:
+def uses_organization_choice(view: Callable[..., object]) -> bool:
     """Return whether the view belongs to an admin site with a ``TenantAdmin``."""
     model_admin = getattr(view, "model_admin", None)
     site = getattr(view, "admin_site", None) or getattr(model_admin, "admin_site", None)

@@ -1,7 +1,7 @@
 """The functions that write organizations, memberships and invitations.
 
-Each function is one transaction on the organization's database. ``actor`` is the user whose role limits the change and
-whom the event names; without an actor the system acts, without limits. A forbidden change raises a
+Each function is one transaction on the organization's database. ``actor`` is the user whose role limits the change, and
+the actor of the event. Without ``actor`` the system acts, which has no limits. A forbidden change raises a
 ``dovetail_tenancy.exceptions.TenancyError`` and writes nothing.
 """
 

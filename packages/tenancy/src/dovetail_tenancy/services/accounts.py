@@ -1,39 +1,53 @@
-"""Accounts that are created by an invitation, deactivated or deleted, and the organizations that they own."""
+"""Creating accounts for invitations, and deactivating and deleting accounts that own organizations.
+
+The signal receivers are needed because the user model is not ours: ``user.delete()``, a queryset's ``delete()``, the
+admin site and cascades do not call the services. No other rule uses signals.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
+from django.db.models import Model, QuerySet
+from django.db.models.signals import pre_delete, pre_save
 
 from dovetail_core.accounts import create_passwordless_account
 from dovetail_tenancy import events
+from dovetail_tenancy.conf import OWNER, conf
 from dovetail_tenancy.exceptions import LastOwner
-from dovetail_tenancy.organizations.memberships import active_members, memberships_of
+from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.organizations.project_models import (
+    Actor,
+    Member,
+    active_members,
+    concrete_field,
     database_of,
     get_membership_model,
+    memberships_of,
     user_model,
 )
-from dovetail_tenancy.organizations.role_table import OWNER
-from dovetail_tenancy.organizations.roles import declared_roles
 from dovetail_tenancy.services.locks import lock_organizations_of
-from dovetail_tenancy.services.members import ensure_owner, remove_locked
+from dovetail_tenancy.services.members import ensure_owner, remove_locked, set_role
 from dovetail_tenancy.services.organizations import delete_locked
 
+OnOwned = Literal["refuse", "transfer", "delete"]
 
-def create_user(*, email: str, invitation: Any) -> Any:
+
+def create_user(*, email: str, invitation: Invitation) -> Any:
     """Create and return an account for an invited address; the default of ``TENANCY_INVITATION_CREATE_USER``.
 
-    The address is also its user name, and it has no usable password. Raises ``ValidationError`` if the user model
-    needs more than that.
+    The address is also its user name, and it has no usable password. Raise ``ValidationError`` if the user model
+    requires more fields.
     """
     return create_passwordless_account(email, user_model())
 
 
-def delete_user(user: Any, *, on_owned: Literal["refuse", "transfer", "delete"] = "refuse", actor: Any = None) -> None:
+def delete_user(user: AbstractBaseUser, *, on_owned: OnOwned = "refuse", actor: Actor | None = None) -> None:
     """Delete the user and end every membership.
 
     ``on_owned`` decides about organizations that would have no owner left who can sign in: ``"refuse"`` raises
@@ -41,18 +55,14 @@ def delete_user(user: Any, *, on_owned: Literal["refuse", "transfer", "delete"] 
     an owner, and raises ``LastOwner`` if there is none; ``"delete"`` deletes those organizations.
     """
     if on_owned not in ("refuse", "transfer", "delete"):
-        raise ValueError(f"on_owned is {on_owned!r}; it takes 'refuse', 'transfer' or 'delete'.")
+        raise ValueError(f"on_owned is {on_owned!r}; it must be 'refuse', 'transfer' or 'delete'.")
     using = router.db_for_write(get_membership_model())
     with transaction.atomic(using=using):
         organizations = lock_organizations_of(user, using=using)
         memberships = [(organizations[row.organization_id], row) for row in memberships_of(user, using=using)]
-        ownerless = [
-            organization for organization, row in memberships if _is_sole_owner(organization, row, using=using)
-        ]
+        ownerless = [organization for organization, row in memberships if _is_sole_owner(row, using=using)]
         if on_owned == "transfer":
-            ownerless = [
-                organization for organization in ownerless if not _promote_heir(organization, user, actor, using=using)
-            ]
+            ownerless = [owned for owned in ownerless if not _promote_member(owned, user, actor, using=using)]
         if ownerless and on_owned != "delete":
             raise LastOwner(ownerless)
         for organization, membership in memberships:
@@ -63,18 +73,58 @@ def delete_user(user: Any, *, on_owned: Literal["refuse", "transfer", "delete"] 
         user.delete()
 
 
-def deactivate_user(user: Any) -> None:
-    """Set the user inactive. Raises ``LastOwner`` if an organization would have no owner left who can sign in.
+def deactivate_user(user: AbstractBaseUser) -> None:
+    """Set the user inactive. Raise ``LastOwner`` if an organization would have no owner left who can sign in.
 
     Saving the user with ``is_active = False`` does the same. ``QuerySet.update(is_active=False)`` sends no signal, so
     this rule cannot apply to it: call this function for each user instead.
     """
-    write_inactive(user, using=database_of(user))
+    _write_inactive(user, using=database_of(user))
     user.is_active = False
 
 
-def write_inactive(user: Any, *, using: str) -> None:
-    """Write ``is_active = False`` to the user's row. Raises ``LastOwner``, and then writes nothing.
+def connect_receivers() -> None:
+    model = user_model()
+    pre_delete.connect(before_deletion, sender=model, dispatch_uid="dovetail_tenancy.guard")
+    if concrete_field(model, "is_active"):
+        pre_save.connect(before_save, sender=model, dispatch_uid="dovetail_tenancy.guard")
+
+
+def before_deletion(instance: Model, using: str, origin: object = None, **kwargs: Any) -> None:
+    """End the memberships of a user who is being deleted. Raise ``LastOwner``."""
+    with transaction.atomic(using=using):
+        deleted_keys = _deleted_organization_keys(origin)
+        organizations = lock_organizations_of(instance, using=using)
+        memberships = [row for row in memberships_of(instance, using=using) if row.organization_id not in deleted_keys]
+        # Deletion removes the key from an instance, and the events need it.
+        ended = [copy.copy(row) for row in memberships]
+        for membership in memberships:
+            membership.delete(using=using)
+        _ensure_owners(organizations, ended, using=using)
+        for membership in ended:
+            events.emit_member(events.MEMBER_REMOVED, membership, actor=None, using=using)
+
+
+def before_save(instance: Any, using: str, raw: bool, update_fields: frozenset[str] | None, **kwargs: Any) -> None:
+    # raw: the rows of a fixture come in any order, users before their memberships.
+    if raw or instance.is_active or instance.pk is None:
+        return
+    if update_fields is None or "is_active" in update_fields:
+        _write_inactive(instance, using=using)
+
+
+def _deleted_organization_keys(origin: object) -> Collection[Any]:
+    """Return the keys of the organizations whose deletion cascades to the user, as a company's to its employees."""
+    model = get_organization_model()
+    if isinstance(origin, model):
+        return {origin.pk}
+    if isinstance(origin, QuerySet) and issubclass(origin.model, model):
+        return set(origin.model._base_manager.using(origin.db).filter(pk__in=origin).values_list("pk", flat=True))
+    return ()
+
+
+def _write_inactive(user: Model, *, using: str) -> None:
+    """Write ``is_active = False`` to the user's row. Raise ``LastOwner`` and write nothing if no owner would remain.
 
     It writes even if the caller is about to save the user: outside a transaction the locks end with this function, and
     two owners who are saved after their checks would both pass.
@@ -88,23 +138,7 @@ def write_inactive(user: Any, *, using: str) -> None:
         _ensure_owners(organizations, memberships_of(user, using=using), using=using)
 
 
-def end_memberships(user: Any, *, except_in: Any = (), using: str) -> None:
-    """End the memberships of a user who is being deleted. Raises ``LastOwner``.
-
-    ``except_in`` holds the keys of organizations that are deleted together with the user. Call it in a transaction.
-    """
-    organizations = lock_organizations_of(user, using=using)
-    memberships = [row for row in memberships_of(user, using=using) if row.organization_id not in except_in]
-    # Deletion removes the key from an instance, and the events need it.
-    ended = [copy.copy(row) for row in memberships]
-    for membership in memberships:
-        membership.delete(using=using)
-    _ensure_owners(organizations, ended, using=using)
-    for membership in ended:
-        events.emit_member(events.MEMBER_REMOVED, membership, actor=None, using=using)
-
-
-def _ensure_owners(organizations: Mapping[Any, Any], memberships: Sequence[Any], *, using: str) -> None:
+def _ensure_owners(organizations: Mapping[Any, Any], memberships: list[Any], *, using: str) -> None:
     """Call ``ensure_owner`` where these were owners' memberships; raise one ``LastOwner`` that names all failures."""
     ownerless: list[Any] = []
     for membership in memberships:
@@ -117,17 +151,15 @@ def _ensure_owners(organizations: Mapping[Any, Any], memberships: Sequence[Any],
         raise LastOwner(ownerless)
 
 
-def _is_sole_owner(organization: Any, membership: Any, *, using: str) -> bool:
-    others = active_members(organization.pk, OWNER, using=using).exclude(pk=membership.pk)
+def _is_sole_owner(membership: Member, *, using: str) -> bool:
+    others = active_members(membership.organization_id, OWNER, using=using).exclude(pk=membership.pk)
     return membership.role == OWNER and not others.exists()
 
 
-def _promote_heir(organization: Any, user: Any, actor: Any, *, using: str) -> bool:
-    for role in declared_roles():
-        heir: Any = active_members(organization.pk, role, using=using).exclude(user=user.pk).first()
-        if heir is not None:
-            heir.role = OWNER
-            heir.save(update_fields=["role"], using=using)
-            events.emit_member(events.MEMBER_ROLE_CHANGED, heir, actor=actor, using=using, previous_role=role)
+def _promote_member(organization: Model, user: Model, actor: Actor | None, *, using: str) -> bool:
+    for role in conf.ROLES:
+        member: Any = active_members(organization.pk, role, using=using).exclude(user=user.pk).first()
+        if member is not None:
+            set_role(member, OWNER, actor=actor, using=using)
             return True
     return False

@@ -9,9 +9,11 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, router, transaction
+from django.db.models import Model
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -32,14 +34,14 @@ from dovetail_tenancy.exceptions import (
     WrongAccount,
 )
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.organizations.hooks import call_hook, require_below_limit
 from dovetail_tenancy.organizations.project_models import (
+    Actor,
     database_of,
     email_field_name,
     get_membership_model,
     user_model,
 )
-from dovetail_tenancy.organizations.roles import authorize
+from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
 from dovetail_tenancy.services.invitation_tokens import new_token, token_hash, token_hashes
 from dovetail_tenancy.services.locks import lock_organization, lock_row
 from dovetail_tenancy.services.members import join, require_role
@@ -47,11 +49,13 @@ from dovetail_tenancy.services.members import join, require_role
 _DELETED_INVITER = object()
 
 
-def invite(*, organization: Any, email: str, role: str, actor: Any = None, language: str | None = None) -> Invitation:
+def invite(
+    *, organization: Model, email: str, role: str, actor: Actor | None = None, language: str | None = None
+) -> Invitation:
     """Invite the address and return the invitation. The link is sent after the transaction commits.
 
-    ``language`` is the language of the e-mail (default: the active one). Raises ``InvalidAddress``, ``UnknownRole``,
-    ``RoleNotAllowed``, ``AlreadyMember``, ``AlreadyInvited``, ``LimitReached``, ``Gone``, and
+    ``language`` is the language of the e-mail (default: the active one). Raise ``InvalidAddress``, ``UnknownRole``,
+    ``RoleNotAllowed``, ``AlreadyMember``, ``AlreadyInvited``, ``LimitReached`` or ``Gone``, and
     ``ImproperlyConfigured`` if ``TENANCY_INVITATION_ACCEPT_URL`` is not set.
     """
     address = normalize_address(email)
@@ -69,10 +73,10 @@ def invite(*, organization: Any, email: str, role: str, actor: Any = None, langu
     return invitation
 
 
-def resend_invitation(*, invitation: Any, actor: Any = None, language: str | None = None) -> Invitation:
+def resend_invitation(*, invitation: Invitation, actor: Actor | None = None, language: str | None = None) -> Invitation:
     """Send a pending or expired invitation again, with a new token and expiry; the earlier link stops working.
 
-    ``actor`` becomes the inviter. Raises what ``invite`` raises, and ``InvitationClosed``.
+    ``actor`` becomes the inviter. Raise what ``invite`` raises, or ``InvitationClosed``.
     """
     mail.require_accept_url()
     using = database_of(invitation)
@@ -88,8 +92,8 @@ def resend_invitation(*, invitation: Any, actor: Any = None, language: str | Non
     return current
 
 
-def revoke_invitation(*, invitation: Any, actor: Any = None) -> None:
-    """Invalidate the link. Raises ``RoleNotAllowed``, ``Gone``, and ``InvitationClosed`` for an answered invitation."""
+def revoke_invitation(*, invitation: Invitation, actor: Actor | None = None) -> None:
+    """Invalidate the link. Raise ``RoleNotAllowed``, ``Gone``, and ``InvitationClosed`` for an answered invitation."""
     using = database_of(invitation)
     with transaction.atomic(using=using):
         lock_organization(invitation.organization_id, using=using)
@@ -103,7 +107,7 @@ def revoke_invitation(*, invitation: Any, actor: Any = None) -> None:
 
 @sensitive_variables("token")
 def decline_invitation(*, token: str) -> None:
-    """Decline the invitation. Raises ``InvalidInvitation`` for an unknown, expired, used or revoked token."""
+    """Decline the invitation. Raise ``InvalidInvitation`` for an unknown, expired, used or revoked token."""
     invitation = _pending(token)
     using = database_of(invitation)
     with transaction.atomic(using=using):
@@ -112,10 +116,10 @@ def decline_invitation(*, token: str) -> None:
 
 
 @sensitive_variables("token")
-def accept_invitation(*, token: str, user: Any) -> Any:
+def accept_invitation(*, token: str, user: AbstractBaseUser) -> Any:
     """Make the user, whose address was invited, a member and return the membership. A member keeps their role.
 
-    Raises ``InvalidInvitation``, also if the inviter can no longer grant the role; ``WrongAccount`` for a user with
+    Raise ``InvalidInvitation``, also if the inviter can no longer grant the role; ``WrongAccount`` for a user with
     another address; and ``LimitReached``.
     """
     invitation = _pending(token)
@@ -131,7 +135,7 @@ def accept_invitation(*, token: str, user: Any) -> Any:
 def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[Any, dict[str, str]]:
     """Create the account for the invited address and accept; return the membership and the tokens.
 
-    ``TENANCY_INVITATION_CREATE_USER`` creates the account, ``TENANCY_TOKEN_ISSUER`` the tokens. Raises
+    ``TENANCY_INVITATION_CREATE_USER`` creates the account, ``TENANCY_TOKEN_ISSUER`` the tokens. Raise
     ``AccountExists`` if the address has an account, because an invitation must not bypass its password; otherwise what
     ``accept_invitation`` raises.
     """
@@ -155,17 +159,14 @@ def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[A
 
 
 def purge_invitations(*, batch_size: int = 1000, progress: Progress | None = None) -> int:
-    """Delete the invitations that expired ``TENANCY_INVITATION_RETENTION_DAYS`` ago, and return their number.
-
-    Each batch commits.
-    """
+    """Delete invitations ``TENANCY_INVITATION_RETENTION_DAYS`` after they expire, in batches. Return their number."""
     before = timezone.now() - timedelta(days=conf.INVITATION_RETENTION_DAYS)
     expired = _rows().filter(expires_at__lt=before).order_by("expires_at")
     return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
 def normalize_address(email: str) -> str:
-    """Return the address as it is stored and compared: lower case and stripped. Raises ``InvalidAddress``."""
+    """Return the address as it is stored and compared: lower case and stripped. Raise ``InvalidAddress``."""
     address = accounts.normalize_address(str(email))
     try:
         validate_email(address)
@@ -176,7 +177,7 @@ def normalize_address(email: str) -> str:
     return address
 
 
-def address_of(user: Any) -> str | None:
+def address_of(user: Model) -> str | None:
     """Return the normalized address of an account, or None if it has none."""
     return accounts.normalize_address(accounts.address_of(user)) or None
 
@@ -194,7 +195,7 @@ def _accounts_with(address: str) -> Any:
 
 @sensitive_variables("token")
 def _pending(token: str) -> Invitation:
-    """Return the pending invitation of the token, by one query. Raises ``InvalidInvitation``."""
+    """Return the pending invitation of the token, by one query. Raise ``InvalidInvitation``."""
     invitation: Invitation | None = (
         _rows().filter(token_hash__in=token_hashes(token)).select_related("organization", "invited_by").first()
     )
@@ -204,7 +205,7 @@ def _pending(token: str) -> Invitation:
 
 
 def _answer(invitation: Invitation, column: str, *, using: str) -> None:
-    """Write the answer by one conditional ``UPDATE``, so that a token works once. Raises ``InvalidInvitation``."""
+    """Write the answer by one conditional ``UPDATE``, so that a token works once. Raise ``InvalidInvitation``."""
     now = timezone.now()
     unanswered = (
         _rows()
@@ -238,7 +239,7 @@ def _accept(invitation: Invitation, *, using: str) -> None:
         raise InvalidInvitation from None
 
 
-def _join(invitation: Invitation, user: Any, *, using: str) -> Any:
+def _join(invitation: Invitation, user: AbstractBaseUser, *, using: str) -> Any:
     organization = invitation.organization
     call_hook("BEFORE_ACCEPT_INVITATION", invitation=invitation, user=user)
     membership = get_membership_model()._base_manager.using(using).filter(
@@ -275,7 +276,7 @@ def pending_key(invitation: Invitation) -> str:
 
 
 @sensitive_variables("token")
-def _send_with_new_token(invitation: Invitation, actor: Any, language: str | None, *, using: str) -> None:
+def _send_with_new_token(invitation: Invitation, actor: Actor | None, language: str | None, *, using: str) -> None:
     invitation.expires_at = timezone.now() + timedelta(days=conf.INVITATION_EXPIRY_DAYS)
     token = new_token(invitation)
     invitation.token_hash = token_hash(token)

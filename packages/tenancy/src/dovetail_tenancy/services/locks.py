@@ -1,7 +1,7 @@
 """Row locks. Every change to the owners of an organization locks its row first.
 
 Without the lock two owners could demote each other at the same moment: each transaction still sees the other owner,
-and the organization ends without any.
+and the organization loses both.
 """
 
 from __future__ import annotations
@@ -15,23 +15,20 @@ from django.db.models import F, Model, QuerySet
 
 from dovetail_tenancy.exceptions import Gone
 from dovetail_tenancy.isolation.organization_model import get_organization_model
-from dovetail_tenancy.organizations.memberships import memberships_of
-from dovetail_tenancy.organizations.project_models import get_membership_model, user_model
+from dovetail_tenancy.organizations.project_models import Member, get_membership_model, memberships_of, user_model
 
 
-def lock_organization(organization_id: Any, *, using: str) -> Any:
-    """Lock the organization's row until the transaction ends and return it as it is now. Raises ``Gone``."""
+def lock_organization(organization_id: object, *, using: str) -> Any:
+    """Lock the organization's row until the transaction ends and return it as it is now. Raise ``Gone``."""
     # NO KEY: an INSERT of a row that belongs to the organization checks its foreign key and must not wait.
     return lock_row(get_organization_model(), organization_id, using=using)
 
 
-def lock_user(user: Any, *, using: str) -> Any:
-    """Lock the user's row until the transaction ends; no membership of the user can be added meanwhile."""
-    return lock_row(user_model(), user.pk, no_key=False, using=using)
+def lock_row(model: type[Model], pk: object, *, no_key: bool = True, using: str) -> Any:
+    """Lock the row until the transaction ends and return it as it is now. Raise ``Gone``.
 
-
-def lock_row(model: type[Model], pk: Any, *, no_key: bool = True, using: str) -> Any:
-    """Lock the row until the transaction ends and return it as it is now. Raises ``Gone``."""
+    Without ``no_key``, rows that refer to it cannot be added either.
+    """
     rows = model._base_manager.using(using).filter(pk=pk)
     features = connections[using].features
     if features.has_select_for_update:
@@ -43,20 +40,20 @@ def lock_row(model: type[Model], pk: Any, *, no_key: bool = True, using: str) ->
 
 
 def get_row(rows: QuerySet[Model]) -> Any:
-    """Return the only row. Raises ``Gone`` if it does not exist."""
+    """Return the only row. Raise ``Gone`` if it does not exist."""
     try:
         return rows.get()
     except ObjectDoesNotExist:
         raise Gone(str(rows.model._meta.verbose_name)) from None
 
 
-def lock_membership(membership: Any, *, using: str) -> tuple[Any, Any]:
+def lock_membership(membership: Member, *, using: str) -> tuple[Any, Any]:
     """Lock the membership's organization; return it and the membership as it is under the lock."""
     organization = lock_organization(membership.organization_id, using=using)
     return organization, get_row(get_membership_model()._base_manager.using(using).filter(pk=membership.pk))
 
 
-def lock_organizations_of(user: Any, *, using: str) -> dict[Any, Any]:
+def lock_organizations_of(user: Model, *, using: str) -> dict[Any, Any]:
     """Lock the user's row and the organizations the user is a member of; return the organizations by key."""
     organizations: dict[Any, Any] = {}
     for lock_the_user in (True, False):
@@ -66,5 +63,5 @@ def lock_organizations_of(user: Any, *, using: str) -> dict[Any, Any]:
                     organizations[key] = lock_organization(key, using=using)
         # Organizations are always locked before users. The second round locks those that the user joined meanwhile.
         if lock_the_user:
-            lock_user(user, using=using)
+            lock_row(user_model(), user.pk, no_key=False, using=using)
     return organizations

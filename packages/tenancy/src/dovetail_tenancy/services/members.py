@@ -5,24 +5,32 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Model, QuerySet
 
 from dovetail_tenancy import events
+from dovetail_tenancy.conf import OWNER, conf
 from dovetail_tenancy.exceptions import AlreadyMember, LastOwner, OwnerCannotSignIn, UnknownRole
 from dovetail_tenancy.isolation.organization_model import get_organization_model
-from dovetail_tenancy.organizations.hooks import call_hook, require_below_limit
-from dovetail_tenancy.organizations.memberships import active_members
-from dovetail_tenancy.organizations.project_models import database_of, get_membership_model, has_owner_field, is_person
-from dovetail_tenancy.organizations.role_table import OWNER
-from dovetail_tenancy.organizations.roles import authorize, declared_roles
+from dovetail_tenancy.organizations.project_models import (
+    Actor,
+    Member,
+    active_members,
+    database_of,
+    get_membership_model,
+    has_owner_field,
+    is_person,
+)
+from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
 from dovetail_tenancy.services.locks import get_row, lock_membership, lock_organization
 from dovetail_tenancy.services.organizations import save_organization_fields
 
 
-def add_member(*, organization: Any, user: Any, role: str, actor: Any = None) -> Any:
+def add_member(*, organization: Model, user: AbstractBaseUser, role: str, actor: Actor | None = None) -> Any:
     """Make the user a member and return the membership.
 
-    Raises ``AlreadyMember``, ``LimitReached``, ``UnknownRole``, ``RoleNotAllowed``.
+    Raise ``AlreadyMember``, ``LimitReached``, ``UnknownRole`` or ``RoleNotAllowed``.
     """
     require_role(role)
     using = database_of(organization)
@@ -32,13 +40,13 @@ def add_member(*, organization: Any, user: Any, role: str, actor: Any = None) ->
         return join(organization, user, role, actor=actor, using=using)
 
 
-def join(organization: Any, user: Any, role: str, *, actor: Any, using: str) -> Any:
-    """Create and return the membership. The organization must be locked. Raises ``AlreadyMember``, ``LimitReached``."""
+def join(organization: Model, user: AbstractBaseUser, role: str, *, actor: Actor | None, using: str) -> Any:
+    """Create the membership in a locked organization and return it. Raise ``AlreadyMember`` or ``LimitReached``."""
     call_hook("BEFORE_ADD_MEMBER", organization=organization, user=user, role=role, actor=actor)
-    memberships = get_membership_model()._base_manager.using(using)
+    memberships: QuerySet[Any] = get_membership_model()._base_manager.using(using)
     of_organization = memberships.filter(organization=organization.pk)
     require_below_limit("MAX_MEMBERS", of_organization.count, organization=organization)
-    # get_or_create despite the lock: code that does not use the services may write memberships as well.
+    # get_or_create despite the lock, because code outside the services may write memberships as well.
     membership, created = memberships.get_or_create(organization=organization, user=user, defaults={"role": role})
     if not created:
         raise AlreadyMember
@@ -46,10 +54,10 @@ def join(organization: Any, user: Any, role: str, *, actor: Any, using: str) -> 
     return membership
 
 
-def change_role(*, membership: Any, role: str, actor: Any = None) -> Any:
-    """Give the member another role and return the membership as it is afterwards.
+def change_role(*, membership: Member, role: str, actor: Actor | None = None) -> Any:
+    """Give the member another role and return the updated membership.
 
-    Raises ``LastOwner``, ``UnknownRole``, ``RoleNotAllowed``, and ``Gone`` if the member has left.
+    Raise ``LastOwner``, ``UnknownRole`` or ``RoleNotAllowed``, and ``Gone`` if the member has left.
     """
     require_role(role)
     using = database_of(membership)
@@ -67,8 +75,8 @@ def change_role(*, membership: Any, role: str, actor: Any = None) -> Any:
     return current
 
 
-def remove_member(*, membership: Any, actor: Any = None) -> None:
-    """End a membership. Raises ``LastOwner``, ``RoleNotAllowed``, and ``Gone`` if the member has left."""
+def remove_member(*, membership: Member, actor: Actor | None = None) -> None:
+    """End a membership. Raise ``LastOwner`` or ``RoleNotAllowed``, and ``Gone`` if the member has left."""
     using = database_of(membership)
     with transaction.atomic(using=using):
         organization, current = lock_membership(membership, using=using)
@@ -77,8 +85,8 @@ def remove_member(*, membership: Any, actor: Any = None) -> None:
         remove_locked(organization, current, actor=actor, using=using)
 
 
-def leave_organization(*, organization: Any, user: Any) -> None:
-    """End the user's own membership. Raises ``LastOwner``, and ``Gone`` if the user is not a member."""
+def leave_organization(*, organization: Model, user: Actor) -> None:
+    """End the user's own membership. Raise ``LastOwner``, and ``Gone`` if the user is not a member."""
     using = database_of(organization)
     with transaction.atomic(using=using):
         locked = lock_organization(organization.pk, using=using)
@@ -87,37 +95,36 @@ def leave_organization(*, organization: Any, user: Any) -> None:
         remove_locked(locked, membership, actor=user, using=using)
 
 
-def transfer_ownership(*, organization: Any, to: Any, actor: Any = None) -> Any:
-    """Make the member ``to`` an owner and the organization's contact; return that membership as it is afterwards.
+def transfer_ownership(*, organization: Model, to: AbstractBaseUser, actor: Actor | None = None) -> Any:
+    """Make the member ``to`` an owner and the organization's contact. Return the updated membership.
 
     The previous owner (``actor``, or without one the contact) gets the role below owner; other owners stay owners.
-    Raises ``RoleNotAllowed``, ``OwnerCannotSignIn``, and ``Gone`` if ``to`` is not a member.
+    Raise ``RoleNotAllowed`` or ``OwnerCannotSignIn``, and ``Gone`` if ``to`` is not a member.
     """
     using = database_of(organization)
     with transaction.atomic(using=using):
         locked = lock_organization(organization.pk, using=using)
         authorize(actor, locked.pk, "organization.transfer", OWNER, using=using)
-        heir = get_membership(locked, to, using=using)
-        call_hook("BEFORE_CHANGE_ROLE", membership=heir, role=OWNER, actor=actor)
+        new_owner = get_membership(locked, to, using=using)
+        call_hook("BEFORE_CHANGE_ROLE", membership=new_owner, role=OWNER, actor=actor)
         # The locked row's user, because the caller's instance may be out of date.
-        if not is_person(heir.user):
+        if not is_person(new_owner.user):
             raise OwnerCannotSignIn
         has_contact = has_owner_field(get_organization_model())
         previous_owner_id = actor.pk if actor is not None else locked.owner_id if has_contact else None
-        _set_role(heir, OWNER, actor=actor, using=using)
-        if has_contact and locked.owner_id != heir.user_id:
-            locked.owner_id = heir.user_id
+        set_role(new_owner, OWNER, actor=actor, using=using)
+        if has_contact and locked.owner_id != new_owner.user_id:
+            locked.owner_id = new_owner.user_id
             save_organization_fields(locked, ["owner"], using=using)
-        if previous_owner_id is not None and previous_owner_id != heir.user_id:
-            _step_down(locked, previous_owner_id, actor=actor, using=using)
-        events.emit_organization(
-            events.OWNERSHIP_TRANSFERRED, locked, actor=actor, using=using, user_id=str(heir.user_id)
-        )
-    return heir
+        if previous_owner_id is not None and previous_owner_id != new_owner.user_id:
+            _demote_owner(locked, previous_owner_id, actor=actor, using=using)
+        user_id = str(new_owner.user_id)
+        events.emit_organization(events.OWNERSHIP_TRANSFERRED, locked, actor=actor, using=using, user_id=user_id)
+    return new_owner
 
 
-def get_membership(organization: Any, user: Any, *, using: str) -> Any:
-    """Return the user's membership of the organization. Raises ``Gone``."""
+def get_membership(organization: Model, user: Actor, *, using: str) -> Any:
+    """Return the user's membership of the organization. Raise ``Gone``."""
     rows = get_membership_model()._base_manager.using(using).filter(organization=organization.pk, user=user.pk)
     return get_row(rows)
 
@@ -135,31 +142,33 @@ def ensure_owner(organization: Any, *, using: str) -> None:
         save_organization_fields(organization, ["owner"], using=using)
 
 
-def remove_locked(organization: Any, membership: Any, *, actor: Any, using: str) -> None:
-    """Delete the membership. The organization must be locked. Raises ``LastOwner``."""
-    removed = copy.copy(membership)
+def remove_locked(organization: Model, membership: Model, *, actor: Actor | None, using: str) -> None:
+    """Delete the membership. The organization must be locked. Raise ``LastOwner``."""
+    # Deletion removes the key from the instance, and the event needs it.
+    removed: Any = copy.copy(membership)
     membership.delete(using=using)
     if removed.role == OWNER:
         ensure_owner(organization, using=using)
     events.emit_member(events.MEMBER_REMOVED, removed, actor=actor, using=using)
 
 
-def require_role(role: object) -> None:
-    """Raise ``UnknownRole`` unless ``TENANCY_ROLES`` declares the role."""
-    if role not in declared_roles():
-        raise UnknownRole(role, declared_roles())
-
-
-def _step_down(organization: Any, user_id: Any, *, actor: Any, using: str) -> None:
-    below = next((role for role in declared_roles() if role != OWNER), None)
-    rows = get_membership_model()._base_manager.using(using)
-    membership: Any = rows.filter(organization=organization.pk, user=user_id, role=OWNER).first()
-    if membership is not None and below is not None:
-        _set_role(membership, below, actor=actor, using=using)
-
-
-def _set_role(membership: Any, role: str, *, actor: Any, using: str) -> None:
+def set_role(membership: Member, role: str, *, actor: Actor | None, using: str) -> None:
+    """Write the role and emit the event, unless the member already has the role."""
     previous, membership.role = membership.role, role
     if previous != role:
         membership.save(update_fields=["role"], using=using)
         events.emit_member(events.MEMBER_ROLE_CHANGED, membership, actor=actor, using=using, previous_role=previous)
+
+
+def require_role(role: object) -> None:
+    """Raise ``UnknownRole`` unless ``TENANCY_ROLES`` declares the role."""
+    if role not in conf.ROLES:
+        raise UnknownRole(role, conf.ROLES)
+
+
+def _demote_owner(organization: Model, user_id: object, *, actor: Actor | None, using: str) -> None:
+    below = next((role for role in conf.ROLES if role != OWNER), None)
+    rows = get_membership_model()._base_manager.using(using)
+    membership: Any = rows.filter(organization=organization.pk, user=user_id, role=OWNER).first()
+    if membership is not None and below is not None:
+        set_role(membership, below, actor=actor, using=using)

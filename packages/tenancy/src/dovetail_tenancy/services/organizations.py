@@ -11,30 +11,32 @@ from django.db.models import Model
 from django.utils.text import slugify
 
 from dovetail_tenancy import events
+from dovetail_tenancy.conf import OWNER, conf
 from dovetail_tenancy.exceptions import OwnerCannotSignIn, SlugTaken
 from dovetail_tenancy.isolation.organization_model import get_organization_model
-from dovetail_tenancy.organizations.hooks import call_hook, has_limit, require_below_limit
 from dovetail_tenancy.organizations.project_models import (
+    Actor,
     concrete_field,
     database_of,
     get_membership_model,
     has_owner_field,
     is_person,
+    user_model,
 )
-from dovetail_tenancy.organizations.role_table import OWNER
-from dovetail_tenancy.organizations.roles import authorize
-from dovetail_tenancy.services.locks import lock_organization, lock_user
+from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
+from dovetail_tenancy.services.locks import lock_organization, lock_row
 
 # No look-alikes and no vowels: a random suffix must not spell a word.
 _SUFFIX_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 _SLUG_ATTEMPTS = 8
 
 
-def create_organization(*, name: str, owner: Any, slug: str | None = None, **fields: Any) -> Any:
+def create_organization(*, name: str, owner: Actor, slug: str | None = None, **fields: Any) -> Any:
     """Create an organization and its owner's membership; return the organization.
 
-    Without ``slug`` it is made from the name, with a random suffix if it is taken. ``fields`` are further fields of a
-    project's own organization model. Raises ``SlugTaken``, ``OwnerCannotSignIn``, ``LimitReached``.
+    Without ``slug``, the slug is made from the name, with a random suffix if it is taken. ``fields`` are more fields of
+    a project's own organization model. Raise ``SlugTaken``, ``OwnerCannotSignIn`` or
+    ``LimitReached``.
     """
     if not is_person(owner):
         raise OwnerCannotSignIn
@@ -44,23 +46,23 @@ def create_organization(*, name: str, owner: Any, slug: str | None = None, **fie
         fields["owner"] = owner
     with transaction.atomic(using=using):
         call_hook("BEFORE_CREATE_ORGANIZATION", name=name, owner=owner)
-        if has_limit("MAX_ORGANIZATIONS"):
-            # Without the lock, two that are created at the same moment would both stay below the limit.
-            lock_user(owner, using=using)
+        if conf.MAX_ORGANIZATIONS is not None:
+            # Without the lock, two organizations that are created at the same moment would both pass the check.
+            lock_row(user_model(), owner.pk, no_key=False, using=using)
             owned = get_membership_model()._base_manager.using(using).filter(user=owner.pk, role=OWNER)
             require_below_limit("MAX_ORGANIZATIONS", owned.count, user=owner)
         organization = _insert(model(name=name, **fields), slug, using=using)
-        membership = get_membership_model()(organization=organization, user=owner, role=OWNER)
+        membership: Any = get_membership_model()(organization=organization, user=owner, role=OWNER)
         membership.save(using=using, force_insert=True)
         events.emit_organization(events.ORGANIZATION_CREATED, organization, actor=owner, using=using)
         events.emit_member(events.MEMBER_ADDED, membership, actor=owner, using=using)
     return organization
 
 
-def update_organization(*, organization: Any, actor: Any = None, **changes: Any) -> Any:
-    """Write the named fields, and no others, to the organization and return it. Raises ``SlugTaken``.
+def update_organization(*, organization: Model, actor: Actor | None = None, **changes: Any) -> Any:
+    """Write the named fields, and no others, to the organization and return it. Raise ``SlugTaken``.
 
-    The owner is not one of them: roles decide who owns an organization.
+    Raise ``TypeError`` for the owner, because the members' roles decide who owns an organization.
     """
     if has_owner_field(get_organization_model()) and changes.keys() & {"owner", "owner_id"}:
         raise TypeError("update_organization() does not take the owner. Make the user an owner with change_role().")
@@ -78,13 +80,12 @@ def update_organization(*, organization: Any, actor: Any = None, **changes: Any)
         except IntegrityError:
             _refuse_taken_slug(organization, changes.get("slug"), using=using)
             raise
-        events.emit_organization(
-            events.ORGANIZATION_UPDATED, organization, actor=actor, using=using, fields=sorted(changes)
-        )
+        fields = sorted(changes)
+        events.emit_organization(events.ORGANIZATION_UPDATED, organization, actor=actor, using=using, fields=fields)
     return organization
 
 
-def delete_organization(*, organization: Any, actor: Any = None) -> None:
+def delete_organization(*, organization: Model, actor: Actor | None = None) -> None:
     """Delete the organization, its memberships, and all rows that belong to it."""
     using = database_of(organization)
     with transaction.atomic(using=using):
@@ -94,7 +95,7 @@ def delete_organization(*, organization: Any, actor: Any = None) -> None:
         delete_locked(locked, actor=actor, using=using)
 
 
-def delete_locked(organization: Any, *, actor: Any, using: str) -> None:
+def delete_locked(organization: Model, *, actor: Actor | None, using: str) -> None:
     """Delete the organization. It must be locked."""
     # Deletion removes the key from the instance, and the event needs it.
     deleted = copy.copy(organization)
@@ -102,7 +103,7 @@ def delete_locked(organization: Any, *, actor: Any, using: str) -> None:
     events.emit_organization(events.ORGANIZATION_DELETED, deleted, actor=actor, using=using)
 
 
-def save_organization_fields(organization: Any, names: list[str], *, using: str) -> None:
+def save_organization_fields(organization: Model, names: list[str], *, using: str) -> None:
     """Save these fields and ``updated_at``, which ``auto_now`` writes only if ``update_fields`` names it."""
     has_timestamp = concrete_field(organization.__class__, "updated_at")
     organization.save(update_fields=[*names, "updated_at"] if has_timestamp else names, using=using)
