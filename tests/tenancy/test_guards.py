@@ -20,8 +20,7 @@ from django.db.models.sql.where import WhereNode
 
 from dovetail_tenancy import current_tenant_id
 from dovetail_tenancy.isolation import fields, querysets, relations, scope, tenant_model
-from dovetail_tenancy.isolation.expressions import OwnedByCurrentTenant
-from dovetail_tenancy.isolation.querysets import PinnedQuery, TenantManager, TenantQuerySet
+from dovetail_tenancy.isolation.querysets import OwnedByCurrentTenant, PinnedQuery, TenantManager, TenantQuerySet
 from dovetail_tenancy.isolation.relations import LinkManager, LinkQuerySet
 from dovetail_tenancy.isolation.tenant_model import TenantModel
 from tests.tenancy import (

@@ -14,8 +14,7 @@ from django.db.models.lookups import Exact
 from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_core.models import SettingForeignKey
-from dovetail_tenancy.isolation.expressions import InCurrentTenant, OwnedByCurrentTenant
-from dovetail_tenancy.isolation.querysets import MOVED_FROM, TenantQuerySet
+from dovetail_tenancy.isolation.querysets import MOVED_FROM, InCurrentTenant, OwnedByCurrentTenant, TenantQuerySet
 from dovetail_tenancy.isolation.scope import Scope, override_database_scope, unscoped
 
 Key: TypeAlias = "models.ForeignKey[Any, Any]"

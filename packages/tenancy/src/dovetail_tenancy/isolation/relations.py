@@ -15,7 +15,6 @@ from django.db import models
 from django.db.models.fields.related import ForeignObject
 from django.db.models.sql.where import AND, WhereNode
 
-from dovetail_tenancy.isolation.expressions import OwnedByCurrentTenant
 from dovetail_tenancy.isolation.fields import (
     Key,
     OrganizationForeignKey,
@@ -26,7 +25,7 @@ from dovetail_tenancy.isolation.fields import (
     ownership_condition,
     with_declared_on_delete,
 )
-from dovetail_tenancy.isolation.querysets import TenantQuerySet
+from dovetail_tenancy.isolation.querysets import OwnedByCurrentTenant, TenantQuerySet
 from dovetail_tenancy.isolation.scope import TenantMismatch, require_scope, unscoped
 
 Relation: TypeAlias = "ForeignObject[Any, Any]"
