@@ -25,6 +25,14 @@ def payload(request: Request) -> Any:
         raise ParseError(_("The request body is nested too deeply.")) from error
 
 
+class Refusal(APIException):
+    """The response to an exception of a service, with its text and its ``code``."""
+
+    def __init__(self, error: Exception, status_code: int) -> None:
+        self.status_code = status_code
+        super().__init__(str(error), code=getattr(error, "code", None))
+
+
 class RefusalMixin(APIView):
     """Responds to exceptions of services. List it before the base class of the view.
 
@@ -39,7 +47,5 @@ class RefusalMixin(APIView):
         if (status_code := next(statuses, None)) is not None:
             field = getattr(exc, "field", None) if status_code == status.HTTP_400_BAD_REQUEST else None
             code = getattr(exc, "code", None)
-            refusal = ValidationError({field: [str(exc)]}, code) if field else APIException(str(exc), code)
-            refusal.status_code = status_code
-            exc = refusal
+            exc = ValidationError({field: [str(exc)]}, code) if field else Refusal(exc, status_code)
         return super().handle_exception(exc)

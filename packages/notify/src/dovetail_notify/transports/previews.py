@@ -33,8 +33,9 @@ def example_row(cls: type[NotificationType], user: AbstractBaseUser | AnonymousU
     """Return an unsaved notification with the type's example."""
     example = cls.from_example()
     rendered = example.render()
+    recipient: Any = user
     return get_notification_model()(
-        recipient=user,
+        recipient=recipient,
         type=cls.key,
         title=rendered.title,
         body=rendered.body,
