@@ -77,7 +77,6 @@ def check_database(alias: str) -> list[CheckMessage]:
 
 
 def read_tables(alias: str, cursor: CursorWrapper) -> Iterator[Table]:
-    """Yield the tables of the tenant models that are migrated."""
     names = {"organization": policies.ORGANIZATION_POLICY, "bypass": policies.BYPASS_POLICY}
     for model in tenant_tables(alias):
         table = policies.quoted(model._meta.db_table)

@@ -12,8 +12,6 @@ from dovetail_tenancy.isolation.organization_model import get_organization_model
 from dovetail_tenancy.isolation.scope import tenant
 from dovetail_tenancy.organizations.project_models import concrete_field
 
-_LISTED = 10
-
 
 class Command(BaseCommand):
     help = "Run a management command for one organization: manage.py tenant acme shell"
@@ -56,7 +54,7 @@ def _find_organization(identifier: str) -> Model:
         matches = list(organizations.filter(**lookup)[:2])
         if len(matches) == 1:
             return matches[0]
-    listed = [_describe(organization, names) for organization in organizations[:_LISTED]]
+    listed = [_describe(organization, names) for organization in organizations[:10]]
     more = organizations.count() - len(listed)
     raise CommandError(
         f"{identifier!r} does not match exactly one {model._meta.verbose_name}. Use one of these by its "
