@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
-from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 from django.test.utils import override_settings
 
@@ -54,7 +54,10 @@ given = {
     "IDENTITY_PASSWORD_RESET_URL": "https://app.example.com/reset",
 }
 outbox = []
-with override_settings(**given), patch.object(EmailMultiAlternatives, "send", lambda message: outbox.append(message)):
+with (
+    override_settings(**given),
+    patch("dovetail_core.mail.connection", lambda: SimpleNamespace(send_messages=outbox.extend)),
+):
     for address in ("shared@example.com", "SHARED@example.com", "nobody@example.com", "%", "x"):
         answer = post("password/reset/", email=address)
         assert (answer.status_code, answer.json()) == (202, {}), answer.content

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from importlib.util import find_spec
+from types import SimpleNamespace
 from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
-from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 from django.test.utils import override_settings
 
@@ -38,7 +38,10 @@ def mailed():
 
 
 cache.clear()
-with override_settings(**given), patch.object(EmailMultiAlternatives, "send", lambda message: outbox.append(message)):
+with (
+    override_settings(**given),
+    patch("dovetail_core.mail.connection", lambda: SimpleNamespace(send_messages=outbox.extend)),
+):
     # Of blank and shared addresses nobody gets a mail, and the answer is that of an unknown one.
     for address in ("shared@example.com", "SHARED@example.com", "nobody@example.com"):
         ask(address)
