@@ -242,7 +242,7 @@ def known_and_unknown() -> None:
     for title, backend in (("works", send), ("fails", fail)):
         times: dict[str, list[float]] = {"known": [], "unknown": []}
         counted = {}
-        with patch("dovetail_core.mail.connection", lambda: SimpleNamespace(send_messages=backend)):
+        with patch("dovetail_core.mail.connection", return_value=SimpleNamespace(send_messages=backend)):
             for turn in range(PAIRS + 50):
                 # Which of the two comes first changes as well.
                 for kind in ("known", "unknown") if turn % 2 else ("unknown", "known"):
