@@ -20,10 +20,16 @@ from dovetail_core.conf import (
     Setting,
     Validator,
     boolean,
+    callable_object,
+    integer,
     model_label,
     one_of,
+    optional,
+    optional_callable,
     positive_integer,
     sequence_of_strings,
+    token_address,
+    web_address,
 )
 
 
@@ -199,6 +205,9 @@ def test_documentation_is_a_table_of_all_settings() -> None:
     ]
 
 
+_NO_ADDRESSES = ["/b", "//a.example/{token}", "https://", "ftp://a.example", "javascript:x", "http://[", 7, None]
+
+
 @pytest.mark.parametrize(
     ("validate", "good", "bad"),
     [
@@ -207,6 +216,13 @@ def test_documentation_is_a_table_of_all_settings() -> None:
         (model_label, ["auth.User"], ["User", "a.b.C", "auth.", ".User", "auth.My-User", "", None, 3]),
         (sequence_of_strings, [(), [], ["a"], ("a", "b")], ["abc", [1], {"a"}, None, 3]),
         (one_of("a", None), ["a", None], ["b", 0]),
+        (integer(0, 9), [0, 9], [-1, 10, 1.0, False, "1", None]),
+        (integer(24), [24, 10**9], [23, True, None]),
+        (callable_object, [print, dict], ["builtins.print", 7, None]),
+        (optional_callable, [print, None], ["builtins.print", 7]),
+        (optional(positive_integer), [1, None], [0, "1"]),
+        (web_address, ["", "https://a.example/b?c#d", "http://[::1]:80"], _NO_ADDRESSES),
+        (token_address, ["", "https://a.example/#{token}"], _NO_ADDRESSES),
     ],
 )
 def test_validators_accept_and_reject_values(validate: Validator, good: list[object], bad: list[object]) -> None:
@@ -220,6 +236,21 @@ def test_validators_accept_and_reject_values(validate: Validator, good: list[obj
 def test_one_of_lists_the_allowed_values() -> None:
     with pytest.raises(ValueError, match=re.escape("must be one of: 'a', None")):
         one_of("a", None)("b")
+
+
+@pytest.mark.parametrize(
+    ("validate", "value", "message"),
+    [
+        (integer(0, 9), 10, "must be a whole number from 0 to 9"),
+        (integer(1, 366, "days"), 0, "must be a whole number of days from 1 to 366"),
+        (integer(24), 1, "must be a whole number of at least 24"),
+        (optional_callable, 7, "must be a function or a class, or its dotted path, or None"),
+        (token_address, "https://a.example/", "must contain {token}"),
+    ],
+)
+def test_error_text_of_validator_names_the_allowed_values(validate: Validator, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        validate(value)
 
 
 def test_core_settings_have_valid_defaults() -> None:

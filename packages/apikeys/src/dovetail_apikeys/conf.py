@@ -11,8 +11,10 @@ from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
     Setting,
-    Validator,
+    callable_object,
+    integer,
     model_label,
+    optional_callable,
     sequence_of_strings,
 )
 
@@ -64,14 +66,6 @@ def _seconds(value: object) -> None:
         raise ValueError("must be a number of seconds, or 0 to disable it")
 
 
-def _integer(unit: str, lowest: int, highest: int) -> Validator:
-    def validate(value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            raise ValueError(f"must be a whole number of {unit} from {lowest} to {highest}")
-
-    return validate
-
-
 def _scopes(value: object) -> None:
     if not isinstance(value, Mapping):
         raise ValueError("must be a dict of scopes and their descriptions, such as {'invoices:read': 'Read invoices'}")
@@ -81,16 +75,6 @@ def _scopes(value: object) -> None:
 def _rate(value: object) -> None:
     if value != "" and (not isinstance(value, str) or parse_rate(value) is None):
         raise ValueError(f"must be a rate such as {RATE_EXAMPLE}, or empty for no limit")
-
-
-def _callable(value: object) -> None:
-    if not callable(value):
-        raise ValueError("must be a function or a class, or its dotted path")
-
-
-def _optional_callable(value: object) -> None:
-    if value is not None and not callable(value):
-        raise ValueError("must be None, a function or its dotted path")
 
 
 def _imports(value: object) -> None:
@@ -129,9 +113,9 @@ class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apike
     ROTATION_GRACE = Setting(
         86400,
         "Seconds for which a rotated key stays valid, unless the call passes `grace`.",
-        _integer("seconds", 0, LONGEST_GRACE),
+        integer(0, LONGEST_GRACE, "seconds"),
     )
-    EXPIRY_NOTICE_DAYS = Setting(14, "Days before expiry when `api_key.expiring` is emitted.", _integer("days", 1, 366))
+    EXPIRY_NOTICE_DAYS = Setting(14, "Days before expiry when `api_key.expiring` is emitted.", integer(1, 366, "days"))
     RATE = Setting("", f"The rate limit of each key for `APIKeyRateThrottle`, such as {RATE_EXAMPLE}.", _rate)
     ORGANIZATION_RATE = Setting("", "The rate limit of each organization for `OrganizationRateThrottle`.", _rate)
     VERIFIERS: Setting[Sequence[Any]] = Setting(
@@ -141,17 +125,17 @@ class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apike
         None,
         "A function that returns a `Q` that a key must also match, such as `Q(organization__is_active=True)`. Called "
         "once, when the query is compiled. By default, keys of users require an active user.",
-        _optional_callable,
+        optional_callable,
     )
     PRINCIPAL: ImportSetting[Any] = ImportSetting(
         "dovetail_apikeys.principal.APIKeyPrincipal",
         "Returns `request.user` for `request.auth`. `dovetail_apikeys.principal.owner` and `creator` return a user.",
-        _callable,
+        callable_object,
     )
     ORGANIZATION_RESOLVER: ImportSetting[Any] = ImportSetting(
         "dovetail_apikeys.principal.organization_of",
         "A function `(request)` that returns the owner of the managed keys: an organization, its primary key, or None.",
-        _callable,
+        callable_object,
     )
     PERMISSION_CLASSES: Setting[Sequence[Any]] = Setting(
         ("dovetail_apikeys.api.permissions.ManagesAPIKeys",),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from django.http import HttpRequest
 from django.utils.functional import Promise
@@ -15,32 +14,21 @@ from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
     Setting,
-    Validator,
+    callable_object,
     model_label,
     one_of,
+    optional,
+    optional_callable,
     positive_integer,
     sequence_of_strings,
+    web_address,
 )
-
-
-def _or_none(validate: Validator) -> Validator:
-    def validate_or_none(value: object) -> None:
-        if value is not None:
-            validate(value)
-
-    return validate_or_none
 
 
 def _paths(value: object) -> None:
     sequence_of_strings(value)
     if not all(path.startswith("/") for path in value):  # type: ignore[attr-defined]  # checked by the line above
         raise ValueError("must be a list or tuple of paths that begin with '/'")
-
-
-def _base_url(value: object) -> None:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if value != "" and (parts is None or parts.scheme not in ("http", "https") or not parts.netloc):
-        raise ValueError("must be an absolute http(s) URL, or empty")
 
 
 def _problem_types(value: object) -> None:
@@ -64,11 +52,6 @@ def _rate(value: object) -> None:
 def _rate_limits(value: object) -> None:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise ValueError("must map the name of a policy to a rate, such as {'exports': '10/hour'}")
-
-
-def _callable(value: object) -> None:
-    if not callable(value):
-        raise ValueError("must be a class, a function, or its dotted path")
 
 
 def _text(value: object) -> None:
@@ -98,7 +81,7 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         "",
         "The base of a problem's `type`, before `/problems/<code>`. Empty means a path of this host if "
         "`dovetail_contract.urls` is included, else `about:blank`.",
-        _base_url,
+        web_address,
     )
     PROBLEM_TYPES: Setting[Mapping[str, Mapping[str, Any]]] = Setting(
         {}, "Codes of your own: `{'account_frozen': {'status': 409, 'title': 'Account frozen'}}`.", _problem_types
@@ -140,15 +123,15 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         ("anon", "user"), "Policies that apply to every request, in addition to those of its view.", sequence_of_strings
     )
     RATE_LIMIT_FAILURES: Setting[str | None] = Setting(
-        "30/min", "The rate of failed authentications from one address, or None for no limit.", _or_none(_rate)
+        "30/min", "The rate of failed authentications from one address, or None for no limit.", optional(_rate)
     )
     RATE_LIMIT_FLOOD: Setting[str | None] = Setting(
-        None, "The rate of all requests from one address, checked first, such as `'6000/min'`.", _or_none(_rate)
+        None, "The rate of all requests from one address, checked first, such as `'6000/min'`.", optional(_rate)
     )
     RATE_LIMIT_STORE: ImportSetting[Any] = ImportSetting(
         "dovetail_contract.throttling.stores.MemoryStore",
         "Where counts are stored: in each process, or in `dovetail_contract.contrib.redis.RedisStore`.",
-        _callable,
+        callable_object,
     )
     RATE_LIMIT_LOCATION = Setting("", "The URL of `RedisStore`: `redis://127.0.0.1:6379/1`.", _text)
     RATE_LIMIT_ON_ERROR = Setting(
@@ -192,7 +175,7 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         None,
         "A function that takes the request and the record, and returns the outcome of unfinished external work. Views "
         "override it with `recover`.",
-        _or_none(_callable),
+        optional_callable,
     )
     IDEMPOTENCY_RETENTION_HOURS = Setting(24, "Hours until a key expires.", positive_integer)
     IDEMPOTENCY_MAX_BYTES = Setting(

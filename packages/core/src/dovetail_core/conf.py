@@ -7,10 +7,12 @@ documentation.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast, overload
+from urllib.parse import urlsplit
 
 from django.conf import Settings, settings
 from django.core import checks
@@ -53,9 +55,22 @@ def boolean(value: object) -> None:
         raise ValueError("must be True or False")
 
 
-def positive_integer(value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError("must be a whole number of at least 1")
+def integer(lowest: int, highest: float = math.inf, unit: str = "") -> Validator:
+    """Return a validator that accepts the whole numbers from ``lowest`` to ``highest`` inclusive, and no bool.
+
+    Error texts name the ``unit``, such as ``"days"``.
+    """
+    noun = f"whole number of {unit}" if unit else "whole number"
+    limits = f"of at least {lowest}" if highest == math.inf else f"from {lowest} to {highest}"
+
+    def validate(value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+            raise ValueError(f"must be a {noun} {limits}")
+
+    return validate
+
+
+positive_integer: Final = integer(1)
 
 
 def model_label(value: object) -> None:
@@ -74,6 +89,50 @@ def one_of(*allowed: object) -> Validator:
             raise ValueError(f"must be one of: {', '.join(map(repr, allowed))}")
 
     return validate
+
+
+def optional(validate: Validator) -> Validator:
+    """Return a validator that also accepts None."""
+
+    def validate_optional(value: object) -> None:
+        try:
+            if value is not None:
+                validate(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or None") from error
+
+    return validate_optional
+
+
+def callable_object(value: object) -> None:
+    """Accept a callable. In an :class:`ImportSetting`, the value is already imported."""
+    if not callable(value):
+        raise ValueError("must be a function or a class, or its dotted path")
+
+
+optional_callable: Final = optional(callable_object)
+
+
+def is_web_address(value: object) -> bool:
+    """Return whether ``value`` is an absolute ``http://`` or ``https://`` URL."""
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+    except ValueError:  # such as "http://["
+        return False
+    return parts is not None and parts.scheme in {"http", "https"} and bool(parts.netloc)
+
+
+def web_address(value: object) -> None:
+    """Accept an absolute URL, and the empty string, which stands for no URL."""
+    if value != "" and not is_web_address(value):
+        raise ValueError("must be an absolute http:// or https:// address, or empty")
+
+
+def token_address(value: object) -> None:
+    """Accept an absolute URL that contains ``{token}``, and the empty string."""
+    web_address(value)
+    if value and "{token}" not in str(value):
+        raise ValueError("must contain {token}")
 
 
 class Setting(Generic[T]):
@@ -199,11 +258,6 @@ def _brand(value: object) -> None:
             raise ValueError(f"must have an absolute http:// or https:// address as its {key}")
 
 
-def _limit(value: object) -> None:
-    if value is not None:
-        positive_integer(value)
-
-
 class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core"):
     TRAILING_SLASH = Setting(True, "Whether the paths of REST resources end in a slash.", boolean)
     TRUSTED_PROXIES: Setting[Sequence[str]] = Setting(
@@ -221,7 +275,9 @@ class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core
     )
     MAIL_TIMEOUT = Setting(10, "Seconds to wait for a mail server, if `EMAIL_TIMEOUT` is not set.", positive_integer)
     MAIL_PER_RECIPIENT: Setting[int | None] = Setting(
-        10, "Mails of one kind to one address in an hour; more are dropped. `None`: no limit.", _limit
+        10,
+        "Mails of one kind to one address in an hour; more are dropped. `None`: no limit.",
+        optional(positive_integer),
     )
 
 

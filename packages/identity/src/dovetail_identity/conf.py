@@ -3,19 +3,21 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from dovetail_core.conf import AppSettings, ImportSetting, Setting, boolean, positive_integer
+from dovetail_core.conf import (
+    AppSettings,
+    ImportSetting,
+    Setting,
+    boolean,
+    callable_object,
+    positive_integer,
+    web_address,
+)
 
 
-def _callable(value: object) -> None:
-    if not callable(value):
-        raise ValueError("must be a function or the dotted path of one")
-
-
-def _absolute_url(value: object) -> None:
-    if value == "":
-        return
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.netloc or parts.fragment:
+def _page(value: object) -> None:
+    web_address(value)
+    # The token would become a part of the fragment.
+    if urlsplit(str(value)).fragment:
         raise ValueError("must be an absolute http:// or https:// address without a fragment, or empty")
 
 
@@ -23,30 +25,26 @@ class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_iden
     DELETE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.services.delete_user",
         "The function that `DELETE /me` calls with the user. An exception with a `code` prevents the deletion (409).",
-        _callable,
+        callable_object,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
         "dovetail_core.rest.pagination.KeysetPagination", "The paginator for the list of sessions."
     )
-    PASSWORD_RESET_URL = Setting(
-        "",
-        "The page that a password reset mail links to, with `?token=`.",
-        _absolute_url,
-    )
-    EMAIL_VERIFICATION_URL = Setting("", "The page that a registration mail links to, with `?token=`.", _absolute_url)
+    PASSWORD_RESET_URL = Setting("", "The page that a password reset mail links to, with `?token=`.", _page)
+    EMAIL_VERIFICATION_URL = Setting("", "The page that a registration mail links to, with `?token=`.", _page)
     REGISTRATION = Setting(False, "Whether people may register. If not, `register/` responds with 403.", boolean)
     REGISTRATION_EXPIRY_HOURS = Setting(24, "Hours until an unverified registration expires.", positive_integer)
     CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.registration.create_user",
         "The function that creates the account of a verified registration. It is called with `email`, `password` (a "
         "hash), `first_name` and `last_name`, and returns the saved user.",
-        _callable,
+        callable_object,
     )
     MAIL_DISPATCH: ImportSetting[Any] = ImportSetting(
         "dovetail_identity.mail.in_background",
         "Sends a mail after commit: `in_background` by a thread, `dovetail_identity.contrib.celery.dispatch` by a "
         "worker, `dovetail_identity.mail.deliver` at once, whose response time reveals who has an account.",
-        _callable,
+        callable_object,
     )
 
 

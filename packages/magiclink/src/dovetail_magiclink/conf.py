@@ -2,38 +2,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from dovetail_core.conf import AppSettings, ImportSetting, Setting, boolean, model_label, one_of, positive_integer
+from dovetail_core.conf import (
+    AppSettings,
+    ImportSetting,
+    Setting,
+    boolean,
+    callable_object,
+    integer,
+    model_label,
+    one_of,
+    optional_callable,
+    positive_integer,
+    web_address,
+)
 
 #: Pairs of a maximum number and a period in seconds. Every pair applies.
 Limits = Sequence[tuple[int, int]]
 
 _DAY = 86400
-
-
-def is_web_address(value: object) -> bool:
-    """Tell whether ``value`` is an absolute ``http://`` or ``https://`` URL."""
-    try:
-        parts = urlsplit(value) if isinstance(value, str) else None
-    except ValueError:  # such as "http://["
-        return False
-    return parts is not None and parts.scheme in {"http", "https"} and bool(parts.netloc)
-
-
-def _verify_url(value: object) -> None:
-    if value != "" and not is_web_address(value):
-        raise ValueError("must be an absolute http:// or https:// URL")
-
-
-def _callable(value: object) -> None:
-    if not callable(value):
-        raise ValueError("must be a function or its dotted path")
-
-
-def _issuer(value: object) -> None:
-    if value is not None and not callable(value):
-        raise ValueError("must be None, a function or its dotted path")
 
 
 def _pairs(value: object) -> bool:
@@ -58,17 +45,12 @@ def _budget(value: Any) -> None:
         raise ValueError("must be pairs of a probability, from 1e-8 to below 1, and a period in seconds")
 
 
-def _hours(value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 24:
-        raise ValueError("must be a whole number of at least 24, because limits cover periods of up to a day")
-
-
 class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_magiclink"):
     VERIFY_URL = Setting(
         "",
         "URL of the page that mails link to, with `?token=` and `&k=`. A bare origin gets the path `/magic-verify`. "
         "Required to send mail.",
-        _verify_url,
+        web_address,
         hint="Set it to the absolute URL of the page of your app that posts token and k to magic/verify/, such as "
         "'https://app.example.com/magic-verify'.",
     )
@@ -85,22 +67,24 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
         None,
         "A function that signs a user in. Called with `(user, request=…, amr=…)`, it returns a dict for the response, "
         "or None to reject the user. `None`: simplejwt's pair if it is installed, else Django's session.",
-        _issuer,
+        optional_callable,
     )
     USER_SERIALIZER: ImportSetting[Any] = ImportSetting(
-        "dovetail_magiclink.api.serializers.UserSerializer", "The serializer of the user in the response.", _callable
+        "dovetail_magiclink.api.serializers.UserSerializer",
+        "The serializer of the user in the response.",
+        callable_object,
     )
     SIGNUP = Setting(False, "Whether verifying an address without an account creates one.", boolean)
     CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_magiclink.accounts.create_user",
         "A function that creates the account. Called with `(email=…, request=…)`, it returns the saved user.",
-        _callable,
+        callable_object,
     )
     MAIL_DISPATCH: ImportSetting[Any] = ImportSetting(
         "dovetail_magiclink.mail.in_background",
         "Sends a mail after commit: `in_background` by a thread, `dovetail_magiclink.contrib.celery.dispatch` by a "
         "worker, `dovetail_magiclink.mail.deliver` at once, whose response time reveals who has an account.",
-        _callable,
+        callable_object,
     )
     CACHE = Setting("default", "The alias of the cache that holds the counters. Its increments must be atomic.")
     UNBOUND_CODES = Setting(
@@ -128,7 +112,12 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
     )
     REQUESTS_PER_NETWORK: Setting[Limits] = Setting(((20, 3600),), "Mails requested by one network.", _limits)
     REQUESTS_PER_SITE: Setting[Limits] = Setting(((1000, 3600),), "Mails in total.", _limits)
-    RETENTION_HOURS = Setting(24, "Hours after which `purge_magic_links` deletes an expired link.", _hours)
+    RETENTION_HOURS = Setting(
+        24,
+        "Hours after which `purge_magic_links` deletes an expired link.",
+        integer(24),
+        hint="Limits cover periods of up to a day. Keep expired links for at least 24 hours.",
+    )
 
 
 conf = MagicLinkSettings()

@@ -3,43 +3,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from dovetail_core.conf import AppSettings, ImportSetting, Setting, model_label, positive_integer
-
-
-def _callable(value: object) -> None:
-    if not callable(value):
-        raise ValueError("must be a function or its dotted path")
-
-
-def _hook(value: object) -> None:
-    if value is not None and not callable(value):
-        raise ValueError("must be None, a function or its dotted path")
+from dovetail_core.conf import (
+    AppSettings,
+    ImportSetting,
+    Setting,
+    callable_object,
+    integer,
+    model_label,
+    optional_callable,
+    positive_integer,
+    token_address,
+    web_address,
+)
 
 
 def _transports(value: object) -> None:
     pairs = value.items() if isinstance(value, Mapping) else [(None, None)]
     if not all(isinstance(channel, str) and channel != "in_app" and transport for channel, transport in pairs):
         raise ValueError("must be a dict that maps channels, such as 'email', to the dotted paths of transports")
-
-
-def _absolute(value: object) -> None:
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if value != "" and (parts is None or parts.scheme not in {"http", "https"} or not parts.netloc):
-        raise ValueError("must be an absolute http:// or https:// URL, or empty")
-
-
-def _unsubscribe_url(value: object) -> None:
-    _absolute(value)
-    if value and "{token}" not in str(value):
-        raise ValueError("must contain {token}")
-
-
-def _devices(value: object) -> None:
-    positive_integer(value)
-    if isinstance(value, int) and value > 20:
-        raise ValueError("must be at most 20")  # Delivery.devices_done has room for 20 keys
 
 
 def _origins(value: object) -> None:
@@ -71,31 +53,35 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
         "Starts deliveries after commit: `(database_alias)`. `immediate` sends in the process, "
         "`dovetail_notify.contrib.celery.run` in a Celery worker, `dovetail_notify.contrib.tasks.run` with Django's "
         "tasks. With `dovetail_notify.outbox.runner.wait`, only `manage.py notify_deliver --loop` sends.",
-        _callable,
+        callable_object,
     )
     MEMBERS: ImportSetting[Any] = ImportSetting(
         None,
         "The members of an organization, who may receive its notifications: `(organization_key)`, returns a queryset "
         "of users or of their keys. None: all users.",
-        _hook,
+        optional_callable,
     )
     ORGANIZATIONS: ImportSetting[Any] = ImportSetting(
-        None, "The organizations whose notifications a user may see: `(user)`, returns keys. None: all.", _hook
+        None,
+        "The organizations whose notifications a user may see: `(user)`, returns keys. None: all.",
+        optional_callable,
     )
     ORGANIZATION_RESOLVER: ImportSetting[Any] = ImportSetting(
-        None, "The organization of a request: `(request)`, returns its key, or None for all of the user's.", _hook
+        None,
+        "The organization of a request: `(request)`, returns its key, or None for all of the user's.",
+        optional_callable,
     )
     CREDENTIAL: ImportSetting[Any] = ImportSetting(
         "dovetail_notify.realtime.credentials.credential_of",
         "The session and the time with which a socket ends: `(request)`, returns `(session, expires_at)`; either may "
         "be None.",
-        _callable,
+        callable_object,
     )
     ENDED_SESSIONS: ImportSetting[Any] = ImportSetting(
         None,
         "Finds ended sessions among those with open sockets: `(sessions)`, returns the ended ones. None: only events "
         "and `disconnect()` close sockets.",
-        _hook,
+        optional_callable,
     )
     SOCKETS_PER_USER = Setting(10, "Sockets and streams of one user in one process.", positive_integer)
     SOCKET_QUEUE = Setting(64, "Frames that wait for a slow socket before `resync` replaces them.", positive_integer)
@@ -108,15 +94,15 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
     TIME_ZONE: ImportSetting[Any] = ImportSetting(
         "dovetail_notify.outbox.digests.time_zone_of",
         "A user's time zone for digests: `(user)`, returns a `tzinfo`.",
-        _callable,
+        callable_object,
     )
     DIGEST_HOUR = Setting(8, "The hour of the user's day at which daily digests are sent.", positive_integer)
-    SITE_URL = Setting("", "The prefix of paths in mail and push messages: `https://app.example.com`.", _absolute)
+    SITE_URL = Setting("", "The prefix of paths in mail and push messages: `https://app.example.com`.", web_address)
     UNSUBSCRIBE_URL = Setting(
         "",
         "The URL for one-click unsubscription (RFC 8058), with `{token}`: "
         "`https://api.example.com/api/v1/notifications/unsubscribe/{token}/`. Empty: mail has no unsubscribe header.",
-        _unsubscribe_url,
+        token_address,
     )
     # Secrets have no validators, because the message about an invalid value shows it. The transports check them.
     VAPID_PRIVATE_KEY = Setting(
@@ -128,7 +114,7 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
     FCM_SERVICE_ACCOUNT_KEY: Setting[Any] = Setting(
         None, "The JSON of a Firebase service account: its path, its text or its dict. None: no FCM."
     )
-    FCM_URL = Setting("https://fcm.googleapis.com", "The base URL of FCM.", _absolute)
+    FCM_URL = Setting("https://fcm.googleapis.com", "The base URL of FCM.", web_address)
     APNS_KEY: Setting[Any] = Setting(None, "Apple's push key: the path or the text of the `.p8` file. None: no APNs.")
     APNS_KEY_ID = Setting("", "The id of that key, ten characters.")
     APNS_TEAM_ID = Setting("", "The id of the team that owns the key, ten characters.")
@@ -136,7 +122,7 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
     APNS_URL = Setting(
         "https://api.push.apple.com",
         "The base URL of APNs. For apps that Xcode installs: `https://api.sandbox.push.apple.com`.",
-        _absolute,
+        web_address,
     )
     PUSH_TTL_SECONDS = Setting(
         86400,
@@ -146,13 +132,14 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
     PUSH_CONCURRENCY = Setting(
         10, "Parallel requests of a process to each kind of push service, and to webhooks.", positive_integer
     )
-    PUSH_DEVICES_PER_USER = Setting(20, "The number of a user's newest devices that receive a push.", _devices)
+    # Delivery.devices_done has room for 20 keys.
+    PUSH_DEVICES_PER_USER = Setting(20, "The number of a user's newest devices that receive a push.", integer(1, 20))
     WEBHOOK_ENDPOINT: ImportSetting[Any] = ImportSetting(
         None,
         "The endpoint of webhooks: `(user, organization_key)`, returns a "
         "`dovetail_notify.transports.webhook.WebhookEndpoint` or None. Called once for each user and organization of a "
         "claim.",
-        _hook,
+        optional_callable,
     )
     INSIDE_ORIGINS: Setting[Sequence[str]] = Setting(
         (),

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
     Setting,
     boolean,
+    callable_object,
     model_label,
     one_of,
+    optional_callable,
     positive_integer,
     sequence_of_strings,
+    token_address,
 )
 
 OWNER: Final = "owner"
@@ -65,24 +67,6 @@ def validate_roles(value: object) -> None:
                 raise ValueError(f"must be a dict of permissions like 'members.invite'; {role!r} has {permission!r}")
 
 
-def _accept_url(value: object) -> None:
-    if value == "":
-        return
-    parts = urlsplit(value) if isinstance(value, str) else None
-    if parts is None or parts.scheme not in ("http", "https") or not parts.netloc or "{token}" not in str(value):
-        raise ValueError("must be an absolute http(s) address with {token} in it")
-
-
-def _callable(value: object) -> None:
-    if not callable(value):
-        raise ValueError("must be a function or its dotted path")
-
-
-def _hook(value: object) -> None:
-    if value is not None and not callable(value):
-        raise ValueError("must be None, a function or its dotted path")
-
-
 def _limit(value: object) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is not None and not whole and not callable(value):
@@ -99,7 +83,8 @@ def _maximum(rows: str, argument: str) -> ImportSetting[Any]:
 
 
 def _before(change: str, arguments: str) -> ImportSetting[Any]:
-    return ImportSetting(None, f"Called before {change}, with `{arguments}`. An exception refuses the change.", _hook)
+    meaning = f"Called before {change}, with `{arguments}`. An exception refuses the change."
+    return ImportSetting(None, meaning, optional_callable)
 
 
 class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenancy"):
@@ -122,7 +107,7 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         "",
         "The page of your frontend that accepts invitations, with `{token}` in it: "
         "`https://app.example.com/invitations#token={token}`. Required to send invitations.",
-        _accept_url,
+        token_address,
     )
     INVITATION_EXPIRY_DAYS = Setting(7, "Days until an invitation expires.", positive_integer)
     INVITATION_RETENTION_DAYS = Setting(
@@ -133,7 +118,7 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         "Sends an invitation after commit, called with `(invitation, link=…, language=…)`: `send_in_background` by a "
         "thread, `dovetail_tenancy.contrib.celery.send_invitation` by a worker, "
         "`dovetail_tenancy.mail.send_invitation` during the request.",
-        _callable,
+        callable_object,
     )
     INVITATION_SIGNUP = Setting(
         False,
@@ -143,12 +128,12 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
     INVITATION_CREATE_USER: ImportSetting[Any] = ImportSetting(
         "dovetail_tenancy.services.accounts.create_user",
         "Creates this account and returns it saved. Called with `(email=…, invitation=…)`.",
-        _callable,
+        callable_object,
     )
     TOKEN_ISSUER: ImportSetting[Any] = ImportSetting(
         None,
         "Signs this account in. Called with `(user, request=…, amr=…)`, returns `{'access': …, 'refresh': …}`.",
-        _hook,
+        optional_callable,
     )
     MAX_MEMBERS = _maximum("members of an organization", "organization")
     MAX_ORGANIZATIONS = _maximum("organizations that a person may own", "user")

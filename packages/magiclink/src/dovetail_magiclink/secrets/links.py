@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-from dovetail_magiclink.conf import conf, is_web_address
+from dovetail_core.conf import is_web_address
+from dovetail_magiclink.conf import conf
 from dovetail_magiclink.secrets.codes import Secrets
 
 
