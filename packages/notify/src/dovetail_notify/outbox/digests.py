@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -13,6 +12,7 @@ from django.db import router, transaction
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
+from dovetail_core import mail
 from dovetail_core.accounts import may_sign_in
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Delivery, Mode
@@ -21,12 +21,8 @@ from dovetail_notify.transports import Outcome, transport_for
 
 
 def time_zone_of(user: Model | None) -> tzinfo:
-    """Return the zone that the user's ``time_zone`` or ``timezone`` attribute names, else the project's zone."""
-    name = getattr(user, "time_zone", None) or getattr(user, "timezone", None)
-    try:
-        return ZoneInfo(str(name)) if name else timezone.get_default_timezone()
-    except (KeyError, ValueError, OSError):
-        return timezone.get_default_timezone()
+    """Return the time zone of ``user``, else the project's."""
+    return mail.time_zone_of(user) or timezone.get_default_timezone()
 
 
 def send_digests(*, using: str | None = None) -> Report:
