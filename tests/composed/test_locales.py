@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.core.management import get_commands, load_command_class
 from django.db import connection
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
@@ -134,6 +135,20 @@ def test_schema_is_english_for_every_client():
         for language in ("en", "de")
     )
     assert german == english
+
+
+def test_purge_commands_name_their_rows_in_german():
+    commands = [load_command_class(app, name) for name, app in get_commands().items() if name.startswith("purge_")]
+    with translation.override("de"):
+        rows = {name for command in commands for name, _ in command.purges()}
+    assert rows == {
+        "Anmeldelinks",
+        "Benachrichtigungen",
+        "Einladungen",
+        "Idempotenz-Einträge",
+        "abgelaufene Registrierungen",
+        "abgelaufene Sitzungen",
+    }
 
 
 def test_language_and_time_zone_come_from_the_environment():

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext as _
+
 from dovetail_core.commands import Progress, Purge, PurgeCommand
 from dovetail_notify.services import purge_notifications
 
@@ -11,7 +13,7 @@ class Command(PurgeCommand):
     batch_size = 5000
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
-        return [("notifications", _purge)]
+        return [(_("notifications"), _purge)]
 
 
 def _purge(*, batch_size: int, progress: Progress | None) -> int:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.utils.translation import gettext as _
+
 from dovetail_core.commands import Purge, PurgeCommand
 from dovetail_tenancy.services import purge_invitations
 
@@ -10,4 +12,4 @@ class Command(PurgeCommand):
     help = "Delete invitations that expired more than TENANCY_INVITATION_RETENTION_DAYS days ago."
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
-        return [("invitations", purge_invitations)]
+        return [(_("invitations"), purge_invitations)]
