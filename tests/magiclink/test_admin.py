@@ -59,7 +59,7 @@ def test_supersede_action_ends_links(staff: Client, post: Post, ask: Ask, user: 
     request_id = ask()
     code, key = mailed_code(), mailed_key()
     answer = staff.post(LIST, {"action": "supersede", "_selected_action": [request_id]}, follow=True)
-    assert "1 magic links were ended." in answer.content.decode()
+    assert "1 magic link was ended." in answer.content.decode()
     assert post("verify", token=code).status_code == 400
     assert post("verify", k=key).status_code == 400
 

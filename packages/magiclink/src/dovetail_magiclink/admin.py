@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from dovetail_magiclink import services
 from dovetail_magiclink.models import MagicLink
@@ -37,4 +38,6 @@ class MagicLinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic
 
     @admin.action(description=_("End the selected magic links"), permissions=["supersede"])
     def supersede(self, request: HttpRequest, links: models.QuerySet[MagicLink]) -> None:
-        self.message_user(request, _("%d magic links were ended.") % services.supersede(links))
+        count = services.supersede(links)
+        text = ngettext("%d magic link was ended.", "%d magic links were ended.", count)
+        self.message_user(request, text % count)
