@@ -113,5 +113,23 @@ def test_saving_a_preference_sets_its_specificity(staff, user):
 
 def test_deleting_a_notification_deletes_its_deliveries(staff, user):
     notify(OrderShipped(number="1"), to=user)
-    key = get_notification_model()._default_manager.get().pk
-    assert staff.post(f"{ADMIN}/notification/{key}/delete/", {"post": "yes"}).status_code in {302, 403}
+    notifications = get_notification_model()._default_manager
+    assert Delivery.objects.count() == 1
+    page = f"{ADMIN}/notification/{notifications.get().pk}/delete/"
+    assert b'type="submit"' in staff.get(page).content
+    assert staff.post(page, {"post": "yes"}).status_code == 302
+    assert notifications.count() == Delivery.objects.count() == 0
+
+
+def test_deleting_a_notification_requires_only_its_permission(user):
+    notify(OrderShipped(number="1"), to=user)
+    notifications, client, member = get_notification_model()._default_manager, Client(), make_user(is_staff=True)
+    client.force_login(member)
+    page = f"{ADMIN}/notification/{notifications.get().pk}/delete/"
+    member.user_permissions.add(*Permission.objects.filter(codename__in=["view_notification", "delete_delivery"]))
+    assert client.post(page, {"post": "yes"}).status_code == 403
+    assert client.post(f"{ADMIN}/delivery/{Delivery.objects.get().pk}/delete/", {"post": "yes"}).status_code == 403
+    assert notifications.count() == Delivery.objects.count() == 1
+    member.user_permissions.add(Permission.objects.get(codename="delete_notification"))
+    assert client.post(page, {"post": "yes"}).status_code == 302
+    assert notifications.count() == Delivery.objects.count() == 0

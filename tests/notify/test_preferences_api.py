@@ -114,7 +114,7 @@ def test_one_click_unsubscribes_without_signing_in(user):
     assert answer.status_code == 200
     preference = Preference.objects.get()
     assert (preference.user, preference.type, preference.mode) == (user, "orders.shipped", "off")
-    assert client.post(link(user)).status_code == 200
+    assert b"You will not receive any more mail of this kind." in client.post(link(user)).content
     assert Preference.objects.count() == 1
 
 
@@ -142,7 +142,10 @@ def test_link_of_deleted_account_is_404(user):
 
 
 def test_unsubscribing_from_a_required_type_changes_nothing(user):
-    assert Client().post(link(user, "security.signed_in")).status_code == 200
+    page = Client().post(link(user, "security.signed_in"))
+    assert page.status_code == 200
+    assert "You cannot unsubscribe from mail of this kind" in page.content.decode()
+    assert "You will not receive" not in page.content.decode()
     assert Preference.objects.count() == 0
 
 
@@ -250,3 +253,5 @@ def test_unsubscribe_page_uses_the_readers_language(user):
     for language, label in (("de", "Abbestellen"), ("en", "Unsubscribe")):
         with translation.override(language):
             assert f"<button>{label}</button>" in Client().get(address).content.decode()
+    with translation.override("de"):
+        assert "nicht abbestellen" in Client().post(link(user, "security.signed_in")).content.decode()

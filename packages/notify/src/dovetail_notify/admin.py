@@ -51,6 +51,11 @@ class NotificationAdmin(ReadOnlyAdmin):
     def delete_model(self, request: HttpRequest, obj: AbstractNotification) -> None:
         services.remove_notification(notification=obj)
 
+    def get_deleted_objects(self, objs: QuerySet[Any], request: HttpRequest) -> Any:
+        deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
+        # DeliveryAdmin deletes no delivery alone, but the deliveries of a notification are deleted with it.
+        return deleted, counts, missing - {Delivery._meta.verbose_name}, protected
+
     def get_urls(self) -> list[URLPattern]:
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         return [

@@ -62,14 +62,14 @@ class UnsubscribeView(View):
     """The page of a mail's unsubscribe link. GET changes nothing, because mail scanners follow every link."""
 
     def get(self, request: HttpRequest, token: str, **_: Any) -> HttpResponse:
-        return self._page(request, token, done=False)
+        return self._page(request, token, confirmed=False)
 
     def post(self, request: HttpRequest, token: str, **_: Any) -> HttpResponse:
-        return self._page(request, token, done=True)
+        return self._page(request, token, confirmed=True)
 
-    def _page(self, request: HttpRequest, token: str, *, done: bool) -> HttpResponse:
+    def _page(self, request: HttpRequest, token: str, *, confirmed: bool) -> HttpResponse:
         try:
-            services.unsubscribe(token) if done else read_token(token)
+            result = services.unsubscribe(token) if confirmed else read_token(token)
         except InvalidLink as error:
             raise Http404 from error
-        return render(request, "dovetail_notify/unsubscribe.html", {"done": done})
+        return render(request, "dovetail_notify/unsubscribe.html", {"confirmed": confirmed, "done": result})

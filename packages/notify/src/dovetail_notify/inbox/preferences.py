@@ -57,13 +57,17 @@ def clear_preference(*, user: AbstractBaseUser, channel: str, type_key: str = AN
     rows.filter(type=type_key, organization_key=organization_key).delete()
 
 
-def unsubscribe(token: str) -> None:
-    """Turn off the type and channel of an unsubscribe link for its user. Raise ``InvalidLink``."""
+def unsubscribe(token: str) -> bool:
+    """Turn off the type and channel of an unsubscribe link for its user. Raise ``InvalidLink``.
+
+    Return False without a change if the channel has become required since the mail was sent.
+    """
     user, type_key, channel = read_token(token)
     cls = registry.get(type_key)
-    # The channel may have become required since the mail was sent. The page then changes nothing.
-    if cls is None or channel not in required_channels(cls):
-        set_preference(user=user, channel=channel, mode=Mode.OFF, type_key=type_key)
+    if cls is not None and channel in required_channels(cls):
+        return False
+    set_preference(user=user, channel=channel, mode=Mode.OFF, type_key=type_key)
+    return True
 
 
 def effective_preferences(*, user: AbstractBaseUser, organization_key: str | None = None) -> Iterator[dict[str, Any]]:
