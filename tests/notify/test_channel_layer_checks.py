@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dovetail_notify.realtime.channels import checks as channel_checks
+from dovetail_notify import checks as channel_checks
 
 CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"

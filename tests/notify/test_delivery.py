@@ -319,7 +319,7 @@ def test_runner_is_called_once_per_transaction(user, settings, django_capture_on
 
 def test_rolled_back_rows_are_not_announced_with_next_commit(user, transactional_db, monkeypatch):
     published: list[Any] = []
-    monkeypatch.setattr("dovetail_notify.send.after_commit.messages.publish", published.extend)
+    monkeypatch.setattr("dovetail_notify.outbox.runner.messages.publish", published.extend)
     for _ in range(3):
         with transaction.atomic():
             notify(OrderShipped(number="A-0"), to=user)

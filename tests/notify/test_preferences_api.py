@@ -12,7 +12,7 @@ from django.utils import translation
 from dovetail_notify import notify
 from dovetail_notify.models import Delivery, Device, Preference
 from dovetail_notify.services import register_device, set_organization_preference, set_preference
-from dovetail_notify.transports.unsubscribe_tokens import unsubscribe_token
+from dovetail_notify.transports.email import unsubscribe_token
 from tests.notify.factories import make_user
 from tests.notify.orders.notifications import OrderShipped
 

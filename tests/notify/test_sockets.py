@@ -31,7 +31,7 @@ from dovetail_notify.realtime.channels import consumer
 from dovetail_notify.realtime.credentials import object_session, session_hash
 from dovetail_notify.realtime.database_thread import Batcher, in_database_thread
 from dovetail_notify.realtime.hub import Hub
-from dovetail_notify.realtime.revalidation import revalidate
+from dovetail_notify.realtime.sockets import revalidate
 from dovetail_notify.realtime.tickets import Admission, issue_ticket, redeem_ticket, redeem_tickets
 from dovetail_notify.testing import NotificationSocket
 from tests.notify.factories import make_user, make_users

@@ -25,8 +25,7 @@ class NotifyConfig(AppConfig):
         # Checks are registered when their modules are imported.
         from dovetail_notify import checks  # noqa: F401
         from dovetail_notify.inbox.maintenance import set_recipient_statistics
-        from dovetail_notify.realtime.channels import checks as channel_checks  # noqa: F401
-        from dovetail_notify.realtime.revocation import connect_signals
+        from dovetail_notify.realtime.credentials import connect_signals
 
         autodiscover_modules("notifications")
         connect_signals()

@@ -19,7 +19,7 @@ from dovetail_notify.exceptions import InvalidLink
 from dovetail_notify.inbox.preferences import effective_preferences
 from dovetail_notify.inbox.reading import requested_organization
 from dovetail_notify.models import Preference
-from dovetail_notify.transports.unsubscribe_tokens import read_token
+from dovetail_notify.transports.email import read_token
 
 
 class PreferenceViewSet(RecipientViewSet[Preference]):

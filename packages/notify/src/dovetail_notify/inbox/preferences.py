@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from dovetail_notify.models import ANY, Mode, OrganizationPreference, Preference
 from dovetail_notify.transports import available_channels, required_channels, transport_for
-from dovetail_notify.transports.unsubscribe_tokens import read_token
+from dovetail_notify.transports.email import read_token
 from dovetail_notify.types import IN_APP, registry
 
 

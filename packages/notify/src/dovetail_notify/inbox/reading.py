@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from dovetail_core.sql import CompiledQuery, Placeholder
 from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.conf import conf
-from dovetail_notify.sql.compiled import fetch
+from dovetail_notify.sql import fetch
 from dovetail_notify.types import current_payload
 
 UNREAD_CAP: Final = 100

@@ -1,15 +1,27 @@
-"""Start deliveries after a commit by ``NOTIFY_RUNNER``, the only setting that decides where they run."""
+"""After a commit, start deliveries by ``NOTIFY_RUNNER`` and announce the new rows to sockets.
+
+A lost message only costs time, because workers and sockets also look for new rows in the database.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import connections, transaction
 
 from dovetail_notify.conf import conf
 from dovetail_notify.outbox import worker
+from dovetail_notify.realtime import messages
 
 logger = logging.getLogger("dovetail.notify")
+
+#: A message lists up to this many named recipients. For more, each process looks up its own connected users.
+_LISTED_RECIPIENTS = 500
 
 
 def immediate(using: str) -> None:
@@ -52,3 +64,32 @@ _circuit_breaker = CircuitBreaker()
 def start_runner(using: str) -> None:
     """Call ``NOTIFY_RUNNER``, unless it failed within the last ten seconds. Never raise."""
     _circuit_breaker.call(conf.RUNNER, using)
+
+
+def schedule(*, after: int, batch: UUID, recipients: Sequence[Hashable] | None, using: str) -> None:
+    """Announce the rows of ``batch``, whose keys are greater than ``after``, when the transaction commits.
+
+    One message announces all batches of a transaction.
+    """
+    listed = None if recipients is None or len(recipients) > _LISTED_RECIPIENTS else [str(key) for key in recipients]
+
+    # A new function for each call. Django 5.2 cannot log the failure of a partial, and drops a function that was
+    # registered in a savepoint together with it. The first function that runs announces everything.
+    def announce() -> None:
+        rows = [row for hook, row in _pending(using) if hook() is not None]
+        connections[using]._dovetail_notify = []  # type: ignore[attr-defined]  # our own attribute
+        if rows:
+            messages.publish([{"type": "rows", "using": using, **row} for row in rows])
+            start_runner(using)
+
+    # On rollback Django drops the hooks of the transaction or savepoint without a signal. The weak references to them
+    # are then dead: their rows are not announced with the next commit, and do not pile up in a process whose
+    # transactions all roll back.
+    pending = [entry for entry in _pending(using) if entry[0]() is not None]
+    pending.append((weakref.ref(announce), {"after": after, "batch": str(batch), "users": listed}))
+    connections[using]._dovetail_notify = pending  # type: ignore[attr-defined]  # as above
+    transaction.on_commit(announce, using=using, robust=True)
+
+
+def _pending(using: str) -> list[tuple[Callable[[], Any], dict[str, Any]]]:
+    return getattr(connections[using], "_dovetail_notify", [])

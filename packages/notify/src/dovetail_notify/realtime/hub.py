@@ -21,9 +21,8 @@ from dovetail_notify.realtime import frames, messages
 from dovetail_notify.realtime.database_thread import Batcher, in_database_thread
 from dovetail_notify.realtime.messages import Message
 from dovetail_notify.realtime.protocol import FORBIDDEN, HEARTBEAT_SECONDS, TOO_MANY, Refused, encode, frame
-from dovetail_notify.realtime.revalidation import revalidate
 from dovetail_notify.realtime.socket_authentication import Admitted, admit_all
-from dovetail_notify.realtime.sockets import Socket
+from dovetail_notify.realtime.sockets import Socket, revalidate
 
 logger = logging.getLogger("dovetail.notify")
 

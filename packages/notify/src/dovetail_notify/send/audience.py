@@ -16,7 +16,7 @@ from django.db.models import F, Field, Model, QuerySet
 from dovetail_core import accounts
 from dovetail_core.sql import Placeholder, pad
 from dovetail_notify.conf import conf
-from dovetail_notify.sql.insert_select import QuerySetPlaceholder, QuerySets, Values
+from dovetail_notify.sql import QuerySetPlaceholder, QuerySets, Values
 
 #: A user or the key of one.
 Recipient: TypeAlias = Model | int | str | UUID

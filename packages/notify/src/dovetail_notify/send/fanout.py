@@ -23,11 +23,10 @@ from dovetail_core.sql import Placeholder, once
 from dovetail_notify.base import get_notification_model
 from dovetail_notify.exceptions import ForeignRecipient
 from dovetail_notify.models import Delivery, Mode
-from dovetail_notify.send import after_commit
+from dovetail_notify.outbox import runner
 from dovetail_notify.send.audience import Audience, AudienceShape, Recipients
 from dovetail_notify.send.preference_conditions import ConditionsShape, PreferenceConditions
-from dovetail_notify.sql.compiled import fetch
-from dovetail_notify.sql.insert_select import InsertSelect, QuerySets, Values, as_expression, python_defaults
+from dovetail_notify.sql import InsertSelect, QuerySets, Values, as_expression, fetch, python_defaults
 from dovetail_notify.transports import Transport, transport_for
 from dovetail_notify.types import IN_APP, NotificationType, payloads
 
@@ -129,7 +128,7 @@ def notify(
             raise ForeignRecipient(non_members)
         if created:
             _insert_deliveries(message, after, conditions)
-            after_commit.schedule(after=after, batch=message.batch, recipients=audience.named, using=alias)
+            runner.schedule(after=after, batch=message.batch, recipients=audience.named, using=alias)
     return Sent(message.batch, created, max(len(named) - created, 0))
 
 

@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from dovetail_core.sql import Placeholder, pad
 from dovetail_notify.models import ANY, Mode, OrganizationPreference, Preference
-from dovetail_notify.sql.compiled import fetch
+from dovetail_notify.sql import fetch
 from dovetail_notify.transports import available_channels, required_channels
 from dovetail_notify.types import NotificationType
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dovetail_notify.transports.base import Outcome, Transport
-from dovetail_notify.transports.registry import available_channels, is_concurrent, required_channels, transport_for
+from dovetail_notify.transports.base import (
+    Outcome,
+    Transport,
+    available_channels,
+    is_concurrent,
+    required_channels,
+    transport_for,
+)
 
 __all__ = ["Outcome", "Transport", "available_channels", "is_concurrent", "required_channels", "transport_for"]

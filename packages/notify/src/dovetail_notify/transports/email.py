@@ -1,4 +1,4 @@
-"""The e-mail transport: one message for each delivery or digest, and one connection for each claim."""
+"""The e-mail transport, and the signed tokens of its unsubscribe links (RFC 8058)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,33 @@ from email.utils import parseaddr
 from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core import signing
+from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 
 from dovetail_core.accounts import address_of
 from dovetail_core.mail import compose, connection, language_of, localized, time_zone_of
 from dovetail_notify.conf import conf
+from dovetail_notify.exceptions import InvalidLink
 from dovetail_notify.models import Delivery
-from dovetail_notify.transports.base import Outcome, Transport
-from dovetail_notify.transports.registry import required_channels
-from dovetail_notify.transports.unsubscribe_tokens import unsubscribe_token
+from dovetail_notify.transports.base import Outcome, Transport, required_channels
 from dovetail_notify.types import Rendered, registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.core.mail import EmailMultiAlternatives
     from django.core.mail.backends.base import BaseEmailBackend
+    from django.db.models import Model
 
 logger = logging.getLogger("dovetail.notify")
 
+# Signed and not stored, because the link in an old mail must work as long as the mail exists.
+_SALT = "dovetail_notify.unsubscribe"
+
 
 class EmailTransport(Transport):
-    """Sends by the project's mailer.
+    """Sends by the project's mailer: one message for each delivery or digest, and one connection for each claim.
 
     The templates are ``dovetail_notify/email/<type>.txt`` and ``.html``, else ``notification.txt`` and ``.html``; for
     digests ``digest.txt`` and ``.html``. The ``Message-ID`` is the same on every attempt, so that mailboxes show a
@@ -158,3 +164,19 @@ def _collapsed(deliveries: Sequence[Delivery]) -> list[Delivery]:
     for delivery in deliveries:
         newest[delivery.notification.collapse_key or delivery.pk] = delivery
     return sorted(newest.values(), key=lambda delivery: delivery.notification.pk, reverse=True)
+
+
+def unsubscribe_token(user: Model, type_key: str, channel: str) -> str:
+    return signing.dumps([str(user.pk), type_key, channel], salt=_SALT).replace(":", "~")
+
+
+def read_token(token: str) -> tuple[AbstractBaseUser, str, str]:
+    """Return the user, the type's key and the channel of an unsubscribe link. Raise ``InvalidLink``."""
+    try:
+        key, type_key, channel = signing.loads(token.replace("~", ":"), salt=_SALT)
+        user = get_user_model()._default_manager.filter(pk=key).first()
+    except (signing.BadSignature, ValidationError, ValueError, TypeError):
+        raise InvalidLink from None
+    if user is None:
+        raise InvalidLink
+    return user, type_key, channel

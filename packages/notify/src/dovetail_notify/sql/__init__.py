@@ -1,1 +1,0 @@
-"""SQL that the ORM compiles once and that is executed many times."""
