@@ -251,15 +251,15 @@ class Run:
 
         from django.utils import timezone
 
-        from dovetail_core.secrets import keyed_hash
+        from dovetail_core.secrets import keyed_hash, random_token
         from dovetail_notify.models import Ticket
-        from dovetail_notify.realtime import tickets
+        from dovetail_notify.realtime import socket_authentication
 
         # As issue_ticket() makes them, by one statement.
         until = timezone.now() + timedelta(hours=1)
-        texts = [tickets.random_token() for _ in self.users]
+        texts = [random_token() for _ in self.users]
         Ticket.objects.bulk_create(
-            Ticket(digest=keyed_hash(tickets._PURPOSE, text), user=user, expires_at=until)
+            Ticket(digest=keyed_hash(socket_authentication._PURPOSE, text), user=user, expires_at=until)
             for text, user in zip(texts, self.users, strict=True)
         )
         return [["/ws/notifications/", f"notify.v1, ticket.{text}"] for text in texts]

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from dovetail_notify import get_notification_model, notify, realtime, services
-from dovetail_notify.realtime.tickets import issue_ticket
+from dovetail_notify.realtime.socket_authentication import issue_ticket
 from tests.notify.orders.notifications import OrderShipped
 
 User: Any = get_user_model()

@@ -7,7 +7,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync, sync_to_async
 
-from dovetail_notify.realtime.tickets import issue_ticket
+from dovetail_notify.realtime.socket_authentication import issue_ticket
 from dovetail_notify.testing import NotificationSocket
 from tests import asynchronous  # noqa: F401  # closes connections that requests open in their threads
 

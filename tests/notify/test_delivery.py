@@ -19,7 +19,7 @@ from dovetail_notify.models import Delivery
 from dovetail_notify.outbox.digests import send_digests
 from dovetail_notify.outbox.runner import CircuitBreaker
 from dovetail_notify.outbox.worker import deliver, resend
-from dovetail_notify.realtime.tickets import issue_ticket
+from dovetail_notify.realtime.socket_authentication import issue_ticket
 from dovetail_notify.services import purge_notifications, remove_notification, set_preference, update_notification
 from dovetail_notify.transports import Outcome, Transport
 from dovetail_notify.types import Rendered

@@ -26,13 +26,13 @@ from dovetail_notify import get_notification_model, notify, realtime, services
 from dovetail_notify.contrib.channels import application
 from dovetail_notify.inbox.reading import visible_organizations
 from dovetail_notify.models import Ticket
-from dovetail_notify.realtime import frames, messages, protocol, socket_authentication, sockets, tickets
+from dovetail_notify.realtime import frames, messages, protocol, socket_authentication, sockets
 from dovetail_notify.realtime.channels import consumer
 from dovetail_notify.realtime.credentials import object_session, session_hash
 from dovetail_notify.realtime.database_thread import Batcher, in_database_thread
 from dovetail_notify.realtime.hub import Hub
+from dovetail_notify.realtime.socket_authentication import Admission, issue_ticket, redeem_ticket, redeem_tickets
 from dovetail_notify.realtime.sockets import revalidate
-from dovetail_notify.realtime.tickets import Admission, issue_ticket, redeem_ticket, redeem_tickets
 from dovetail_notify.testing import NotificationSocket
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped, Tip
@@ -838,13 +838,13 @@ def test_error_of_one_socket_affects_no_other(user, settings):
 def test_ticket_used_elsewhere_refuses_no_other_socket(user, monkeypatch):
     shared, *own = [issue_ticket(user=user) for _ in range(3)]
     (first,) = Ticket.objects.order_by("pk")[:1]
-    delete = tickets._delete
+    delete = socket_authentication._delete
 
     def delete_after_another_process(keys: list[Any], using: str) -> set[Any]:
         assert Ticket.objects.filter(pk=first.pk)._raw_delete(using) == 1
         return delete(keys, using)
 
-    monkeypatch.setattr(tickets, "_delete", delete_after_another_process)
+    monkeypatch.setattr(socket_authentication, "_delete", delete_after_another_process)
     admitted = redeem_tickets([(own[0], None), (shared, None), (own[1], None)])
     assert [each is not None for each in admitted] == [True, False, True]
     assert Ticket.objects.count() == 0

@@ -13,7 +13,7 @@ from django.db import connection, connections
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.models import Delivery
 from dovetail_notify.outbox.worker import deliver
-from dovetail_notify.realtime.tickets import issue_ticket, redeem_ticket, redeem_tickets
+from dovetail_notify.realtime.socket_authentication import issue_ticket, redeem_ticket, redeem_tickets
 from dovetail_notify.transports import Outcome, Transport
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -51,7 +52,7 @@ class NotificationAdmin(ReadOnlyAdmin):
     def delete_model(self, request: HttpRequest, obj: AbstractNotification) -> None:
         services.remove_notification(notification=obj)
 
-    def get_deleted_objects(self, objs: QuerySet[Any], request: HttpRequest) -> Any:
+    def get_deleted_objects(self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest) -> Any:
         deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
         # DeliveryAdmin deletes no delivery alone, but the deliveries of a notification are deleted with it.
         return deleted, counts, missing - {Delivery._meta.verbose_name}, protected

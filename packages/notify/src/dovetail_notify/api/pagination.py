@@ -22,8 +22,6 @@ class CursorPagination(KeysetPagination):
     max_limit = 100
 
     def paginate_inbox(self, request: Request, *, shown: InboxFilter, organization_key: str | None) -> list[Any]:
-        """Return a page of the signed-in user's inbox."""
-
         def fetch(cursor: Cursor | None, limit: int) -> list[Any]:
             user: Any = request.user
             lookup, key = (None, None) if cursor is None else (cursor.lookup, cursor.key)

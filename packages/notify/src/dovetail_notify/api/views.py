@@ -24,8 +24,7 @@ from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.conf import conf
 from dovetail_notify.inbox.reading import InboxFilter, inbox, requested_organization, unread, unread_of
 from dovetail_notify.models import Device
-from dovetail_notify.realtime.socket_authentication import admission_of
-from dovetail_notify.realtime.tickets import TICKET_SECONDS, issue_ticket
+from dovetail_notify.realtime.socket_authentication import TICKET_SECONDS, admission_of, issue_ticket
 from dovetail_notify.transports.push.vapid import public_key
 from dovetail_notify.types import registry
 
@@ -68,7 +67,6 @@ class RecipientViewSet(GenericViewSet[M]):
         return row
 
     def validate(self) -> Any:
-        """Return the validated data of the request's body."""
         serializer = self.get_serializer(data=payload(self.request))
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data

@@ -64,6 +64,7 @@ class _AgeLimits:
         return created_at <= (self._unread if read_at is None else self._read.get(type_key, self._read_default))
 
 
+# Not a migration operation: a project's own model is in an app whose migrations this package does not write.
 def set_recipient_statistics(using: str, **kwargs: Any) -> None:
     """Set PostgreSQL's ``n_distinct`` of the recipient after ``migrate``, so that pages are read from the index.
 

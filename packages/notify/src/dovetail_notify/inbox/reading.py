@@ -41,14 +41,9 @@ class InboxFilter:
     types: tuple[object, ...] | None = None
 
     def apply(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        lookups: dict[str, Any] = {"archived_at__isnull": not self.archived}
-        if self.unread is not None:
-            lookups["read_at__isnull"] = self.unread
-        if self.type is not None:
-            lookups["type"] = self.type
-        if self.types is not None:
-            lookups["type__in"] = self.types
-        return rows.filter(**lookups)
+        lookups = {"read_at__isnull": self.unread, "type": self.type, "type__in": self.types}
+        active = {lookup: value for lookup, value in lookups.items() if value is not None}
+        return rows.filter(archived_at__isnull=not self.archived, **active)
 
 
 class _RecipientKey(Value):

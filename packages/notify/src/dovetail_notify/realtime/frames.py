@@ -18,7 +18,7 @@ from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.inbox import reading
 from dovetail_notify.inbox.reading import UNREAD_CAP, Unread
 from dovetail_notify.realtime.protocol import encode, frame
-from dovetail_notify.realtime.tickets import Admission
+from dovetail_notify.realtime.socket_authentication import Admission
 
 #: Keys are not in the order of commits: a slow transaction commits its rows after rows with later keys.
 OVERLAP: Final = timedelta(seconds=60)
@@ -106,7 +106,8 @@ def missed(admission: Admission, since: tuple[int, datetime]) -> list[str]:
     key, at = since
     # Read first: rows that are committed in between are then in the queries below or in a message to the hub.
     end = opening(admission)._asdict()
-    rows = _visible_rows(admission).filter(archived_at=None)
+    rows = reading.inbox(admission.user, organization_key=admission.organization_key, using=_primary())
+    rows = rows.filter(archived_at=None)
     newer = list(rows.filter(pk__gt=key).order_by("pk")[: REPLAY + 1])
     if len(newer) > REPLAY:
         return [frame("resync", **end)]
@@ -175,10 +176,6 @@ class _FrameTemplate:
 
     def frame(self, key: int) -> str:
         return f'{{"type":"notification","cursor":"{key}-{self._milliseconds}","data":{{"id":{key},{self._rest}}}'
-
-
-def _visible_rows(admission: Admission) -> QuerySet[Any]:
-    return reading.inbox(admission.user, organization_key=admission.organization_key, using=_primary())
 
 
 def _primary() -> str:

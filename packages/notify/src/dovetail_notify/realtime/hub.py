@@ -90,7 +90,6 @@ class Hub:
             self._stop()
 
     def all(self, user: str | None = None) -> list[Socket]:
-        """Return the sockets of one user, or of all users."""
         groups = self.sockets.values() if user is None else [self.sockets.get(user, set())]
         return [socket for sockets in groups for socket in sockets]
 

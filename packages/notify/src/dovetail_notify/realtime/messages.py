@@ -95,5 +95,4 @@ def recheck(user: object = None) -> None:
 
 
 def key_text(value: object) -> str | None:
-    """Return the key of a model instance, or a key itself, as text."""
     return None if value is None else str(getattr(value, "pk", value))

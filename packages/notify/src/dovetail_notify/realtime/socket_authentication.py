@@ -1,18 +1,28 @@
-"""Authenticating sockets: by a ticket, by the authentication classes of ``REST_FRAMEWORK``, or by a session cookie."""
+"""Authenticating sockets: by a ticket, by the authentication classes of ``REST_FRAMEWORK``, or by a session cookie.
+
+A browser's WebSocket cannot send an Authorization header, and URLs are logged. Therefore a signed-in request gets a
+ticket, and the socket sends it as a subprotocol. A ticket opens one socket. It is random and valid once, for seconds.
+Only its keyed hash is stored.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 from importlib import import_module
 from io import BytesIO
-from typing import Any
+from itertools import chain
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
+from django.db import DatabaseError, router, transaction
 from django.http import Http404, HttpRequest
 from django.utils import timezone
 from django.utils.http import is_same_domain
@@ -21,13 +31,27 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from dovetail_core.accounts import may_sign_in
+from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
 from dovetail_notify.conf import conf
 from dovetail_notify.inbox.reading import organization_keys, requested_organization
+from dovetail_notify.models import Ticket
 from dovetail_notify.realtime import protocol
 from dovetail_notify.realtime.protocol import Refused
-from dovetail_notify.realtime.tickets import Admission, redeem_ticket, redeem_tickets
 
+TICKET_SECONDS: Final = 30
+
+_PURPOSE = "dovetail_notify.ticket"
 _TICKET = re.compile(r"[A-Za-z0-9_-]{20,100}", re.ASCII)
+
+
+class Admission(NamedTuple):
+    """A socket's user and organization (None: all of the user's), and the session and time at which it ends."""
+
+    user: AbstractBaseUser
+    organization_key: str | None
+    session: str
+    expires_at: datetime | None
+
 
 Admitted = tuple[Admission, frozenset[str] | None]
 """The admission of a socket, and the organizations that it shows; None for all."""
@@ -101,7 +125,6 @@ def authenticate_request(scope: dict[str, Any]) -> Admission:
 
 
 def admission_of(request: Request) -> Admission:
-    """Return the admission to a socket or stream for an authenticated request."""
     session, expires_at = conf.CREDENTIAL(request)
     user: Any = request.user
     return Admission(user, requested_organization(request), str(session or ""), expires_at)
@@ -158,3 +181,77 @@ def _trusted(origin: str | None, host: str | None) -> bool:
         trusted.scheme == parts.scheme and is_same_domain(parts.netloc, trusted.netloc.lstrip("*"))
         for trusted in map(urlsplit, settings.CSRF_TRUSTED_ORIGINS)
     )
+
+
+def issue_ticket(
+    *,
+    user: AbstractBaseUser,
+    organization_key: str | None = None,
+    session: str | None = None,
+    expires_at: datetime | None = None,
+    origin: str | None = None,
+) -> str:
+    """Return a new ticket, valid for ``TICKET_SECONDS``.
+
+    The socket ends with ``session`` and at ``expires_at``. With ``origin``, the ticket is only valid for pages of this
+    origin.
+    """
+    ticket = random_token()
+    Ticket(
+        digest=keyed_hash(_PURPOSE, ticket),
+        user_id=user.pk,
+        organization_key=organization_key,
+        session=session or "",
+        origin=_origin(origin),
+        credential_expires_at=expires_at,
+        expires_at=timezone.now() + timedelta(seconds=TICKET_SECONDS),
+    ).save(using=router.db_for_write(Ticket), force_insert=True)
+    return ticket
+
+
+def redeem_ticket(ticket: str, *, origin: str | None = None) -> Admission | None:
+    """Use a ticket. Return None if it is unknown, used or expired, for another origin, or of an inactive account."""
+    return redeem_tickets([(ticket, origin)])[0]
+
+
+def redeem_tickets(tickets: Sequence[tuple[str, str | None]]) -> list[Admission | None]:
+    """Use several tickets, each with the origin of its page, like ``redeem_ticket()``. Two queries in all."""
+    using = router.db_for_write(Ticket)
+    digests = [list(keyed_hashes(_PURPOSE, ticket)) for ticket, _ in tickets]
+    rows = Ticket.objects.using(using).filter(digest__in=list(chain(*digests))).select_related("user")
+    by_digest = {row.digest: row for row in rows}
+    # Only the first of several equal tickets gets the row.
+    matches = [
+        next((by_digest.pop(digest) for digest in candidates if digest in by_digest), None) for candidates in digests
+    ]
+    deleted = _delete(sorted(row.pk for row in matches if row is not None), using)
+    return [
+        _admission(row, origin) if row is not None and row.pk in deleted else None
+        for row, (_, origin) in zip(matches, tickets, strict=True)
+    ]
+
+
+def _delete(keys: list[int], using: str) -> set[int]:
+    """Return the keys of the rows that this call has deleted. If two processes use a ticket, one of them deletes it."""
+    rows = Ticket.objects.using(using)
+    if len(keys) > 1:
+        # suppress() also ends a deadlock of two processes with the same tickets in a different order.
+        with suppress(DatabaseError), transaction.atomic(using=using):
+            if rows.filter(pk__in=keys)._raw_delete(using) == len(keys):
+                return set(keys)
+            # Another process has just used one of the tickets, and a row count does not tell which one. Delete them one
+            # by one, so that a ticket that is used twice does not refuse other sockets.
+            transaction.set_rollback(True, using=using)
+    return {key for key in keys if rows.filter(pk=key)._raw_delete(using)}
+
+
+def _admission(row: Ticket, origin: str | None) -> Admission | None:
+    if row.origin and origin is not None and row.origin != _origin(origin):
+        return None
+    if row.expires_at < timezone.now() or not may_sign_in(row.user):
+        return None
+    return Admission(row.user, row.organization_key, row.session, row.credential_expires_at)
+
+
+def _origin(value: str | None) -> str:
+    return (value or "").lower()[:200]

@@ -16,7 +16,7 @@ from dovetail_notify.conf import conf
 from dovetail_notify.inbox.reading import organization_keys
 from dovetail_notify.realtime.database_thread import in_database_thread
 from dovetail_notify.realtime.protocol import EXPIRED, EXPIRING_SECONDS, FORBIDDEN, Refused, frame
-from dovetail_notify.realtime.tickets import Admission
+from dovetail_notify.realtime.socket_authentication import Admission
 
 _RESYNC = frame("resync")
 _CHUNK = 200
@@ -153,7 +153,6 @@ def _active_accounts(keys: Collection[object]) -> dict[str, _Account]:
 
 
 def _ended_sessions(sessions: Collection[str]) -> set[str]:
-    """Return the sessions that ``NOTIFY_ENDED_SESSIONS`` reports as ended."""
     if conf.ENDED_SESSIONS is None or not sessions:
         return set()
     return {str(session) for session in conf.ENDED_SESSIONS(list(sessions))}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from email.utils import parseaddr
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core import signing
 from django.core.exceptions import ValidationError
+from django.core.mail import EmailMultiAlternatives
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db.models import Model
 from django.template.loader import render_to_string
 
 from dovetail_core.accounts import address_of
@@ -20,12 +24,6 @@ from dovetail_notify.exceptions import InvalidLink
 from dovetail_notify.models import Delivery
 from dovetail_notify.transports.base import Outcome, Transport, required_channels
 from dovetail_notify.types import Rendered, registry
-
-if TYPE_CHECKING:
-    from django.contrib.auth.base_user import AbstractBaseUser
-    from django.core.mail import EmailMultiAlternatives
-    from django.core.mail.backends.base import BaseEmailBackend
-    from django.db.models import Model
 
 logger = logging.getLogger("dovetail.notify")
 
@@ -47,7 +45,7 @@ class EmailTransport(Transport):
         backend = connection()
         backend.open()
         try:
-            return [self._send_one(backend, delivery) for delivery in deliveries]
+            return [_outcome(backend, self.compose(delivery)) for delivery in deliveries]
         finally:
             backend.close()
 
@@ -58,7 +56,7 @@ class EmailTransport(Transport):
             context = {"user": user, "notifications": notifications, "count": len(newest)}
             subject = render_to_string("dovetail_notify/email/digest_subject.txt", context)
             message = self._message(deliveries[0], "digest", context, templates=["digest"], subject=subject)
-        return _outcome(connection(), message) if message else Outcome.suppressed("no address")
+        return _outcome(connection(), message)
 
     def compose(self, delivery: Delivery) -> EmailMultiAlternatives | None:
         """Return the message of a delivery, or None if the recipient has no address.
@@ -69,18 +67,9 @@ class EmailTransport(Transport):
         user, kind = delivery.notification.recipient, delivery.notification.type
         with localized(language_of(user), time_zone_of(user)):
             notification = _template_context(delivery)
-            context = {
-                "user": user,
-                "notification": notification,
-                "link": notification["url"],
-                "unsubscribe": _link(delivery),
-            }
-            subject = str(notification["title"])
+            link, subject = notification["url"], str(notification["title"])
+            context = {"user": user, "notification": notification, "link": link, "unsubscribe": _link(delivery)}
             return self._message(delivery, kind, context, templates=[kind, "notification"], subject=subject)
-
-    def _send_one(self, backend: BaseEmailBackend, delivery: Delivery) -> Outcome:
-        message = self.compose(delivery)
-        return _outcome(backend, message) if message else Outcome.suppressed("no address")
 
     def _message(
         self, delivery: Delivery, tag: str, context: Mapping[str, object], *, templates: Sequence[str], subject: str
@@ -97,7 +86,9 @@ class EmailTransport(Transport):
         return message
 
 
-def _outcome(backend: BaseEmailBackend, message: EmailMultiAlternatives) -> Outcome:
+def _outcome(backend: BaseEmailBackend, message: EmailMultiAlternatives | None) -> Outcome:
+    if message is None:
+        return Outcome.suppressed("no address")
     try:
         backend.send_messages([message])
     except Exception as error:  # noqa: BLE001  # one refused address must not stop the others
@@ -145,7 +136,6 @@ def _template_context(delivery: Delivery) -> dict[str, object]:
 
 
 def _text_for(delivery: Delivery) -> Rendered:
-    """Return the text in the recipient's language if the recipient chose one, else the stored text."""
     row = delivery.notification
     stored = Rendered(title=row.title, body=row.body, url=row.target_url)
     cls = registry.get(row.type)

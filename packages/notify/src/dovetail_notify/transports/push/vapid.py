@@ -72,7 +72,6 @@ def public_key(text: str) -> str:
 
 
 def authorization(key: str, subject: str, origin: str) -> str:
-    """Return the ``Authorization`` header for one push service."""
     # Reused for half of its lifetime, because a signature for each push would take most of the push's time.
     return _authorization(key, subject, origin, int(time.time()) // (_LIFETIME // 2))
 
