@@ -838,13 +838,13 @@ def test_error_of_one_socket_affects_no_other(user, settings):
 def test_ticket_used_elsewhere_refuses_no_other_socket(user, monkeypatch):
     shared, *own = [issue_ticket(user=user) for _ in range(3)]
     (first,) = Ticket.objects.order_by("pk")[:1]
-    delete = socket_authentication._delete
+    delete = socket_authentication._delete_tickets
 
     def delete_after_another_process(keys: list[Any], using: str) -> set[Any]:
         assert Ticket.objects.filter(pk=first.pk)._raw_delete(using) == 1
         return delete(keys, using)
 
-    monkeypatch.setattr(socket_authentication, "_delete", delete_after_another_process)
+    monkeypatch.setattr(socket_authentication, "_delete_tickets", delete_after_another_process)
     admitted = redeem_tickets([(own[0], None), (shared, None), (own[1], None)])
     assert [each is not None for each in admitted] == [True, False, True]
     assert Ticket.objects.count() == 0

@@ -224,14 +224,14 @@ def redeem_tickets(tickets: Sequence[tuple[str, str | None]]) -> list[Admission 
     matches = [
         next((by_digest.pop(digest) for digest in candidates if digest in by_digest), None) for candidates in digests
     ]
-    deleted = _delete(sorted(row.pk for row in matches if row is not None), using)
+    deleted = _delete_tickets(sorted(row.pk for row in matches if row is not None), using)
     return [
-        _admission(row, origin) if row is not None and row.pk in deleted else None
+        _ticket_admission(row, origin) if row is not None and row.pk in deleted else None
         for row, (_, origin) in zip(matches, tickets, strict=True)
     ]
 
 
-def _delete(keys: list[int], using: str) -> set[int]:
+def _delete_tickets(keys: list[int], using: str) -> set[int]:
     """Return the keys of the rows that this call has deleted. If two processes use a ticket, one of them deletes it."""
     rows = Ticket.objects.using(using)
     if len(keys) > 1:
@@ -245,7 +245,7 @@ def _delete(keys: list[int], using: str) -> set[int]:
     return {key for key in keys if rows.filter(pk=key)._raw_delete(using)}
 
 
-def _admission(row: Ticket, origin: str | None) -> Admission | None:
+def _ticket_admission(row: Ticket, origin: str | None) -> Admission | None:
     if row.origin and origin is not None and row.origin != _origin(origin):
         return None
     if row.expires_at < timezone.now() or not may_sign_in(row.user):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.utils.translation import gettext as _
 
-from dovetail_core.commands import Progress, Purge, PurgeCommand
+from dovetail_core.commands import Purge, PurgeCommand
 from dovetail_notify.services import purge_notifications
 
 
@@ -13,9 +13,5 @@ class Command(PurgeCommand):
     batch_size = 5000
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
-        return [(_("notifications"), _purge)]
-
-
-def _purge(*, batch_size: int, progress: Progress | None) -> int:
-    # Not delete_in_batches(), because retention can depend on the notification's type, which only Python knows.
-    return purge_notifications(batch=batch_size)
+        # Not delete_in_batches(), because retention can depend on the notification's type, which only Python knows.
+        return [(_("notifications"), lambda *, batch_size, progress: purge_notifications(batch=batch_size))]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from channels import layers  # type: ignore[import-untyped]  # has no types
@@ -66,7 +67,8 @@ class SenderThread:
         self._queue: deque[dict[str, Any]] = deque(maxlen=_QUEUE_SIZE)
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
-        threading.Thread(target=self._run, name="dovetail_notify.sender", daemon=True).start()
+        run = partial(self._loop.run_until_complete, self._send())
+        threading.Thread(target=run, name="dovetail_notify.sender", daemon=True).start()
 
     def put(self, content: dict[str, Any]) -> None:
         if len(self._queue) == _QUEUE_SIZE:
@@ -80,10 +82,6 @@ class SenderThread:
         while self._queue and time.monotonic() < end:
             time.sleep(0.01)
         return not self._queue
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._send())
 
     async def _send(self) -> None:
         retries = _Retries()

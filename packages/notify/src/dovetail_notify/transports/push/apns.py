@@ -17,7 +17,7 @@ from dovetail_notify.models import Device
 from dovetail_notify.transports.base import Outcome
 from dovetail_notify.transports.http.base import HttpResponse
 from dovetail_notify.transports.http.calls import clients
-from dovetail_notify.transports.push.base import PushMessage, Result, Sender, TokenCache, read_file
+from dovetail_notify.transports.push.base import PushMessage, Result, Sender, TokenCache, read_text
 from dovetail_notify.transports.push.vapid import load_pem_key
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def load_key(source: object) -> EllipticCurvePrivateKey:
     """Load the key from the text or the path of Apple's ``.p8`` file. Raise ``ValueError`` without showing the key."""
     if not isinstance(source, str | Path):
         raise ValueError("is neither PEM nor the path of a file")
-    text = str(source)
-    return load_pem_key(text if text.lstrip().startswith("-----BEGIN") else read_file(source))
+    return load_pem_key(read_text(source, "-----BEGIN"))
 
 
 def provider_tokens(key: EllipticCurvePrivateKey, key_id: str, team_id: str) -> TokenCache:

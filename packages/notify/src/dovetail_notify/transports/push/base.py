@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from dovetail_notify.models import Device
 
 
-def read_file(source: str | Path) -> str:
-    """Return the text of a file that a setting names. Raise ``ValueError`` for a check if it cannot be read."""
+def read_text(source: str | Path, start: str) -> str:
+    """Return ``source`` if it begins with ``start``, else the text of the file that it names. Raise ``ValueError``."""
+    text = str(source)
     try:
-        return Path(source).read_text()
+        return text if text.lstrip().startswith(start) else Path(source).read_text()
     except (OSError, ValueError) as error:
         raise ValueError(f"names a file that cannot be read ({type(error).__name__})") from None
 

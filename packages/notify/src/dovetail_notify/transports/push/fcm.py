@@ -17,7 +17,7 @@ from dovetail_notify.models import Device
 from dovetail_notify.transports.base import Outcome
 from dovetail_notify.transports.http.base import HttpResponse, Unreachable
 from dovetail_notify.transports.http.calls import clients
-from dovetail_notify.transports.push.base import PushMessage, Result, Sender, TokenCache, read_file
+from dovetail_notify.transports.push.base import PushMessage, Result, Sender, TokenCache, read_text
 
 _SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -40,9 +40,8 @@ class ServiceAccount:
     def load(cls, source: object) -> ServiceAccount:
         """Load Google's JSON file from its dict, its text or its path. Raise ``ValueError`` without showing the key."""
         if isinstance(source, str | Path):
-            text = str(source)
             try:
-                source = json.loads(text if text.lstrip().startswith("{") else read_file(source))
+                source = json.loads(read_text(source, "{"))
             except json.JSONDecodeError:
                 raise ValueError("is not JSON") from None
         if not isinstance(source, Mapping):
