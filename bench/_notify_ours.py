@@ -65,7 +65,7 @@ class Ours(Cases):
         key = Notification.objects.filter(recipient=self.hot).order_by("-pk").values_list("pk", flat=True)[depth]
         paginator = CursorPagination()
         paginator.request = self.factory.get("/notifications/")  # type: ignore[assignment]
-        return str(paginator._token(Cursor("lt", key)))
+        return paginator.encode(Cursor(key))
 
     def _listed(self, query: dict[str, str]) -> None:
         request = self.factory.get("/notifications/", query)

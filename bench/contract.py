@@ -322,20 +322,20 @@ def pages() -> None:
     print(f"buffers at row {ROWS // 2}: {_buffers(ROWS // 2)}")
 
 
-def _position(row: int) -> Any:
-    from dovetail_contract.pagination import keyset
+def _cursor(row: int) -> Any:
+    from dovetail_core.rest.pagination import Cursor
 
     found = rows("postgresql").order_by("created_at", "id")[row]
-    return keyset.Position((found.created_at, found.pk))
+    return Cursor((found.created_at, found.pk))
 
 
 def _cursor_at(get: Any, row: int) -> str:
-    from dovetail_contract.pagination import cursors, keyset
+    from dovetail_contract.pagination import keyset
 
     paginator = CursorPagination()
     paginator.request = Request(RequestFactory().get("/api/postgresql/cursor"))
     _, paginator.order = keyset.keys(rows("postgresql").order_by("created_at"))
-    return cursors.encode(_position(row), scope=paginator._scope())
+    return paginator.encode(_cursor(row))
 
 
 def _stock_cursor_at() -> str:
@@ -350,7 +350,7 @@ def _buffers(row: int) -> int:
     from dovetail_contract.pagination import keyset
 
     queryset, order = keyset.keys(rows("postgresql").order_by("created_at"))
-    condition = next(keyset._ranges(order, _position(row)))
+    condition = next(keyset._ranges(order, _cursor(row)))
     ordered = queryset.filter(*condition).order_by(*(key.order(backward=False) for key in order))[:51]
     plan = json.loads(ordered.explain(format="json", analyze=True, buffers=True))[0]["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])

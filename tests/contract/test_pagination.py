@@ -22,8 +22,8 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from dovetail_contract.pagination import CursorPagination, cursors, keyset
-from dovetail_contract.pagination.keyset import Position
 from dovetail_core import context
+from dovetail_core.rest.pagination import Cursor
 from tests.contract.shop.models import Item, Maker, Ticket
 
 pytestmark = pytest.mark.django_db
@@ -328,11 +328,11 @@ def test_cursor_survives_key_rotation() -> None:
 )
 @examples(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_cursor_preserves_values(values: list[Any], flags: Any) -> None:
-    position = Position(tuple(values), *flags)
-    token = cursors.encode(position, scope="list")
+    cursor = Cursor(tuple(values), *flags)
+    token = cursors.encode(cursor, scope="list")
     back = cursors.decode(token, scope="list", length=len(values))
-    assert back == position
-    assert [type(value) for value in back.values] == [type(value) for value in values]
+    assert back == cursor
+    assert [type(value) for value in back.key] == [type(value) for value in values]
     with pytest.raises(cursors.InvalidCursor):
         cursors.decode(token, scope="another", length=len(values))
     with pytest.raises(cursors.InvalidCursor):
@@ -348,7 +348,7 @@ def test_arbitrary_text_is_not_a_cursor(token: str) -> None:
 
 def test_unsupported_value_raises_type_error() -> None:
     with pytest.raises(TypeError, match="Cannot paginate by a value of type bytes"):
-        cursors.encode(Position((b"x",)), scope="list")
+        cursors.encode(Cursor((b"x",)), scope="list")
 
 
 def test_total_is_counted_on_request_up_to_a_maximum() -> None:
@@ -480,8 +480,8 @@ def test_middle_page_uses_the_index() -> None:
     for names in (["created_at"], ["-created_at"], ["rank"], ["price", "-created_at"]):
         queryset, order = keyset.keys(Item.objects.order_by(*names))
         middle = queryset.exclude(rank=None).order_by(*(key.order(backward=False) for key in order))[9000]
-        position = Position(tuple(key.value(middle) for key in order))
-        condition = next(keyset._ranges(order, position))
+        cursor = Cursor(tuple(key.value(middle) for key in order))
+        condition = next(keyset._ranges(order, cursor))
         plan = json.loads(
             queryset.filter(*condition)
             .order_by(*(key.order(backward=False) for key in order))[:51]
@@ -508,7 +508,7 @@ def test_middle_page_uses_the_index_on_mariadb() -> None:
                 queryset, order = keyset.keys(Item.objects.order_by(name))
                 ordered = queryset.order_by(*(key.order(backward=False) for key in order))
                 middle = ordered[15_000]
-                condition = next(keyset._ranges(order, Position(tuple(key.value(middle) for key in order))))
+                condition = next(keyset._ranges(order, Cursor(tuple(key.value(middle) for key in order))))
                 page = ordered.filter(*condition)[:51]
                 assert [row.pk for row in page] == [row.pk for row in ordered[15_001:15_052]]
                 cursor.execute("FLUSH STATUS")

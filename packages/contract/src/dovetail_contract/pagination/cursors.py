@@ -1,4 +1,4 @@
-"""Opaque cursors: the position of a page, signed together with the list that it belongs to."""
+"""Opaque tokens: the cursor of a page, signed together with the list that it belongs to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from dovetail_contract.pagination.keyset import Position
+from dovetail_core.rest.pagination import Cursor
 from dovetail_core.secrets import constant_time_compare, keyed_hashes
 
 # 128 bits of HMAC-SHA256 suffice, because a forger has one guess per request. A JSON payload follows, in base64url.
@@ -27,15 +27,15 @@ class InvalidCursor(ValueError):
     """Raised for every invalid cursor alike, because details would only help a forger."""
 
 
-def encode(position: Position, *, scope: str) -> str:
-    """Return the cursor of a position. It is valid only for ``scope``, the text of everything the list depends on."""
-    flags = position.backward | position.inclusive << 1
-    payload = json.dumps([flags, *map(_encoded, position.values)], separators=(",", ":")).encode()
+def encode(cursor: Cursor, *, scope: str) -> str:
+    """Return the token of a cursor. It is valid only for ``scope``, the text of everything the list depends on."""
+    flags = cursor.backward | cursor.inclusive << 1
+    payload = json.dumps([flags, *map(_encoded, cursor.key)], separators=(",", ":")).encode()
     return urlsafe_b64encode(next(_macs(payload, scope)) + payload).decode().rstrip("=")
 
 
-def decode(token: str, *, scope: str, length: int) -> Position:
-    """Return the position of a cursor. Raise ``InvalidCursor`` for another scope or number of keys."""
+def decode(token: str, *, scope: str, length: int) -> Cursor:
+    """Return the cursor of a token. Raise ``InvalidCursor`` for another scope or number of keys."""
     if len(token) > _MAX_LENGTH:
         raise InvalidCursor
     try:
@@ -52,7 +52,7 @@ def decode(token: str, *, scope: str, length: int) -> Position:
         raise InvalidCursor from error
     if len(decoded) != length:
         raise InvalidCursor
-    return Position(decoded, backward=bool(flags & 1), inclusive=bool(flags & 2))
+    return Cursor(decoded, backward=bool(flags & 1), inclusive=bool(flags & 2))
 
 
 def _macs(payload: bytes, scope: str) -> Iterator[bytes]:

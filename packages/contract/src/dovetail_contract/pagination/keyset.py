@@ -19,6 +19,8 @@ from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import Exact, GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 from django.db.models.sql.compiler import SQLCompiler
 
+from dovetail_core.rest.pagination import Cursor
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -69,15 +71,6 @@ class RowComparison(Expression):
         return f"({sides[0]}) {self.operator} ({sides[1]})", tuple(params)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The start of a page: after the row with these key values, or at that row if ``inclusive``."""
-
-    values: tuple[Any, ...]
-    backward: bool = False
-    inclusive: bool = False
-
-
 def keys(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[Key]]:
     """Return the queryset with all keys annotated, and its order, completed by the primary key.
 
@@ -106,15 +99,15 @@ def keys(queryset: QuerySet[Any]) -> tuple[QuerySet[Any], list[Key]]:
 
 
 def page(
-    queryset: QuerySet[Any], order: Sequence[Key], position: Position | None, limit: int, *, skipped: int = 0
+    queryset: QuerySet[Any], order: Sequence[Key], cursor: Cursor | None, limit: int, *, skipped: int = 0
 ) -> list[Any]:
-    """Return up to ``limit`` rows from ``position`` in its direction, or those after the first ``skipped`` rows."""
-    backward = position is not None and position.backward
+    """Return up to ``limit`` rows from ``cursor`` in its direction, or those after the first ``skipped`` rows."""
+    backward = cursor is not None and cursor.backward
     rows: list[Any] = []
     if skipped:
         ordered = queryset.order_by(*(key.order(backward=False) for key in order))
         return list(ordered[skipped : skipped + limit])
-    for condition in _ranges(order, position):
+    for condition in _ranges(order, cursor):
         ordered = queryset.filter(*condition).order_by(*(key.order(backward=backward) for key in order))
         rows += ordered[: limit - len(rows)]
         if len(rows) >= limit:
@@ -125,10 +118,10 @@ def page(
 Condition = list[Any]
 
 
-def _ranges(order: Sequence[Key], position: Position | None) -> Iterator[Condition]:
-    """Yield conditions whose rows, one condition after the other, are all rows from ``position`` on."""
-    if position is not None:
-        yield from _after(_runs(order), list(position.values), position, [])
+def _ranges(order: Sequence[Key], cursor: Cursor | None) -> Iterator[Condition]:
+    """Yield conditions whose rows, one condition after the other, are all rows from ``cursor`` on."""
+    if cursor is not None:
+        yield from _after(_runs(order), list(cursor.key), cursor, [])
     elif order[0].nullable:
         # Rows with a value, then rows without: each part follows a plain index.
         yield [_is_null(order[0], False)]
@@ -148,24 +141,24 @@ def _runs(order: Sequence[Key]) -> list[list[Key]]:
     return runs
 
 
-def _after(runs: list[list[Key]], values: list[Any], position: Position, prefix: Condition) -> Iterator[Condition]:
+def _after(runs: list[list[Key]], values: list[Any], cursor: Cursor, prefix: Condition) -> Iterator[Condition]:
     run, rest = runs[0], runs[1:]
     first = run[0]
     if values[0] is None:
         # NULLs come last: forward, only NULLs follow; backward, all rows with a value.
         remaining = [run[1:], *rest] if run[1:] else rest
-        yield from _after(remaining, values[1:], position, [*prefix, _is_null(first, True)])
-        if position.backward:
+        yield from _after(remaining, values[1:], cursor, [*prefix, _is_null(first, True)])
+        if cursor.backward:
             yield [*prefix, _is_null(first, False)]
         return
     current, remaining_values = values[: len(run)], values[len(run) :]
     if rest:
         same = [_lookup(key, "=", value) for key, value in zip(run, current, strict=True)]
-        yield from _after(rest, remaining_values, position, [*prefix, *same])
-    descending = first.descending != position.backward
-    operator = ("<" if descending else ">") + ("=" if position.inclusive and not rest else "")
+        yield from _after(rest, remaining_values, cursor, [*prefix, *same])
+    descending = first.descending != cursor.backward
+    operator = ("<" if descending else ">") + ("=" if cursor.inclusive and not rest else "")
     yield [*prefix, *_compared(run, operator, current)]
-    if first.nullable and not position.backward:
+    if first.nullable and not cursor.backward:
         yield [*prefix, _is_null(first, True)]
 
 

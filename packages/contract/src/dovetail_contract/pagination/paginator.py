@@ -7,24 +7,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _
-from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.utils.urls import remove_query_param, replace_query_param
+from rest_framework.utils.urls import remove_query_param
 from rest_framework.views import APIView
 
 from dovetail_contract.conf import conf
 from dovetail_contract.pagination import cursors, keyset
-from dovetail_contract.pagination.keyset import Position
 from dovetail_contract.problems.builder import InvalidQuery, mistake
 from dovetail_core import context
+from dovetail_core.rest.pagination import Cursor, KeysetPagination
 
 _PREFERENCE = "return=total-count"
 
 
-class CursorPagination(BasePagination):
+class CursorPagination(KeysetPagination):
     """``?cursor=`` and ``?limit=``. A cursor of another list and a limit out of range are 400.
 
     Answers ``{"data": […], "meta": {"next": cursor or null, "prev": cursor or null, "total": number or null}}`` and a
@@ -37,45 +36,40 @@ class CursorPagination(BasePagination):
     database reads all rows before such a page. Subclasses may set ``default_limit`` and ``max_limit``.
     """
 
-    default_limit: int | None = None
-    max_limit: int | None = None
+    # 0 means the setting, which may change after the import.
+    default_limit = 0
+    max_limit = 0
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         self.request = request
-        self.total: int | None = None
+        self.total = None
         self.preferred = False
-        limit = self._limit()
+        limit = self.read_limit()
         rows, self.order = keyset.keys(queryset)
         contract = getattr(view, "contract", None) or {}
         skipped = self._skipped(limit) if contract.get("page") else 0
-        position = self._position()
-        # One extra row shows whether another page follows, without a count.
-        page = keyset.page(rows, self.order, position, limit + 1, skipped=skipped)
-        more, page = len(page) > limit, page[:limit]
-        if position is not None and position.backward:
-            page.reverse()
-        self._set_neighbours(page, position, more=more, first=position is None and not skipped)
+        cursor = self.read_cursor(queryset.model)
+        found = keyset.page(rows, self.order, cursor, limit + 1, skipped=skipped)
+        page = self.make_page(found, limit, cursor, first=cursor is None and not skipped)
         self._count(queryset, contract)
         return page
 
-    def get_paginated_response(self, data: object) -> Response:
-        tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
-        url = remove_query_param(self.request.build_absolute_uri(), "page")
-        links = [
-            f'<{replace_query_param(url, "cursor", token)}>; rel="{relation}"'
-            for relation, token in tokens.items()
-            if token
-        ]
-        # RFC 7240 2: caches must know that the response depends on this header.
-        headers = {"Vary": "Prefer"}
-        if links:
-            headers["Link"] = ", ".join(links)
-        if self.preferred and self.total is not None:
-            headers["Preference-Applied"] = _PREFERENCE
-        return Response({"data": data, "meta": {**tokens, "total": self.total}}, headers=headers)
+    def get_limits(self) -> tuple[int, int]:
+        return self.default_limit or conf.PAGE_SIZE, self.max_limit or conf.MAX_PAGE_SIZE
 
-    def get_results(self, data: dict[str, Any]) -> Any:
-        return data["data"]
+    def get_key(self, row: object) -> tuple[Any, ...]:
+        return tuple(key.value(row) for key in self.order)
+
+    def get_url(self) -> str:
+        return remove_query_param(super().get_url(), "page")
+
+    def get_paginated_response(self, data: object) -> Response:
+        response = super().get_paginated_response(data)
+        # RFC 7240 2: caches must know that the response depends on this header.
+        response.headers["Vary"] = "Prefer"
+        if self.preferred and self.total is not None:
+            response.headers["Preference-Applied"] = _PREFERENCE
+        return response
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         cursor = {"type": "string", "nullable": True, "example": None}
@@ -84,11 +78,13 @@ class CursorPagination(BasePagination):
             "prev": {**cursor, "description": "The cursor of the previous page, or null on the first page."},
             "total": {"type": "integer", "nullable": True, "description": "The total number of items, if counted."},
         }
-        meta = {"type": "object", "required": [*properties], "properties": properties}
-        return {"type": "object", "required": ["data", "meta"], "properties": {"data": schema, "meta": meta}}
+        described = super().get_paginated_response_schema(schema)
+        described["properties"]["meta"]["properties"] = properties
+        return described
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        limits = {"type": "integer", "minimum": 1, "maximum": self._max_limit, "default": self._default_limit}
+    def get_schema_operation_parameters(self, view: APIView | None) -> list[dict[str, Any]]:
+        default, maximum = self.get_limits()
+        limits = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
         numbers = {"type": "integer", "minimum": 1, "maximum": conf.PAGE_MAX_ROWS}
         cursor = {"type": "string", "format": "cursor"}
         # Any string, because unknown preferences are ignored.
@@ -106,33 +102,6 @@ class CursorPagination(BasePagination):
             for name, location, description, schema in parameters
         ]
 
-    @property
-    def _default_limit(self) -> int:
-        return self.default_limit or conf.PAGE_SIZE
-
-    @property
-    def _max_limit(self) -> int:
-        return self.max_limit or conf.MAX_PAGE_SIZE
-
-    def _set_neighbours(self, rows: list[Any], position: Position | None, *, more: bool, first: bool) -> None:
-        self.next: Position | None = None
-        self.prev: Position | None = None
-        if not rows:
-            # All rows of this page were deleted: point back, including the row of the cursor.
-            if position is not None:
-                reverse = Position(position.values, not position.backward, not position.inclusive)
-                self.next, self.prev = (reverse, None) if position.backward else (None, reverse)
-            return
-        backward = position is not None and position.backward
-        # The page that the cursor came from has a row; in the other direction, the extra row decides.
-        if backward or more:
-            self.next = Position(self._values(rows[-1]))
-        if more if backward else not first:
-            self.prev = Position(self._values(rows[0]), backward=True)
-
-    def _values(self, row: object) -> tuple[Any, ...]:
-        return tuple(key.value(row) for key in self.order)
-
     def _count(self, queryset: QuerySet[Any], contract: Mapping[str, Any]) -> None:
         preferences = self.request.headers.get("Prefer", "").replace(";", ",").split(",")
         self.preferred = _PREFERENCE in (preference.strip().lower() for preference in preferences)
@@ -143,23 +112,8 @@ class CursorPagination(BasePagination):
             counted = queryset.order_by()[: conf.TOTAL_MAX + 1].count()
             self.total = counted if counted <= conf.TOTAL_MAX else None
 
-    def _parameter(self, name: str) -> str | None:
-        values = self.request.query_params.getlist(name)
-        if len(values) > 1:
-            raise InvalidQuery([mistake(name, _("This parameter is repeated."), code="repeated")])
-        return values[0] if values else None
-
-    def _limit(self) -> int:
-        text = self._parameter("limit")
-        if text is None:
-            return self._default_limit
-        if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not 1 <= int(text) <= self._max_limit:
-            detail = _("Must be a whole number from 1 to %(maximum)d.") % {"maximum": self._max_limit}
-            raise InvalidQuery([mistake("limit", detail, code="out_of_range")])
-        return int(text)
-
     def _skipped(self, limit: int) -> int:
-        text = self._parameter("page")
+        text = self.read_parameter("page")
         if text is None:
             return 0
         if "cursor" in self.request.query_params:
@@ -184,15 +138,21 @@ class CursorPagination(BasePagination):
         order = [(key.path, key.descending, type(key.field).__name__) for key in self.order]
         return json.dumps([self.request.path, str(context.organization_id()), others, order])
 
-    def _token(self, position: Position | None) -> str | None:
-        return cursors.encode(position, scope=self._scope()) if position else None
+    def encode(self, cursor: Cursor) -> str:
+        return cursors.encode(cursor, scope=self._scope())
 
-    def _position(self) -> Position | None:
-        token = self._parameter("cursor")
-        if token is None:
-            return None
+    def decode(self, token: str, model: type[Model]) -> Cursor:
         try:
             return cursors.decode(token, scope=self._scope(), length=len(self.order))
         except cursors.InvalidCursor as error:
+            raise self.error("cursor", "invalid_cursor") from error
+
+    def error(self, parameter: str, code: str, **values: object) -> InvalidQuery:
+        if code == "invalid_cursor":
             detail = _("Not a cursor of this list. Copy `meta.next` or `meta.prev` unchanged, or omit it to restart.")
-            raise InvalidQuery([mistake("cursor", detail, code="invalid_cursor")], code="invalid_cursor") from error
+            return InvalidQuery([mistake(parameter, detail, code=code)], code=code)
+        details = {
+            "repeated": _("This parameter is repeated."),
+            "out_of_range": _("Must be a whole number from 1 to %(maximum)d."),
+        }
+        return InvalidQuery([mistake(parameter, details[code] % values, code=code)])

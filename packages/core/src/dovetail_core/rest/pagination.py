@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ValidationError as InvalidValue
 from django.core.signing import BadSignature, Signer
 from django.db.models import Model
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,14 +26,16 @@ from dovetail_core.translation import gettext as _
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Selects rows by ``pk__<lookup>=key``: older rows with ``lt`` and ``lte``, newer ones with ``gt`` and ``gte``."""
+    """The start of a page: after the row with this key, or at that row if ``inclusive``."""
 
-    lookup: str
     key: Any
+    backward: bool = False
+    inclusive: bool = False
 
     @property
-    def backward(self) -> bool:
-        return self.lookup in {"gt", "gte"}
+    def lookup(self) -> str:
+        """The lookup of the primary key: older rows with ``lt`` and ``lte``, newer ones with ``gt`` and ``gte``."""
+        return ("gt" if self.backward else "lt") + ("e" if self.inclusive else "")
 
 
 #: Takes a cursor, or None for the first page, and a limit. Returns at most that many rows in the cursor's direction.
@@ -47,6 +49,9 @@ class KeysetPagination(BasePagination):
 
     Responses have the form ``{"data": […], "meta": {"next": cursor or null, "prev": cursor or null, "total": null}}``,
     and a ``Link`` header (RFC 8288) with the absolute URLs. Cursors are opaque, signed, and valid for one path.
+
+    For another order or other errors, subclasses override ``get_limits``, ``get_key``, ``get_url``, ``encode``,
+    ``decode`` and ``error``.
     """
 
     default_limit = 50
@@ -54,6 +59,7 @@ class KeysetPagination(BasePagination):
 
     next: Cursor | None = None
     prev: Cursor | None = None
+    total: int | None = None
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         # queryset is Any because the base class also accepts sequences.
@@ -66,46 +72,45 @@ class KeysetPagination(BasePagination):
     def paginate(self, model: type[Model], request: Request, fetch: Fetch) -> list[Any]:
         """Return a page of the rows of ``model`` that ``fetch`` returns, for lists that are not querysets."""
         self.request = request
-        limit = self._limit()
-        cursor = self._cursor(model)
-        # An additional row shows whether another page follows, without a COUNT query.
-        rows = fetch(cursor, limit + 1)
-        more = len(rows) > limit
-        rows = rows[:limit][::-1] if cursor is not None and cursor.backward else rows[:limit]
-        self._set_neighbours(rows, cursor, more=more)
-        return rows
+        limit, cursor = self.read_limit(), self.read_cursor(model)
+        return self.make_page(fetch(cursor, limit + 1), limit, cursor, first=cursor is None)
+
+    def get_limits(self) -> tuple[int, int]:
+        """Return the default and the maximum of ``limit``."""
+        return self.default_limit, self.max_limit
+
+    def get_key(self, row: Any) -> Any:
+        """Return the key of a cursor that starts at ``row``."""
+        return row.pk
+
+    def get_url(self) -> str:
+        """Return the URL of the list, to which ``Link`` adds the cursors."""
+        return self.request.build_absolute_uri()
 
     def get_paginated_response(self, data: object) -> Response:
-        tokens = {"next": self._token(self.next), "prev": self._token(self.prev)}
-        url = self.request.build_absolute_uri()
+        cursors = {"next": self.next, "prev": self.prev}
+        tokens = {relation: self.encode(cursor) if cursor else None for relation, cursor in cursors.items()}
+        url = self.get_url()
         links = [
             f'<{replace_query_param(url, "cursor", token)}>; rel="{relation}"'
             for relation, token in tokens.items()
             if token
         ]
         headers = {"Link": ", ".join(links)} if links else None
-        return Response({"data": data, "meta": {**tokens, "total": None}}, headers=headers)
+        return Response({"data": data, "meta": {**tokens, "total": self.total}}, headers=headers)
 
     def get_results(self, data: dict[str, Any]) -> Any:
         return data["data"]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         cursor = {"type": "string", "nullable": True}
-        return {
-            "type": "object",
-            "required": ["data", "meta"],
-            "properties": {
-                "data": schema,
-                "meta": {
-                    "type": "object",
-                    "required": ["next", "prev", "total"],
-                    "properties": {"next": cursor, "prev": cursor, "total": {"type": "integer", "nullable": True}},
-                },
-            },
-        }
+        properties = {"next": cursor, "prev": cursor, "total": {"type": "integer", "nullable": True}}
+        meta = {"type": "object", "required": [*properties], "properties": properties}
+        return {"type": "object", "required": ["data", "meta"], "properties": {"data": schema, "meta": meta}}
 
     def get_schema_operation_parameters(self, view: APIView | None) -> list[dict[str, Any]]:
-        limit = {"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}
+        default, maximum = self.get_limits()
+        limit = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
         parameters: list[tuple[str, str, dict[str, Any]]] = [
             ("cursor", _("The `next` or `prev` cursor of another page."), {"type": "string"}),
             ("limit", _("Maximum number of items per page."), limit),
@@ -115,48 +120,67 @@ class KeysetPagination(BasePagination):
             for name, description, schema in parameters
         ]
 
-    def _set_neighbours(self, page: Sequence[Any], cursor: Cursor | None, *, more: bool) -> None:
+    def make_page(self, rows: Sequence[Any], limit: int, cursor: Cursor | None, *, first: bool) -> list[Any]:
+        """Return the first ``limit`` of ``rows`` in the order of the list, and set ``next`` and ``prev``.
+
+        An additional row shows whether another page follows, without a COUNT query.
+        """
+        self.next = self.prev = None
         backward = cursor is not None and cursor.backward
+        more = len(rows) > limit
+        page = list(rows[:limit])[:: -1 if backward else 1]
         if page:
             # The client came from a page at one end. The additional row shows whether there is one at the other end.
             if backward or more:
-                self.next = Cursor("lt", page[-1].pk)
-            if more if backward else cursor is not None:
-                self.prev = Cursor("gt", page[0].pk)
-        # All rows of the page have been deleted. The inclusive lookups lead back to the row of the cursor.
-        elif cursor is not None and backward:
-            self.next = Cursor("lte" if cursor.lookup == "gt" else "lt", cursor.key)
+                self.next = Cursor(self.get_key(page[-1]))
+            if more if backward else not first:
+                self.prev = Cursor(self.get_key(page[0]), backward=True)
         elif cursor is not None:
-            self.prev = Cursor("gte" if cursor.lookup == "lt" else "gt", cursor.key)
+            # All rows of the page have been deleted. The way back includes the row of the cursor.
+            reverse = Cursor(cursor.key, not cursor.backward, not cursor.inclusive)
+            self.next, self.prev = (reverse, None) if backward else (None, reverse)
+        return page
 
-    def _parameter(self, name: str) -> str | None:
+    def read_parameter(self, name: str) -> str | None:
         values = self.request.query_params.getlist(name)
         if len(values) > 1:
-            raise ValidationError({name: [_("This parameter must not be repeated.")]}, "invalid_query")
+            raise self.error(name, "repeated")
         return values[0] if values else None
 
-    def _limit(self) -> int:
-        text = self._parameter("limit")
+    def read_limit(self) -> int:
+        default, maximum = self.get_limits()
+        text = self.read_parameter("limit")
         if text is None:
-            return self.default_limit
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= self.max_limit:
-            message = _("This must be a whole number from 1 to %(maximum)d.") % {"maximum": self.max_limit}
-            raise ValidationError({"limit": [message]}, "invalid_query")
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= maximum:
+            raise self.error("limit", "out_of_range", maximum=maximum)
         return int(text)
+
+    def read_cursor(self, model: type[Model]) -> Cursor | None:
+        token = self.read_parameter("cursor")
+        return None if token is None else self.decode(token, model)
+
+    def encode(self, cursor: Cursor) -> str:
+        return self._signer().sign_object([cursor.lookup, str(cursor.key)])
+
+    def decode(self, token: str, model: type[Model]) -> Cursor:
+        """Return the cursor of a token. Raise ``error("cursor", "invalid_cursor")`` for a token of another list."""
+        try:
+            lookup, key = self._signer().unsign_object(token)
+            return Cursor(model._meta.pk.to_python(key), lookup.startswith("gt"), lookup.endswith("e"))
+        except (BadSignature, InvalidValue) as error:
+            raise self.error("cursor", "invalid_cursor") from error
+
+    def error(self, parameter: str, code: str, **values: object) -> APIException:
+        """Return the exception for a parameter that is ``repeated``, ``out_of_range`` or an ``invalid_cursor``."""
+        messages = {
+            "repeated": _("This parameter must not be repeated."),
+            "out_of_range": _("This must be a whole number from 1 to %(maximum)d."),
+            "invalid_cursor": _(
+                "This is not a cursor of this list. Use `meta.next` or `meta.prev` of a page unchanged."
+            ),
+        }
+        return ValidationError({parameter: [messages[code] % values]}, "invalid_query")
 
     def _signer(self) -> Signer:
         return Signer(salt=f"dovetail_core.cursor:{self.request.path}")
-
-    def _token(self, cursor: Cursor | None) -> str | None:
-        return self._signer().sign_object([cursor.lookup, str(cursor.key)]) if cursor else None
-
-    def _cursor(self, model: type[Model]) -> Cursor | None:
-        token = self._parameter("cursor")
-        if token is None:
-            return None
-        try:
-            lookup, key = self._signer().unsign_object(token)
-            return Cursor(lookup, model._meta.pk.to_python(key))
-        except (BadSignature, InvalidValue) as error:
-            message = _("This is not a cursor of this list. Use `meta.next` or `meta.prev` of a page unchanged.")
-            raise ValidationError({"cursor": [message]}, "invalid_query") from error
