@@ -96,28 +96,26 @@ class RateLimitMiddleware(Middleware):
         super().__init__(get_response)
         from dovetail_contract.throttling import failures
 
-        self.check_request, self.check_response = failures.check_request, failures.check_response
-        self.request_needs_store, self.response_needs_store = (
-            failures.request_needs_store,
-            failures.response_needs_store,
-        )
+        self.failures = failures
 
     def respond(self, request: HttpRequest) -> Response:
         if not is_api(request):
             return cast("Response", self.get_response(request))
-        return self.check_request(request) or self.check_response(request, self.get_response(request))
+        refusal = self.failures.check_request(request)
+        return refusal or self.failures.check_response(request, self.get_response(request))
 
     async def arespond(self, request: HttpRequest) -> Response:
         if not is_api(request):
             return cast("Response", await self.get_response(request))
         # Reading counts needs a thread, because they may be in Redis.
-        refusal = await sync_to_async(self.check_request)(request) if self.request_needs_store() else None
-        if refusal is not None:
-            return refusal
+        if self.failures.request_needs_store():
+            refusal = await sync_to_async(self.failures.check_request)(request)
+            if refusal is not None:
+                return refusal
         response: Response = await self.get_response(request)
-        if self.response_needs_store(response):
-            return await sync_to_async(self.check_response)(request, response)
-        return self.check_response(request, response)
+        if self.failures.response_needs_store(response):
+            return await sync_to_async(self.failures.check_response)(request, response)
+        return self.failures.check_response(request, response)
 
 
 class DeprecationMiddleware(Middleware):
@@ -186,8 +184,9 @@ class DeprecationMiddleware(Middleware):
     @staticmethod
     def _mark(request: HttpRequest, response: Response) -> Response:
         lifecycle = request.lifecycle  # type: ignore[attr-defined]
-        if lifecycle is not None:
-            versioning.add_headers(response, lifecycle)
+        for name, value in lifecycle.headers().items() if lifecycle is not None else ():
+            present = response.headers.get(name) if name == "Link" else None
+            response.headers[name] = value if present is None else f"{present}, {value}"
         return response
 
     @staticmethod

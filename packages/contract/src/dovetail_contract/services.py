@@ -5,8 +5,8 @@ A claim is committed before the view runs. The response is stored in the transac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -111,7 +111,9 @@ def _claimed(claim: Claim) -> QuerySet[Any]:
 def _insert(digest: str, fingerprint: str, identity: Mapping[str, str], hours: int) -> Claim | None:
     now = timezone.now()
     try:
-        with _recoverable():
+        # Only a transaction needs a savepoint; outside one, BEGIN and COMMIT would cost a round trip.
+        in_transaction = transaction.get_connection(database()).in_atomic_block
+        with transaction.atomic(using=database()) if in_transaction else nullcontext():
             _rows().create(
                 digest=digest,
                 fingerprint=fingerprint,
@@ -133,13 +135,3 @@ def _take_over(record: AbstractIdempotencyRecord, *, external: bool) -> Claim | 
     if _claimed(Claim(record.pk, record.attempt)).update(attempt=record.attempt + 1, locked_until=lease):
         return Claim(record.pk, record.attempt + 1, record if external else None)
     return None
-
-
-@contextmanager
-def _recoverable() -> Iterator[None]:
-    # Only a transaction needs a savepoint; outside one, BEGIN and COMMIT would cost a round trip.
-    if not transaction.get_connection(database()).in_atomic_block:
-        yield
-        return
-    with transaction.atomic(using=database()):
-        yield

@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from dovetail_contract.conf import conf
+from dovetail_contract.conf import conf, contract_of
 from dovetail_contract.filters.operators import OPERATORS, Condition, InvalidValue, condition
 from dovetail_contract.problems.builder import InvalidQuery, mistake
 
@@ -121,7 +121,7 @@ def _described_model(view: APIView) -> type[Model] | None:
 def conditions(view: object, model: type[Model]) -> dict[str, Condition]:
     """Return the view's filters by parameter: ``filter[x]`` for ``eq``, else ``filter[x][operator]``."""
     declared_conditions: dict[str, Condition] = {}
-    for name, declared in _mapping(_contract(view).get("filter", {})).items():
+    for name, declared in _mapping(contract_of(view).get("filter", {})).items():
         path, operators = name, declared
         if isinstance(declared, Mapping):
             path, operators = declared.get("path", name), declared.get("operators", ["eq"])
@@ -137,11 +137,7 @@ def conditions(view: object, model: type[Model]) -> dict[str, Condition]:
 
 
 def sort_keys(view: APIView) -> dict[str, str]:
-    return _mapping(_contract(view).get("sort", ()))
-
-
-def _contract(view: object) -> Mapping[str, Any]:
-    return getattr(view, "contract", None) or {}
+    return _mapping(contract_of(view).get("sort", ()))
 
 
 def _mapping(declared: Mapping[str, Any] | Iterable[str | Mapping[str, str]]) -> dict[str, Any]:
@@ -163,7 +159,7 @@ def _is_detail(view: APIView) -> bool:
 
 
 def _other_parameters(view: APIView) -> set[str]:
-    names = {"sort", *_contract(view).get("query", ()), api_settings.URL_FORMAT_OVERRIDE, api_settings.VERSION_PARAM}
+    names = {"sort", *contract_of(view).get("query", ()), api_settings.URL_FORMAT_OVERRIDE, api_settings.VERSION_PARAM}
     for backend in getattr(view, "filter_backends", ()):
         if not issubclass(backend, FilterBackend):
             names.update(_described(view, backend()))

@@ -64,14 +64,11 @@ def fingerprint(request: Request) -> str:
     query = sorted((name, value) for name, values in request.query_params.lists() for value in values)
     media_type = (request.content_type or "").partition(";")[0].strip().lower()
     version = str(getattr(request, "version", None))
-    method = str(request.method)
-    return digest(method, request.path, json.dumps(query), media_type, version, _content(request.data))
-
-
-def _content(data: object) -> str:
+    data = request.data
     if isinstance(data, QueryDict):
         data = {name: data.getlist(name) for name in data}
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), default=_serialized)
+    content = json.dumps(data, sort_keys=True, separators=(",", ":"), default=_serialized)
+    return digest(str(request.method), request.path, json.dumps(query), media_type, version, content)
 
 
 def _serialized(value: object) -> str:

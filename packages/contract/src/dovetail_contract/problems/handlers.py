@@ -47,19 +47,15 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResp
     response = _answer(exc, request)
     if response is not None:
         if response.status_code == 401 and "WWW-Authenticate" not in response.headers:
-            _challenge(response, context.get("view"), request)
+            # RFC 9110 11.6.1 requires WWW-Authenticate on every 401, also on one that a view raises itself.
+            get_header = getattr(context.get("view"), "get_authenticate_header", None)
+            if get_header is not None and (header := get_header(request)):
+                response.headers["WWW-Authenticate"] = header
         # Imported late: rest_framework.views imports the throttle class, which imports this module.
         from rest_framework.views import set_rollback
 
         set_rollback()
     return response
-
-
-def _challenge(response: ProblemResponse, view: object, request: Request | None) -> None:
-    # RFC 9110 11.6.1 requires WWW-Authenticate on every 401, also on one that a view raises itself.
-    get_header = getattr(view, "get_authenticate_header", None)
-    if get_header is not None and (header := get_header(request)):
-        response.headers["WWW-Authenticate"] = header
 
 
 def _answer(exc: Exception, request: Request | None) -> ProblemResponse | None:
@@ -120,14 +116,10 @@ def _suspicious(exc: BaseException | None) -> ProblemResponse:
 
 def is_outage(error: BaseException) -> bool:
     """Return whether the same request can succeed once the database or Redis is available again."""
-    if isinstance(error, InterfaceError | OperationalError):
-        return _is_database_outage(error)
-    # By name, because the library is optional.
-    names = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__}
-    return bool(names & {"redis.ConnectionError", "redis.TimeoutError"})
-
-
-def _is_database_outage(error: InterfaceError | OperationalError) -> bool:
+    if not isinstance(error, InterfaceError | OperationalError):
+        # By name, because the library is optional.
+        names = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__}
+        return bool(names & {"redis.ConnectionError", "redis.TimeoutError"})
     cause = error.__cause__ or error
     module = type(cause).__module__
     if module.startswith("psycopg"):

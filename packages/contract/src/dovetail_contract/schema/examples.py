@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 _FORMATS = {
@@ -21,18 +20,13 @@ _MAX_DEPTH = 8
 
 
 def complete(result: dict[str, Any]) -> None:
-    for body in _bodies(result):
-        if "schema" in body and "example" not in body and "examples" not in body:
-            body["example"] = sample(body["schema"], result)
-
-
-def _bodies(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for item in result.get("paths", {}).values():
-        for operation in item.values():
-            if isinstance(operation, dict):
-                holders = [operation.get("requestBody", {}), *operation.get("responses", {}).values()]
-                for holder in holders:
-                    yield from holder.get("content", {}).values()
+    operations = (operation for item in result.get("paths", {}).values() for operation in item.values())
+    for operation in operations:
+        if isinstance(operation, dict):
+            for holder in (operation.get("requestBody", {}), *operation.get("responses", {}).values()):
+                for body in holder.get("content", {}).values():
+                    if "schema" in body and "example" not in body and "examples" not in body:
+                        body["example"] = sample(body["schema"], result)
 
 
 def sample(schema: dict[str, Any], result: dict[str, Any], name: str = "", depth: int = 0) -> Any:

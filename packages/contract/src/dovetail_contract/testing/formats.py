@@ -15,35 +15,25 @@ from jsonschema import FormatChecker
 Check = Callable[[str], object]
 
 
-def _matching(pattern: str) -> Check:
+def _matching(pattern: str, parse: Check = str) -> Check:
     compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> None:
         if not compiled.fullmatch(value):
             raise ValueError(value)
+        parse(value.upper())
 
     return check
 
 
-_matches_date = _matching(r"\d{4}-\d\d-\d\d")
-_matches_date_time = _matching(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_DATE = r"\d{4}-\d\d-\d\d"
+_DATE_TIME = rf"{_DATE}[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"
 _REFERENCE = r"([!#-;=?-Z\[\]_a-z~]|%[0-9A-Fa-f]{2})*"
-
-
-def _date_time(value: str) -> None:
-    _matches_date_time(value)
-    datetime.fromisoformat(value.upper())
-
-
-def _date(value: str) -> None:
-    _matches_date(value)
-    date.fromisoformat(value)
-
 
 _FORMATS: dict[str, Check] = {
     "byte": lambda value: b64decode(value, validate=True),
-    "date": _date,
-    "date-time": _date_time,
+    "date": _matching(_DATE, date.fromisoformat),
+    "date-time": _matching(_DATE_TIME, datetime.fromisoformat),
     "email": validate_email,
     "ipv4": IPv4Address,
     "ipv6": IPv6Address,

@@ -100,11 +100,6 @@ def make_policy(name: str, declared: Declaration) -> Policy:
     if unknown := set(fields) - {"limit", "window", "burst", "by", "cost", "on_error"}:
         raise ValueError(f"{name} has unknown fields: {', '.join(sorted(unknown))}.")
     policy = Policy(name=name, **{"by": _BY_NAME.get(name, "caller"), **fields})
-    return _valid(policy)
-
-
-def _valid(policy: Policy) -> Policy:
-    name = policy.name
     for field in ("limit", "window"):
         value = getattr(policy, field)
         if not callable(value) and (not isinstance(value, int) or value < 1):

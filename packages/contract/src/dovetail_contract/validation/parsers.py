@@ -23,7 +23,12 @@ class JSONParser(parsers.JSONParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        self._refuse_large(parser_context)
+        # REST framework before 3.17.2 reads a body of any size into memory.
+        limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        request = (parser_context or {}).get("request")
+        length = (request and request.META.get("CONTENT_LENGTH")) or "0"
+        if limit is not None and length.isdecimal() and int(length) > limit:
+            raise RequestDataTooBig("The request's body exceeded DATA_UPLOAD_MAX_MEMORY_SIZE.")
         try:
             data = super().parse(stream, media_type, parser_context)
             json.dumps(data, ensure_ascii=False).encode()
@@ -32,14 +37,3 @@ class JSONParser(parsers.JSONParser):
         except UnicodeEncodeError:
             raise ParseError(_("JSON parse error - lone surrogate.")) from None
         return data
-
-    @staticmethod
-    def _refuse_large(parser_context: Mapping[str, Any] | None) -> None:
-        # REST framework before 3.17.2 reads a body of any size into memory.
-        limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        request = (parser_context or {}).get("request")
-        if limit is None or request is None:
-            return
-        length = request.META.get("CONTENT_LENGTH") or "0"
-        if length.isdecimal() and int(length) > limit:
-            raise RequestDataTooBig("The request's body exceeded DATA_UPLOAD_MAX_MEMORY_SIZE.")

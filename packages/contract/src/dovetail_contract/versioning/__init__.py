@@ -16,8 +16,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from django.http.response import HttpResponseBase
-
 from dovetail_contract.conf import conf, contract_of
 from dovetail_contract.lifecycle import NAME, Lifecycle, Version, earliest, lifecycle, parse_versions
 
@@ -67,13 +65,6 @@ def view_lifecycle(view: object, method: str, action: str = "") -> Lifecycle | N
     if not declared or not {method, action}.intersection(declared.get("only", (method,))):
         return None
     return lifecycle({name: value for name, value in declared.items() if name != "only"})
-
-
-def add_headers(response: HttpResponseBase, applied: Lifecycle) -> None:
-    for name, value in applied.headers().items():
-        if name == "Link" and name in response.headers:
-            value = f"{response.headers[name]}, {value}"
-        response.headers[name] = value
 
 
 def describe_versions() -> list[dict[str, Any]]:
