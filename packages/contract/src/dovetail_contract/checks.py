@@ -182,19 +182,16 @@ def _routes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, obj
 
 def check_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     label = conf.IDEMPOTENCY_MODEL
-    mistake = ""
     try:
         fields = {field.name for field in apps.get_model(label)._meta.get_fields()}
-    except (LookupError, ValueError) as error:
-        mistake = f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}: {error}"
-    else:
         # By fields and not by class: a project's model may declare them without inheriting.
         missing = [field.name for field in AbstractIdempotencyRecord._meta.get_fields() if field.name not in fields]
-        if missing:
-            mistake = f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}, which lacks the fields: {', '.join(missing)}."
+        mistake = f", which lacks the fields: {', '.join(missing)}." if missing else ""
+    except (LookupError, ValueError) as error:
+        mistake = f": {error}"
     if mistake:
         hint = "Use the default, or a subclass of dovetail_contract.base.AbstractIdempotencyRecord in an installed app."
-        yield Error(mistake, hint=hint, id="dovetail_contract.E004")
+        yield Error(f"CONTRACT_IDEMPOTENCY_MODEL is {label!r}{mistake}", hint=hint, id="dovetail_contract.E004")
 
 
 def _rest_framework(name: str) -> Any:

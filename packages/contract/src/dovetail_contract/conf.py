@@ -218,5 +218,4 @@ def action_of(view: object, method: str) -> str:
 
 
 def is_api(request: HttpRequest) -> bool:
-    """Return whether the path of the request is below ``CONTRACT_API_PATHS``."""
     return request.path_info.startswith(tuple(conf.API_PATHS))

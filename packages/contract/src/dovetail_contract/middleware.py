@@ -157,7 +157,19 @@ class DeprecationMiddleware(Middleware):
         # Before the URLconf: an operation past its sunset may no longer have a route.
         lifecycle = versioning.path_lifecycle(request.path_info)
         request.lifecycle = lifecycle  # type: ignore[attr-defined]
-        return self._gone(lifecycle) or (self._unknown_version(request.path_info) if conf.VERSIONS else None)
+        gone = self._gone(lifecycle)
+        if gone is not None or not conf.VERSIONS:
+            return gone
+        _base, name = versioning.find_version(request.path_info)
+        known = versioning.versions()
+        if not name or name in known:
+            return None
+        from dovetail_contract.problems.builder import problem
+
+        served = [version.name for version in known.values() if version.status != "sunset"]
+        detail = _("Version %(version)s does not exist. Available versions: %(versions)s.")
+        detail %= {"version": name, "versions": ", ".join(served) or "–"}
+        return problem(404, "version_unknown", detail, extensions={"versions": served})
 
     @staticmethod
     def _gone(lifecycle: Lifecycle | None) -> Response | None:
@@ -167,19 +179,6 @@ class DeprecationMiddleware(Middleware):
 
         extensions = {"successor": lifecycle.successor} if lifecycle.successor else None
         return problem(410, "version_sunset", extensions=extensions)
-
-    @staticmethod
-    def _unknown_version(path: str) -> Response | None:
-        from dovetail_contract.problems.builder import problem
-
-        _base, name = versioning.find_version(path)
-        known = versioning.versions()
-        if not name or name in known:
-            return None
-        served = [version.name for version in known.values() if version.status != "sunset"]
-        detail = _("Version %(version)s does not exist. Available versions: %(versions)s.")
-        detail %= {"version": name, "versions": ", ".join(served) or "–"}
-        return problem(404, "version_unknown", detail, extensions={"versions": served})
 
     @staticmethod
     def _mark(request: HttpRequest, response: Response) -> Response:

@@ -112,12 +112,11 @@ class Condition:
         if longest := _schema(self.column).get("maxLength"):
             _limited(text, longest)
         try:
-            value = self.form.clean(text)
+            return _normalized(self.column, self.form.clean(text))
         except ValidationError as error:
             raise InvalidValue(" ".join(error.messages)) from error
-        except (ValueError, OverflowError, ArithmeticError) as error:
+        except (ValueError, ArithmeticError) as error:
             raise InvalidValue(_("Out of range."), code="out_of_range") from error
-        return _in_range(self.column, value)
 
     def parameter(self) -> dict[str, Any]:
         schema, style = _schema(self.column), {}
@@ -174,15 +173,13 @@ def _choices(column: models.Field[Any, Any]) -> list[str]:
     return [str(value) for value, _ in column.flatchoices] if column.choices else []
 
 
-def _in_range(column: models.Field[Any, Any], value: object) -> object:
+def _normalized(column: models.Field[Any, Any], value: object) -> object:
+    """Return the value for the lookup. Raise ``OverflowError`` for a time that some time zones cannot represent."""
     if isinstance(value, datetime) and is_aware(value):
-        try:
-            value = value.astimezone(UTC)
-        except OverflowError:
-            raise InvalidValue(_("Out of range."), code="out_of_range") from None
+        value = value.astimezone(UTC)
         # The first and last hours of datetime's range do not exist in other time zones.
         if not 2 <= value.year <= 9998:
-            raise InvalidValue(_("Out of range."), code="out_of_range")
+            raise OverflowError
     if isinstance(column, models.FloatField) and isinstance(value, Decimal):
         return float(value)
     return value

@@ -117,12 +117,18 @@ class Execution:
             recovered = self._recovered(request, claimed.unfinished)
             if recovered is not None:
                 return recovered
-        return self._work(handler, request, *args, **kwargs)
+        self._enter()
+        try:
+            return handler(request, *args, **kwargs)
+        except BaseException:
+            # An exception rolls back what the handler wrote. A returned response commits it, whatever its status, so
+            # a view that counts attempts must return its refusal.
+            self._leave(*sys.exc_info())
+            raise
 
     def _recovered(self, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | None:
         try:
-            recover = recovery.find_function(self.contract)
-            outcome = recovery.Outcome.UNKNOWN if recover is None else recovery.find_outcome(recover, request, record)
+            outcome = recovery.find_outcome(self.contract, request, record)
         except BaseException:
             # Unlike a refusal by the view, an exception in the function does not free the key.
             self._abandon()
@@ -136,16 +142,6 @@ class Execution:
         # Stored like a response of the view, and replayed to later requests.
         self._enter()
         return outcome
-
-    def _work(self, handler: Callable[..., Any], request: Request, *args: Any, **kwargs: Any) -> Any:
-        self._enter()
-        try:
-            return handler(request, *args, **kwargs)
-        except BaseException:
-            # An exception rolls back what the handler wrote. A returned response commits it, whatever its status, so
-            # a view that counts attempts must return its refusal.
-            self._leave(*sys.exc_info())
-            raise
 
     def _finish(
         self, finalize: Callable[..., Any], request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any

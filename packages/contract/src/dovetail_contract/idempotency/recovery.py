@@ -35,9 +35,12 @@ def find_function(contract: Mapping[str, Any]) -> Recover | None:
     return function
 
 
-def find_outcome(recover: Recover, request: Request, record: AbstractIdempotencyRecord) -> HttpResponseBase | Outcome:
+def find_outcome(
+    contract: Mapping[str, Any], request: Request, record: AbstractIdempotencyRecord
+) -> HttpResponseBase | Outcome:
     """Call the function. Raise ``TypeError`` for a result that is neither a response nor an ``Outcome``."""
-    outcome: object = recover(request, record)
+    recover = find_function(contract)
+    outcome: object = Outcome.UNKNOWN if recover is None else recover(request, record)
     if not isinstance(outcome, HttpResponseBase | Outcome):
         raise TypeError(f"{recover!r} returned {outcome!r}, not an HTTP response, Outcome.NOT_DONE or Outcome.UNKNOWN.")
     return outcome

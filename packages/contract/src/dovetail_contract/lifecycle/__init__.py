@@ -63,9 +63,12 @@ def lifecycle(declared: Mapping[str, Any]) -> Lifecycle:
         raise ValueError("'since' is missing")
     if sunset is not None and sunset < since:
         raise ValueError("'sunset' is before 'since'")
-    link, successor = str(declared.get("link", "")), str(declared.get("successor", ""))
+    return Lifecycle(since, sunset, _links(sunset, str(declared.get("link", "")), str(declared.get("successor", ""))))
+
+
+def _links(sunset: datetime | None, link: str, successor: str) -> tuple[tuple[str, str], ...]:
     links = (("deprecation", link), ("sunset", link if sunset else ""), ("successor-version", successor))
-    return Lifecycle(since, sunset, tuple(pair for pair in links if pair[1]))
+    return tuple(pair for pair in links if pair[1])
 
 
 def time_of(declared: Mapping[str, Any], name: str) -> datetime | None:
@@ -116,14 +119,8 @@ class Version:
         """Return None without a deprecation date. ``base`` is the path above versions, for the successor's link."""
         if self.deprecated_at is None:
             return None
-        links = [("deprecation", self.migration_url), ("sunset", self.migration_url if self.sunset_at else "")]
-        links.append(("successor-version", f"{base}{self.successor}/" if self.successor else ""))
-        return Lifecycle(
-            self.deprecated_at,
-            self.sunset_at,
-            tuple(link for link in links if link[1]),
-            ended=self.declared == "sunset",
-        )
+        links = _links(self.sunset_at, self.migration_url, f"{base}{self.successor}/" if self.successor else "")
+        return Lifecycle(self.deprecated_at, self.sunset_at, links, ended=self.declared == "sunset")
 
 
 def parse_versions(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Version]:

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param
 from rest_framework.views import APIView
 
-from dovetail_contract.conf import conf
+from dovetail_contract.conf import conf, contract_of
 from dovetail_contract.pagination import cursors, keyset
 from dovetail_contract.problems.builder import InvalidQuery, mistake
 from dovetail_core import context
@@ -46,7 +46,7 @@ class CursorPagination(KeysetPagination):
         self.preferred = False
         limit = self.read_limit()
         rows, self.order = keyset.keys(queryset)
-        contract = getattr(view, "contract", None) or {}
+        contract = contract_of(view)
         skipped = self._skipped(limit) if contract.get("page") else 0
         cursor = self.read_cursor(queryset.model)
         found = keyset.page(rows, self.order, cursor, limit + 1, skipped=skipped)
@@ -95,7 +95,7 @@ class CursorPagination(KeysetPagination):
             ("cursor", "query", "The start of the page: `next` or `prev` from another page of the same list.", cursor),
             ("limit", "query", "The maximum number of items on the page.", limits),
         ]
-        if not (getattr(view, "contract", None) or {}).get("page"):
+        if not contract_of(view).get("page"):
             del parameters[0]
         return [
             {"name": name, "in": location, "required": False, "description": description, "schema": schema}

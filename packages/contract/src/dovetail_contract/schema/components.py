@@ -38,7 +38,6 @@ VERBATIM = "BadRequestOrRefusal"
 _EXAMPLE_CODES = {400: "invalid", 422: "idempotency_key_reused"}
 _RETRY = {429, 503}
 
-ALWAYS = ("X-Request-ID",)
 LIMITED = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "RateLimit-Policy", "RateLimit")
 
 

@@ -59,12 +59,8 @@ def _share_meta(result: dict[str, Any]) -> None:
     schemas = result["components"]["schemas"]
     for schema in list(schemas.values()):
         properties = schema.get("properties", {})
-        meta = properties.get("meta")
-        if (
-            meta
-            and set(properties) == {"data", "meta"}
-            and set(meta.get("properties", {})) == {"next", "prev", "total"}
-        ):
+        meta = properties.get("meta") or {}
+        if set(properties) == {"data", "meta"} and set(meta.get("properties", ())) == {"next", "prev", "total"}:
             meta = {**meta, "description": "The position of the page in the list."}
             if schemas.setdefault("PageMeta", meta) == meta:
                 properties["meta"] = reference("schemas", "PageMeta")

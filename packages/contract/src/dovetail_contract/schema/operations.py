@@ -77,16 +77,13 @@ class AutoSchema(openapi.AutoSchema):
         return not self.view.get_authenticators()
 
     def _response_name(self, status: int) -> str:
-        may_be_verbatim = status == 400 and conf.PROBLEM_VERBATIM and self.method == "POST"
-        if may_be_verbatim and (self._is_anonymous() or self._accepts_token()):
-            return components.VERBATIM
+        if status == 400 and conf.PROBLEM_VERBATIM and self.method == "POST":
+            serializer: Any = None if self._is_anonymous() else self.get_request_serializer()
+            serializer = serializer() if isinstance(serializer, type) else serializer
+            # A refusal of a mailed token must not say why it is invalid.
+            if self._is_anonymous() or "token" in getattr(serializer, "fields", {}):
+                return components.VERBATIM
         return components.RESPONSES[status]
-
-    def _accepts_token(self) -> bool:
-        # A refusal of a mailed token must not say why it is invalid.
-        serializer: Any = self.get_request_serializer()
-        serializer = serializer() if isinstance(serializer, type) else serializer
-        return "token" in getattr(serializer, "fields", {})
 
     def _errors(self, operation: dict[str, Any]) -> Iterator[int]:
         yield from (400, 401, 403, 406, 429, 500, 503)
@@ -109,7 +106,7 @@ class AutoSchema(openapi.AutoSchema):
         return self.method == "GET" and issubclass(paginator, PageNumberPagination) and self._is_list_view()
 
     def _describe_headers(self, response: dict[str, Any], operation: dict[str, Any]) -> None:
-        names: list[str] = [*components.ALWAYS]
+        names = ["X-Request-ID"]
         throttles: Any = getattr(self.view, "throttle_classes", api_settings.DEFAULT_THROTTLE_CLASSES)
         if any(issubclass(throttle, RateLimitThrottle) for throttle in throttles):
             names += components.LIMITED

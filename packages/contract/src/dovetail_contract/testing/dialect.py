@@ -49,7 +49,10 @@ class Dialect:
             ignored = _ANNOTATIONS | _OPENAPI
             translated = {key: schema[key] for key in schema if key not in ignored and not key.startswith("x-")}
             self._translate_parts(translated, closed)
-            self._translate_bounds(translated)
+            # In 3.0, as in JSON Schema draft 4, exclusive bounds are booleans beside the bound.
+            for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+                if isinstance(schema.get(exclusive), bool) and translated.pop(exclusive) and bound in translated:
+                    translated[exclusive] = translated.pop(bound)
         return _nullable(translated) if schema.get("nullable") and self.is_3_0 else translated
 
     def resolve(self, node: Any) -> Any:
@@ -97,10 +100,8 @@ class Dialect:
         for name in _NAMED:
             if name in schema:
                 schema[name] = {key: self.translate(part) for key, part in schema[name].items()}
-        if "properties" in schema:
-            self._translate_properties(schema)
-
-    def _translate_properties(self, schema: dict[str, Any]) -> None:
+        if "properties" not in schema:
+            return
         properties = schema["properties"]
         hidden = {name for name, part in properties.items() if isinstance(part, dict) and part.get(self.hidden)}
         schema["properties"] = {
@@ -125,12 +126,6 @@ class Dialect:
             for value, target in mapping.items()
         ]
         return {"type": "object", "required": [name], "properties": {name: {"enum": [*mapping]}}, "allOf": choices}
-
-    def _translate_bounds(self, schema: dict[str, Any]) -> None:
-        # In 3.0, as in JSON Schema draft 4, exclusive bounds are booleans beside the bound.
-        for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-            if isinstance(schema.get(exclusive), bool) and schema.pop(exclusive) and bound in schema:
-                schema[exclusive] = schema.pop(bound)
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -45,18 +45,15 @@ _FORMATS: dict[str, Check] = {
 }
 
 
-def _for_strings(check: Check) -> Callable[[object], bool]:
-    def is_valid(value: object) -> bool:
-        if isinstance(value, str):
-            check(value)
-        return True
-
-    return is_valid
-
-
 def formats() -> FormatChecker:
     """Return a checker of the formats above. Add others with its ``checks`` decorator."""
     checker = FormatChecker(formats=())
     for name, check in _FORMATS.items():
-        checker.checks(name, raises=(ValueError, ValidationError))(_for_strings(check))
+
+        def is_valid(value: object, check: Check = check) -> bool:
+            if isinstance(value, str):
+                check(value)
+            return True
+
+        checker.checks(name, raises=(ValueError, ValidationError))(is_valid)
     return checker

@@ -6,7 +6,6 @@ REST framework throttles after authentication and permissions, so it never throt
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from functools import lru_cache
 
 from django.http import HttpRequest
@@ -36,7 +35,15 @@ def response_needs_store(response: HttpResponseBase) -> bool:
 
 def check_request(request: HttpRequest) -> HttpResponseBase | None:
     """Return a refusal, or None if the request may proceed."""
-    for limited, charge in list(_address_limits(request)):
+    limits: list[tuple[Limited, bool]] = []
+    if conf.RATE_LIMIT_FLOOD:
+        limits.append((_limited(_by_address("address", conf.RATE_LIMIT_FLOOD), address(request)), True))
+    policy = _failures()
+    if policy is not None and _suspects:
+        subject = address(request)
+        if _suspects.get(subject, 0) > time.monotonic():
+            limits.append((_limited(policy, subject), False))
+    for limited, charge in limits:
         decision = limiter().decide([limited], charge=charge)
         if decision.unavailable or decision.refused:
             return _refusal(decision)
@@ -64,17 +71,6 @@ def check_response(request: HttpRequest, response: HttpResponseBase) -> HttpResp
 def reset() -> None:
     """Reset the failures, for tests."""
     _suspects.clear()
-
-
-def _address_limits(request: HttpRequest) -> Iterator[tuple[Limited, bool]]:
-    if conf.RATE_LIMIT_FLOOD:
-        yield _limited(_by_address("address", conf.RATE_LIMIT_FLOOD), address(request)), True
-    policy = _failures()
-    if policy is None or not _suspects:
-        return
-    subject = address(request)
-    if _suspects.get(subject, 0) > time.monotonic():
-        yield _limited(policy, subject), False
 
 
 def _limited(policy: Policy, subject: str) -> Limited:

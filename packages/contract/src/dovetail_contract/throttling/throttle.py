@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.throttling import BaseThrottle
 
-from dovetail_contract.conf import conf
+from dovetail_contract.conf import conf, contract_of
 from dovetail_contract.problems.builder import Problem
 from dovetail_contract.problems.handlers import RETRY_AFTER
 from dovetail_contract.throttling.limiter import Decision, Limited, limiter
@@ -72,7 +72,6 @@ class RateLimitThrottle(BaseThrottle):
     @staticmethod
     def names(view: APIView) -> Iterator[str]:
         yield from conf.RATE_LIMIT_DEFAULT
-        contract = getattr(view, "contract", None) or {}
-        for declared in (contract.get("throttle"), getattr(view, "throttle_scope", None)):
+        for declared in (contract_of(view).get("throttle"), getattr(view, "throttle_scope", None)):
             if declared:
                 yield from [declared] if isinstance(declared, str) else declared

@@ -52,12 +52,8 @@ def path_lifecycle(path: str) -> Lifecycle | None:
     base, name = find_version(path) if conf.VERSIONS else ("", "")
     version = versions().get(name) if name else None
     matching = [prefix for prefix in conf.DEPRECATIONS if path.startswith(prefix)]
-    return earliest(
-        [
-            version.lifecycle(base) if version is not None else None,
-            lifecycle(conf.DEPRECATIONS[max(matching, key=len)]) if matching else None,
-        ]
-    )
+    own = version.lifecycle(base) if version is not None else None
+    return earliest([own, lifecycle(conf.DEPRECATIONS[max(matching, key=len)]) if matching else None])
 
 
 def view_lifecycle(view: object, method: str, action: str = "") -> Lifecycle | None:
