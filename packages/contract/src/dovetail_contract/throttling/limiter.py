@@ -97,7 +97,10 @@ class Limiter:
         try:
             return Decision(limited, self.store.hit(checks, charge=charge) if checks else [])
         except StoreUnavailable as error:
-            self._log(error)
+            # At most once a minute per process, and not for every request during an outage.
+            if time.monotonic() - self._logged_at >= 60:
+                self._logged_at = time.monotonic()
+                logger.error("The store of the rate limits is unavailable.", exc_info=error)
             return self._without_store(limited, checks, charge=charge)
 
     def _without_store(self, limited: Sequence[Limited], checks: Sequence[Check], *, charge: bool) -> Decision:
@@ -107,12 +110,6 @@ class Limiter:
         local = [(entry, check) for entry, check, mode in zip(limited, checks, modes, strict=True) if mode == "local"]
         results = self.local.hit([check for _, check in local], charge=charge)
         return Decision([entry for entry, _ in local], results)
-
-    def _log(self, error: StoreUnavailable) -> None:
-        # At most once a minute per process, and not for every request during an outage.
-        if time.monotonic() - self._logged_at >= 60:
-            self._logged_at = time.monotonic()
-            logger.error("The store of the rate limits is unavailable.", exc_info=error)
 
 
 _limiters: dict[Any, Limiter] = {}

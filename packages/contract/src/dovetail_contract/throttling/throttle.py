@@ -60,7 +60,9 @@ class RateLimitThrottle(BaseThrottle):
 
     def limited(self, request: Request, view: APIView) -> Iterator[Limited]:
         rates: dict[str, Any] = api_settings.DEFAULT_THROTTLE_RATES or {}
-        for name in dict.fromkeys(self.names(view)):
+        scopes = (contract_of(view).get("throttle"), getattr(view, "throttle_scope", None))
+        names = [name for scope in scopes if scope for name in ([scope] if isinstance(scope, str) else scope)]
+        for name in dict.fromkeys([*conf.RATE_LIMIT_DEFAULT, *names]):
             policy = find_policy(name, conf.RATE_LIMITS, rates)
             if policy is None:
                 continue
@@ -68,10 +70,3 @@ class RateLimitThrottle(BaseThrottle):
             subject = policy.subject(request) if limit is not None else None
             if limit is not None and subject is not None:
                 yield Limited(policy, limit, subject)
-
-    @staticmethod
-    def names(view: APIView) -> Iterator[str]:
-        yield from conf.RATE_LIMIT_DEFAULT
-        for declared in (contract_of(view).get("throttle"), getattr(view, "throttle_scope", None)):
-            if declared:
-                yield from [declared] if isinstance(declared, str) else declared
