@@ -251,7 +251,6 @@ class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-ar
         return [path("organization/", view, name=name), *super().get_urls()]
 
     def organization_view(self, request: HttpRequest) -> HttpResponse:
-        """Show the page where the organization is chosen, and store the choice."""
         if request.method == "POST":
             if not choose(request, request.POST.get("organization", "")):
                 raise Http404

@@ -21,8 +21,8 @@ class TenancyConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_tenancy import checks as tenancy_checks
-        from dovetail_tenancy.isolation.background import unscope_command
         from dovetail_tenancy.isolation.relations import restrict_relations
+        from dovetail_tenancy.isolation.scope import unscope_command
         from dovetail_tenancy.operations.retarget_foreign_key import check_foreign_keys
         from dovetail_tenancy.row_security.checks import check_databases
         from dovetail_tenancy.services.accounts import connect_receivers

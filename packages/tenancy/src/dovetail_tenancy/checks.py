@@ -12,9 +12,8 @@ from django.db import models
 from django.urls import URLResolver, get_resolver
 
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, organization_column
+from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, TenantModel, organization_column
 from dovetail_tenancy.isolation.querysets import TenantManager, TenantQuerySet
-from dovetail_tenancy.isolation.tenant_model import TenantModel
 from dovetail_tenancy.organizations.project_models import get_membership_model
 
 _USE_TENANT_KEY: Final = (

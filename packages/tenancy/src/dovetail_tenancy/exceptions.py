@@ -68,8 +68,6 @@ class UnknownRole(TenancyError):
 
 
 class OwnerCannotSignIn(Conflict):
-    """An organization cannot be created for or transferred to a user whose account is inactive."""
-
     code = "owner_inactive"
     message = "The owner's account is inactive. Name an owner who can sign in."
 
@@ -85,8 +83,6 @@ class AlreadyInvited(Conflict):
 
 
 class InvitationClosed(Conflict):
-    """The invitation was answered or revoked, so it cannot be resent or revoked."""
-
     code = "invitation_closed"
 
     def __init__(self, status: str) -> None:

@@ -15,7 +15,6 @@ from dovetail_tenancy.models import Invitation
 
 
 def require_accept_url() -> str:
-    """Return ``TENANCY_INVITATION_ACCEPT_URL``. Raises ``ImproperlyConfigured`` if it is not set."""
     url: str = conf.INVITATION_ACCEPT_URL
     if not url:
         raise ImproperlyConfigured(

@@ -7,9 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.models import SettingForeignKey, uuid7
 from dovetail_tenancy.base import AbstractMembership, AbstractOrganization
-from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, TenantOneToOneField
+from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, TenantModel, TenantOneToOneField
 from dovetail_tenancy.isolation.querysets import TenantManager, TenantQuerySet
-from dovetail_tenancy.isolation.tenant_model import TenantModel
 
 __all__ = [
     "Invitation",

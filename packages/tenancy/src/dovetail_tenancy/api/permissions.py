@@ -80,7 +80,6 @@ def organization_credential(request: Request) -> Credential | None:
 
 
 def is_signed_in_person(request: Request) -> bool:
-    """Return whether the caller is a person who does not use a credential of an organization."""
     return is_person(request.user) and organization_credential(request) is None
 
 

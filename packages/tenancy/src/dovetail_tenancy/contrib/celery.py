@@ -15,9 +15,9 @@ from celery.signals import before_task_publish
 from django.db import router
 
 from dovetail_tenancy import mail, services
-from dovetail_tenancy.isolation.background import dump_current_organization, organization_scope
+from dovetail_tenancy.isolation.scope import dump_current_organization, organization_scope
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.services.invitation_tokens import token_of
+from dovetail_tenancy.services.invitations import token_of
 
 HEADER = "dovetail_organization"
 

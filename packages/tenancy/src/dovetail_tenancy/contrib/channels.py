@@ -11,7 +11,7 @@ from channels.db import database_sync_to_async  # type: ignore[import-untyped]
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import Model
 
-from dovetail_tenancy.isolation.background import organization_scope
+from dovetail_tenancy.isolation.scope import organization_scope
 from dovetail_tenancy.organizations.project_models import is_active_member, is_person
 from dovetail_tenancy.organizations.resolution import (
     HEADER,
@@ -85,8 +85,6 @@ def _organization_of(handshake: _Handshake) -> Any:
 
 
 class _VerifiedSocket:
-    """Passes the messages of a socket until the membership ends."""
-
     def __init__(self, user: Model, organization_id: object, receive: Receive, send: Send, seconds: float) -> None:
         self._is_member = database_sync_to_async(lambda: is_active_member(user, organization_id))
         self._receive, self._send = receive, send

@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
         "Tasks require Django 6.0. Upgrade Django, or use Celery with dovetail_tenancy.contrib.celery.TenantTask."
     ) from error
 
-from dovetail_tenancy.isolation.background import dump_current_organization, organization_scope
+from dovetail_tenancy.isolation.scope import dump_current_organization, organization_scope
 
 ARGUMENT = "dovetail_organization"
 """The keyword argument that carries the key, because every backend stores arguments. The function does not get it."""

@@ -1,12 +1,13 @@
-"""Foreign keys of tenant models. In migrations they are plain ``ForeignKey``s."""
+"""Tenant models and their foreign keys, which are plain ``ForeignKey``s in migrations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, TypeAlias, cast
 
+from django.apps import apps
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import models, router
 from django.db.models.deletion import Collector
 from django.db.models.fields.related import RelatedField
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
@@ -14,8 +15,15 @@ from django.db.models.lookups import Exact
 from django.db.models.sql.where import AND, WhereNode
 
 from dovetail_core.models import SettingForeignKey
-from dovetail_tenancy.isolation.querysets import MOVED_FROM, InCurrentTenant, OwnedByCurrentTenant, TenantQuerySet
-from dovetail_tenancy.isolation.scope import Scope, override_database_scope, unscoped
+from dovetail_tenancy.isolation.querysets import (
+    MOVED_FROM,
+    InCurrentTenant,
+    OwnedByCurrentTenant,
+    TenantManager,
+    TenantQuerySet,
+    assign_organization,
+)
+from dovetail_tenancy.isolation.scope import Scope, TenantMismatch, override_database_scope, require_scope, unscoped
 
 Key: TypeAlias = "models.ForeignKey[Any, Any]"
 OnDelete = Callable[..., Any]
@@ -114,7 +122,6 @@ def _pinned(objects: Any) -> Any:
 
 
 def across_organizations(on_delete: OnDelete) -> OnDelete:
-    """Wrap ``on_delete`` so that it reaches the rows of all organizations."""
     # DO_NOTHING and on_delete in the database (Django 6.1) do not use the collector.
     uses_collector = on_delete is not models.DO_NOTHING and not hasattr(on_delete, "on_delete_sql")
     wrap = uses_collector and not isinstance(on_delete, _AcrossOrganizations)
@@ -192,3 +199,46 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # as gener
 
 class TenantOneToOneField(TenantForeignKey, models.OneToOneField):  # type: ignore[type-arg]  # as Django's own two
     """A ``TenantForeignKey`` that is unique."""
+
+
+class TenantModel(models.Model):
+    """A model whose every row belongs to one organization.
+
+    Reads and writes reach the rows of the active organization (:func:`dovetail_tenancy.tenant`). Without an active
+    organization they raise ``TenantRequired``. A new row gets the active organization.
+    """
+
+    organization = OrganizationForeignKey()
+
+    objects: ClassVar[TenantManager] = TenantManager()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        # Before pre_save, so that its receivers see the organization of a new row.
+        assign_organization(self, require_scope(f"Saving a {self._meta.label}"))
+        super().save_base(*args, **kwargs)
+
+    # Here as well: loaddata and deserialized objects call Model.save_base directly, and would write rows of any
+    # organization.
+    def _save_table(self, *args: Any, **kwargs: Any) -> bool:
+        assign_organization(self, require_scope(f"Saving a {self._meta.label}"))
+        written: bool = super()._save_table(*args, **kwargs)  # type: ignore[misc]  # Django's own, not in the stubs
+        self.__dict__.pop(MOVED_FROM, None)
+        return written
+
+    def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
+        scope = require_scope(f"Deleting a {self._meta.label}")
+        assign_organization(self, scope)
+        # An instance made by hand can have any primary key, and Django deletes by the key alone.
+        if not scope.everything and not type(self)._base_manager.using(using).filter(pk=self.pk).exists():
+            raise TenantMismatch(f"The active organization has no {self._meta.label} with the key {self.pk}.")
+        return super().delete(using, keep_parents)
+
+
+def tenant_tables(using: str) -> Iterator[type[TenantModel]]:
+    for model in apps.get_models():
+        if issubclass(model, TenantModel) and router.allow_migrate_model(using, model) and not model._meta.proxy:
+            yield model

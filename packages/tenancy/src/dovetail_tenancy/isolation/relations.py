@@ -124,8 +124,6 @@ def _refuse_foreign_ends(link: type[models.Model], rows: Collection[models.Model
 
 
 class LinkQuerySet(TenantQuerySet[Any]):
-    """Rows of a many-to-many table whose ends belong to the active organization."""
-
     def bulk_create(self, objs: Iterable[models.Model], *args: Any, **kwargs: Any) -> list[Any]:
         rows = list(objs)
         with self._bound():

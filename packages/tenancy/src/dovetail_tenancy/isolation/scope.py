@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
-from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
+from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied, SuspiciousOperation
+from django.http import Http404
 
 from dovetail_core import context
 from dovetail_tenancy.conf import conf
@@ -114,7 +117,6 @@ def in_report_mode() -> bool:
 
 
 def _calling_line() -> str:
-    """Return ``file:line`` of the innermost frame outside ``_SKIPPED_PACKAGES``."""
     frame = inspect.currentframe()
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
@@ -253,7 +255,6 @@ class Slot:
         _pop(self)
 
     def show_everything(self, *, reason: str) -> None:
-        """Fill the entered slot with the rows of all organizations."""
         if self.frame is not None:
             self.frame.scope = _everything(reason)
 
@@ -316,3 +317,31 @@ def override_database_scope(scope: Scope) -> Iterator[None]:
         yield
     finally:
         _database_scope.set(before)
+
+
+def dump_current_organization() -> str:
+    """Return the active organization's key as text for a message. Empty if there is none or all rows are visible."""
+    try:
+        organization_id = current_tenant_id()
+    except (BadRequest, PermissionDenied, Http404):
+        # A session request without an organization may enqueue a task that needs none.
+        organization_id = None
+    return "" if organization_id is None else str(organization_id)
+
+
+def organization_scope(key: object) -> AbstractContextManager[object]:
+    """Return the scope of a task or socket for an organization's key, or an empty scope if the key is empty.
+
+    It replaces the active scope. Raise ``ValueError`` if it is not the key of an organization.
+    """
+    return tenant(key) if key else Slot()
+
+
+def unscope_command() -> None:
+    """Make all rows visible to the rest of this process if it runs one of ``TENANCY_UNSCOPED_COMMANDS``.
+
+    This applies to the command line only: code that calls ``call_command("dumpdata")`` may run for a user.
+    """
+    program, command = (*sys.argv, "", "")[:2]
+    if Path(program).name in {"manage.py", "django-admin", "__main__.py"} and command in conf.UNSCOPED_COMMANDS:
+        unscoped(reason=f"manage.py {command}").__enter__()

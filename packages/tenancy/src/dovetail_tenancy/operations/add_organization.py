@@ -126,7 +126,6 @@ def _fill_by_function(batch: QuerySet[models.Model], source: Callable[[Any], obj
 
 
 def _path(model: type[models.Model], source: str, using: str) -> F | Subquery:
-    """Return the expression of the organization's key at the end of the path, for an UPDATE."""
     first, _, rest = source.partition("__")
     if not rest:
         return F(f"{first}_id")

@@ -79,15 +79,13 @@ class RetargetForeignKey(Operation):
         with connection.cursor() as cursor:
             actual = referenced_table(connection, cursor, model._meta.db_table, field.column)
         if actual != after._meta.db_table:
-            keys = self._mapping(apps, present, connection.alias)
+            keys = self.keys(apps) if callable(self.keys) else None
+            if isinstance(self.keys, str):
+                rows = present._base_manager.using(connection.alias).exclude(**{self.keys: None})
+                keys = dict(rows.values_list(self.keys, "pk"))
             if backwards and keys is not None:
                 keys = {new: old for old, new in keys.items()}
             self._move(editor, _foreign_key_to(field, before), _foreign_key_to(field, after), keys)
-
-    def _mapping(self, apps: StateApps, new: type[models.Model], using: str) -> Mapping[Any, Any] | None:
-        if self.keys is None or callable(self.keys):
-            return None if self.keys is None else self.keys(apps)
-        return dict(new._base_manager.using(using).exclude(**{self.keys: None}).values_list(self.keys, "pk"))
 
     def _move(self, editor: Editor, source: ForeignKey, target: ForeignKey, keys: Mapping[Any, Any] | None) -> None:
         """Convert the column to text and back: no database casts a UUID to an integer, and keys may change places."""
@@ -156,7 +154,6 @@ def _as_column(field: ForeignKey, key: object, connection: BaseDatabaseWrapper) 
 def check_foreign_keys(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check every ``SettingForeignKey`` of all installed apps."""
     return [message for alias in databases or () for message in _mismatches(alias)]
 
 

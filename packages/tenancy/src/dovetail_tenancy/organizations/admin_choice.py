@@ -22,8 +22,6 @@ ALL = "*"
 
 @dataclass(frozen=True)
 class Choice:
-    """One organization, all of them, or nothing yet."""
-
     organization: Any = None
     everything: bool = False
 
@@ -79,7 +77,6 @@ def choose(request: HttpRequest, key: str) -> bool:
 
 
 def uses_organization_choice(view: Callable[..., object]) -> bool:
-    """Return whether the view belongs to an admin site with a ``TenantAdmin``."""
     model_admin = getattr(view, "model_admin", None)
     site = getattr(view, "admin_site", None) or getattr(model_admin, "admin_site", None)
     registered = site._registry.values() if site is not None else ()

@@ -41,7 +41,6 @@ def get_membership_model() -> type[Model]:
 
 
 def user_model() -> type[Model]:
-    """Return the model that the membership's ``user`` points at."""
     return cast("type[Model]", get_membership_model()._meta.get_field("user").related_model)
 
 
@@ -61,7 +60,6 @@ def has_owner_field(organization_model: type[Model]) -> bool:
 
 
 def email_field_name() -> str | None:
-    """Return the name of the user model's e-mail field, or None if it has none."""
     field = accounts.email_field(user_model())
     return None if field is None else str(field.name)
 
@@ -76,7 +74,6 @@ def is_person(user: object) -> TypeGuard[AbstractBaseUser]:
 
 
 def database_of(instance: Model | Member) -> str:
-    """Return the alias of the database that the instance is written to."""
     # type() of a lazy object is the class of the proxy.
     model: Any = instance.__class__
     return router.db_for_write(model, instance=instance)

@@ -13,16 +13,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
+from dovetail_tenancy.isolation.fields import tenant_tables
 from dovetail_tenancy.isolation.scope import Scope, override_database_scope
-from dovetail_tenancy.isolation.tenant_model import tenant_tables
 from dovetail_tenancy.row_security import policies
 
 ENGINE = "dovetail_tenancy.backends.postgresql"
 
 
 class Table(NamedTuple):
-    """The state of a tenant model's table in the catalog."""
-
     model: type[Model]
     enabled: bool
     forced: bool
@@ -59,7 +57,6 @@ def check_databases(
 
 
 def check_database(alias: str) -> list[CheckMessage]:
-    """Return the messages of one database. None if it is not PostgreSQL or has no tenant model."""
     connection = connections[alias]
     if connection.vendor != "postgresql":
         return []

@@ -106,7 +106,6 @@ def exists(connection: BaseDatabaseWrapper) -> bool:
 
 
 def enable(model: type[models.Model], field: str, connection: BaseDatabaseWrapper) -> Iterator[str]:
-    """Yield the statements that enable row security for the model's table."""
     table = connection.ops.quote_name(model._meta.db_table)
     role = quoted(bypass_role())
     # FORCE: without it the owner of a table sees every row, and most projects connect as the owner.

@@ -71,7 +71,6 @@ class Session:
 
     @contextmanager
     def statement(self, connection: Connection, query: object) -> Iterator[None]:
-        """Wrap one statement on the driver's connection."""
         text = _text(query, connection)
         reads_rows = _ROWS.match(text) is not None
         try:
@@ -83,7 +82,6 @@ class Session:
                 self.visibility = None
 
     def _around(self, connection: Connection, reads_rows: bool) -> AbstractContextManager[None]:
-        """Send the setting for one statement, in its transaction or in a new one."""
         status = connection.pgconn.transaction_status
         if status == TransactionStatus.INERROR:
             # The server accepts only a rollback.
@@ -99,7 +97,6 @@ class Session:
         return nullcontext()
 
     def _required(self, connection: Connection, reads_rows: bool) -> Visibility:
-        """Return the visibility that the active scope requires."""
         scope = current_database_scope()
         if scope is None:
             return _NOTHING

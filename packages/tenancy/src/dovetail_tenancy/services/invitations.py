@@ -1,12 +1,15 @@
 """Invitations: an e-mail invites one address into one organization with one role.
 
-Only the e-mail holds the token; the row holds a keyed hash of it. Following the link proves the address.
+Only the e-mail holds the token; the row holds a keyed hash of it (OWASP ASVS 5.0 11.4). The token is an HMAC of the
+row's key and expiry, so that a worker that gets the key alone can write the mail, and the broker holds no token. A copy
+of the database is not enough to compute it: that takes ``DOVETAIL_SECRET_PEPPERS`` or ``SECRET_KEY`` as well. Each time
+an invitation is sent its expiry changes, and so does its token. Following the link proves the address.
 """
 
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -20,6 +23,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core import accounts
 from dovetail_core.commands import Progress, delete_in_batches
+from dovetail_core.secrets import keyed_hash, keyed_hashes
 from dovetail_tenancy import events, mail
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.exceptions import (
@@ -42,11 +46,12 @@ from dovetail_tenancy.organizations.project_models import (
     user_model,
 )
 from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
-from dovetail_tenancy.services.invitation_tokens import new_token, token_hash, token_hashes
 from dovetail_tenancy.services.locks import lock_organization, lock_row
 from dovetail_tenancy.services.members import join, require_role
 
 _DELETED_INVITER = object()
+_TOKEN = "dovetail_tenancy.invitation_token"  # noqa: S105  # the purpose of a hash
+_HASH = "dovetail_tenancy.invitation"
 
 
 def invite(
@@ -178,7 +183,6 @@ def normalize_address(email: str) -> str:
 
 
 def address_of(user: Model) -> str | None:
-    """Return the normalized address of an account, or None if it has none."""
     return accounts.normalize_address(accounts.address_of(user)) or None
 
 
@@ -197,7 +201,7 @@ def _accounts_with(address: str) -> Any:
 def _pending(token: str) -> Invitation:
     """Return the pending invitation of the token, by one query. Raise ``InvalidInvitation``."""
     invitation: Invitation | None = (
-        _rows().filter(token_hash__in=token_hashes(token)).select_related("organization", "invited_by").first()
+        _rows().filter(token_hash__in=_hashes(token)).select_related("organization", "invited_by").first()
     )
     if invitation is None or invitation.status != "pending":
         raise InvalidInvitation
@@ -278,10 +282,27 @@ def pending_key(invitation: Invitation) -> str:
 @sensitive_variables("token")
 def _send_with_new_token(invitation: Invitation, actor: Actor | None, language: str | None, *, using: str) -> None:
     invitation.expires_at = timezone.now() + timedelta(days=conf.INVITATION_EXPIRY_DAYS)
-    token = new_token(invitation)
-    invitation.token_hash = token_hash(token)
+    token = keyed_hash(_TOKEN, _subject(invitation))
+    invitation.token_hash = keyed_hash(_HASH, token)
     invitation.pending_key = pending_key(invitation)
     invitation.invited_by = actor
     invitation.bounded = actor is not None
     invitation.save(using=using)
     mail.send_after_commit(invitation, token=token, language=language, using=using)
+
+
+@sensitive_variables()
+def token_of(invitation: Invitation) -> str | None:
+    """Return the token that the stored hash belongs to, or None if its pepper is no longer accepted."""
+    # The pepper may have been rotated since the row was written.
+    candidates = keyed_hashes(_TOKEN, _subject(invitation))
+    return next((token for token in candidates if invitation.token_hash in _hashes(token)), None)
+
+
+def _subject(invitation: Invitation) -> str:
+    return f"{invitation.pk}:{invitation.expires_at.astimezone(UTC).isoformat()}"
+
+
+def _hashes(token: str) -> list[str]:
+    # A JSON string may hold lone surrogates, which UTF-8 cannot encode.
+    return list(keyed_hashes(_HASH, token.encode("ascii", "backslashreplace").decode()))

@@ -40,7 +40,6 @@ def lock_row(model: type[Model], pk: object, *, no_key: bool = True, using: str)
 
 
 def get_row(rows: QuerySet[Model]) -> Any:
-    """Return the only row. Raise ``Gone`` if it does not exist."""
     try:
         return rows.get()
     except ObjectDoesNotExist:
@@ -48,7 +47,6 @@ def get_row(rows: QuerySet[Model]) -> Any:
 
 
 def lock_membership(membership: Member, *, using: str) -> tuple[Any, Any]:
-    """Lock the membership's organization; return it and the membership as it is under the lock."""
     organization = lock_organization(membership.organization_id, using=using)
     return organization, get_row(get_membership_model()._base_manager.using(using).filter(pk=membership.pk))
 

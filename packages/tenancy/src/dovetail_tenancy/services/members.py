@@ -117,14 +117,17 @@ def transfer_ownership(*, organization: Model, to: AbstractBaseUser, actor: Acto
             locked.owner_id = new_owner.user_id
             save_organization_fields(locked, ["owner"], using=using)
         if previous_owner_id is not None and previous_owner_id != new_owner.user_id:
-            _demote_owner(locked, previous_owner_id, actor=actor, using=using)
+            rows = get_membership_model()._base_manager.using(using)
+            previous_owner: Any = rows.filter(organization=locked.pk, user=previous_owner_id, role=OWNER).first()
+            below = next((role for role in conf.ROLES if role != OWNER), None)
+            if previous_owner is not None and below is not None:
+                set_role(previous_owner, below, actor=actor, using=using)
         user_id = str(new_owner.user_id)
         events.emit_organization(events.OWNERSHIP_TRANSFERRED, locked, actor=actor, using=using, user_id=user_id)
     return new_owner
 
 
 def get_membership(organization: Model, user: Actor, *, using: str) -> Any:
-    """Return the user's membership of the organization. Raise ``Gone``."""
     rows = get_membership_model()._base_manager.using(using).filter(organization=organization.pk, user=user.pk)
     return get_row(rows)
 
@@ -143,7 +146,6 @@ def ensure_owner(organization: Any, *, using: str) -> None:
 
 
 def remove_locked(organization: Model, membership: Model, *, actor: Actor | None, using: str) -> None:
-    """Delete the membership. The organization must be locked. Raise ``LastOwner``."""
     # Deletion removes the key from the instance, and the event needs it.
     removed: Any = copy.copy(membership)
     membership.delete(using=using)
@@ -161,14 +163,5 @@ def set_role(membership: Member, role: str, *, actor: Actor | None, using: str) 
 
 
 def require_role(role: object) -> None:
-    """Raise ``UnknownRole`` unless ``TENANCY_ROLES`` declares the role."""
     if role not in conf.ROLES:
         raise UnknownRole(role, conf.ROLES)
-
-
-def _demote_owner(organization: Model, user_id: object, *, actor: Actor | None, using: str) -> None:
-    below = next((role for role in conf.ROLES if role != OWNER), None)
-    rows = get_membership_model()._base_manager.using(using)
-    membership: Any = rows.filter(organization=organization.pk, user=user_id, role=OWNER).first()
-    if membership is not None and below is not None:
-        set_role(membership, below, actor=actor, using=using)

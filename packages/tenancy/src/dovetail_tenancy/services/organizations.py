@@ -96,7 +96,6 @@ def delete_organization(*, organization: Model, actor: Actor | None = None) -> N
 
 
 def delete_locked(organization: Model, *, actor: Actor | None, using: str) -> None:
-    """Delete the organization. It must be locked."""
     # Deletion removes the key from the instance, and the event needs it.
     deleted = copy.copy(organization)
     organization.delete(using=using)

@@ -15,13 +15,34 @@ from django.db import models
 from django.test import RequestFactory
 from rest_framework.test import APIClient
 
+from dovetail_tenancy.isolation.fields import TenantModel
 from dovetail_tenancy.isolation.scope import tenant
-from dovetail_tenancy.isolation.tenant_model import TenantModel
 from dovetail_tenancy.organizations.project_models import database_of
-from dovetail_tenancy.testing.bodies import body_for, guessed_body, mixed_bodies, plain, serializer_of, with_owner
-from dovetail_tenancy.testing.calls import REFUSED, Answer, call, recorded_writes, rolled_back, signed_in
-from dovetail_tenancy.testing.routes import Endpoint, Route, routes
-from dovetail_tenancy.testing.rows import Rows, contains, crossings, make_rows, marks, rows_of
+from dovetail_tenancy.testing.endpoints import (
+    REFUSED,
+    Answer,
+    Endpoint,
+    Route,
+    call,
+    recorded_writes,
+    rolled_back,
+    routes,
+    signed_in,
+)
+from dovetail_tenancy.testing.rows import (
+    Rows,
+    body_for,
+    contains,
+    crossings,
+    guessed_body,
+    make_rows,
+    marks,
+    mixed_bodies,
+    plain,
+    rows_of,
+    serializer_of,
+    with_owner,
+)
 
 _MOST_PATHS, _ENOUGH_PLACES = 2000, 3
 _TEXTS = (models.CharField, models.TextField)
@@ -295,7 +316,6 @@ class _Run:
 
 
 def _unlikely(route: Route, argument: str, model: type[models.Model]) -> int:
-    """Rank a model as the target of a path argument, the likeliest first."""
     view = route.view_class
     viewed = getattr(getattr(view, "queryset", None), "model", None) or getattr(view, "model", None)
     by_name = (model._meta.model_name or "") in argument.lower()
@@ -304,7 +324,6 @@ def _unlikely(route: Route, argument: str, model: type[models.Model]) -> int:
 
 
 def _key_columns(model: type[models.Model]) -> list[str]:
-    """Return the columns that a path may use to identify a row."""
     fields = model._meta.concrete_fields
     unique = [field.attname for field in fields if field.unique and not field.primary_key]
     slugs = [field.attname for field in fields if isinstance(field, models.SlugField)]

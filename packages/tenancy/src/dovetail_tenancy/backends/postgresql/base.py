@@ -55,7 +55,6 @@ class SynchronizedCursor:
 
 @cache
 def synchronized(cursor_class: type) -> type:
-    """Return a subclass of psycopg's cursor class with the mixin, or the class itself if it has it."""
     if issubclass(cursor_class, SynchronizedCursor):
         return cursor_class
     return type(cursor_class.__name__, (SynchronizedCursor, cursor_class), {"__slots__": ()})

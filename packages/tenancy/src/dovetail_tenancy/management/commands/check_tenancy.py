@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model
 
-from dovetail_tenancy.isolation.tenant_model import tenant_tables
+from dovetail_tenancy.isolation.fields import tenant_tables
 from dovetail_tenancy.row_security.checks import Table, read_tables
 
 
@@ -44,7 +44,6 @@ class Command(BaseCommand):
 
 
 def _messages(database: str) -> list[CheckMessage]:
-    """Return this package's messages about models and the database."""
     messages = [*run_checks(tags=[Tags.models]), *run_checks(tags=[Tags.database], databases=[database])]
     return [message for message in messages if str(message.id).startswith("dovetail_tenancy.")]
 
@@ -58,7 +57,6 @@ def _line(message: CheckMessage) -> str:
 
 
 def _row_security(database: str) -> dict[type[Model], Table] | None:
-    """Return the state of row security by model, or None for a database other than PostgreSQL."""
     if connections[database].vendor != "postgresql":
         return None
     with connections[database].cursor() as cursor:
