@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dovetail_apikeys import services
-from dovetail_apikeys.lifecycle import expiry_notices
 from dovetail_apikeys.models import APIKey
 from dovetail_core.events import Event, domain_event
 from tests.apikeys.factories import make_firm, make_key
@@ -90,7 +89,7 @@ def test_key_that_changed_after_the_read_is_not_announced(events: list[Event]) -
         api_key, _raw = make_key(expires_at=in_days(3))
         read = APIKey.objects.get(pk=api_key.pk)
         APIKey.objects.filter(pk=api_key.pk).update(**change)
-        assert not expiry_notices._announce(read, using="default")
+        assert not services._announce(read, using="default")
     assert announced_prefixes(events) == []
 
 
@@ -113,7 +112,7 @@ def test_failing_receiver_delays_only_its_own_key(events: list[Event], caplog: p
 
 
 def test_expiring_keys_are_read_in_pages(monkeypatch: pytest.MonkeyPatch, events: list[Event]) -> None:
-    monkeypatch.setattr(expiry_notices, "_PAGE", 2)
+    monkeypatch.setattr(services, "_PAGE", 2)
     keys = [make_key(expires_at=in_days(3))[0] for _ in range(5)]
     with CaptureQueriesContext(connection) as queries:
         assert services.announce_expiring_keys() == 5

@@ -22,7 +22,8 @@ from django.utils import timezone, translation
 from dovetail_core.events import Event
 from dovetail_core.mail import wait_for_background_mail
 from dovetail_magiclink import get_magic_link_model, mail, services
-from dovetail_magiclink.secrets import codes, links
+from dovetail_magiclink.mail import link_of
+from dovetail_magiclink.secrets import codes
 from dovetail_magiclink.testing import mailed_code, mailed_key, mailed_link
 
 pytestmark = pytest.mark.django_db
@@ -276,7 +277,7 @@ def test_invalid_verify_url_raises_and_stores_nothing(rf: Any, user: Any, settin
     with pytest.raises(RuntimeError, match="MAGIC_LINK_VERIFY_URL"):
         services.request_magic_link(email="ada@example.com", request=rf.post("/"))
     with pytest.raises(RuntimeError, match="MAGIC_LINK_VERIFY_URL"):
-        links.link_of(codes.Secrets(code="12345678", key="k"))
+        link_of(codes.Secrets(code="12345678", key="k"))
     assert not MagicLink.objects.exists()
 
 

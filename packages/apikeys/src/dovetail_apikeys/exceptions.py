@@ -24,8 +24,6 @@ class UnknownScope(APIKeysError):
 
 
 class BeyondOwn(APIKeysError):
-    """A key cannot create or rotate a key that has more rights than itself."""
-
     code = "beyond_own"
 
     def __init__(self, rights: str) -> None:
@@ -55,8 +53,6 @@ class AlreadyRotated(APIKeysError):
 
 
 class Gone(APIKeysError):
-    """The key has been deleted."""
-
     code = "not_found"
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Create, update, rotate, revoke and delete API keys.
+"""Create, update, rotate, revoke and delete API keys, and announce their expiry.
 
 Each function is atomic on the database of the key model. ``actor`` is the actor of the event (default: the context's
 principal). ``within`` is the credential of the API key that makes the change, if any: a key cannot grant rights that it
@@ -8,25 +8,27 @@ does not have. A forbidden change raises an ``APIKeysError`` (``dovetail_apikeys
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import IntegrityError, router, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from dovetail_apikeys import events, get_api_key_model
 from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_apikeys.conf import LONGEST_GRACE, RATE_EXAMPLE, conf, parse_rate
 from dovetail_apikeys.exceptions import AlreadyRotated, BeyondOwn, Gone, InvalidValue, NotActive, UnknownScope
-from dovetail_apikeys.lifecycle.expiry_notices import announce_expiring_keys as announce_expiring_keys
 from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.restrictions import networks
 from dovetail_apikeys.restrictions.scopes import beyond, declared_scopes, unknown_scopes
 from dovetail_apikeys.verification import raw_key, verifiers
 from dovetail_apikeys.verification.cache import cache
 from dovetail_apikeys.verification.raw_key import RawKey
+
+logger = logging.getLogger("dovetail.apikeys")
 
 _MAX_ATTEMPTS: Final = 8
 # The fields that a successor does not copy from the rotated key.
@@ -36,6 +38,8 @@ _NOT_COPIED: Final = {
 }
 _LONGEST_NAME: Final = 100
 _MAX_ITEMS: Final = 50
+_PAGE: Final = 500
+_UNANNOUNCED: Final = Q(expiry_announced=None) | ~Q(expiry_announced=F("expires_at"))
 
 
 def create_api_key(
@@ -173,6 +177,24 @@ def delete_api_key(api_key: AbstractAPIKey, *, actor: object = None) -> None:
             events.emit_key(events.API_KEY_DELETED, deleted, actor=actor, using=using)
 
 
+def announce_expiring_keys() -> int:
+    """Emit ``api_key.expiring`` for each key that expires within ``API_KEYS_EXPIRY_NOTICE_DAYS``. Return their number.
+
+    A key is announced once per expiry, even if several processes call this; a key with a new expiry is announced again.
+    Each key has its own transaction: if a receiver fails, the next call announces that key again, and other keys are
+    not affected.
+    """
+    announced = 0
+    model = get_api_key_model()
+    using = router.db_for_write(model)
+    for api_key in _due(model._base_manager.using(using)):
+        try:
+            announced += _announce(api_key, using=using)
+        except Exception:  # of an event receiver of the project
+            logger.exception("The expiry of API key %s was not announced.", api_key.key_prefix)
+    return announced
+
+
 def _insert(api_key: AbstractAPIKey, *, using: str) -> RawKey:
     """Generate a raw key and insert the row. Try again if the prefix, which has 71 random bits, already exists."""
     for attempt in range(1, _MAX_ATTEMPTS + 1):
@@ -210,7 +232,6 @@ def _locked(api_key: AbstractAPIKey, *, using: str) -> AbstractAPIKey:
 
 
 def _successor(old: AbstractAPIKey, expires_at: datetime | None, within: APIKeyCredential | None) -> AbstractAPIKey:
-    """Return an unsaved copy of the old key, including the fields of a project's own model."""
     if within is not None:
         # Otherwise a key with few scopes could rotate a key with many scopes and use the successor.
         _require_scopes(old.scope_list, within)
@@ -275,3 +296,25 @@ def _networks(allowed: Iterable[str], within: APIKeyCredential | None) -> list[s
             raise BeyondOwn("networks outside its allowed networks")
         return canonical or sorted(within.allowed_networks)
     return canonical
+
+
+def _announce(api_key: AbstractAPIKey, *, using: str) -> bool:
+    rows = type(api_key)._base_manager.using(using).filter(pk=api_key.pk, expires_at=api_key.expires_at)
+    with transaction.atomic(using=using):
+        # One of two workers that have read the key updates it. Neither does if it was revoked or its expiry changed.
+        updated = rows.filter(_UNANNOUNCED, revoked_at=None).update(expiry_announced=F("expires_at"))
+        if updated and api_key.expires_at:
+            expires_at = api_key.expires_at.isoformat()
+            events.emit_key(events.API_KEY_EXPIRING, api_key, using=using, expires_at=expires_at)
+    return bool(updated)
+
+
+def _due(rows: QuerySet[AbstractAPIKey]) -> Iterator[AbstractAPIKey]:
+    """Yield the keys to announce, read in pages: on SQLite, the writes in between would end a database cursor."""
+    now = timezone.now()
+    soon = now + timedelta(days=conf.EXPIRY_NOTICE_DAYS)
+    due = rows.filter(_UNANNOUNCED, revoked_at=None, expires_at__gt=now, expires_at__lte=soon).order_by("pk")
+    page = list(due[:_PAGE])
+    while page:
+        yield from page
+        page = list(due.filter(pk__gt=page[-1].pk)[:_PAGE])

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from dovetail_identity import services
 from dovetail_identity.models import Session, User
 from dovetail_identity.sessions.revocation import RevocationReason
-from dovetail_identity.sessions.users import alias_of
+from dovetail_identity.sessions.tokens import alias_of
 
 # The stubs declare these classes of Django as generic, but they accept no type arguments at run time.
 

@@ -13,6 +13,9 @@ from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.accounts import normalize_address
 
+# Cached, because zoneinfo opens several hundred files.
+_time_zones = cache(zoneinfo.available_timezones)
+
 
 def validate_language(code: str) -> None:
     """Raise ``ValidationError`` unless ``code`` is in ``LANGUAGES``."""
@@ -33,12 +36,6 @@ def validate_time_zone(name: str) -> None:
             code="time_zone",
             params={"value": name},
         )
-
-
-@cache
-def _time_zones() -> set[str]:
-    # Cached, because zoneinfo opens several hundred files.
-    return zoneinfo.available_timezones()
 
 
 class NormalizedEmailField(models.EmailField):  # type: ignore[type-arg]  # not generic at run time

@@ -47,8 +47,6 @@ class Session(models.Model):
 
 
 class Registration(models.Model):
-    """A request for an account with an unverified address."""
-
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     email = models.EmailField(_("email address"), db_index=True)
     password = models.CharField(_("password"), max_length=128)

@@ -22,8 +22,7 @@ from dovetail_identity.sessions.revocation import (
 )
 from dovetail_identity.sessions.rotation import refresh_tokens, verify_token
 from dovetail_identity.sessions.sign_in import issue_tokens, sign_in
-from dovetail_identity.sessions.tokens import Tokens
-from dovetail_identity.sessions.users import alias_of
+from dovetail_identity.sessions.tokens import Tokens, alias_of
 
 __all__ = [
     "InvalidOrExpired",

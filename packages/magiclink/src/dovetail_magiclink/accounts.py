@@ -12,7 +12,6 @@ from django.http import HttpRequest
 
 from dovetail_core.accounts import (
     accounts_with,
-    address_of,
     create_passwordless_account,
     email_field,
     may_sign_in,
@@ -20,8 +19,6 @@ from dovetail_core.accounts import (
     required_fields,
     same_address,
 )
-
-__all__ = ["Owner", "address_key", "address_of", "create_user", "missing_fields", "owner_of"]
 
 logger = logging.getLogger("dovetail.magiclink")
 
@@ -59,7 +56,6 @@ def create_user(*, email: str, request: HttpRequest | None) -> Any:
 
 
 def missing_fields() -> list[str]:
-    """Return the required fields of the user model that :func:`create_user` cannot fill."""
     model: Any = get_user_model()
     field = email_field()
     if field is None:

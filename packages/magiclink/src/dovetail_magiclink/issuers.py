@@ -18,14 +18,12 @@ from dovetail_magiclink.conf import conf
 
 Issuer = Callable[..., Mapping[str, Any] | None]
 
-_SIMPLEJWT = "dovetail_magiclink.contrib.simplejwt.issue_tokens"
-
 
 def token_issuer() -> Issuer:
     """Return ``MAGIC_LINK_TOKEN_ISSUER``, or by default simplejwt's pair if installed, else Django's session."""
     issuer: Issuer | None = conf.TOKEN_ISSUER
     if issuer is None and find_spec("rest_framework_simplejwt") is not None:
-        issuer = import_string(_SIMPLEJWT)
+        issuer = import_string("dovetail_magiclink.contrib.simplejwt.issue_tokens")
     return issuer or django_session
 
 

@@ -7,16 +7,18 @@ the same whether or not the address has an account; then the mail is sent or dro
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
 
 from django.db import router
 from django.utils import timezone
 
+from dovetail_core.accounts import address_of
+from dovetail_core.conf import is_web_address
 from dovetail_core.mail import Letter, after_commit, language_of, time_zone_of
-from dovetail_magiclink.accounts import address_of, owner_of
+from dovetail_magiclink.accounts import owner_of
 from dovetail_magiclink.base import AbstractMagicLink
 from dovetail_magiclink.conf import conf
 from dovetail_magiclink.secrets.codes import Secrets, draw
-from dovetail_magiclink.secrets.links import link_of
 
 
 @dataclass(frozen=True)
@@ -77,3 +79,28 @@ def letter_for(mail: Mail) -> Letter | None:
         label=mail.label,
         limited=False,  # MAGIC_LINK_REQUESTS_PER_ADDRESS limits requests, and answers 429
     )
+
+
+def verify_page() -> str:
+    """Return ``MAGIC_LINK_VERIFY_URL``; a bare origin gets the path ``/magic-verify``.
+
+    Raise ``RuntimeError`` if the setting is missing or not an absolute URL.
+    """
+    url = conf.VERIFY_URL
+    if not is_web_address(url):
+        state = f"is {url!r}" if url else "is not set"
+        raise RuntimeError(
+            f"MAGIC_LINK_VERIFY_URL {state}, but mails need a link. Set it to the absolute http:// or https:// URL of "
+            "a page that posts token and k of its query string to magic/verify/, such as "
+            "'https://app.example.com/magic-verify'."
+        )
+    parts = urlsplit(url)
+    bare = parts.path in {"", "/"} and not parts.query and not parts.fragment
+    return f"{parts.scheme}://{parts.netloc}/magic-verify" if bare else url
+
+
+def link_of(secrets: Secrets) -> str:
+    page = verify_page()
+    # In https://app.example.com/#/magic-verify, the page's router reads the part after the "#".
+    separator = "&" if "?" in (urlsplit(page).fragment or page) else "?"
+    return f"{page}{separator}token={secrets.code}&k={quote(secrets.key)}"

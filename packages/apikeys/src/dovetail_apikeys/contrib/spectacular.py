@@ -39,8 +39,6 @@ class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class APIKeyViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as above
-    """Describe operations whose response differs from their request."""
-
     target_class = "dovetail_apikeys.api.views.APIKeyViewSet"
 
     def view_replacement(self) -> Any:

@@ -19,7 +19,6 @@ def contains(networks: Iterable[str], address: Address | None) -> bool:
 
 
 def within(inner: Iterable[str], outer: Iterable[str]) -> bool:
-    """Return whether each network of ``inner`` is a subnet of a network of ``outer``."""
     enclosing = [ip_network(network) for network in outer]
     return all(
         any(network.version == other.version and network.subnet_of(other) for other in enclosing)  # type: ignore[arg-type]  # of the same version

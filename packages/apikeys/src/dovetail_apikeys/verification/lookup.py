@@ -53,8 +53,6 @@ def request_settings() -> RequestSettings:
 
 
 class StoredKey(NamedTuple):
-    """The columns of a key that a request needs."""
-
     id: Any
     hashed_key: str
     organization_id: Any

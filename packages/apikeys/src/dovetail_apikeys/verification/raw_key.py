@@ -43,7 +43,6 @@ class RawKey(str):
 
 
 def generate() -> RawKey:
-    """Return a new random key with the current brand and environment."""
     text = "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
     return with_checksum(f"{conf.BRAND}_{conf.ENVIRONMENT}_{text}")
 

@@ -105,7 +105,6 @@ OURS: Final = SHA256()
 
 
 def hashed(raw: str) -> str:
-    """Return our hash of a key in its stored form."""
     return f"{OURS.scheme}${_sha256(raw)}"
 
 

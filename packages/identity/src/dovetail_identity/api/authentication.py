@@ -9,7 +9,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import Token
 from rest_framework_simplejwt.utils import get_md5_hash_password
 
-from dovetail_identity.sessions.users import user_and_session_state
+from dovetail_identity.sessions.tokens import user_and_session_state
 
 
 class JWTAuthentication(authentication.JWTAuthentication):

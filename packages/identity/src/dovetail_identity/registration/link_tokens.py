@@ -53,7 +53,6 @@ def registration_token(registration: Registration) -> str:
 
 
 def registration_of_token(token: str) -> UUID:
-    """The key of the registration that a token was made for. Raises ``InvalidOrExpired``."""
     try:
         return UUID(Signer(salt=_REGISTRATION_SALT).unsign(token))
     except (BadSignature, ValueError):

@@ -24,7 +24,7 @@ from dovetail_identity.conf import conf
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.registration.link_tokens import user_of_reset_token
 from dovetail_identity.sessions.revocation import RevocationReason, revoke_all_sessions
-from dovetail_identity.sessions.users import alias_of
+from dovetail_identity.sessions.tokens import alias_of
 
 logger = logging.getLogger("dovetail.identity")
 
@@ -86,7 +86,6 @@ def reset_password(*, token: str, password: str) -> None:
 
 
 def check_strength(password: str, user: AbstractBaseUser, field: str) -> None:
-    """Run the password validators. Raise ``ValidationError`` with the key ``field`` for a weak password."""
     try:
         validate_password(password, user)  # type: ignore[arg-type]  # the plugin knows one user model
     except ValidationError as error:

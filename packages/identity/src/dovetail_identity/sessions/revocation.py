@@ -14,8 +14,7 @@ from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.events import emit
 from dovetail_identity import events
 from dovetail_identity.models import Session
-from dovetail_identity.sessions.tokens import RefreshToken
-from dovetail_identity.sessions.users import alias_of, sessions_of
+from dovetail_identity.sessions.tokens import RefreshToken, alias_of, sessions_of
 
 
 class RevocationReason(StrEnum):

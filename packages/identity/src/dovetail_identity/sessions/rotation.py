@@ -19,8 +19,13 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 from dovetail_identity.models import Session
 from dovetail_identity.sessions.clients import address_of
 from dovetail_identity.sessions.revocation import RevocationReason, revoke_session
-from dovetail_identity.sessions.tokens import RefreshToken, Tokens
-from dovetail_identity.sessions.users import check_sign_in_allowed, user_and_session_state, user_of_token
+from dovetail_identity.sessions.tokens import (
+    RefreshToken,
+    Tokens,
+    check_sign_in_allowed,
+    user_and_session_state,
+    user_of_token,
+)
 
 #: How long a refresh token is still accepted after the first use of the next one. Long enough for concurrent requests
 #: of another browser tab, and too short for an attacker.

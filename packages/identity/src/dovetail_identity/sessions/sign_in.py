@@ -25,8 +25,7 @@ from dovetail_core.secrets import keyed_hash
 from dovetail_identity import events
 from dovetail_identity.models import Session
 from dovetail_identity.sessions.clients import address_of, device_label, network_of
-from dovetail_identity.sessions.tokens import RefreshToken, Tokens, first_refresh_token
-from dovetail_identity.sessions.users import alias_of, sessions_of
+from dovetail_identity.sessions.tokens import RefreshToken, Tokens, alias_of, first_refresh_token, sessions_of
 
 logger = logging.getLogger("dovetail.identity")
 

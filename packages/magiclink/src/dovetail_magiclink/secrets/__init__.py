@@ -1,1 +1,0 @@
-"""The secrets of a mail: an 8-digit code and the key of its link."""

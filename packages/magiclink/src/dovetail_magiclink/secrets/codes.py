@@ -56,7 +56,6 @@ def hash_of_code(code: str) -> str:
 
 
 def hashes_of_code(code: str) -> Iterator[str]:
-    """Yield the hash of a code under each accepted pepper."""
     return keyed_hashes(_PURPOSE, code)
 
 

@@ -145,12 +145,10 @@ def live_codes() -> int:
 
 
 def live_links(links: QuerySet[AbstractMagicLink]) -> QuerySet[AbstractMagicLink]:
-    """Return the links that are neither used nor superseded nor expired."""
     return links.filter(pending_key__isnull=False, expires_at__gt=timezone.now())
 
 
 def network_of(request: HttpRequest | None) -> str | None:
-    """Return the client's IPv4 address or IPv6 /64."""
     return None if request is None else client_network(request)
 
 

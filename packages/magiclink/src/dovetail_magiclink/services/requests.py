@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
+from itertools import takewhile
 from uuid import UUID
 
 from django.conf import settings
@@ -21,9 +21,8 @@ from dovetail_magiclink import events, get_magic_link_model
 from dovetail_magiclink.accounts import address_key
 from dovetail_magiclink.base import AbstractMagicLink
 from dovetail_magiclink.conf import conf
-from dovetail_magiclink.mail import Mail, schedule
+from dovetail_magiclink.mail import Mail, schedule, verify_page
 from dovetail_magiclink.secrets.codes import draw
-from dovetail_magiclink.secrets.links import verify_page
 from dovetail_magiclink.services import limits
 
 # MySQL and MariaDB end all but one of several transactions that insert the same key with this error.
@@ -98,12 +97,14 @@ def _replace_link(
         .values_list("created_at", "attempts", "used_at")
     )
     limits.check_address([created_at for created_at, _, _ in earlier], now)
+    # Guesses since the last sign-in: a new code must not reset the count (NIST SP 800-63B, 3.2.2).
+    failures = sum(attempts for _, attempts, _ in takewhile(lambda row: row[2] is None, earlier))
     link = model(
         email=address,
         address_key=key,
         pending_key=key,
         network=limits.wide_network(request) or "",
-        prior_failures=_failures(earlier),
+        prior_failures=failures,
         created_at=now,
         expires_at=now + timedelta(minutes=conf.EXPIRY_MINUTES),
     )
@@ -114,13 +115,3 @@ def _replace_link(
         # A parallel request for the same address won, and its mail is on its way.
         raise limits.TooManyRequests(1) from error
     return link
-
-
-def _failures(earlier: Sequence[tuple[datetime, int, datetime | None]]) -> int:
-    """Count guesses since the last sign-in. A new code must not reset the count (NIST SP 800-63B, 3.2.2)."""
-    failures = 0
-    for _, attempts, used_at in earlier:
-        if used_at is not None:
-            break
-        failures += attempts
-    return failures

@@ -37,8 +37,6 @@ Issue = Callable[[AbstractBaseUser], Mapping[str, Any] | None]
 
 @dataclass(frozen=True)
 class SignIn:
-    """The user who signed in, and the token issuer's answer."""
-
     user: Any
     answer: Mapping[str, Any] = field(repr=False)
 
