@@ -7,17 +7,11 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
-from django.http import Http404
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from dovetail_tenancy import get_membership_model
-from dovetail_tenancy.organizations.resolution import (
-    HEADER,
-    OrganizationMismatch,
-    OrganizationNotFound,
-    resolve_organization,
-)
+from dovetail_tenancy.organizations.resolution import HEADER, OrganizationMismatch, resolve_organization
 
 MANAGERS = ("owner", "admin")
 
@@ -41,9 +35,8 @@ def requested_organization(request: Request) -> Any:
         return None
     try:
         return resolve_organization(request)
-    except OrganizationNotFound as error:
-        raise Http404 from error
     except OrganizationMismatch as error:
+        # REST framework would convert it without its code.
         raise PermissionDenied(str(error), code="organization_mismatch") from error
 
 

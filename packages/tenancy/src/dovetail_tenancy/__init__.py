@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dovetail_tenancy.isolation.organization_model import get_organization_model
-from dovetail_tenancy.isolation.scope import (
-    TenantMismatch,
-    TenantRequired,
-    current_tenant_id,
-    require_tenant,
-    tenant,
-    unscoped,
-)
-from dovetail_tenancy.organizations.project_models import get_membership_model
-from dovetail_tenancy.organizations.roles import has_permission
-
-__all__ = [
-    "TenantMismatch",
-    "TenantRequired",
-    "current_tenant_id",
-    "get_membership_model",
-    "get_organization_model",
-    "has_permission",
-    "require_tenant",
-    "tenant",
-    "unscoped",
-]
+from dovetail_tenancy.isolation.organization_model import get_organization_model as get_organization_model
+from dovetail_tenancy.isolation.scope import TenantMismatch as TenantMismatch
+from dovetail_tenancy.isolation.scope import TenantRequired as TenantRequired
+from dovetail_tenancy.isolation.scope import current_tenant_id as current_tenant_id
+from dovetail_tenancy.isolation.scope import require_tenant as require_tenant
+from dovetail_tenancy.isolation.scope import tenant as tenant
+from dovetail_tenancy.isolation.scope import unscoped as unscoped
+from dovetail_tenancy.organizations.project_models import get_membership_model as get_membership_model
+from dovetail_tenancy.organizations.roles import has_permission as has_permission

@@ -32,7 +32,6 @@ from dovetail_tenancy.organizations.project_models import Member, get_membership
 View = Callable[..., HttpResponse]
 
 _TIMESTAMPS = ("created_at", "expires_at", "accepted_at", "declined_at", "revoked_at")
-_PAGE_SIZE = 50
 
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -256,7 +255,7 @@ class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-ar
                 raise Http404
             return HttpResponseRedirect(self._page("changelist"))
         search = request.GET.get("q", "")
-        organizations = Paginator(selectable_organizations(request, search), _PAGE_SIZE)
+        organizations = Paginator(selectable_organizations(request, search), per_page=50)
         variables = {
             **self.admin_site.each_context(request),
             "title": gettext("Choose an organization"),

@@ -7,20 +7,12 @@ from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.models import SettingForeignKey, uuid7
 from dovetail_tenancy.base import AbstractMembership, AbstractOrganization
-from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, TenantModel, TenantOneToOneField
-from dovetail_tenancy.isolation.querysets import TenantManager, TenantQuerySet
-
-__all__ = [
-    "Invitation",
-    "Membership",
-    "Organization",
-    "OrganizationForeignKey",
-    "TenantForeignKey",
-    "TenantManager",
-    "TenantModel",
-    "TenantOneToOneField",
-    "TenantQuerySet",
-]
+from dovetail_tenancy.isolation.fields import OrganizationForeignKey as OrganizationForeignKey
+from dovetail_tenancy.isolation.fields import TenantForeignKey as TenantForeignKey
+from dovetail_tenancy.isolation.fields import TenantModel as TenantModel
+from dovetail_tenancy.isolation.fields import TenantOneToOneField as TenantOneToOneField
+from dovetail_tenancy.isolation.querysets import TenantManager as TenantManager
+from dovetail_tenancy.isolation.querysets import TenantQuerySet as TenantQuerySet
 
 
 class Organization(AbstractOrganization):

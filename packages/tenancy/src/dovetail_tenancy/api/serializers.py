@@ -74,10 +74,7 @@ class MemberSerializer(ModelSerializer):
 
 
 class MemberKeyField(serializers.CharField):
-    """The ``id`` of a membership of the organization in the context.
-
-    It may be a number: a client sends back the value that the API returned.
-    """
+    """The ``id`` of a membership of the organization in the context. It may be a number, as the API returned it."""
 
     default_error_messages = {"does_not_exist": _("No member of this organization has this id.")}
 

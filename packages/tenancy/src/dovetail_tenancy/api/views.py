@@ -71,7 +71,6 @@ def visible_organizations(request: Request) -> QuerySet[Any]:
 
 
 def row_or_404(rows: QuerySet[Any], key: str) -> Any:
-    """Return the row with this primary key. Raise ``Http404`` if it does not exist or ``key`` cannot be a key."""
     if (row := find_row(rows, key)) is None:
         raise Http404
     return row

@@ -85,7 +85,6 @@ def _bound(signatures: object, organization: str) -> Any:
 
 @shared_task(name="dovetail_tenancy.purge_invitations")
 def purge_invitations() -> int:
-    """Delete expired invitations like the command of the same name, and return the number of deleted rows."""
     return services.purge_invitations()
 
 

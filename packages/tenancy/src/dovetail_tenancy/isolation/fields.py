@@ -39,10 +39,7 @@ def organization_column(model: type[models.Model]) -> Any:
 
 
 def ownership_condition(model: type[models.Model], owner: OrganizationForeignKey, alias: str) -> InCurrentTenant:
-    """Return the condition that a row of ``model``, joined as ``alias``, belongs to the active organization.
-
-    ``owner`` is the model's :func:`organization_column`.
-    """
+    """Return the condition that a row of ``model``, joined as ``alias``, belongs to the active organization."""
     if owner.model._meta.db_table == model._meta.db_table:
         return InCurrentTenant(owner.get_col(alias))
     # A child table has its parent's key, but not its organization.

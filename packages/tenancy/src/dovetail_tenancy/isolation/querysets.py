@@ -99,10 +99,7 @@ class OwnedByCurrentTenant(InCurrentTenant):
 
 
 def assign_organization(instance: models.Model, scope: Scope) -> None:
-    """Assign the active organization to a new row without one.
-
-    Raise ``TenantMismatch`` for a row of another organization and for a row that was moved.
-    """
+    """Assign the active organization to a row without one. Raise ``TenantMismatch`` for a row of another, or moved."""
     if scope.everything:
         return
     owner = instance.organization_id  # type: ignore[attr-defined]  # every tenant model has it
@@ -116,10 +113,7 @@ def assign_organization(instance: models.Model, scope: Scope) -> None:
 
 
 def refuse_foreign_instances(model: type[models.Model], values: Iterable[object], scope: Scope) -> None:
-    """Raise ``TenantMismatch`` if one of the values is an instance of another organization.
-
-    Bare keys pass: finding their owner would cost a query.
-    """
+    """Raise ``TenantMismatch`` for an instance of another organization. Bare keys pass: their owner costs a query."""
     if scope.everything:
         return
     for value in values:

@@ -86,10 +86,7 @@ def _restrict_link(link: type[models.Model]) -> None:
 
 
 def _link_condition(field: Key, alias: str | None, related_alias: str) -> WhereNode:
-    """Return the condition that the rows at both ends are the active organization's.
-
-    At this field's end the joined row itself is compared.
-    """
+    """Return the condition on the rows at both ends of a link: on the joined row itself at this field's end."""
     conditions: list[Any] = [
         ownership_condition(key.remote_field.model, owner, alias)
         if key is field and alias is not None

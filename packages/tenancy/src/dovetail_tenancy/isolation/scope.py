@@ -240,15 +240,11 @@ class Slot:
         self.frame: _Frame | None = None
 
     def __enter__(self) -> Self:
-        if self.frame is None:
-            self.frame = _push(self, None)
-            self.frame.open = True
-            self.frame.resolve = self.resolve
-        else:
-            # Entered again for a later part of a streaming response, which has the same organization.
-            before = self.frame
-            self.frame = _push(self, before.scope)
-            self.frame.resolve = before.resolve
+        # Entered again for each later part of a streaming response, which has the same organization.
+        before = self.frame
+        self.frame = _push(self, before.scope if before else None)
+        self.frame.open = before is None
+        self.frame.resolve = before.resolve if before else self.resolve
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -330,10 +326,7 @@ def dump_current_organization() -> str:
 
 
 def organization_scope(key: object) -> AbstractContextManager[object]:
-    """Return the scope of a task or socket for an organization's key, or an empty scope if the key is empty.
-
-    It replaces the active scope. Raise ``ValueError`` if it is not the key of an organization.
-    """
+    """Return the scope of a task or socket for an organization's key, or an empty scope if the key is empty."""
     return tenant(key) if key else Slot()
 
 

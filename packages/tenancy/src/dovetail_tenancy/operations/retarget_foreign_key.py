@@ -106,21 +106,18 @@ class RetargetForeignKey(Operation):
         if keys is None:
             keys = new._base_manager.using(connection.alias).values_list("pk", flat=True)
         known = {str(source.target_field.to_python(key)) for key in keys}
-        missing = [key for key in _distinct(connection, source) if str(key) not in known]
+        quote = connection.ops.quote_name
+        column, table = quote(source.column), quote(source.model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")  # noqa: S608  # names
+            used = [source.target_field.to_python(row[0]) for row in cursor.fetchall()]
+        missing = [key for key in used if str(key) not in known]
         if missing:
             raise ValueError(
                 f"{len(missing)} keys of {self.model}.{self.field} have no {new._meta.label}: "
                 f"{', '.join(map(str, missing[:5]))}, … "
                 "Map them with keys=… or delete their rows, then run the migration again."
             )
-
-
-def _distinct(connection: BaseDatabaseWrapper, field: ForeignKey) -> list[Any]:
-    quote = connection.ops.quote_name
-    column, table = quote(field.column), quote(field.model._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL")  # noqa: S608  # names
-        return [field.target_field.to_python(row[0]) for row in cursor.fetchall()]
 
 
 def _rewrite(connection: BaseDatabaseWrapper, source: ForeignKey, target: ForeignKey, keys: Mapping[Any, Any]) -> None:
@@ -186,7 +183,6 @@ def _setting_foreign_keys(alias: str, tables: set[str]) -> Iterator[SettingForei
 
 
 def referenced_table(connection: BaseDatabaseWrapper, cursor: CursorWrapper, table: str, column: str) -> str | None:
-    """Return the table that a column's foreign key points at in the database, or None if it has none."""
     relation = connection.introspection.get_relations(cursor, table).get(column)
     # Django 6.1 adds a third item, the database's on_delete.
     return None if relation is None else str(relation[1])

@@ -88,10 +88,7 @@ def find_row(rows: QuerySet[Any], key: object) -> Any:
 
 
 def memberships_of(user: Model, *, using: str) -> list[Any]:
-    """Return the user's memberships, always in the same order.
-
-    The order prevents deadlocks between transactions that lock the same organizations.
-    """
+    """Return the user's memberships in a fixed order, which prevents deadlocks of transactions that lock several."""
     rows = get_membership_model()._base_manager.using(using).filter(user=user.pk)
     return list(rows.order_by("organization_id"))
 

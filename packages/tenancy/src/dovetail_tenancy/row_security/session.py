@@ -131,7 +131,9 @@ class Session:
     def _settings(self, visibility: Visibility, extent: Literal["LOCAL", "SESSION"]) -> Iterator[sql.Composable]:
         # SET and not set_config(): a SELECT would be the transaction's first query, after which the isolation level can
         # no longer be set.
-        key = "" if visibility.organization_id is None else _key(visibility.organization_id)
+        primary_key: Any = get_organization_model()._meta.pk
+        organization_id = visibility.organization_id
+        key = "" if organization_id is None else str(primary_key.get_prep_value(organization_id))
         yield sql.SQL(f"SET {extent} {policies.SETTING} TO {{}}").format(sql.Literal(key))
         if extent == "LOCAL":
             role = policies.bypass_role() if visibility.bypass else self.own_role
@@ -144,11 +146,6 @@ class Session:
     def _send(self, connection: Connection, *statements: sql.Composable) -> None:
         # Without parameters psycopg sends several statements at once.
         psycopg.Cursor(connection).execute(sql.SQL("; ").join(statements))
-
-
-def _key(organization_id: object) -> str:
-    key: Any = get_organization_model()._meta.pk
-    return str(key.get_prep_value(organization_id))
 
 
 def _text(query: object, connection: Connection) -> str:

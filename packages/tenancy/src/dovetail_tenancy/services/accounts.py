@@ -31,9 +31,8 @@ from dovetail_tenancy.organizations.project_models import (
     memberships_of,
     user_model,
 )
-from dovetail_tenancy.services.locks import lock_organizations_of
 from dovetail_tenancy.services.members import ensure_owner, remove_locked, set_role
-from dovetail_tenancy.services.organizations import delete_locked
+from dovetail_tenancy.services.organizations import delete_locked, lock_organizations_of
 
 OnOwned = Literal["refuse", "transfer", "delete"]
 

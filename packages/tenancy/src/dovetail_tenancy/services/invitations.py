@@ -46,8 +46,8 @@ from dovetail_tenancy.organizations.project_models import (
     user_model,
 )
 from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
-from dovetail_tenancy.services.locks import lock_organization, lock_row
 from dovetail_tenancy.services.members import join, require_role
+from dovetail_tenancy.services.organizations import lock_organization, lock_row
 
 _DELETED_INVITER = object()
 _TOKEN = "dovetail_tenancy.invitation_token"  # noqa: S105  # the purpose of a hash

@@ -23,8 +23,12 @@ from dovetail_tenancy.organizations.project_models import (
     is_person,
 )
 from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
-from dovetail_tenancy.services.locks import get_row, lock_membership, lock_organization
-from dovetail_tenancy.services.organizations import save_organization_fields
+from dovetail_tenancy.services.organizations import (
+    get_row,
+    lock_membership,
+    lock_organization,
+    save_organization_fields,
+)
 
 
 def add_member(*, organization: Model, user: AbstractBaseUser, role: str, actor: Actor | None = None) -> Any:
@@ -155,7 +159,6 @@ def remove_locked(organization: Model, membership: Model, *, actor: Actor | None
 
 
 def set_role(membership: Member, role: str, *, actor: Actor | None, using: str) -> None:
-    """Write the role and emit the event, unless the member already has the role."""
     previous, membership.role = membership.role, role
     if previous != role:
         membership.save(update_fields=["role"], using=using)

@@ -1,30 +1,37 @@
-"""Creating, changing and deleting organizations."""
+"""Creating, changing and deleting organizations, and the locks of their rows.
+
+Every change to the owners of an organization locks its row first. Without the lock two owners could demote each other
+at the same moment: each transaction still sees the other owner, and the organization loses both.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import secrets
 from typing import Any
 
-from django.db import IntegrityError, router, transaction
-from django.db.models import Model
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import F, Model, QuerySet
 from django.utils.text import slugify
 
 from dovetail_tenancy import events
 from dovetail_tenancy.conf import OWNER, conf
-from dovetail_tenancy.exceptions import OwnerCannotSignIn, SlugTaken
+from dovetail_tenancy.exceptions import Gone, OwnerCannotSignIn, SlugTaken
 from dovetail_tenancy.isolation.organization_model import get_organization_model
 from dovetail_tenancy.organizations.project_models import (
     Actor,
+    Member,
     concrete_field,
     database_of,
     get_membership_model,
     has_owner_field,
     is_person,
+    memberships_of,
     user_model,
 )
 from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
-from dovetail_tenancy.services.locks import lock_organization, lock_row
 
 # No look-alikes and no vowels: a random suffix must not spell a word.
 _SUFFIX_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
@@ -142,3 +149,50 @@ def _refuse_taken_slug(organization: Model, slug: str | None, *, using: str) -> 
     others = get_organization_model()._base_manager.using(using).exclude(pk=organization.pk)
     if slug and others.filter(slug=slug).exists():
         raise SlugTaken(slug) from None
+
+
+def lock_organization(organization_id: object, *, using: str) -> Any:
+    """Lock the organization's row until the transaction ends and return it as it is now. Raise ``Gone``."""
+    # NO KEY: an INSERT of a row that belongs to the organization checks its foreign key and must not wait.
+    return lock_row(get_organization_model(), organization_id, using=using)
+
+
+def lock_row(model: type[Model], pk: object, *, no_key: bool = True, using: str) -> Any:
+    """Lock the row until the transaction ends and return it as it is now. Raise ``Gone``.
+
+    Without ``no_key``, rows that refer to it cannot be added either.
+    """
+    rows = model._base_manager.using(using).filter(pk=pk)
+    features = connections[using].features
+    if features.has_select_for_update:
+        rows = rows.select_for_update(no_key=no_key and features.has_select_for_no_key_update)
+    else:
+        # SQLite locks at the first write. After a read, a second writer would fail instead of waiting.
+        rows.update(**{model._meta.pk.name: F(model._meta.pk.name)})
+    return get_row(rows)
+
+
+def get_row(rows: QuerySet[Model]) -> Any:
+    try:
+        return rows.get()
+    except ObjectDoesNotExist:
+        raise Gone(str(rows.model._meta.verbose_name)) from None
+
+
+def lock_membership(membership: Member, *, using: str) -> tuple[Any, Any]:
+    organization = lock_organization(membership.organization_id, using=using)
+    return organization, get_row(get_membership_model()._base_manager.using(using).filter(pk=membership.pk))
+
+
+def lock_organizations_of(user: Model, *, using: str) -> dict[Any, Any]:
+    """Lock the user's row and the organizations the user is a member of; return the organizations by key."""
+    organizations: dict[Any, Any] = {}
+    for lock_the_user in (True, False):
+        for membership in memberships_of(user, using=using):
+            if (key := membership.organization_id) not in organizations:
+                with contextlib.suppress(Gone):
+                    organizations[key] = lock_organization(key, using=using)
+        # Organizations are always locked before users. The second round locks those that the user joined meanwhile.
+        if lock_the_user:
+            lock_row(user_model(), user.pk, no_key=False, using=using)
+    return organizations

@@ -262,7 +262,6 @@ class _Run:
             return call(self.client, endpoint.method, path, body, form=endpoint.form)
 
     def _test_request(self, endpoint: Endpoint, request: str, values: Mapping[str, Any], body: object) -> Answer:
-        """Send a request with a key of theirs and report what it changes and shows."""
         path = endpoint.route.path(values) or "/"
         with rolled_back(self.using):
             with recorded_writes(self.using) as writes:

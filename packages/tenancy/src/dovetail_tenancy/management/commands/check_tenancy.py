@@ -23,8 +23,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, database: str, **options: Any) -> None:
         models = list(tenant_tables(database))
-        messages = _messages(database)
-        security = _row_security(database)
+        reported = [*run_checks(tags=[Tags.models]), *run_checks(tags=[Tags.database], databases=[database])]
+        messages = [message for message in reported if str(message.id).startswith("dovetail_tenancy.")]
+        security: dict[type[Model], Table] | None = None
+        if connections[database].vendor == "postgresql":
+            with connections[database].cursor() as cursor:
+                security = {table.model: table for table in read_tables(database, cursor)}
         for model in models:
             self.stdout.write(f"{model._meta.label} (table {model._meta.db_table})")
             managers = [type(manager).__name__ for manager in (model._default_manager, model._base_manager)]
@@ -43,21 +47,9 @@ class Command(BaseCommand):
             raise CommandError(f"The checks of tenant isolation reported {errors} errors.")
 
 
-def _messages(database: str) -> list[CheckMessage]:
-    messages = [*run_checks(tags=[Tags.models]), *run_checks(tags=[Tags.database], databases=[database])]
-    return [message for message in messages if str(message.id).startswith("dovetail_tenancy.")]
-
-
 def _is_about(message: CheckMessage, model: type[Model]) -> bool:
     return message.obj is model or getattr(message.obj, "model", None) is model
 
 
 def _line(message: CheckMessage) -> str:
     return f"{message.id}: {message.msg}" + (f" {message.hint}" if message.hint else "")
-
-
-def _row_security(database: str) -> dict[type[Model], Table] | None:
-    if connections[database].vendor != "postgresql":
-        return None
-    with connections[database].cursor() as cursor:
-        return {table.model: table for table in read_tables(database, cursor)}

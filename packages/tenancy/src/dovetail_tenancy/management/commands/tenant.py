@@ -24,7 +24,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, organization: str, command: str, arguments: list[str], **options: Any) -> Any:
         instance = _find_organization(organization)
-        inner = _load_command(command)
+        try:
+            app = get_commands()[command]
+        except KeyError:
+            hint = "Type 'manage.py help' for a list of commands."
+            raise CommandError(f"Unknown command: {command!r}. {hint}") from None
+        inner = app if isinstance(app, BaseCommand) else load_command_class(app, command)
         if isinstance(inner, Command):
             raise CommandError("manage.py tenant cannot run itself: a command runs for one organization.")
         inner.stdout, inner.stderr = self.stdout, self.stderr
@@ -33,14 +38,6 @@ class Command(BaseCommand):
         handle_default_options(argparse.Namespace(**parsed))
         with tenant(instance):
             return inner.execute(*parsed.pop("args", ()), **parsed)
-
-
-def _load_command(name: str) -> BaseCommand:
-    try:
-        app = get_commands()[name]
-    except KeyError:
-        raise CommandError(f"Unknown command: {name!r}. Type 'manage.py help' for a list of commands.") from None
-    return app if isinstance(app, BaseCommand) else load_command_class(app, name)
 
 
 def _find_organization(identifier: str) -> Model:
