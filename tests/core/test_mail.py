@@ -131,6 +131,8 @@ def test_letter_is_in_its_language_and_time_zone() -> None:
 def test_language_of_user_is_one_that_the_project_offers(language: Any, result: str) -> None:
     assert mail.language_of(SimpleNamespace(language=language), "en") == result
     assert mail.language_of(None, "en") == "en"
+    # The related row of a user model that has a foreign key of this name.
+    assert mail.language_of(SimpleNamespace(language=object()), "en") == "en"
 
 
 @pytest.mark.parametrize(
@@ -159,6 +161,13 @@ def test_background_mail_is_sent_by_a_thread() -> None:
     letter().send_in_background()
     mail.wait_for_background_mail()
     assert len(outbox.outbox) == 2
+
+
+def test_background_thread_leaves_no_database_connection_open() -> None:
+    with patch.object(mail.connections, "close_all") as close_all:
+        letter().send_in_background()
+        mail.wait_for_background_mail()
+    close_all.assert_called_once_with()
 
 
 def test_failure_is_logged_without_address_link_and_traceback(caplog: pytest.LogCaptureFixture) -> None:

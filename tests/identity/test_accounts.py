@@ -336,6 +336,14 @@ def test_mails_are_text_and_html_in_the_languages_that_are_shipped(kind: str) ->
     assert all(english != german for english, german in zip(*texts, strict=True))
 
 
+def test_worker_logs_a_link_that_cannot_be_composed_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    with patch("dovetail_identity.mail.reset_token", side_effect=RuntimeError("s3cret")):
+        mail.deliver(mail.Mail("password_reset", make_user()))
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        ("Mail 'password_reset' could not be sent: RuntimeError.", None)
+    ]
+
+
 def test_mail_is_in_the_language_and_time_zone_of_the_account(post: Callable[..., Any], settings: Any) -> None:
     settings.PASSWORD_RESET_TIMEOUT = 3600
     make_user(email="ada@example.com", language="de", time_zone="Asia/Tokyo")

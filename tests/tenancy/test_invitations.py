@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import mail
+from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
@@ -337,6 +338,21 @@ def test_resending_in_the_same_row_changes_the_token(acme: Any, bo: Any) -> None
     assert sent_token() != first
     with pytest.raises(InvalidInvitation):
         services.accept_invitation(token=first, user=bo)
+
+
+def test_organization_cannot_fill_a_mailbox_with_invitations(acme: Any, bo: Any, settings: Any) -> None:
+    settings.DOVETAIL_MAIL_PER_RECIPIENT = 2
+    cache.clear()
+    invitation, _ = invited(acme, "bo@example.com")
+    services.resend_invitation(invitation=invitation)
+    with pytest.raises(LimitReached, match="The limit of 2 invitation mails to one address in an hour is reached"):
+        services.resend_invitation(invitation=invitation)
+    assert len(mail.outbox) == 2
+    # Another organization has a budget of its own, and the refusal leaves the current link as it is.
+    invited(make_organization("Globex"), "bo@example.com")
+    assert len(mail.outbox) == 3
+    (token,) = re.findall(r"#token=(\S+)", mail.outbox[1].body)
+    services.accept_invitation(token=token, user=bo)
 
 
 def test_by_default_a_thread_sends(acme: Any, settings: Any) -> None:

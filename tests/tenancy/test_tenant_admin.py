@@ -5,15 +5,20 @@ from __future__ import annotations
 import logging
 import re
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import BadRequest
+from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.utils import translation
 
 from dovetail_tenancy import get_organization_model, services, tenant, unscoped
+from dovetail_tenancy.middleware import TenantMiddleware
 from tests import asynchronous
+from tests.tenancy import switched
 from tests.tenancy.documents.factories import make_document
 from tests.tenancy.documents.models import Document, Folder, Note
 from tests.tenancy.factories import make_organization, make_user, membership_of
@@ -235,6 +240,22 @@ def test_a_choice_ends_with_the_membership_and_all_with_the_permission(pair: Any
     membership_of(user, acme).delete()
     assert client.get(DOCUMENTS).headers["Location"] == f"{DOCUMENTS}organization/"
     assert "You are not a member of any organization" in text(client.get(f"{DOCUMENTS}organization/"))
+
+
+def test_site_with_another_application_namespace_does_not_show_everything(pair: Any, rf: Any) -> None:
+    request = rf.get("/")
+    request.user, request.session = member_of(), {}
+    # As for include((site.get_urls(), "backoffice"), namespace="admin"): the namespace is in UNSCOPED_NAMESPACES.
+    request.resolver_match = Mock(app_names=["backoffice"], namespaces=["admin"])
+
+    def respond(request: Any) -> HttpResponse:
+        middleware.process_view(request, Mock(admin_site=switched.site, model_admin=None), (), {})
+        with pytest.raises(BadRequest):
+            Document.objects.count()
+        return HttpResponse()
+
+    middleware = TenantMiddleware(respond)
+    assert middleware(request).status_code == 200
 
 
 def test_only_staff_can_choose(pair: Any) -> None:

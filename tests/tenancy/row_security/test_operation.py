@@ -134,6 +134,12 @@ def test_dependent_rows_follow_the_policy_of_their_parent() -> None:
             assert (table.rows("invoice"), table.rows("credit"), table.rows("tag")) == (2, 2, 2)
 
 
+def test_field_may_be_named_by_its_attribute() -> None:
+    with Invoice(models.BigAutoField(primary_key=True)) as table:
+        table.migrate(EnableRowSecurity("Invoice", field="organization_id"))
+        assert table.rows("invoice") == 0
+
+
 @pytest.mark.parametrize("field", ["customer", "id"])
 def test_missing_foreign_key_explains_the_field_argument(field: str) -> None:
     with (

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, router, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
@@ -199,7 +200,10 @@ def _insert(api_key: AbstractAPIKey, *, using: str) -> RawKey:
     """Generate a raw key and insert the row. Try again if the prefix, which has 71 random bits, already exists."""
     for attempt in range(1, _MAX_ATTEMPTS + 1):
         raw = raw_key.generate()
-        api_key.key_prefix = str(raw_key.prefix_of(raw))
+        prefix = raw_key.prefix_of(raw)
+        if prefix is None:
+            raise ImproperlyConfigured(f"API_KEYS_BRAND {conf.BRAND!r} or API_KEYS_ENVIRONMENT makes invalid keys.")
+        api_key.key_prefix = prefix
         api_key.hashed_key = verifiers.hashed(raw)
         try:
             # In a savepoint, because on PostgreSQL a failed statement aborts the surrounding transaction.

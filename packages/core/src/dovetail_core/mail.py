@@ -29,7 +29,7 @@ from zoneinfo import ZoneInfo
 from django.core import mail
 from django.core.cache import caches
 from django.core.mail import EmailMultiAlternatives
-from django.db import transaction
+from django.db import connections, transaction
 from django.template import Engine, Template, TemplateDoesNotExist
 from django.template.loader import render_to_string, select_template
 from django.utils import timezone, translation
@@ -73,21 +73,32 @@ class Letter:
 
     def send(self) -> None:
         """Send now, unless the recipient's budget is spent. A failure is logged."""
-        label = self.label or f"Mail {self.name!r}"
-        try:
-            message = self.compose()
-            if not self.to:
-                return
-            if self.limited and not within_budget(self.to, kind=self.name):
-                logger.warning("%s was not sent: its recipient got too many of its kind this hour.", label)
-                return
-            connection().send_messages([message])
-        except Exception as error:  # noqa: BLE001  # templates and mail backends raise anything
-            log_failure(label, error)
+        attempt(self._send, label=self._label)
+
+    @sensitive_variables()
+    def _send(self) -> None:
+        message = self.compose()
+        if not self.to:
+            return
+        if self.limited and not within_budget(self.to, kind=self.name):
+            logger.warning("%s was not sent: its recipient got too many of its kind this hour.", self._label)
+            return
+        connection().send_messages([message])
+
+    @property
+    def _label(self) -> str:
+        return self.label or f"Mail {self.name!r}"
 
     def send_in_background(self) -> None:
         """Send in a thread of this process. Mail that is not sent when the process is killed is lost."""
-        _threads().submit(self.send)
+        _threads().submit(self._send_and_disconnect)
+
+    def _send_and_disconnect(self) -> None:
+        try:
+            self.send()
+        finally:
+            # A template of the project may have queried the database.
+            connections.close_all()
 
 
 @sensitive_variables()
@@ -118,22 +129,26 @@ def compose(
 
 def after_commit(send: Callable[[], object], *, label: str, using: str) -> None:
     """Call ``send`` after the transaction on the database ``using`` commits. A failure is logged and raises nothing."""
+    # A lambda: Django logs the repr of a callback that fails, and a partial's repr shows its arguments.
+    transaction.on_commit(lambda: attempt(send, label=label), using=using, robust=True)
 
-    # A closure: Django logs the repr of a callback that fails, and a partial's repr shows its arguments.
-    @sensitive_variables()
-    def run() -> None:
-        try:
-            send()
-        except Exception as error:  # noqa: BLE001  # a queue that is down must not show in the response
-            log_failure(label, error)
 
-    transaction.on_commit(run, using=using, robust=True)
+@sensitive_variables()
+def attempt(send: Callable[[], object], *, label: str) -> None:
+    """Call ``send``. A failure is logged with the name of its class only, and raises nothing."""
+    try:
+        send()
+    except Exception as error:  # noqa: BLE001  # templates, mail backends and queues raise anything
+        logger.error("%s could not be sent: %s.", label, type(error).__name__)
 
 
 def language_of(user: object, default: str | None = None) -> str | None:
     """Return the language in the ``language`` attribute of ``user`` if the project offers it, else ``default``."""
+    code = getattr(user, "language", None)
+    if not isinstance(code, str):  # a user model may have a relation of this name
+        return default
     try:
-        return translation.get_supported_language_variant(getattr(user, "language", None) or "")
+        return translation.get_supported_language_variant(code)
     except LookupError:
         return default
 
@@ -147,10 +162,6 @@ def time_zone_of(user: object) -> tzinfo | None:
         return ZoneInfo(str(zone)) if zone else None
     except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; OSError for the name of a folder
         return None
-
-
-def log_failure(label: str, error: Exception) -> None:
-    logger.error("%s could not be sent: %s.", label, type(error).__name__)
 
 
 def connection() -> BaseEmailBackend:
@@ -182,8 +193,8 @@ def within_budget(address: str, *, kind: str) -> bool:
         counters = caches["default"]
         counters.add(key, 0, timeout=_HOUR)
         return counters.incr(key) <= limit
-    except Exception:  # cache clients raise errors of their own
-        logger.warning("The cache did not count a mail, which is sent uncounted.", exc_info=True)
+    except Exception as error:  # noqa: BLE001  # cache clients raise errors of their own
+        logger.warning("The cache did not count a mail, which is sent uncounted: %s.", type(error).__name__)
         return True
 
 

@@ -13,9 +13,10 @@ from urllib.parse import quote
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone, translation
+from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.accounts import address_of
-from dovetail_core.mail import Letter, after_commit, language_of, time_zone_of
+from dovetail_core.mail import Letter, after_commit, attempt, language_of, time_zone_of
 from dovetail_identity.conf import conf
 from dovetail_identity.models import Registration
 from dovetail_identity.registration.link_tokens import registration_token, reset_token
@@ -42,14 +43,15 @@ def schedule(kind: str, target: AbstractBaseUser | Registration, *, using: str) 
 
 def in_background(mail: Mail) -> None:
     """Send in a thread of this process. Mail that is not sent when the process is killed is lost."""
-    letter_for(mail).send_in_background()
+    attempt(lambda: letter_for(mail).send_in_background(), label=mail.label)
 
 
 def deliver(mail: Mail) -> None:
     """Send now. A failure is logged, without the address and the link."""
-    letter_for(mail).send()
+    attempt(lambda: letter_for(mail).send(), label=mail.label)
 
 
+@sensitive_variables()
 def letter_for(mail: Mail) -> Letter:
     """Return the mail with its link. Templates: ``dovetail_identity/email/<kind>_subject.txt``, ``.txt``, ``.html``."""
     target = mail.target
@@ -78,5 +80,6 @@ def letter_for(mail: Mail) -> Letter:
     )
 
 
+@sensitive_variables("token")
 def _link(url: str, token: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}token={quote(token)}"

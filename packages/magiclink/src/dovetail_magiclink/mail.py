@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from django.db import router
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.accounts import address_of
 from dovetail_core.conf import is_web_address
@@ -52,6 +53,7 @@ def deliver(mail: Mail) -> None:
         letter.send()
 
 
+@sensitive_variables()
 def letter_for(mail: Mail) -> Letter | None:
     """Draw the secrets and find the recipient. Return None for a link that already has secrets or has expired.
 

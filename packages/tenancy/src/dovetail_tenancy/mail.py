@@ -63,7 +63,14 @@ def _letter(invitation: Invitation, link: str, language: str | None) -> Letter:
         "link": link,
         "expires_at": invitation.expires_at,
     }
-    return Letter("dovetail_tenancy/invitation", invitation.email, context, language=language, label=_label(invitation))
+    return Letter(
+        "dovetail_tenancy/invitation",
+        invitation.email,
+        context,
+        language=language,
+        label=_label(invitation),
+        limited=False,  # the services refuse one too many, because sending again ends the current link
+    )
 
 
 def _label(invitation: Invitation) -> str:

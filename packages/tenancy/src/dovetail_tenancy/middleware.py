@@ -38,9 +38,14 @@ class TenantMiddleware(Middleware):
 
     def process_view(self, request: HttpRequest, view: Callable[..., object], args: object, kwargs: object) -> None:
         match = request.resolver_match
-        # Every admin site has this application namespace. Other views do not pay for the look at its registry.
-        by_choice = match is not None and "admin" in match.app_names and uses_organization_choice(view)
-        if match is None or not (by_choice or not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces)):
+        if match is None:
+            return
+        unscoped = not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces)
+        # Django's admin sites have this application namespace. Other views do not pay for the look at its registry.
+        if not unscoped and "admin" not in match.app_names:
+            return
+        by_choice = uses_organization_choice(view)
+        if not by_choice and not unscoped:
             return
         # Last, because loading the user costs a query.
         user = getattr(request, "user", None)

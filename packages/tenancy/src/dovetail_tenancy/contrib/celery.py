@@ -13,6 +13,7 @@ from typing import Any
 from celery import Task, shared_task
 from celery.signals import before_task_publish
 from django.db import router
+from django.views.decorators.debug import sensitive_variables
 
 from dovetail_tenancy import mail, services
 from dovetail_tenancy.isolation.scope import dump_current_organization, organization_scope
@@ -89,6 +90,7 @@ def purge_invitations() -> int:
 
 
 @shared_task(name="dovetail_tenancy.send_invitation", ignore_result=True)
+@sensitive_variables()
 def send_invitation_by_worker(key: str, language: str | None) -> None:
     """Send the invitation if it is still pending. If it was sent again in the meantime, the newer link is sent."""
     # The primary database: a lagging replica may not have the row yet.

@@ -138,7 +138,7 @@ def _condition(model: type[models.Model], name: str, connection: BaseDatabaseWra
 
 
 def _foreign_key(model: type[models.Model], name: str) -> Any:
-    field: Any = next((field for field in model._meta.concrete_fields if field.name == name), None)
+    field: Any = next((field for field in model._meta.concrete_fields if name in (field.name, field.attname)), None)
     if field is not None and field not in model._meta.local_fields:
         # Multi-table inheritance: the parent's table has the organization.
         field = model._meta.get_ancestor_link(field.model)

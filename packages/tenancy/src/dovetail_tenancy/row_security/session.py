@@ -131,9 +131,10 @@ class Session:
     def _settings(self, visibility: Visibility, extent: Literal["LOCAL", "SESSION"]) -> Iterator[sql.Composable]:
         # SET and not set_config(): a SELECT would be the transaction's first query, after which the isolation level can
         # no longer be set.
-        primary_key: Any = get_organization_model()._meta.pk
-        organization_id = visibility.organization_id
-        key = "" if organization_id is None else str(primary_key.get_prep_value(organization_id))
+        key = ""
+        if visibility.organization_id is not None:
+            primary_key: Any = get_organization_model()._meta.pk
+            key = str(primary_key.get_prep_value(visibility.organization_id))
         yield sql.SQL(f"SET {extent} {policies.SETTING} TO {{}}").format(sql.Literal(key))
         if extent == "LOCAL":
             role = policies.bypass_role() if visibility.bypass else self.own_role

@@ -23,6 +23,8 @@ from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core import accounts
 from dovetail_core.commands import Progress, delete_in_batches
+from dovetail_core.conf import conf as core
+from dovetail_core.mail import within_budget
 from dovetail_core.secrets import keyed_hash, keyed_hashes
 from dovetail_tenancy import events, mail
 from dovetail_tenancy.conf import conf
@@ -33,6 +35,7 @@ from dovetail_tenancy.exceptions import (
     InvalidAddress,
     InvalidInvitation,
     InvitationClosed,
+    LimitReached,
     RoleNotAllowed,
     UnknownRole,
     WrongAccount,
@@ -281,6 +284,9 @@ def pending_key(invitation: Invitation) -> str:
 
 @sensitive_variables("token")
 def _send_with_new_token(invitation: Invitation, actor: Actor | None, language: str | None, *, using: str) -> None:
+    # Checked before the current link stops working. The attack: a member fills a stranger's mailbox with invitations.
+    if not within_budget(invitation.email, kind=f"invitation:{invitation.organization_id}"):
+        raise LimitReached("invitation mails to one address in an hour", core.MAIL_PER_RECIPIENT or 0)
     invitation.expires_at = timezone.now() + timedelta(days=conf.INVITATION_EXPIRY_DAYS)
     token = keyed_hash(_TOKEN, _subject(invitation))
     invitation.token_hash = keyed_hash(_HASH, token)
