@@ -1,4 +1,4 @@
-"""A strict django-environ: an invalid value is an error at startup and never another value."""
+"""A strict django-environ: an invalid value is an error at startup, and is never replaced by another value."""
 
 from __future__ import annotations
 

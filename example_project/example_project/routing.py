@@ -20,7 +20,7 @@ websocket_urlpatterns: list[URLPattern] = []
 
 
 class BrowserOrigin(OriginValidator):  # type: ignore[misc]  # Channels has no types
-    """Reject pages of other origins. Other programs send no origin or any origin, and need credentials anyway."""
+    """Reject pages of other origins. Other programs can omit or forge the origin, and need credentials anyway."""
 
     def valid_origin(self, parsed_origin: Any) -> bool:
         return parsed_origin is None or super().valid_origin(parsed_origin)

@@ -16,7 +16,7 @@ class AbstractIdempotencyRecord(models.Model):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
 
-    # Not translated: Django merges the catalogs of all apps, and elsewhere a digest is a summary by e-mail.
+    # Not translated: Django merges the catalogs of all apps, and other apps call a summary by e-mail a digest.
     digest = models.CharField("digest", max_length=64, primary_key=True)
     organization = models.CharField(_("organization"), max_length=64, blank=True)
     principal = models.CharField(_("principal"), max_length=255)

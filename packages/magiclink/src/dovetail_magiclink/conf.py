@@ -89,7 +89,7 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
     CACHE = Setting("default", "The alias of the cache that holds the counters. Its increments must be atomic.")
     UNBOUND_CODES = Setting(
         "any",
-        "From where a code is accepted without `k`, `request_id` or `email`: from `'any'` network, only from the "
+        "Which networks a code is accepted from without `k`, `request_id` or `email`: `'any'` network, only the "
         "`'same_network'` (/24, IPv6 /48) that requested it, or not at all (`'off'`).",
         one_of("any", "same_network", "off"),
     )
@@ -116,7 +116,7 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
         24,
         "Hours after which `purge_magic_links` deletes an expired link.",
         integer(24),
-        hint="Limits cover periods of up to a day. Keep expired links for at least 24 hours.",
+        hint="Keep expired links for at least 24 hours, because limits look back up to a day.",
     )
 
 

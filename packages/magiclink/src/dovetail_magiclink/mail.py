@@ -6,7 +6,9 @@ the same whether or not the address has an account; then the mail is sent or dro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import quote, urlsplit
 
 from django.db import router
@@ -15,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.accounts import address_of
 from dovetail_core.conf import is_web_address
-from dovetail_core.mail import Letter, after_commit, language_of, time_zone_of
+from dovetail_core.mail import Letter, after_commit, attempt, language_of, time_zone_of
 from dovetail_magiclink.accounts import owner_of
 from dovetail_magiclink.base import AbstractMagicLink
 from dovetail_magiclink.conf import conf
@@ -43,21 +45,25 @@ def schedule(mail: Mail, *, using: str) -> None:
 
 def in_background(mail: Mail) -> None:
     """Send in a thread of this process. Mail that is not sent when the process is killed is lost."""
-    if letter := letter_for(mail):
-        letter.send_in_background()
+    attempt(partial(_compose_and, Letter.send_in_background, mail), label=mail.label)
 
 
 def deliver(mail: Mail) -> None:
     """Send now. A failure is logged, without the address and the secrets."""
-    if letter := letter_for(mail):
-        letter.send()
+    attempt(partial(_compose_and, Letter.send, mail), label=mail.label)
+
+
+def _compose_and(send: Callable[[Letter], None], mail: Mail) -> None:
+    letter = letter_for(mail)
+    if letter is not None:
+        send(letter)
 
 
 @sensitive_variables()
 def letter_for(mail: Mail) -> Letter | None:
     """Draw the secrets and find the recipient. Return None for a link that already has secrets or has expired.
 
-    The letter to an address without an account has no recipient: composing it takes as long as for an account, and
+    The letter to an address without an account has no recipient. It is composed all the same, because otherwise
     the time shows in other responses of this process. Templates:
     ``dovetail_magiclink/email/sign_in{_subject.txt,.txt,.html}``.
     """

@@ -13,7 +13,7 @@ class MagicLink(AbstractMagicLink):
 
 
 class MagicSignIn(models.Model):
-    """The last sign-in of a user by mail. It outlives the links, and unlike ``last_login`` no other sign-in sets it."""
+    """The last sign-in of a user by mail. It outlives the links. Unlike ``last_login``, only such a sign-in sets it."""
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     user = SettingForeignKey(

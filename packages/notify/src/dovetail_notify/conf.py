@@ -73,8 +73,8 @@ class NotifySettings(AppSettings, prefix="NOTIFY_", app_label="dovetail_notify")
     )
     CREDENTIAL: ImportSetting[Any] = ImportSetting(
         "dovetail_notify.realtime.credentials.credential_of",
-        "The session and the time with which a socket ends: `(request)`, returns `(session, expires_at)`; either may "
-        "be None.",
+        "The session and the expiry time at whose end a socket is closed: `(request)`, returns `(session, "
+        "expires_at)`; either may be None.",
         callable_object,
     )
     ENDED_SESSIONS: ImportSetting[Any] = ImportSetting(

@@ -28,7 +28,7 @@ ANY = "*"
 
 
 class Preference(models.Model):
-    """When a channel delivers notifications to a user. Without one, the default of the organization or type applies.
+    """A user's choice of when a channel delivers. Without one, the default of the organization or type applies.
 
     The most specific preference wins: first for organization and type, then for the type, then for the organization,
     then for all.

@@ -22,12 +22,12 @@ from dovetail_notify.types import NotificationType
 __all__ = ["FakePush", "FakeTransport", "NotificationSocket", "sent_notifications"]
 
 
-def sent_notifications(cls: type[NotificationType] | None = None, *, to: AbstractBaseUser | None = None) -> list[Any]:
-    """Return the notifications of all types or of ``cls``, to all users or to the user ``to``; oldest first."""
+def sent_notifications(cls: type[NotificationType] | None = None, *, to: object = None) -> list[Any]:
+    """Return the notifications of all types or of ``cls``, to all users or to ``to`` (a user or key); oldest first."""
     rows = get_notification_model()._default_manager.order_by("pk")
     if cls is not None:
         rows = rows.filter(type=cls.key)
-    return list(rows if to is None else rows.filter(recipient_id=to.pk))
+    return list(rows if to is None else rows.filter(recipient_id=getattr(to, "pk", to)))
 
 
 class _RecordingSender(Sender):

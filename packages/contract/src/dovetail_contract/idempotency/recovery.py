@@ -1,4 +1,4 @@
-"""Find the outcome of external work that did not finish, by a function of the view or of the project.
+"""Ask a function of the view or of the project for the outcome of unfinished external work.
 
 ``contract = {"external": True, "recover": "shop.payments.recover"}``, or ``CONTRACT_IDEMPOTENCY_RECOVER``.
 """

@@ -149,7 +149,7 @@ class CursorPagination(KeysetPagination):
 
     def error(self, parameter: str, code: str, **values: object) -> InvalidQuery:
         if code == "invalid_cursor":
-            detail = _("Not a cursor of this list. Copy `meta.next` or `meta.prev` unchanged, or omit it to restart.")
+            detail = _("Not a cursor of this list. Copy `meta.next` or `meta.prev` unchanged, or leave out the cursor.")
             return InvalidQuery([mistake(parameter, detail, code=code)], code=code)
         details = {
             "repeated": _("This parameter is repeated."),

@@ -115,7 +115,7 @@ _OWN = {
     "idempotency_in_progress": (
         409,
         _("The first request is still in progress"),
-        _("Retry after the seconds in `Retry-After`."),
+        _("Retry after the number of seconds in `Retry-After`."),
     ),
     "idempotency_outcome_unknown": (
         409,
@@ -124,8 +124,8 @@ _OWN = {
     ),
     "idempotency_not_replayable": (
         409,
-        _("The request succeeded, but its response was not stored"),
-        _("The response was too large or confidential. Retrieve the resource instead."),
+        _("The request was completed, but its response was not stored"),
+        _("The response was too large to store, or confidential. Retrieve the resource instead."),
     ),
     "idempotency_key_reused": (
         422,

@@ -15,7 +15,7 @@ from rest_framework.settings import api_settings
 from dovetail_contract.conf import conf
 from dovetail_contract.problems.builder import MEDIA_TYPE, ProblemResponse, problem
 
-_BODY_HEADERS = {"content-type", "content-length", "content-encoding", "etag", "last-modified"}
+_BODY_HEADERS = {"content-type", "content-length", "content-encoding", "content-language", "etag", "last-modified"}
 #: Methods whose errors name query parameters and not members of the body.
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

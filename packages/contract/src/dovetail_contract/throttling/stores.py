@@ -82,7 +82,7 @@ class MemoryStore:
 
 
 def decide(check: Check, full_at: int, now: int) -> tuple[Result, int]:
-    """Return the decision, and the time to store if it is charged. contrib/gcra.lua is the same in Lua."""
+    """Return the decision, and the time to store if it is charged. ``contrib/gcra.lua`` is this in Lua."""
     interval = check.interval
     tolerance = interval * check.burst
     used_until = max(full_at, now)

@@ -1,6 +1,6 @@
 """Limits on requests for mails and on guesses, counted in a cache, outside any transaction.
 
-A guess is counted before it is compared, and a right one is subtracted again. Otherwise parallel guesses could pass
+A guess is counted before it is compared, and subtracted again if it is right. Otherwise parallel guesses could pass
 uncounted.
 
 A wrong code that is sent alone belongs to no account. With N live codes, a guess hits one with probability N / 10^8,

@@ -6,7 +6,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Model, QuerySet
 from django.http import Http404
-from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
@@ -62,7 +61,10 @@ class RecipientViewSet(GenericViewSet[M]):
         # int() also accepts digits of other scripts, and databases refuse larger numbers.
         if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= serializers.MAX_ID):
             raise Http404
-        return get_object_or_404(self.get_queryset(), pk=int(text))
+        instance = self.get_queryset().filter(pk=int(text)).first()
+        if instance is None:
+            raise Http404
+        return instance
 
     def validate(self) -> Any:
         serializer = self.get_serializer(data=payload(self.request))

@@ -1,7 +1,7 @@
 """Celery tasks. Register them with ``app.autodiscover_tasks(related_name="contrib.celery")``.
 
 Tasks have no countdown and no retries, because the outbox stores when each delivery is due. A task that the broker
-loses only delays deliveries, and a task that it delivers twice sends nothing twice.
+loses only delays deliveries, and a duplicate task sends nothing twice.
 """
 
 from __future__ import annotations

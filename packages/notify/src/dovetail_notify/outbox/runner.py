@@ -37,7 +37,7 @@ class CircuitBreaker:
     """Calls a function whose service may be down. After a failure, it skips calls for ten seconds.
 
     Clients of message brokers retry for seconds before they give up. Requests must not wait for that, because workers
-    also look at the outbox without a call.
+    also check the outbox without being called.
     """
 
     def __init__(self) -> None:

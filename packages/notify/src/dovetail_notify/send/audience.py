@@ -44,7 +44,7 @@ class AudienceShape(NamedTuple):
             users = users.filter(QuerySetPlaceholder("to", F("pk")))
         else:
             # A project's condition applies without the filter of the base manager.
-            users = QuerySet(self.model, using=using) if self.recipients == "condition" else users
+            users = QuerySet(self.model, using=using).order_by() if self.recipients == "condition" else users
             users = users.filter(QuerySetPlaceholder("to"))
         users = accounts.active(users)
         return users.filter(QuerySetPlaceholder("members", F("pk"))) if self.has_members else users

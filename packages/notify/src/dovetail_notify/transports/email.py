@@ -74,7 +74,9 @@ class EmailTransport(Transport):
     def _message(
         self, delivery: Delivery, tag: str, context: Mapping[str, object], *, templates: Sequence[str], subject: str
     ) -> EmailMultiAlternatives | None:
-        address = address_of(delivery.notification.recipient)
+        recipient = delivery.notification.recipient
+        # A user model may compute its address by a property.
+        address = address_of(recipient) or getattr(recipient, getattr(recipient, "EMAIL_FIELD", "email"), "")
         if not address:
             return None
         names = [f"dovetail_notify/email/{name}" for name in templates]
@@ -143,7 +145,7 @@ def _text_for(delivery: Delivery) -> Rendered:
         return stored
     try:
         return cls.from_payload(row.payload, row.payload_version).render()
-    except Exception as error:  # noqa: BLE001  # render() is the project's; the stored text still tells the news
+    except Exception as error:  # noqa: BLE001  # render() is the project's; the stored text still conveys the message
         logger.warning("Notification type %s did not render for a mail: %s.", row.type, type(error).__name__)
         return stored
 

@@ -97,7 +97,7 @@ def verify_webhook(
     if not any(hmac.compare_digest(item.encode(), valid) for item in signatures for valid in expected):
         raise InvalidWebhook("No signature matches one of the secrets.")
     if abs((time.time() if now is None else now) - int(timestamp)) > tolerance:
-        raise InvalidWebhook(f"The timestamp is more than {tolerance} seconds away.")
+        raise InvalidWebhook(f"The timestamp differs from the current time by more than {tolerance} seconds.")
     try:
         return json.loads(body)
     except ValueError:
