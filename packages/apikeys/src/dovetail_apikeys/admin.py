@@ -10,7 +10,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import router, transaction
+from django.db import IntegrityError, router, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -22,10 +22,13 @@ from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_apikeys.conf import parse_rate
 from dovetail_apikeys.exceptions import APIKeysError
 from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.principal import users_own_keys
 from dovetail_apikeys.restrictions.networks import parse_network
 from dovetail_apikeys.restrictions.scopes import declared_scopes
-from dovetail_apikeys.verification.raw_key import RawKey
+from dovetail_apikeys.verification.verifiers import RawKey
 from dovetail_core import context
+from dovetail_core.admin import LimitToOrganizations
+from dovetail_core.transactions import Vanished, is_foreign_key_violation
 
 
 class WordsField(forms.MultipleChoiceField):
@@ -74,8 +77,13 @@ class APIKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
         return expires_at
 
 
-class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """The admin of keys. Register your own model with it if ``API_KEYS_MODEL`` names one."""
+class APIKeyAdmin(LimitToOrganizations, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+    """The admin of keys. Register your own model with it if ``API_KEYS_MODEL`` names one.
+
+    Staff see and create the keys of the organizations of ``DOVETAIL_ADMIN_ORGANIZATIONS`` only. If users own keys,
+    which act as their owners by default, only superusers create and rotate keys of other users. Otherwise staff could
+    get the raw key of a superuser.
+    """
 
     form = APIKeyForm
     list_display = ("name", "key_prefix", "organization", "scopes", "status", "last_used", "expires_at")
@@ -102,6 +110,12 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         editable = ("name", "scopes", *self.set_once)
         return editable if obj is None else (*editable, *self.record_fields)
 
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None and db_field.name == "organization" and _own_only(request):
+            field.queryset = field.queryset.filter(pk=request.user.pk)
+        return field
+
     def get_readonly_fields(self, request: HttpRequest, obj: AbstractAPIKey | None = None) -> tuple[str, ...]:
         locked = () if obj is None else (*self.set_once, *self.record_fields)
         return (*self.readonly_fields, *locked)
@@ -110,8 +124,8 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         try:
             with context.bind(principal=request.user), transaction.atomic(using=router.db_for_write(self.model)):
                 response: HttpResponse = super().changeform_view(request, *args, **kwargs)
-        except APIKeysError as error:
-            self.message_user(request, str(error), messages.ERROR)
+        except (APIKeysError, Vanished, IntegrityError) as error:
+            self.message_user(request, _refusal(error), messages.ERROR)
             response = HttpResponseRedirect(request.get_full_path())
         return response
 
@@ -140,10 +154,13 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         if len(queryset) != 1:
             self.message_user(request, _("Select exactly one API key to rotate."), messages.ERROR)
             return None
+        if _own_only(request) and queryset[0].organization_id != request.user.pk:
+            self.message_user(request, _("Only superusers can rotate API keys of other users."), messages.ERROR)
+            return None
         try:
             successor, raw = services.rotate_api_key(queryset[0], actor=request.user)
-        except APIKeysError as error:
-            self.message_user(request, str(error), messages.ERROR)
+        except (APIKeysError, Vanished) as error:
+            self.message_user(request, _refusal(error), messages.ERROR)
             return None
         self.log_addition(request, successor, [{"added": {}}])
         return self._show_once(request, successor, raw)
@@ -163,6 +180,19 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at
         }
         template = "admin/dovetail_apikeys/raw_key.html"
         return TemplateResponse(request, template, values, headers={"Cache-Control": "no-store"})
+
+
+def _refusal(error: Exception) -> str:
+    """Return the text for an error of a service. PostgreSQL checks foreign keys when the transaction commits."""
+    if isinstance(error, APIKeysError):
+        return str(error)
+    if not isinstance(error, Vanished) and not is_foreign_key_violation(error):
+        raise error
+    return "An organization or a user of this change was deleted meanwhile. Reload the page."
+
+
+def _own_only(request: HttpRequest) -> bool:
+    return users_own_keys() and not getattr(request.user, "is_superuser", False)
 
 
 if not APIKey._meta.swapped:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.core.checks import Tags, register
 from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext_lazy as _
@@ -23,20 +23,27 @@ class APIKeysConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_apikeys import checks, get_api_key_model
+        from dovetail_apikeys.lifecycle import members
         from dovetail_apikeys.verification.cache import cache
+        from dovetail_core.events import domain_event
+        from dovetail_core.net import check_proxy_headers
+        from dovetail_core.optional import import_schema_extension
+        from dovetail_core.rest.checks import check_without_auth
 
         register(checks.check_settings)
+        register(check_without_auth)
         register(checks.check_model, Tags.models)
         register(checks.check_principal, Tags.models)
         register(checks.check_scopes, Tags.urls)
         register(checks.check_resolver, Tags.urls)
+        register(checks.check_members)
         register(checks.check_format, Tags.security)
         register(checks.check_order, Tags.security)
         register(checks.check_throttle, Tags.caches)
         register(checks.check_database, Tags.database)
+        register(check_proxy_headers, Tags.security, deploy=True)
         # For keys that are deleted with their organization, and for code that saves keys without the services.
         for signal in (post_save, post_delete):
             signal.connect(cache.clear, sender=get_api_key_model(), dispatch_uid="dovetail_apikeys.cache")
-        if apps.is_installed("drf_spectacular"):
-            # Importing an extension registers it.
-            from dovetail_apikeys.contrib import spectacular  # noqa: F401
+        domain_event.connect(members.receive, dispatch_uid="dovetail_apikeys.members")
+        import_schema_extension("dovetail_apikeys.contrib.spectacular")

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.models import SettingForeignKey, uuid7
+from dovetail_core.models import PrimaryKeyIndex, SettingForeignKey, uuid7
 
 
 class AbstractAPIKey(models.Model):
@@ -58,6 +58,8 @@ class AbstractAPIKey(models.Model):
         abstract = True
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
+        # The order of the list.
+        indexes = [PrimaryKeyIndex(fields=["organization", "-pk"])]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.key_prefix})"

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,13 +7,12 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004  # Django's names
 from django.db import connections, router
-from django.http import HttpRequest
-from django.urls import URLResolver, get_resolver
 
 from dovetail_apikeys import get_api_key_model, principal
 from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_apikeys.conf import conf
 from dovetail_apikeys.restrictions.scopes import declared_scopes, unknown_scopes
+from dovetail_core.inspection import routes
 
 # Backends whose incr() reads and then writes, so that one of two simultaneous requests is not counted.
 _NOT_ATOMIC = {
@@ -54,7 +52,7 @@ def check_principal(**_: Any) -> Iterator[CheckMessage]:
 def check_scopes(**_: Any) -> Iterator[CheckMessage]:
     from dovetail_apikeys.api.permissions import required_scopes
 
-    list(_resolvers())  # imports the views
+    list(routes())  # imports the views, whose permissions have scopes
     if unknown := unknown_scopes(required_scopes):
         yield Error(
             f"Views require scopes that are not declared: {', '.join(unknown)}.",
@@ -66,7 +64,7 @@ def check_scopes(**_: Any) -> Iterator[CheckMessage]:
 
 def check_resolver(**_: Any) -> Iterator[CheckMessage]:
     # Not by resolving a path, because a project may include the URLs under any prefix.
-    served = any(resolver.app_name == "dovetail_apikeys" for resolver in _resolvers())
+    served = any("dovetail_apikeys" in route.app_names for route in routes())
     if served and conf.ORGANIZATION_RESOLVER is principal.organization_of and not _users_own_keys():
         yield Info(
             "Users cannot manage API keys at the endpoints, because API_KEYS_ORGANIZATION_RESOLVER does not return an "
@@ -74,6 +72,17 @@ def check_resolver(**_: Any) -> Iterator[CheckMessage]:
             hint="Set API_KEYS_ORGANIZATION_RESOLVER to the dotted path of a function that takes the request and "
             "returns the user's organization.",
             id="dovetail_apikeys.I001",
+        )
+
+
+def check_members(**_: Any) -> Iterator[CheckMessage]:
+    if conf.REVOKE_WITH_MEMBER is True and conf.IS_MEMBER is None:
+        yield Error(
+            "API_KEYS_REVOKE_WITH_MEMBER is True, but API_KEYS_IS_MEMBER is not set. A key that is created while the "
+            "membership of its creator ends would stay.",
+            hint="Set API_KEYS_IS_MEMBER to the dotted path of a function (organization_id, user_id) that returns "
+            "whether the user is a member.",
+            id="dovetail_apikeys.E006",
         )
 
 
@@ -89,21 +98,17 @@ def check_format(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_order(**_: Any) -> Iterator[CheckMessage]:
-    from rest_framework.settings import api_settings
-
     from dovetail_apikeys.api.authentication import APIKeyAuthentication
+    from dovetail_core.rest.authentication import claimants_before
 
-    classes: list[Any] = list(api_settings.DEFAULT_AUTHENTICATION_CLASSES)
-    positions = [index for index, item in enumerate(classes) if issubclass(item, APIKeyAuthentication)]
-    for earlier in classes[: positions[0]] if positions else ():
-        if _challenges_for_bearer(earlier):
-            yield Warning(
-                f"{earlier.__module__}.{earlier.__qualname__} comes before APIKeyAuthentication and rejects Bearer "
-                "tokens that it does not recognize. API keys in the Authorization header get a 401 response.",
-                hint="Put dovetail_apikeys.api.authentication.APIKeyAuthentication first in "
-                "REST_FRAMEWORK['DEFAULT_AUTHENTICATION_CLASSES']. It ignores other Bearer tokens.",
-                id="dovetail_apikeys.W003",
-            )
+    for earlier, order in claimants_before(APIKeyAuthentication):
+        yield Warning(
+            f"{earlier} comes before APIKeyAuthentication and rejects Bearer tokens that it does not recognize. API "
+            "keys in the Authorization header get a 401 response.",
+            hint=f"Set REST_FRAMEWORK['DEFAULT_AUTHENTICATION_CLASSES'] to {order}. APIKeyAuthentication ignores other "
+            "Bearer tokens.",
+            id="dovetail_apikeys.W003",
+        )
 
 
 def check_throttle(**_: Any) -> Iterator[CheckMessage]:
@@ -146,20 +151,3 @@ def check_database(*, databases: Sequence[str] | None = None, **_: Any) -> Itera
 
 def _users_own_keys() -> bool:
     return get_user_model()._meta.label == conf.ORGANIZATION_MODEL
-
-
-def _challenges_for_bearer(authentication: Any) -> bool:
-    try:
-        header = authentication().authenticate_header(HttpRequest())
-    except Exception:  # noqa: BLE001  # a class of the project that needs a complete request cannot be checked
-        return False
-    return bool(re.match(r"bearer\b", str(header or ""), re.IGNORECASE))
-
-
-def _resolvers() -> Iterator[URLResolver]:
-    """Yield the resolvers of all URL patterns. This imports the modules of the views, whose permissions have scopes."""
-    resolvers = [get_resolver()] if getattr(settings, "ROOT_URLCONF", None) else []
-    while resolvers:
-        resolver = resolvers.pop()
-        yield resolver
-        resolvers += [pattern for pattern in resolver.url_patterns if isinstance(pattern, URLResolver)]

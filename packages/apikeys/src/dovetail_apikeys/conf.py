@@ -11,9 +11,11 @@ from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
     Setting,
+    boolean,
     callable_object,
     integer,
     model_label,
+    one_of,
     optional_callable,
     sequence_of_strings,
 )
@@ -99,6 +101,12 @@ class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apike
     BRAND = Setting("dvt", "The first part of a key: a short name of your product.", _brand)
     ENVIRONMENT = Setting("live", "The second part of a key: `live`, `test`, `staging`.", _brand)
     FORMER_BRANDS: Setting[Sequence[str]] = Setting((), "Earlier brands whose keys stay valid.", _brands)
+    ACCEPT = Setting(
+        "declared",
+        "The views where a key authenticates, if the class is in `DEFAULT_AUTHENTICATION_CLASSES`: `declared`, the "
+        "views that declare scopes or list the class themselves; `everywhere`, all views.",
+        one_of("declared", "everywhere"),
+    )
     HEADER = Setting("X-API-Key", "A header for keys, besides `Authorization: Bearer`; empty to disable it.", _header)
     SCOPES: Setting[Mapping[str, str]] = Setting(
         {}, "The scopes that keys can have, with their descriptions; `register_scopes()` adds to them.", _scopes
@@ -128,14 +136,27 @@ class APIKeysSettings(AppSettings, prefix="API_KEYS_", app_label="dovetail_apike
         optional_callable,
     )
     PRINCIPAL: ImportSetting[Any] = ImportSetting(
-        "dovetail_apikeys.principal.APIKeyPrincipal",
-        "Returns `request.user` for `request.auth`. `dovetail_apikeys.principal.owner` and `creator` return a user.",
-        callable_object,
+        None,
+        "Returns `request.user` for `request.auth`: `dovetail_apikeys.principal.owner` and `creator` return a user, "
+        "`APIKeyPrincipal` the key. By default, `owner` if users own keys, else `APIKeyPrincipal`.",
+        optional_callable,
     )
     ORGANIZATION_RESOLVER: ImportSetting[Any] = ImportSetting(
         "dovetail_apikeys.principal.organization_of",
         "A function `(request)` that returns the owner of the managed keys: an organization, its primary key, or None.",
         callable_object,
+    )
+    REVOKE_WITH_MEMBER = Setting(
+        False,
+        "Whether keys are revoked when the membership of their creator ends (the event `member.removed`). By default "
+        "they stay, because they belong to the organization, and `api_key.creator_left` names each.",
+        boolean,
+    )
+    IS_MEMBER: ImportSetting[Any] = ImportSetting(
+        None,
+        "A function `(organization_id, user_id)` that returns whether the user is a member, for "
+        "`API_KEYS_REVOKE_WITH_MEMBER`.",
+        optional_callable,
     )
     PERMISSION_CLASSES: Setting[Sequence[Any]] = Setting(
         ("dovetail_apikeys.api.permissions.ManagesAPIKeys",),

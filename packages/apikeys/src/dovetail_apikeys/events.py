@@ -9,6 +9,8 @@ api_key.rotated                ``successor_id``, ``successor_prefix``, ``expires
                                key, which is the target (RFC 3339)
 api_key.revoked                (none)
 api_key.deleted                The target is the key before its deletion
+api_key.creator_left           ``user_id``: the creator, whose membership has ended. The key stays valid. Emitted for
+                               each active key, unless ``API_KEYS_REVOKE_WITH_MEMBER`` revokes it
 api_key.expiring               ``expires_at`` (RFC 3339), within ``API_KEYS_EXPIRY_NOTICE_DAYS``. Emitted once per key
                                and expiry; not for rotated keys, because their own event contains the expiry
 api_key.used_from_new_network  ``network``: an IPv4 /24 or IPv6 /48 that the key has not been used from. Not emitted
@@ -31,6 +33,7 @@ API_KEY_UPDATED: Final = "api_key.updated"
 API_KEY_ROTATED: Final = "api_key.rotated"
 API_KEY_REVOKED: Final = "api_key.revoked"
 API_KEY_DELETED: Final = "api_key.deleted"
+API_KEY_CREATOR_LEFT: Final = "api_key.creator_left"
 API_KEY_EXPIRING: Final = "api_key.expiring"
 API_KEY_USED_FROM_NEW_NETWORK: Final = "api_key.used_from_new_network"
 

@@ -57,3 +57,12 @@ class Gone(APIKeysError):
 
     def __init__(self) -> None:
         super().__init__("This key no longer exists.")
+
+
+class NotAMember(APIKeysError):
+    """The creator of the key is not a member of the organization (``API_KEYS_REVOKE_WITH_MEMBER``)."""
+
+    code = "not_a_member"
+
+    def __init__(self) -> None:
+        super().__init__("The creator of this key is not a member of the organization.")

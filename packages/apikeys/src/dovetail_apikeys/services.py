@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, router, transaction
 from django.db.models import F, Q, QuerySet
@@ -23,11 +24,12 @@ from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_apikeys.conf import LONGEST_GRACE, RATE_EXAMPLE, conf, parse_rate
 from dovetail_apikeys.exceptions import AlreadyRotated, BeyondOwn, Gone, InvalidValue, NotActive, UnknownScope
 from dovetail_apikeys.principal import APIKeyCredential
-from dovetail_apikeys.restrictions import networks
+from dovetail_apikeys.restrictions import members, networks
 from dovetail_apikeys.restrictions.scopes import beyond, declared_scopes, unknown_scopes
-from dovetail_apikeys.verification import raw_key, verifiers
+from dovetail_apikeys.verification import verifiers
 from dovetail_apikeys.verification.cache import cache
-from dovetail_apikeys.verification.raw_key import RawKey
+from dovetail_apikeys.verification.verifiers import RawKey
+from dovetail_core.transactions import Vanished, lock, lock_shared, retry_on_conflict
 
 logger = logging.getLogger("dovetail.apikeys")
 
@@ -58,28 +60,29 @@ def create_api_key(
 ) -> tuple[Any, RawKey]:
     """Create a key, and return it with its raw key, which is not stored and must be shown once.
 
-    ``organization`` and ``created_by`` are instances or their primary keys. ``fields`` are additional fields of a
-    project's own model. Raise ``UnknownScope``, ``InvalidValue`` or ``BeyondOwn``.
+    ``organization`` and ``created_by`` are instances or their primary keys. A key that a key creates (``within``) has
+    the creator of that key. ``fields`` are additional fields of a project's own model. Raise ``UnknownScope``,
+    ``InvalidValue``, ``BeyondOwn`` or ``NotAMember``, and ``Vanished`` if the organization or the creator was deleted.
     """
     if rate_limit and parse_rate(rate_limit) is None:
         raise InvalidValue("rate_limit", f"Must be a rate such as {RATE_EXAMPLE}, not {rate_limit!r:.60}.")
     model = get_api_key_model()
     using = router.db_for_write(model)
+    creator: Any = getattr(created_by, "pk", created_by)
+    if within is not None and within.created_by_id is not None:
+        # Otherwise a former member could use a key that their key has created.
+        creator = within.created_by_id
     api_key = model(
         organization_id=getattr(organization, "pk", organization),
         name=_name(name),
         scopes=" ".join(_scopes(scopes, within)),
-        created_by_id=getattr(created_by, "pk", created_by),
+        created_by_id=creator,
         expires_at=_expiry(expires_at, within),
         allowed_networks=" ".join(_networks(allowed_networks, within)),
         rate_limit=rate_limit,
         **fields,
     )
-    with transaction.atomic(using=using):
-        raw = _insert(api_key, using=using)
-        scopes = api_key.scope_list
-        events.emit_key(events.API_KEY_CREATED, api_key, actor=actor or created_by, using=using, scopes=scopes)
-    return api_key, raw
+    return api_key, _create(api_key, actor or created_by, using=using)
 
 
 def update_api_key(
@@ -99,6 +102,12 @@ def update_api_key(
         changes["name"] = _name(name)
     if scopes is not None:
         changes["scopes"] = " ".join(_scopes(scopes, within))
+    return _update(api_key, changes, actor)
+
+
+# Without the arguments of update_api_key(), which may be iterators: a second attempt would find them empty.
+@retry_on_conflict
+def _update(api_key: AbstractAPIKey, changes: Mapping[str, str], actor: object) -> AbstractAPIKey:
     using = router.db_for_write(type(api_key), instance=api_key)
     with transaction.atomic(using=using):
         current = _locked(api_key, using=using)
@@ -111,6 +120,7 @@ def update_api_key(
     return current
 
 
+@retry_on_conflict
 def rotate_api_key(
     api_key: AbstractAPIKey,
     *,
@@ -121,19 +131,27 @@ def rotate_api_key(
 ) -> tuple[Any, RawKey]:
     """Create a successor with the same rights, and return it with its raw key.
 
+    The successor's creator is the person who receives the raw key: ``actor`` if that is a user, or the creator of the
+    key ``within``. Otherwise it is the creator of the old key.
+
     The old key stays valid for ``grace``: at most 7 days, by default ``API_KEYS_ROTATION_GRACE``; 0 ends it
     immediately. Without ``expires_at`` the successor gets the expiry of the old key. If a key may have leaked, revoke
     it instead.
 
-    Raise ``AlreadyRotated``, ``NotActive``, ``InvalidValue``, ``BeyondOwn`` or ``Gone``.
+    Raise ``AlreadyRotated``, ``NotActive``, ``InvalidValue``, ``BeyondOwn``, ``NotAMember`` or ``Gone``, and
+    ``Vanished`` if the person was deleted.
     """
     grace = timedelta(seconds=conf.ROTATION_GRACE) if grace is None else grace
     if not timedelta() <= grace <= timedelta(seconds=LONGEST_GRACE):
         raise InvalidValue("grace", f"Must be from 0 to {LONGEST_GRACE} seconds.")
     using = router.db_for_write(type(api_key), instance=api_key)
+    person = _person(actor, within)
     with transaction.atomic(using=using):
-        old = _locked(api_key, using=using)
+        members.require_membership(api_key, person or api_key.created_by_id, using=using)
+        old = _locked_after_parents(api_key, person, using=using)
         successor = _successor(old, _expiry(expires_at or old.expires_at, within), within)
+        # Otherwise the successor stays valid after the membership of a person who has its raw key.
+        successor.created_by_id = person or old.created_by_id
         end = timezone.now() + grace
         if old.expires_at is None or old.expires_at > end:
             old.expires_at = end
@@ -154,6 +172,7 @@ def rotate_api_key(
     return successor, raw
 
 
+@retry_on_conflict
 def revoke_api_key(api_key: AbstractAPIKey, *, actor: object = None) -> bool:
     """Revoke the key immediately and irreversibly. Return False if it was already revoked."""
     using = router.db_for_write(type(api_key), instance=api_key)
@@ -167,6 +186,24 @@ def revoke_api_key(api_key: AbstractAPIKey, *, actor: object = None) -> bool:
     return bool(revoked)
 
 
+@retry_on_conflict
+def revoke_api_keys(rows: QuerySet[AbstractAPIKey], *, actor: object = None) -> int:
+    """Revoke the active keys of a queryset in one ``UPDATE``, and return their number.
+
+    The caller may hold the lock of the organization, for which other requests wait.
+    """
+    now = timezone.now()
+    with transaction.atomic(using=rows.db):
+        active = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+        if not (revoked := active.update(revoked_at=now)):
+            return 0
+        _clear_cache(rows.db)
+        for api_key in rows.filter(revoked_at=now).order_by("pk"):
+            events.emit_key(events.API_KEY_REVOKED, api_key, actor=actor, using=rows.db)
+    return revoked
+
+
+@retry_on_conflict
 def delete_api_key(api_key: AbstractAPIKey, *, actor: object = None) -> None:
     """Delete the key, which also ends its validity. Revoking it instead keeps the row as a record."""
     using = router.db_for_write(type(api_key), instance=api_key)
@@ -196,11 +233,21 @@ def announce_expiring_keys() -> int:
     return announced
 
 
+# As for _update().
+@retry_on_conflict
+def _create(api_key: AbstractAPIKey, actor: object, *, using: str) -> RawKey:
+    with transaction.atomic(using=using):
+        members.require_membership(api_key, api_key.created_by_id, using=using)
+        raw = _insert(api_key, using=using)
+        events.emit_key(events.API_KEY_CREATED, api_key, actor=actor, using=using, scopes=api_key.scope_list)
+    return raw
+
+
 def _insert(api_key: AbstractAPIKey, *, using: str) -> RawKey:
     """Generate a raw key and insert the row. Try again if the prefix, which has 71 random bits, already exists."""
     for attempt in range(1, _MAX_ATTEMPTS + 1):
-        raw = raw_key.generate()
-        prefix = raw_key.prefix_of(raw)
+        raw = verifiers.generate()
+        prefix = verifiers.OURS.prefix_of(raw)
         if prefix is None:
             raise ImproperlyConfigured(f"API_KEYS_BRAND {conf.BRAND!r} or API_KEYS_ENVIRONMENT makes invalid keys.")
         api_key.key_prefix = prefix
@@ -220,19 +267,46 @@ def _insert(api_key: AbstractAPIKey, *, using: str) -> RawKey:
     return raw
 
 
-def _locked(api_key: AbstractAPIKey, *, using: str) -> AbstractAPIKey:
-    """Return the current row, locked until the transaction ends. Raise ``Gone`` or ``NotActive``.
-
-    The lock is an UPDATE, because SQLite ignores ``select_for_update()``, and a transaction there that has read first
-    cannot write after another transaction has written.
-    """
-    rows = _rows(api_key, using)
-    if not rows.update(name=F("name")):
-        raise Gone
-    current = rows.get()
+def _locked(api_key: AbstractAPIKey, *, parents: Sequence[QuerySet[Any]] = (), using: str) -> AbstractAPIKey:
+    """Return the current row, locked until the transaction ends. Raise ``Gone`` or ``NotActive``."""
+    # Not an UPDATE that changes nothing: on PostgreSQL, a second UPDATE of a row in one transaction checks its foreign
+    # keys, and so waits for a user who is being deleted, whose deletion waits for this row.
+    try:
+        current = lock(_rows(api_key, using), parents=parents)
+    except Vanished:
+        raise Gone from None
     if current.status != "active":
         raise NotActive(current.status)
     return current
+
+
+def _person(actor: object, within: APIKeyCredential | None) -> Any:
+    """Return the primary key of the person who receives a raw key, or None if it is unknown."""
+    if within is not None:
+        return within.created_by_id
+    return actor.pk if isinstance(actor, get_user_model()) else None
+
+
+def _locked_after_parents(api_key: AbstractAPIKey, person: Any, *, using: str) -> AbstractAPIKey:
+    """Lock the rows of a successor's foreign keys, then the key. Raise ``Gone``, ``NotActive`` or ``Vanished``."""
+    meta: Any = api_key._meta
+    keys = {"organization": api_key.organization_id, "created_by": person or api_key.created_by_id}
+    models = {name: meta.get_field(name).related_model for name in keys if keys[name] is not None}
+    parents = {name: model._base_manager.using(using).filter(pk=keys[name]) for name, model in models.items()}
+    try:
+        return _locked(api_key, parents=list(parents.values()), using=using)
+    except Gone:
+        # One of the rows is missing. Only a missing creator need not be the end.
+        for name, rows in parents.items():
+            try:
+                lock_shared(rows)
+            except Vanished:
+                if name == "organization":
+                    raise Gone from None
+                # A key outlives its creator: created_by is null in the row that is read next.
+                if person is not None:
+                    raise
+    return _locked(api_key, using=using)
 
 
 def _successor(old: AbstractAPIKey, expires_at: datetime | None, within: APIKeyCredential | None) -> AbstractAPIKey:

@@ -22,7 +22,15 @@ class ContractConfig(AppConfig):
 
     def ready(self) -> None:
         from dovetail_contract import checks as contract_checks
+        from dovetail_core.connections import check_connections, check_pool
+        from dovetail_core.net import check_proxy_headers
+        from dovetail_core.rest.checks import check_without_auth
 
         for check in contract_checks.CHECKS:
             checks.register(check)
+        checks.register(check_without_auth)
         checks.register(contract_checks.check_store, deploy=True)
+        checks.register(contract_checks.check_shares, deploy=True)
+        checks.register(check_pool, deploy=True)
+        checks.register(check_connections, checks.Tags.database)
+        checks.register(check_proxy_headers, checks.Tags.security, deploy=True)

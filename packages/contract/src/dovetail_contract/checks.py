@@ -8,52 +8,110 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.core.exceptions import ImproperlyConfigured
-from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 
 from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.conf import CONTRACT_KEYS, conf, contract_of
+from dovetail_core.conf import conf as core
 from dovetail_core.conf import one_of, positive_integer
+from dovetail_core.inspection import classes_of, path_of, routes
 
 _IDEMPOTENCY = "dovetail_contract.middleware.IdempotencyMiddleware"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _DEPRECATION = "dovetail_contract.middleware.DeprecationMiddleware"
 _THROTTLE = "dovetail_contract.throttling.RateLimitThrottle"
+_RATE_LIMITS = "dovetail_contract.middleware.RateLimitMiddleware"
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     return conf.check()
 
 
-def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+def check_rates(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     from dovetail_contract.throttling.policies import make_policy
 
-    if _THROTTLE not in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
-        return
     rates = _rest_framework("DEFAULT_THROTTLE_RATES") or {}
+    messages: list[CheckMessage] = []
     for source, declared in (("DEFAULT_THROTTLE_RATES", rates), ("CONTRACT_RATE_LIMITS", conf.RATE_LIMITS)):
         for name, rate in declared.items():
             try:
                 if rate is not None:
                     make_policy(name, rate)
             except (TypeError, ValueError) as error:
-                yield Error(
-                    f"The rate limit {name!r} in {source} is {rate!r}: {error}",
-                    hint="Use a number and a period, such as '600/min', or a mapping with 'rate' and 'by'.",
-                    id="dovetail_contract.E002",
+                messages.append(
+                    Error(
+                        f"The rate limit {name!r} in {source} is {rate!r}: {error}",
+                        hint="Use a number and a period, such as '600/min', or a mapping with 'rate' and 'by'.",
+                        id="dovetail_contract.E002",
+                    )
                 )
+    # Last, because it reads all routes, and this check runs before every command.
+    return messages if messages and _has_throttle() else []
 
 
 def check_store(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     from dovetail_contract.throttling.stores import MemoryStore
 
-    if conf.RATE_LIMIT_STORE is MemoryStore and _THROTTLE in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
+    if conf.RATE_LIMIT_STORE is MemoryStore and _has_throttle():
         yield Warning(
             "Each process counts rate limits separately, so a client gets the full limit from every process.",
             hint="Set CONTRACT_RATE_LIMIT_STORE to 'dovetail_contract.contrib.redis.RedisStore', and "
             "CONTRACT_RATE_LIMIT_LOCATION to the URL of your Redis server.",
             id="dovetail_contract.W002",
         )
+
+
+def check_shares(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Check that the processes can share the limits while the store is unavailable."""
+    from dovetail_contract.throttling.stores import MemoryStore
+
+    if conf.RATE_LIMIT_STORE is MemoryStore:
+        return
+    limits = [(name, limit) for name, limit, on_error in _limits() if on_error == "local"]
+    if limits and core.PROCESSES is None:
+        yield Warning(
+            "While the store of rate limits is unavailable, every process allows the full limit, because "
+            "DOVETAIL_PROCESSES is not set.",
+            hint="Set DOVETAIL_PROCESSES to the number of processes that serve requests, on all machines together.",
+            id="dovetail_contract.W005",
+        )
+    for name, limit in limits:
+        if core.PROCESSES is not None and limit < core.PROCESSES:
+            yield Warning(
+                f"While the store of rate limits is unavailable, all requests that {name!r} limits are refused: its "
+                f"limit of {limit} is smaller than DOVETAIL_PROCESSES, which is {core.PROCESSES}.",
+                hint="Raise the limit, or set 'on_error' of the policy to 'allow' or 'deny'.",
+                id="dovetail_contract.W006",
+            )
+
+
+def _limits() -> Iterator[tuple[str, int, str]]:
+    """Yield the name, the smaller of limit and burst, and ``on_error`` of the valid policies with fixed limits."""
+    from dovetail_contract.throttling.policies import make_policy
+
+    declared: dict[str, Any] = {}
+    if _has_throttle():
+        declared |= {**(_rest_framework("DEFAULT_THROTTLE_RATES") or {}), **conf.RATE_LIMITS}
+    if _RATE_LIMITS in getattr(settings, "MIDDLEWARE", ()):
+        declared |= {"failures": conf.RATE_LIMIT_FAILURES, "address": conf.RATE_LIMIT_FLOOD}
+    for name, declaration in declared.items():
+        try:
+            policy = None if declaration is None else make_policy(name, declaration)
+        except (TypeError, ValueError):
+            continue  # reported as E001 or E002
+        if policy is not None and not callable(policy.limit):
+            limit = min(policy.limit, policy.burst or policy.limit) // policy.cost
+            yield name, limit, policy.on_error or conf.RATE_LIMIT_ON_ERROR
+
+
+def _has_throttle() -> bool:
+    """Return whether any view has ``RateLimitThrottle``, by default or by its own ``throttle_classes``."""
+    if _THROTTLE in _rest_framework("DEFAULT_THROTTLE_CLASSES"):
+        return True
+    throttle = import_string(_THROTTLE)
+    # The classes of a view are often those of the defaults, so each list is examined once.
+    lists = {classes_of(route.callback, "throttle_classes") for route in routes()}
+    return any(isinstance(entry, type) and issubclass(entry, throttle) for classes in lists for entry in classes)
 
 
 def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
@@ -83,7 +141,7 @@ def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
             hint=f"Add {_DEPRECATION!r} to MIDDLEWARE, after ProblemMiddleware.",
             id="dovetail_contract.W003",
         )
-    routed = dict.fromkeys(find_version(path)[1] for path, _ in _routes(get_resolver())) if known else {}
+    routed = dict.fromkeys(find_version(f"/{route.path}")[1] for route in routes()) if known else {}
     for name in routed:
         if name and name not in known:
             yield Error(
@@ -95,15 +153,13 @@ def check_versions(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> It
 
 def check_views(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
     """Check the ``contract`` of every view. Without this check, the first request would reveal a mistake."""
-    if not hasattr(settings, "ROOT_URLCONF"):
-        return
     seen: list[tuple[type, Mapping[str, Any]]] = []
-    for _, callback in _routes(get_resolver()):
+    for callback in (route.callback for route in routes()):
         view, contract = getattr(callback, "cls", None), contract_of(callback)
         if view is None or not contract or (view, contract) in seen:
             continue
         seen.append((view, contract))
-        name = f"{view.__module__}.{view.__qualname__}"
+        name = path_of(view)
         if mistake := _recovery_mistake(contract):
             yield Error(
                 f"The 'recover' of {name} is {contract['recover']!r}, {mistake}.",
@@ -140,7 +196,7 @@ def _recovery_mistake(contract: Mapping[str, Any]) -> str:
 
 
 def _mistakes(view: type, contract: Mapping[str, Any]) -> Iterator[str]:
-    from dovetail_contract.filters.backend import FilterBackend, conditions
+    from dovetail_contract.filters import FilterBackend, conditions
     from dovetail_contract.idempotency.execution import MODES
     from dovetail_contract.lifecycle import lifecycle
 
@@ -160,24 +216,14 @@ def _mistakes(view: type, contract: Mapping[str, Any]) -> Iterator[str]:
                 validate(contract[key])
         except ValueError as error:
             yield f"{key!r} is {contract[key]!r}; it {error}."
-    queryset = getattr(view, "queryset", None)
+    model = getattr(getattr(view, "queryset", None), "model", None)
     # The contract of a single action is skipped: an action is rarely a list.
     is_class_contract = contract is getattr(view, "contract", None)
-    if is_class_contract and queryset is not None and FilterBackend in getattr(view, "filter_backends", ()):
+    if is_class_contract and model is not None and FilterBackend in classes_of(view, "filter_backends"):
         try:
-            conditions(view, queryset.model)
+            conditions(view, model)
         except ImproperlyConfigured as error:
             yield str(error)
-
-
-def _routes(resolver: URLResolver, prefix: str = "/") -> Iterator[tuple[str, object]]:
-    pattern: URLPattern | URLResolver
-    for pattern in resolver.url_patterns:
-        path = prefix + str(pattern.pattern).lstrip("^")
-        if isinstance(pattern, URLResolver):
-            yield from _routes(pattern, path)
-        else:
-            yield path, pattern.callback
 
 
 def check_model(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import Promise
 
@@ -59,6 +60,12 @@ def _text(value: object) -> None:
         raise ValueError("must be a string")
 
 
+def _cache_control(value: object) -> None:
+    # "public" by mistake would publish every response.
+    if not isinstance(value, str) or not {"no-store", "private"}.intersection(re.split(r"[\s,]+", value.lower())):
+        raise ValueError("must be a value of Cache-Control with 'no-store' or 'private'")
+
+
 def _deprecations(value: object) -> None:
     if not isinstance(value, Mapping):
         raise ValueError("must map path prefixes to {'since': '2026-11-01T00:00:00Z', 'sunset': …}")
@@ -75,7 +82,7 @@ def _versions(value: object) -> None:
 
 class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_contract"):
     API_PATHS: Setting[Sequence[str]] = Setting(
-        ("/api/",), "Path prefixes of the API: every error below them is a problem.", _paths
+        ("/api/",), "Path prefixes of the API. If set, `ProblemMiddleware` converts every error below them.", _paths
     )
     PROBLEM_BASE_URL = Setting(
         "",
@@ -90,6 +97,11 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         (),
         "Values of `error` for which a response `{'error': value}` is not converted to a problem.",
         sequence_of_strings,
+    )
+    CACHE_CONTROL = Setting(
+        "no-store",
+        "`Cache-Control` of API responses that do not set their own, such as `'private, no-cache'`.",
+        _cache_control,
     )
     REQUEST_ID_TRUST = Setting(
         "everyone",
@@ -136,7 +148,8 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
     RATE_LIMIT_LOCATION = Setting("", "The URL of `RedisStore`: `redis://127.0.0.1:6379/1`.", _text)
     RATE_LIMIT_ON_ERROR = Setting(
         "local",
-        "If the store is unavailable: `'local'` counts in each process, `'allow'` does not limit, `'deny'` gives 503.",
+        "If the store is unavailable: `'local'` allows each process its share, `'allow'` does not limit, `'deny'` "
+        "gives 503.",
         one_of("local", "allow", "deny"),
     )
     RATE_LIMIT_MODE = Setting(
@@ -167,8 +180,16 @@ class ContractSettings(AppSettings, prefix="CONTRACT_", app_label="dovetail_cont
         ("POST", "PUT"), "The methods that accept a key.", sequence_of_strings
     )
     IDEMPOTENCY_LEASE_SECONDS = Setting(
+        10,
+        "Seconds until another request may take over an unfinished one, which is then rolled back. Twice as long after "
+        "each takeover. Views with effects outside of the database that take longer must set `'external': True`, or "
+        "this setting must be 60.",
+        positive_integer,
+    )
+    IDEMPOTENCY_MAX_LEASE_SECONDS = Setting(
         60,
-        "Seconds until another request may take over an unfinished one. Must exceed the timeout of a worker.",
+        "The longest of these times, and the time for external effects, which a rollback does not undo. Must exceed "
+        "the timeout of a worker.",
         positive_integer,
     )
     IDEMPOTENCY_RECOVER: ImportSetting[Any] = ImportSetting(
@@ -219,3 +240,8 @@ def action_of(view: object, method: str) -> str:
 
 def is_api(request: HttpRequest) -> bool:
     return request.path_info.startswith(tuple(conf.API_PATHS))
+
+
+def names_api_paths() -> bool:
+    """Return whether the project itself sets ``CONTRACT_API_PATHS``."""
+    return hasattr(settings, ContractSettings.API_PATHS.name)

@@ -13,14 +13,17 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 
 from dovetail_contract import versioning
-from dovetail_contract.conf import action_of, conf, is_api
+from dovetail_contract.conf import action_of, conf, is_api, names_api_paths
 from dovetail_contract.correlation import HEADER, bind_caller, expose_headers, received_id, remember_organization
 from dovetail_contract.events import emit_deprecated_operation_used
 from dovetail_contract.lifecycle import Lifecycle, earliest
 from dovetail_core import context
+from dovetail_core.conf import cached_until_settings_change
+from dovetail_core.inspection import classes_of
 from dovetail_core.middleware import GetResponse, Middleware
 from dovetail_core.models import uuid7
 
@@ -29,6 +32,8 @@ View = Callable[..., HttpResponseBase]
 
 #: The attribute of a request that holds its idempotency execution.
 _EXECUTION = "_dovetail_idempotency"
+#: The attribute of a request that holds the headers on which the response of its view depends.
+_VARY = "_dovetail_vary"
 
 
 class RequestIDMiddleware(Middleware):
@@ -65,8 +70,60 @@ class RequestIDMiddleware(Middleware):
         return response
 
 
+class CacheControlMiddleware(Middleware):
+    """Adds ``Cache-Control`` to every response of the API that has none, and the headers of credentials to ``Vary``.
+
+    Without it, a browser or a proxy may store the data of one user and show it to another, and a browser shows it after
+    sign-out (OWASP ASVS 5.0 14.2). A view that sets its own ``Cache-Control`` keeps it. Put it after
+    ``RequestIDMiddleware``.
+    """
+
+    def respond(self, request: HttpRequest) -> Response:
+        return self._mark(request, self.get_response(request))
+
+    async def arespond(self, request: HttpRequest) -> Response:
+        return self._mark(request, await self.get_response(request))
+
+    def process_view(
+        self, request: HttpRequest, view: View, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Response | None:
+        setattr(request, _VARY, _credential_headers(classes_of(view, "authentication_classes")))
+        return None
+
+    @staticmethod
+    def _mark(request: HttpRequest, response: Response) -> Response:
+        if not is_api(request):
+            return response
+        response.headers.setdefault("Cache-Control", conf.CACHE_CONTROL)
+        if names := getattr(request, _VARY, ()):
+            patch_vary_headers(response, names)
+        return response
+
+
+@cached_until_settings_change
+def _credential_headers(classes: tuple[Any, ...]) -> list[str]:
+    """Return the headers that a view's authentication classes read.
+
+    A class that reads another header than ``Authorization`` has a class method ``get_vary_headers()``.
+    """
+    from rest_framework.authentication import SessionAuthentication
+
+    names: dict[str, None] = {}
+    for authentication in classes:
+        declared = getattr(authentication, "get_vary_headers", None)
+        if declared is not None:
+            names |= dict.fromkeys(declared())
+        else:
+            by_cookie = isinstance(authentication, type) and issubclass(authentication, SessionAuthentication)
+            names["Cookie" if by_cookie else "Authorization"] = None
+    return [*names]
+
+
 class ProblemMiddleware(Middleware):
     """Converts every error response below ``CONTRACT_API_PATHS`` to a problem. Other paths keep their HTML.
+
+    If the project does not set ``CONTRACT_API_PATHS``, other libraries may serve clients of their own below ``/api/``.
+    Responses of views without REST framework then stay as they are, and so does JSON of other middleware.
 
     Put it after ``RequestIDMiddleware``.
     """
@@ -81,9 +138,9 @@ class ProblemMiddleware(Middleware):
     def _convert(request: HttpRequest, response: Response) -> Response:
         if response.status_code < 400 or not is_api(request):
             return response
-        from dovetail_contract.problems.conversion import convert
+        from dovetail_contract.problems.conversion import convert, is_convertible
 
-        return convert(request, response)
+        return convert(request, response) if names_api_paths() or is_convertible(request, response) else response
 
 
 class RateLimitMiddleware(Middleware):
@@ -113,7 +170,7 @@ class RateLimitMiddleware(Middleware):
             if refusal is not None:
                 return refusal
         response: Response = await self.get_response(request)
-        if self.failures.response_needs_store(response):
+        if self.failures.response_needs_store(request, response):
             return await sync_to_async(self.failures.check_response)(request, response)
         return self.failures.check_response(request, response)
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import NOT_PROVIDED, Model, QuerySet
+
+#: Apps that add a second factor to the project's own sign-in: django-allauth, django-otp (also of
+#: django-two-factor-auth), django-trench, django-mfa2, django-mfa3 (both "mfa") and django-multifactor.
+SECOND_FACTOR_APPS = ("allauth.mfa", "django_otp", "trench", "mfa", "multifactor")
 
 if TYPE_CHECKING:  # a model, which cannot be imported before the app registry is ready
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -43,14 +49,19 @@ def address_of(user: Model) -> str:
 
 
 def label_of(user: AbstractBaseUser) -> str:
-    """Return a name to display: the full name, else the address, else the username."""
+    """Return a name to display: the full name, else the address, else the username, else ``str(user)``."""
     full_name = user.get_full_name() if hasattr(user, "get_full_name") else ""
-    return str(full_name or address_of(user) or user.get_username())
+    return str(full_name or address_of(user) or (user.get_username() if hasattr(user, "get_username") else user))
 
 
 def may_sign_in(user: object) -> bool:
     """Return whether the account is active. Without an ``is_active`` attribute, every account is."""
     return bool(getattr(user, "is_active", True))
+
+
+def second_factor_app() -> str | None:
+    """Return the installed app of ``SECOND_FACTOR_APPS``, or None. Our own endpoints do not ask for its factor."""
+    return next(filter(apps.is_installed, SECOND_FACTOR_APPS), None)
 
 
 def active(users: QuerySet[Any]) -> QuerySet[Any]:
@@ -89,15 +100,29 @@ def required_fields(model: type[Model]) -> set[str]:
     return {field.name for field in fields if field.db_default is NOT_PROVIDED}
 
 
+def address_fields(model: type[Model] | None = None) -> set[str]:
+    """Return the names of the fields of ``model`` (default: the user model) that hold the address of a new account.
+
+    Those are the e-mail address and the username, of which a model that does not inherit ``AbstractBaseUser`` may lack
+    either.
+    """
+    field, username = email_field(model), getattr(model or get_user_model(), "USERNAME_FIELD", None)
+    return {name for name in (username, field and field.name) if name}
+
+
 def create_passwordless_account(address: str, model: type[Model] | None = None) -> Any:
     """Create an account with this address and an unusable password. The address is also its username.
 
-    ``model`` defaults to the project's user model. Raises ``ValidationError`` if the model requires more fields.
+    ``model`` defaults to the project's user model. Raises ``ValidationError`` if the model requires more fields, or has
+    none for the address.
     """
     user_model: Any = model or get_user_model()
-    field = email_field(user_model)
-    user = user_model(**dict.fromkeys({user_model.USERNAME_FIELD, *([field.name] if field else [])}, address))
-    user.set_unusable_password()
+    names = address_fields(user_model)
+    if not names:
+        raise ValidationError(f"{user_model._meta.label} has no field for an e-mail address.")
+    user = user_model(**dict.fromkeys(names, address))
+    if hasattr(user, "set_unusable_password"):
+        user.set_unusable_password()
     user.full_clean()
     user.save()
     return user

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, ClassVar, Final, Generic, ParamSpec, TypeGuard, TypeVar, cast, overload
 from urllib.parse import urlsplit
 
 from django.conf import Settings, settings
@@ -71,6 +71,22 @@ def integer(lowest: int, highest: float = math.inf, unit: str = "") -> Validator
 
 
 positive_integer: Final = integer(1)
+
+
+def are_pairs(value: object) -> TypeGuard[Sequence[Sequence[object]]]:
+    """Return whether ``value`` is a sequence of sequences of two."""
+    # Without str, because an empty environment variable would disable all limits.
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and all(isinstance(pair, Sequence) and len(pair) == 2 for pair in value)
+    )
+
+
+def limits(value: object) -> None:
+    """Accept pairs of a maximum number and a period in seconds, as in ``dovetail_core.attempts``."""
+    if not are_pairs(value) or not all(type(number) is int and number > 0 for pair in value for number in pair):
+        raise ValueError("must be pairs of whole numbers of at least 1: a maximum number and a period in seconds")
 
 
 def model_label(value: object) -> None:
@@ -169,6 +185,8 @@ class Setting(Generic[T]):
             if self.validate is not None:
                 self.validate(value)
         except ImproperlyConfigured:
+            if getattr(settings, self.name, self.default) is not REQUIRED:
+                raise
             return "is required and not set."
         except ValueError as error:
             return f"is {value!r}; it {error}."
@@ -185,7 +203,7 @@ class ImportSetting(Setting[T]):
     def problem(self) -> str | None:
         try:
             return super().problem()
-        except ImportError as error:
+        except (ImportError, ImproperlyConfigured) as error:
             return f"is {getattr(settings, self.name, self.default)!r}, which cannot be imported: {error}."
 
 
@@ -258,12 +276,35 @@ def _brand(value: object) -> None:
             raise ValueError(f"must have an absolute http:// or https:// address as its {key}")
 
 
+def _header(value: object) -> None:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9-]+", value):
+        raise ValueError("must be the name of a header, of letters, digits and hyphens, such as 'X-Forwarded-For'")
+
+
 class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core"):
     TRAILING_SLASH = Setting(True, "Whether the paths of REST resources end in a slash.", boolean)
     TRUSTED_PROXIES: Setting[Sequence[str]] = Setting(
         (),
-        "Networks (`10.0.0.0/8`) or addresses of the proxies whose `X-Forwarded-For` header is trusted.",
+        "Networks (`10.0.0.0/8`) or addresses of the proxies whose `DOVETAIL_CLIENT_ADDRESS_HEADER` is trusted.",
         sequence_of_strings,
+    )
+    CLIENT_ADDRESS_HEADER = Setting(
+        "X-Forwarded-For",
+        "The header in which a trusted proxy sends the client's address. A name without a hyphen, such as "
+        "`Clientaddress`, cannot be forged by a spelling with underscores.",
+        _header,
+    )
+    PROCESSES: Setting[int | None] = Setting(
+        None,
+        "How many processes serve requests, on all machines together. While the store of rate limits is unavailable, "
+        "each process allows its share of a limit.",
+        optional(positive_integer),
+    )
+    THREADS: Setting[int | None] = Setting(
+        None,
+        "How many threads of one process serve requests. A check compares them with the connections that the database "
+        "accepts.",
+        optional(positive_integer),
     )
     SECRET_PEPPERS: Setting[Sequence[str]] = Setting(
         (),
@@ -273,10 +314,22 @@ class DovetailSettings(AppSettings, prefix="DOVETAIL_", app_label="dovetail_core
     BRAND: Setting[Mapping[str, str]] = Setting(
         {}, "The product as mails show it: `name`, `color` of buttons, `logo_url`, `url`, postal `address`.", _brand
     )
+    ADMIN_ORGANIZATIONS: ImportSetting[Any] = ImportSetting(
+        None,
+        "The organizations whose rows the admin site shows: a function `(request)` that returns a queryset of "
+        "organizations, or None for all. The default shows all; `dovetail_tenancy` sets it to the organization that "
+        "staff chose.",
+        optional_callable,
+    )
     MAIL_TIMEOUT = Setting(10, "Seconds to wait for a mail server, if `EMAIL_TIMEOUT` is not set.", positive_integer)
     MAIL_PER_RECIPIENT: Setting[int | None] = Setting(
         10,
         "Mails of one kind to one address in an hour; more are dropped. `None`: no limit.",
+        optional(positive_integer),
+    )
+    MAIL_PER_ORGANIZATION: Setting[int | None] = Setting(
+        100,
+        "Mails on behalf of one organization to any addresses in an hour; more are refused. `None`: no limit.",
         optional(positive_integer),
     )
 

@@ -21,7 +21,10 @@ class Principal(Protocol):
 
 @runtime_checkable
 class Credential(Protocol):
-    """A ``request.auth`` that belongs to an organization. ``organization_id`` is authoritative."""
+    """A ``request.auth`` with scopes. Its ``organization_id`` is authoritative.
+
+    None means that it belongs to a user and not to an organization: the request has the user's organizations.
+    """
 
     organization_id: Any
     scopes: Any

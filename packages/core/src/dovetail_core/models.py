@@ -8,7 +8,7 @@ import pkgutil
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -43,6 +43,29 @@ def uuid7() -> uuid.UUID:
         _uuid7_last = stamp
     value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64
     return uuid.UUID(int=value | 0b10 << 62 | int.from_bytes(os.urandom(8)) >> 2)
+
+
+class PrimaryKeyIndex(models.Index):
+    """An index of an abstract model in whose ``fields`` ``pk`` is the primary key, which a subclass may replace.
+
+    It has no name, because each table needs its own. Migrations contain a plain ``Index``.
+    """
+
+    def set_name_with_model(self, model: type[models.Model]) -> None:
+        self.fields_orders = [
+            (model._meta.pk.name if name == "pk" else name, order) for name, order in self.fields_orders
+        ]
+        self.fields = ["-" * (order == "DESC") + name for name, order in self.fields_orders]
+        super().set_name_with_model(model)
+
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
+        _, args, kwargs = super().deconstruct()
+        return "django.db.models.Index", args, kwargs
+
+    def clone(self) -> models.Index:
+        # The index of a concrete model has a name. Django compares it with the one of migrations, also by the class.
+        _, args, kwargs = self.deconstruct()
+        return (models.Index if self.name else type(self))(*args, **kwargs)
 
 
 class SettingForeignKey(models.ForeignKey):  # type: ignore[type-arg]  # the project chooses the target

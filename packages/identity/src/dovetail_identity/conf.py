@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from dovetail_core.attempts import Limits
 from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
     Setting,
     boolean,
     callable_object,
+    limits,
     positive_integer,
     web_address,
 )
@@ -45,6 +47,19 @@ class IdentitySettings(AppSettings, prefix="IDENTITY_", app_label="dovetail_iden
         "Sends a mail after commit: `in_background` by a thread, `dovetail_identity.contrib.celery.dispatch` by a "
         "worker, `dovetail_identity.mail.deliver` at once, whose response time reveals who has an account.",
         callable_object,
+    )
+    CACHE = Setting("default", "The alias of the cache that counts attempts. All processes must share it.")
+    FAILURES_PER_NETWORK: Setting[Limits] = Setting(
+        ((30, 900), (300, 86400)),
+        "Wrong passwords from one address (IPv6: /64), as pairs of a number and a period in seconds. Wrong tokens of "
+        "mails are counted separately.",
+        limits,
+    )
+    FAILURES_PER_ACCOUNT: Setting[Limits] = Setting(
+        ((10, 900), (100, 86400)),
+        "Wrong passwords for one account: from all addresses from which it has not signed in for 30 days together, and "
+        "from each other address.",
+        limits,
     )
 
 

@@ -11,7 +11,10 @@ session.revoked        user    ``session_ids``: the sessions that ended; ``reaso
                                or an administrator), reused (a superseded refresh token was used again),
                                password_changed, password_reset, or a reason of your own code
 user.sign_in_failed    None    ``amr``; ``network``; ``identifier_hash``: 64 hex digits, equal for all attempts with
-                               the same username
+                               the same username, in any case
+user.sign_in_limited   None    ``budget``: "network", "account", "link" (tokens of mails) or "change" (current
+                               passwords); ``identifier_hash`` as above, or None; ``network``. Sent once per period of
+                               a budget, when it refuses its first attempt
 user.password_changed  user    ``by``: change (with the current password) or reset (by a link in a mail)
 user.registered        user    none. The address is verified and the account is created
 user.updated           user    ``fields``: names of the fields that were changed
@@ -29,6 +32,7 @@ from typing import Final
 USER_SIGNED_IN: Final = "user.signed_in"
 USER_NEW_DEVICE: Final = "user.new_device"
 USER_SIGN_IN_FAILED: Final = "user.sign_in_failed"
+USER_SIGN_IN_LIMITED: Final = "user.sign_in_limited"
 USER_PASSWORD_CHANGED: Final = "user.password_changed"  # noqa: S105  # an event, not a password
 USER_REGISTERED: Final = "user.registered"
 USER_UPDATED: Final = "user.updated"

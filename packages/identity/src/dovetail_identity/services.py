@@ -9,6 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 
 from dovetail_core.events import emit
+from dovetail_core.transactions import lock, retry_on_conflict
 from dovetail_identity import events
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.registration.passwords import change_password, request_password_reset, reset_password
@@ -48,10 +49,17 @@ __all__ = [
 
 
 def update_user(user: AbstractBaseUser, *, changes: Mapping[str, Any]) -> None:
-    """Save only ``changes``, which maps field names to validated values. Emits ``user.updated``."""
+    """Save only ``changes``, which maps field names to validated values. Emits ``user.updated``.
+
+    Raises ``Vanished`` if the user is deleted.
+    """
     changed = {name: value for name, value in changes.items() if getattr(user, name) != value}
-    if not changed:
-        return
+    if changed:
+        _save_changed(user, changed)
+
+
+@retry_on_conflict
+def _save_changed(user: AbstractBaseUser, changed: Mapping[str, Any]) -> None:
     for name, value in changed.items():
         setattr(user, name, value)
     using = alias_of(user)
@@ -62,14 +70,17 @@ def update_user(user: AbstractBaseUser, *, changes: Mapping[str, Any]) -> None:
         emit(events.USER_UPDATED, target=user, data={"fields": sorted(changed)}, using=using)
 
 
+@retry_on_conflict
 def delete_user(user: AbstractBaseUser) -> None:
     """Delete an account and the rows that cascade from it. Emits ``user.deleted``. ``user`` keeps its primary key.
 
-    Raises ``ProtectedError`` or ``RestrictedError`` if a foreign key prevents the deletion, and any exception of a
-    receiver of ``pre_delete``. No row is deleted in these cases.
+    Raises ``ProtectedError`` or ``RestrictedError`` if a foreign key prevents the deletion, ``Vanished`` if the account
+    is deleted already, and any exception of a receiver of ``pre_delete``. No row is deleted in these cases.
     """
     using, user_id = alias_of(user), user.pk
     with transaction.atomic(using=using):
+        # Without the lock, a session that is created after the others were read would prevent the deletion.
+        lock(user.__class__._base_manager.using(using).filter(pk=user_id), deleting=True)
         user.delete(using=using)
         # Receivers and the principal of the request still need the primary key.
         user.pk = user_id

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 
 from dovetail_core.accounts import (
     accounts_with,
+    address_fields,
     create_passwordless_account,
     email_field,
     may_sign_in,
@@ -60,4 +61,5 @@ def missing_fields() -> list[str]:
     field = email_field()
     if field is None:
         return [getattr(model, "EMAIL_FIELD", "email")]
-    return sorted(required_fields(model) - {model.USERNAME_FIELD, field.name, "password"})
+    provided = address_fields(model) | ({"password"} if hasattr(model, "set_unusable_password") else set())
+    return sorted(required_fields(model) - provided)

@@ -7,9 +7,11 @@ from dovetail_core.conf import (
     AppSettings,
     ImportSetting,
     Setting,
+    are_pairs,
     boolean,
     callable_object,
     integer,
+    limits,
     model_label,
     one_of,
     optional_callable,
@@ -23,26 +25,23 @@ Limits = Sequence[tuple[int, int]]
 _DAY = 86400
 
 
-def _pairs(value: object) -> bool:
-    return isinstance(value, Sequence) and all(
-        isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[1], int) and pair[1] > 0 for pair in value
-    )
-
-
-def _limits(value: Any) -> None:
-    if not _pairs(value) or not all(isinstance(count, int) and count > 0 for count, _ in value):
-        raise ValueError("must be pairs of whole numbers of at least 1: a maximum number and a period in seconds")
-
-
 def _day_limits(value: Limits) -> None:
-    _limits(value)
+    limits(value)
     if any(seconds > _DAY for _, seconds in value):
         raise ValueError("must have periods of at most 86400 seconds, because links are kept for a day")
 
 
-def _budget(value: Any) -> None:
-    if not _pairs(value) or not all(isinstance(chance, float) and 1e-8 <= chance < 1 for chance, _ in value):
+def _budget(value: object) -> None:
+    if not are_pairs(value) or not all(_is_chance(chance) and _is_period(seconds) for chance, seconds in value):
         raise ValueError("must be pairs of a probability, from 1e-8 to below 1, and a period in seconds")
+
+
+def _is_chance(value: object) -> bool:
+    return isinstance(value, float) and 1e-8 <= value < 1
+
+
+def _is_period(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_magiclink"):
@@ -66,7 +65,15 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
     TOKEN_ISSUER: ImportSetting[Any] = ImportSetting(
         None,
         "A function that signs a user in. Called with `(user, request=…, amr=…)`, it returns a dict for the response, "
-        "or None to reject the user. `None`: simplejwt's pair if it is installed, else Django's session.",
+        "or None to reject the user. `None`: the pair of dovetail-identity or simplejwt, if a class of "
+        "`DEFAULT_AUTHENTICATION_CLASSES` accepts it, else Django's session.",
+        optional_callable,
+    )
+    ALLOWED: ImportSetting[Any] = ImportSetting(
+        None,
+        "A function that decides whether a verified link signs its owner in. Called with `(user, request=…)`, it "
+        "returns True, False to reject the user, or the URL of a page that asks for a second factor. "
+        "`None`: each owner is signed in.",
         optional_callable,
     )
     USER_SERIALIZER: ImportSetting[Any] = ImportSetting(
@@ -105,13 +112,13 @@ class MagicLinkSettings(AppSettings, prefix="MAGIC_LINK_", app_label="dovetail_m
     FAILURES_PER_NETWORK: Setting[Limits] = Setting(
         ((10, 900), (50, _DAY)),
         "Wrong guesses that name no code, by one network (IPv6: /64). Wrong links are counted separately.",
-        _limits,
+        limits,
     )
     REQUESTS_PER_ADDRESS: Setting[Limits] = Setting(
         ((1, 60), (5, 3600), (10, _DAY)), "Mails to one address, ignoring case.", _day_limits
     )
-    REQUESTS_PER_NETWORK: Setting[Limits] = Setting(((20, 3600),), "Mails requested by one network.", _limits)
-    REQUESTS_PER_SITE: Setting[Limits] = Setting(((1000, 3600),), "Mails in total.", _limits)
+    REQUESTS_PER_NETWORK: Setting[Limits] = Setting(((20, 3600),), "Mails requested by one network.", limits)
+    REQUESTS_PER_SITE: Setting[Limits] = Setting(((1000, 3600),), "Mails in total.", limits)
     RETENTION_HOURS = Setting(
         24,
         "Hours after which `purge_magic_links` deletes an expired link.",

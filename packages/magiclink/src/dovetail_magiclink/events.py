@@ -6,7 +6,8 @@ name                     target  data
 magic_link.requested     link    ``network``: the client's IPv4 address or IPv6 /64, or None. Emitted for known and
                                  unknown addresses alike
 magic_link.verified      user    ``request_id`` of the link; ``by``: link, bound_code or code (sent alone); ``network``;
-                                 ``created``: whether the verification created the account
+                                 ``created``: whether the verification created the account. The user may still have
+                                 to pass a second factor (``MAGIC_LINK_ALLOWED``)
 magic_link.under_attack  None    ``live_codes``; ``seconds``: the length of the window whose risk budget is spent.
                                  Emitted once per window. Codes sent alone are rejected until the window ends
 =======================  ======  =====================================================================================

@@ -1,23 +1,23 @@
 """The mail with a code and a link. It is sent after the request commits.
 
-The secrets are drawn when the mail is composed, so a queue holds the link's id and no secret. Until then the work is
-the same whether or not the address has an account; then the mail is sent or dropped.
+A queue holds the link's id and no secret: a worker draws the secrets when it composes the mail. The request does the
+same work whether or not the address has an account. A worker or a thread finds the owner, and sends or drops the mail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import quote, urlsplit
 
+from django.contrib.auth import get_user_model
 from django.db import router
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.accounts import address_of
 from dovetail_core.conf import is_web_address
-from dovetail_core.mail import Letter, after_commit, attempt, language_of, time_zone_of
+from dovetail_core.mail import Letter, after_commit, attempt, compose_in_background, language_of, time_zone_of
 from dovetail_magiclink.accounts import owner_of
 from dovetail_magiclink.base import AbstractMagicLink
 from dovetail_magiclink.conf import conf
@@ -44,19 +44,32 @@ def schedule(mail: Mail, *, using: str) -> None:
 
 
 def in_background(mail: Mail) -> None:
-    """Send in a thread of this process. Mail that is not sent when the process is killed is lost."""
-    attempt(partial(_compose_and, Letter.send_in_background, mail), label=mail.label)
+    """Find the owner and send in a thread of this process. Mail not sent when the process is killed is lost."""
+    attempt(lambda: _draw_and_send_in_background(mail), label=mail.label)
 
 
 def deliver(mail: Mail) -> None:
     """Send now. A failure is logged, without the address and the secrets."""
-    attempt(partial(_compose_and, Letter.send, mail), label=mail.label)
+    attempt(lambda: _send(mail), label=mail.label)
 
 
-def _compose_and(send: Callable[[Letter], None], mail: Mail) -> None:
+@sensitive_variables()
+def _draw_and_send_in_background(mail: Mail) -> None:
+    # Drawn here, because the statement does not depend on the owner, and a thread that writes locks SQLite.
+    secrets = mail.secrets or draw(mail.link, _alias_of(mail.link))
+    if secrets is not None:
+        compose = partial(letter_for, replace(mail, secrets=secrets))
+        compose_in_background(compose, label=mail.label, using=router.db_for_write(get_user_model()))
+
+
+def _send(mail: Mail) -> None:
     letter = letter_for(mail)
     if letter is not None:
-        send(letter)
+        letter.send()
+
+
+def _alias_of(link: AbstractMagicLink) -> str:
+    return router.db_for_write(type(link), instance=link)
 
 
 @sensitive_variables()
@@ -68,7 +81,7 @@ def letter_for(mail: Mail) -> Letter | None:
     ``dovetail_magiclink/email/sign_in{_subject.txt,.txt,.html}``.
     """
     owner = owner_of(mail.link.email)
-    secrets = mail.secrets or draw(mail.link, router.db_for_write(type(mail.link), instance=mail.link))
+    secrets = mail.secrets or draw(mail.link, _alias_of(mail.link))
     if secrets is None:
         return None
     stranger = mail.link.email if conf.SIGNUP and not owner.taken else ""

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_permission_codename, get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -12,6 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
+from dovetail_core.admin import LimitToOrganizations
 from dovetail_notify import services
 from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.models import Delivery, Device, OrganizationPreference, Preference
@@ -37,7 +37,8 @@ class ReadOnlyAdmin(_ModelAdmin):
         return False
 
 
-class NotificationAdmin(ReadOnlyAdmin):
+class NotificationAdmin(LimitToOrganizations, ReadOnlyAdmin):
+    organization_field = "organization_key"
     list_display = ("title", "type", "recipient", "organization_key", "created_at", "read_at")
     list_select_related = ("recipient",)
     search_fields = ("=organization_key", "=dedupe_key")
@@ -51,11 +52,6 @@ class NotificationAdmin(ReadOnlyAdmin):
 
     def delete_model(self, request: HttpRequest, obj: AbstractNotification) -> None:
         services.remove_notification(notification=obj)
-
-    def get_deleted_objects(self, objs: Sequence[Any] | QuerySet[Any], request: HttpRequest) -> Any:
-        deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
-        # DeliveryAdmin deletes no delivery alone, but the deliveries of a notification are deleted with it.
-        return deleted, counts, missing - {Delivery._meta.verbose_name}, protected
 
     def get_urls(self) -> list[URLPattern]:
         wrap, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
@@ -91,14 +87,25 @@ if not admin.site.is_registered(get_notification_model()):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(LimitToOrganizations, ReadOnlyAdmin):
+    organization_field = "notification__organization_key"
     list_display = ("notification", "channel", "state", "attempts", "next_at", "sent_at", "error")
     list_filter = ("state", "channel")
     list_select_related = ("notification",)
     actions = ("resend",)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
+        # No delivery is deleted alone. Django asks for each delivery that a deletion cascades to: its notification is
+        # deleted with it, so the permission for that decides.
+        options = get_notification_model()._meta
+        permission = f"{options.app_label}.{get_permission_codename('delete', options)}"
+        return obj is not None and request.user.has_perm(permission) and self.shows(request, obj)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        raise PermissionDenied
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_delete": False})
 
     def has_resend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("dovetail_notify.change_delivery")
@@ -110,7 +117,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Preference)
-class PreferenceAdmin(_ModelAdmin):
+class PreferenceAdmin(LimitToOrganizations, _ModelAdmin):
+    organization_field = "organization_key"
     list_display = ("user", "type", "channel", "mode", "organization_key")
     list_filter = ("channel", "mode")
     list_select_related = ("user",)
@@ -118,7 +126,8 @@ class PreferenceAdmin(_ModelAdmin):
 
 
 @admin.register(OrganizationPreference)
-class OrganizationPreferenceAdmin(_ModelAdmin):
+class OrganizationPreferenceAdmin(LimitToOrganizations, _ModelAdmin):
+    organization_field = "organization_key"
     list_display = ("organization_key", "type", "channel", "mode")
     list_filter = ("channel", "mode")
 

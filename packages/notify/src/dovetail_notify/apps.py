@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
+from django.core.checks import register
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
@@ -22,16 +23,19 @@ class NotifyConfig(AppConfig):
         conf.install_defaults("NOTIFICATION_MODEL")
 
     def ready(self) -> None:
+        from dovetail_core.optional import import_schema_extension, prefix_definitions
+        from dovetail_core.rest.checks import check_without_auth
+
         # Checks are registered when their modules are imported.
         from dovetail_notify import checks  # noqa: F401
         from dovetail_notify.inbox.maintenance import set_recipient_statistics
-        from dovetail_notify.realtime.credentials import connect_signals
+        from dovetail_notify.realtime.messages import connect_signals
 
+        register(check_without_auth)
         autodiscover_modules("notifications")
         connect_signals()
         post_migrate.connect(
             set_recipient_statistics, sender=self, dispatch_uid="dovetail_notify.set_recipient_statistics"
         )
-        if apps.is_installed("drf_spectacular"):
-            # drf-spectacular registers extensions in the same way.
-            from dovetail_notify.contrib import spectacular  # noqa: F401
+        import_schema_extension("dovetail_notify.contrib.spectacular")
+        prefix_definitions("dovetail_notify.api.serializers", "Notify")

@@ -21,33 +21,37 @@ def get_notification_model() -> type[AbstractNotification]:
 
 
 class UnreadIndex(models.Index):
-    """An index on a recipient's unread notifications, newest first.
+    """An index on a recipient's unread notifications, newest first, of all organizations or of each one.
 
     The index is partial where the database supports that, so that read rows, which are the majority, take no space.
     MariaDB and MySQL have no partial indexes and would skip such an index. There it also covers ``read_at``.
     """
 
-    def __init__(self, *, name: str) -> None:
-        super().__init__(fields=["recipient", "-id"], name=name)
+    def __init__(self, *, name: str, by_organization: bool = False) -> None:
+        self.by_organization = by_organization
+        columns = ["recipient", "organization_key"] if by_organization else ["recipient"]
+        super().__init__(fields=[*columns, "-id"], name=name)
 
     def deconstruct(self) -> tuple[str, Any, dict[str, Any]]:
         path, _, _ = super().deconstruct()
-        return path, (), {"name": self.name}
+        options = {"by_organization": True} if self.by_organization else {}
+        return path, (), {"name": self.name, **options}
 
     def clone(self) -> UnreadIndex:
-        return type(self)(name=self.name)
+        return type(self)(name=self.name, by_organization=self.by_organization)
 
     def create_sql(
         self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor, using: str = "", **kwargs: Any
     ) -> Any:
         partial = schema_editor.connection.features.supports_partial_indexes
-        names = ["recipient", "id"] if partial else ["recipient", "read_at", "id"]
+        columns = [name for name, _ in self.fields_orders[:-1]]
+        names = [*columns, "id"] if partial else [*columns, "read_at", "id"]
         return schema_editor._create_index_sql(  # type: ignore[attr-defined]  # private
             model,
             fields=[model._meta.get_field(name) for name in names],
             name=self.name,
             using=using,
-            col_suffixes=["", "DESC"] if partial else ["", "", ""],
+            col_suffixes=[*("" for _ in columns), "DESC"] if partial else ["" for _ in names],
             condition=f"{_quoted(model, 'read_at', schema_editor)} IS NULL" if partial else None,
             **kwargs,
         )
@@ -94,7 +98,7 @@ class AbstractNotification(models.Model):
 
     # Always an integer: INSERT … SELECT makes the rows, and the database numbers them.
     id = models.BigAutoField(_("id"), primary_key=True)
-    # No index of its own: both indexes below start with it. No reverse name: other packages use User.notifications.
+    # No index of its own: the indexes below start with it. No reverse name: other packages use User.notifications.
     recipient = SettingForeignKey(
         setting="AUTH_USER_MODEL",
         inherited=True,
@@ -127,6 +131,9 @@ class AbstractNotification(models.Model):
         indexes = [
             models.Index(fields=["recipient", "-id"], name="notify_inbox"),
             UnreadIndex(name="notify_unread"),
+            # Without them, reading an inbox passes over the notifications of organizations that the user has left.
+            models.Index(fields=["recipient", "organization_key", "-id"], name="notify_organization"),
+            UnreadIndex(name="notify_organization_unread", by_organization=True),
         ]
         constraints = [
             DedupeConstraint(name="%(app_label)s_%(class)s_dedupe"),

@@ -13,7 +13,8 @@ from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.conf import conf
 from dovetail_notify.outbox.runner import immediate
 from dovetail_notify.transports import available_channels, is_concurrent, transport_for
-from dovetail_notify.types import IN_APP, Rendered, registry
+from dovetail_notify.transports.email import EmailTransport
+from dovetail_notify.types import IN_APP, NotificationType, Rendered, registry
 
 _CORE: Final = "channels_redis.core.RedisChannelLayer"
 _PUBSUB: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -65,15 +66,9 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
             id="dovetail_notify.E004",
         )
     for cls in registry.all():
-        try:
-            rendered: Any = cls.from_example().render()
-        except Exception as error:  # noqa: BLE001  # any exception of a project's code
-            problem = f"{type(error).__name__}: {error}"
-        else:
-            problem = "" if isinstance(rendered, Rendered) else f"render() returned {rendered!r}"
-        if problem:
+        if not isinstance(example := _example(cls), Rendered):
             yield Error(
-                f"The example of the notification type {cls.key!r} does not render: {problem}.",
+                f"The example of the notification type {cls.key!r} does not render: {example}.",
                 hint="Set example to the arguments of an instance, and return a Rendered from render().",
                 obj=cls,
                 id="dovetail_notify.E005",
@@ -94,6 +89,41 @@ def check_types(**_: Any) -> Iterator[CheckMessage]:
             )
 
 
+@register()
+def check_site(**_: Any) -> Iterator[CheckMessage]:
+    if conf.SITE_URL or conf.declared()["SITE_URL"].problem() or not _sends_mail():
+        return
+    examples = {cls.key: _example(cls) for cls in registry.all() if "email" in cls.channels}
+    paths = {key: text.url for key, text in examples.items() if isinstance(text, Rendered) and text.url.startswith("/")}
+    if paths:
+        yield Error(
+            "Mail programs cannot open links that are paths: "
+            f"{', '.join(f'{path!r} in mails of {key!r}' for key, path in paths.items())}.",
+            hint="Set NOTIFY_SITE_URL to the address of your site, such as 'https://app.example.com', or return whole "
+            "URLs from render().",
+            id="dovetail_notify.E016",
+        )
+
+
+def _sends_mail() -> bool:
+    """Return whether ``EmailTransport``, which completes links with ``NOTIFY_SITE_URL``, sends the mails."""
+    if conf.declared()["TRANSPORTS"].problem() is not None:
+        return False
+    try:
+        return isinstance(transport_for("email"), EmailTransport)
+    except (KeyError, ImportError):
+        return False
+
+
+def _example(cls: type[NotificationType]) -> Rendered | str:
+    """Return the rendered example, or the reason why it does not render."""
+    try:
+        rendered: Any = cls.from_example().render()
+    except Exception as error:  # noqa: BLE001  # any exception of a project's code
+        return f"{type(error).__name__}: {error}"
+    return rendered if isinstance(rendered, Rendered) else f"render() returned {rendered!r}"
+
+
 # Only for deployment: slow requests do not matter during development.
 @register(deploy=True)
 def check_runner(**_: Any) -> Iterator[CheckMessage]:
@@ -111,7 +141,7 @@ def check_runner(**_: Any) -> Iterator[CheckMessage]:
 # Only for deployment: providers require the header from senders of much mail.
 @register(deploy=True)
 def check_unsubscribe(**_: Any) -> Iterator[CheckMessage]:
-    if "email" in conf.TRANSPORTS and not conf.UNSUBSCRIBE_URL:
+    if _sends_mail() and not conf.UNSUBSCRIBE_URL:
         yield Warning(
             "NOTIFY_UNSUBSCRIBE_URL is not set. Mail has no List-Unsubscribe header, which large mailbox providers "
             "require from senders of much mail (RFC 8058).",

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from dovetail_core.events import emit
 from dovetail_core.secrets import keyed_hash
+from dovetail_core.transactions import Vanished, retry_on_conflict
 from dovetail_notify import events
 from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.inbox.maintenance import purge_notifications
-from dovetail_notify.inbox.preferences import clear_preference, set_organization_preference, set_preference, unsubscribe
-from dovetail_notify.inbox.reading import inbox, unread_of
+from dovetail_notify.inbox.preferences import (
+    change_preferences,
+    clear_preference,
+    set_organization_preference,
+    set_preference,
+    unsubscribe,
+)
+from dovetail_notify.inbox.reading import inbox_of_key, organization_keys, unread_of_key
 from dovetail_notify.models import Device
 from dovetail_notify.outbox.digests import send_digests
 from dovetail_notify.outbox.worker import deliver, resend
@@ -23,6 +32,7 @@ from dovetail_notify.realtime import messages
 from dovetail_notify.transports.http.ssrf import check_endpoint
 
 __all__ = [
+    "change_preferences",
     "clear_preference",
     "deliver",
     "mark_read",
@@ -40,6 +50,7 @@ __all__ = [
 ]
 
 
+@retry_on_conflict
 def mark_read(
     *,
     user: AbstractBaseUser,
@@ -55,28 +66,32 @@ def mark_read(
     if (ids is None) == (upto is None):
         raise TypeError("mark_read() takes either ids= or upto=.")
     using, now = _database(), timezone.now()
-    rows = inbox(user, organization_key=organization_key, using=using).order_by()
+    keys = organization_keys(user)
+    rows = inbox_of_key(user.pk, keys, organization_key=organization_key, using=using).order_by()
     rows = rows.filter(pk__lte=upto) if ids is None else rows.filter(pk__in=ids)
     with transaction.atomic(using=using):
-        # seen_at first, because the next statement changes the condition. An earlier seen_at stays.
-        rows.filter(read_at=None, seen_at=None).update(seen_at=now)
-        changed = rows.filter(read_at=None).update(read_at=now)
+        # One statement, in which an earlier seen_at stays. On PostgreSQL, a second update of a row in one transaction
+        # checks its foreign keys. It would wait for the deletion of the user, which waits for this row.
+        changed = rows.filter(read_at=None).update(seen_at=Coalesce(F("seen_at"), now), read_at=now)
         if changed:
-            _publish_state(user, using, ids=None if ids is None else list(ids), upto=upto, read_at=now)
+            _publish_state(user, using, lambda: keys, ids=None if ids is None else list(ids), upto=upto, read_at=now)
     return changed
 
 
+@retry_on_conflict
 def mark_unread(*, user: AbstractBaseUser, ids: Collection[int], organization_key: str | None = None) -> int:
     """Mark notifications as unread and not archived. Return how many were read."""
     using = _database()
-    rows = inbox(user, organization_key=organization_key, using=using).order_by().filter(pk__in=ids)
+    keys = organization_keys(user)
+    rows = inbox_of_key(user.pk, keys, organization_key=organization_key, using=using).order_by().filter(pk__in=ids)
     with transaction.atomic(using=using):
         changed = rows.exclude(read_at=None).update(read_at=None, archived_at=None)
         if changed:
-            _publish_state(user, using, ids=list(ids), upto=None, read_at=None)
+            _publish_state(user, using, lambda: keys, ids=list(ids), upto=None, read_at=None)
     return changed
 
 
+@retry_on_conflict
 def update_notification(
     *,
     notification: AbstractNotification,
@@ -84,7 +99,10 @@ def update_notification(
     seen: bool | None = None,
     archived: bool | None = None,
 ) -> AbstractNotification:
-    """Change a notification's state. A read one is also seen, an archived one also read, an unread one not archived."""
+    """Change a notification's state. A read one is also seen, an archived one also read, an unread one not archived.
+
+    Raise ``Vanished`` if the notification is deleted.
+    """
     now = timezone.now()
     changes: dict[str, Any] = {}
     if seen is not None:
@@ -104,26 +122,33 @@ def update_notification(
     if changes:
         using = _database()
         with transaction.atomic(using=using):
-            type(notification)._base_manager.using(using).filter(pk=notification.pk).update(**changes)
-            for name, value in changes.items():
-                setattr(notification, name, value)
+            rows = type(notification)._base_manager.using(using).filter(pk=notification.pk)
+            if not rows.update(**changes):
+                raise Vanished(notification._meta.label)
             _publish_state(notification.recipient, using, ids=[notification.pk], **changes)
+        # After the commit: if it fails, the second attempt must find the changes still to be made.
+        for name, value in changes.items():
+            setattr(notification, name, value)
     return notification
 
 
+@retry_on_conflict
 def remove_notification(*, notification: AbstractNotification) -> None:
+    """Delete a notification. Raise ``Vanished`` if it is deleted already."""
     using, key = _database(), notification.pk
     with transaction.atomic(using=using):
-        type(notification)._base_manager.using(using).filter(pk=key).delete()
+        if not type(notification)._base_manager.using(using).filter(pk=key).delete()[0]:
+            raise Vanished(notification._meta.label)
         _publish_state(notification.recipient, using, ids=[key], removed=True)
 
 
+@retry_on_conflict
 def register_device(
     *, user: AbstractBaseUser, kind: str, token: str, keys: dict[str, Any] | None = None, name: str = ""
 ) -> Device:
     """Register a device of the user, or move a device that another user had registered to this user.
 
-    Raise ``ValueError`` for an endpoint that is not a public https address.
+    Raise ``ValueError`` for an endpoint that is not a public https address, and ``Vanished`` if the user is deleted.
     """
     if kind == Device.Kind.WEB:
         check_endpoint(token)
@@ -148,19 +173,29 @@ def register_device(
     return device
 
 
+@retry_on_conflict
 def remove_device(*, device: Device) -> None:
+    """Delete a device. Raise ``Vanished`` if it is deleted already."""
     using = router.db_for_write(Device)
     with transaction.atomic(using=using):
+        if not Device.objects.using(using).filter(pk=device.pk).delete()[0]:
+            raise Vanished(device._meta.label)
         emit(events.DEVICE_REMOVED, target=device, data={"kind": device.kind}, using=using)
-        device.delete(using=using)
 
 
-def _publish_state(user: AbstractBaseUser, using: str, **changes: Any) -> None:
-    """After commit, send the changes and the new unread count to the user's sockets."""
+def _publish_state(
+    user: AbstractBaseUser, using: str, visible: Callable[[], Collection[str] | None] | None = None, **changes: Any
+) -> None:
+    """After commit, send the changes and the new unread count to the user's sockets.
+
+    ``visible`` returns ``organization_keys(user)``, if the caller has called it. The count is then that of the
+    organizations just before the transaction, which saves a query; the next frame or request corrects it.
+    """
 
     def publish() -> None:
         state = {name: value.isoformat() if hasattr(value, "isoformat") else value for name, value in changes.items()}
-        frame = {"type": "state", **state, **unread_of(user, using=using)._asdict()}
+        keys = visible() if visible else organization_keys(user)
+        frame = {"type": "state", **state, **unread_of_key(user.pk, keys, using=using)._asdict()}
         messages.publish([{"type": "frame", "users": [str(user.pk)], "frame": frame}])
 
     transaction.on_commit(publish, using=using, robust=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.contrib.admin.options import BaseModelAdmin, InlineModelAdmin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db import router, transaction
+from django.db import IntegrityError, router, transaction
 from django.db.models import Model, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,12 +22,23 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dovetail_core import context
+from dovetail_core.admin import LimitToOrganizations
+from dovetail_core.transactions import Vanished, is_foreign_key_violation
 from dovetail_tenancy import services
 from dovetail_tenancy.conf import OWNER, conf
 from dovetail_tenancy.exceptions import TenancyError
 from dovetail_tenancy.isolation.scope import current_scope, current_tenant_id, fill_slot
 from dovetail_tenancy.models import Invitation, Membership, Organization
-from dovetail_tenancy.organizations.admin_choice import ALL, choose, get_choice, may_see_all, selectable_organizations
+from dovetail_tenancy.organizations.admin_choice import (
+    ALL,
+    choose,
+    get_choice,
+    may_see_all,
+    page_after_choice,
+    page_of_choice,
+    searchable_fields,
+    selectable_organizations,
+)
 from dovetail_tenancy.organizations.project_models import Member, get_membership_model, user_model
 
 View = Callable[..., HttpResponse]
@@ -44,7 +56,47 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
             self.fields["user"].disabled = True
 
 
-class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class _ChoosesOrganization(LimitToOrganizations, admin.ModelAdmin):  # type: ignore[type-arg]  # as above
+    """Shows the chosen organization on each page, with a link to the page on which to choose another one."""
+
+    chooses_organization = True
+    change_list_template = "dovetail_tenancy/admin/change_list.html"
+    change_form_template = "dovetail_tenancy/admin/change_form.html"
+    delete_confirmation_template = "dovetail_tenancy/admin/delete_confirmation.html"
+    delete_selected_confirmation_template = "dovetail_tenancy/admin/delete_selected_confirmation.html"
+    object_history_template = "dovetail_tenancy/admin/object_history.html"
+
+    def get_urls(self) -> list[Any]:
+        view: Any = self.admin_site.admin_view(self.organization_view)
+        view.model_admin = self  # as Django does for its own views
+        name = f"{self.opts.app_label}_{self.opts.model_name}_organization"
+        return [path("organization/", view, name=name), *super().get_urls()]
+
+    def organization_view(self, request: HttpRequest) -> HttpResponse:
+        if request.method == "POST":
+            if not choose(request, request.POST.get("organization", "")):
+                raise Http404
+            return HttpResponseRedirect(page_after_choice(request) or self._page("changelist"))
+        search = request.GET.get("q", "")
+        organizations = Paginator(selectable_organizations(request, search), per_page=50)
+        variables = {
+            **self.admin_site.each_context(request),
+            "title": gettext("Choose an organization"),
+            "opts": self.opts,
+            "organizations": organizations.get_page(request.GET.get("page")),
+            "search": search,
+            "all": ALL if may_see_all(request) else None,
+            "choice": get_choice(request),
+            "next": page_after_choice(request),
+        }
+        return TemplateResponse(request, "dovetail_tenancy/admin/organization.html", variables)
+
+    def _page(self, name: str) -> str:
+        place = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(place, current_app=self.admin_site.name)
+
+
+class ServiceAdmin(_ChoosesOrganization):
     """Writes nothing if a service refuses the change, and shows the refusal as a message on the page."""
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -65,8 +117,14 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic a
             with context.bind(principal=request.user), transaction.atomic(using=router.db_for_write(self.model)):
                 return view(request, *args, **kwargs)
         except TenancyError as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+            refusal = str(error)
+        except (Vanished, IntegrityError) as error:
+            # PostgreSQL checks foreign keys when the transaction commits.
+            if not isinstance(error, Vanished) and not is_foreign_key_violation(error):
+                raise
+            refusal = "An organization or a user of this change was deleted meanwhile. Reload the page."
+        self.message_user(request, refusal, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
 
 
 class _UserChoice(BaseModelAdmin):  # type: ignore[type-arg]  # not generic at run time
@@ -83,7 +141,7 @@ class MembershipFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # not gen
         return "members"
 
 
-class MembershipInline(_UserChoice, admin.TabularInline):  # type: ignore[type-arg]  # not generic at run time
+class MembershipInline(LimitToOrganizations, _UserChoice, admin.TabularInline):  # type: ignore[type-arg]  # as above
     model = get_membership_model()
     form = RoleForm
     formset = MembershipFormSet
@@ -93,13 +151,17 @@ class MembershipInline(_UserChoice, admin.TabularInline):  # type: ignore[type-a
 
 
 class OrganizationAdmin(_UserChoice, ServiceAdmin):
+    organization_field = "pk"
+    # Autocomplete requests of foreign keys to organizations paginate the rows.
+    ordering = ("-pk",)
     list_display = ("name", "slug", "owner", "created_at")
     list_select_related = ("owner",)
     search_fields = ("name", "slug")
     date_hierarchy = "created_at"
     readonly_fields = ("created_at", "updated_at")
     raw_id_fields = ("owner",)
-    inlines = (MembershipInline,)
+    # RoleForm declares the field `role`.
+    inlines = () if conf.MEMBERSHIP_FIELDS else (MembershipInline,)
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         return ("name", "owner") if obj is None else ("name", "slug", "owner", *self.readonly_fields)
@@ -142,13 +204,15 @@ class MembershipAdmin(ServiceAdmin):
     list_display = ("user", "organization", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("user", "organization")
-    search_fields = ("organization__name", "organization__slug")
     fields = ("user", "organization", "role", "created_at")
     readonly_fields = ("user", "organization", "created_at")
     actions = ("transfer",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        return [f"organization__{name}" for name in searchable_fields()]
 
     @admin.action(description=_("Transfer ownership to this member"), permissions=["change"])
     def transfer(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -183,15 +247,31 @@ class InvitationAdmin(ServiceAdmin):
         # The list's actions need this permission; a single invitation is read-only.
         return obj is None and super().has_change_permission(request)
 
+    def _guarded(self, view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if "resend" not in request.POST.getlist("action"):
+            return super()._guarded(view, request, *args, **kwargs)
+        # No transaction around all rows: one refusal would roll back the others, whose mails are already counted.
+        with context.bind(principal=request.user):
+            return view(request, *args, **kwargs)
+
     def save_model(self, request: HttpRequest, obj: Invitation, form: forms.ModelForm[Any], change: bool) -> None:
         invitation = services.invite(organization=obj.organization, email=obj.email, role=obj.role)
         vars(obj).update(vars(invitation))
 
     @admin.action(description=_("Resend with a new link"), permissions=["change"])
     def resend(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        sent, refused = 0, Counter[str]()
         for invitation in queryset:
-            services.resend_invitation(invitation=invitation)
-        self.message_user(request, _("Sent."), messages.SUCCESS)
+            try:
+                services.resend_invitation(invitation=invitation)
+                sent += 1
+            except (TenancyError, Vanished) as error:
+                refused[str(error)] += 1
+        if sent:
+            self.message_user(request, gettext("Sent: %(number)d.") % {"number": sent}, messages.SUCCESS)
+        for reason, number in refused.items():
+            text = gettext("Not sent: %(number)d. %(reason)s") % {"number": number, "reason": reason}
+            self.message_user(request, text, messages.ERROR)
 
     @admin.action(description=_("Revoke"), permissions=["change"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -211,11 +291,11 @@ class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
         return excluded - ({"organization"} if self.instance.organization_id is not None else set())
 
 
-class _InOneOrganization:
+class _InOneOrganization(LimitToOrganizations):
     form: Any = TenantForm
 
     def get_exclude(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return [*(super().get_exclude(request, obj) or ()), "organization"]  # type: ignore[misc]  # ModelAdmin's
+        return [*(super().get_exclude(request, obj) or ()), "organization"]
 
 
 class TenantTabularInline(_InOneOrganization, admin.TabularInline):  # type: ignore[type-arg]  # not generic
@@ -226,7 +306,7 @@ class TenantStackedInline(_InOneOrganization, admin.StackedInline):  # type: ign
     """Gives new rows the active organization, like their parent."""
 
 
-class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+class TenantAdmin(_ChoosesOrganization, _InOneOrganization):
     """Limits lists, forms, choices, autocomplete, popups, deletion and history to the organization that staff chose.
 
     One such class applies this to the whole admin site. Staff users choose among the organizations they are members of.
@@ -235,37 +315,6 @@ class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-ar
 
     Derive your own forms from ``TenantForm``, and inlines from ``TenantTabularInline`` or ``TenantStackedInline``.
     """
-
-    chooses_organization = True
-    change_list_template = "dovetail_tenancy/admin/change_list.html"
-    change_form_template = "dovetail_tenancy/admin/change_form.html"
-    delete_confirmation_template = "dovetail_tenancy/admin/delete_confirmation.html"
-    delete_selected_confirmation_template = "dovetail_tenancy/admin/delete_selected_confirmation.html"
-    object_history_template = "dovetail_tenancy/admin/object_history.html"
-
-    def get_urls(self) -> list[Any]:
-        view: Any = self.admin_site.admin_view(self.organization_view)
-        view.model_admin = self  # as Django does for its own views
-        name = f"{self.opts.app_label}_{self.opts.model_name}_organization"
-        return [path("organization/", view, name=name), *super().get_urls()]
-
-    def organization_view(self, request: HttpRequest) -> HttpResponse:
-        if request.method == "POST":
-            if not choose(request, request.POST.get("organization", "")):
-                raise Http404
-            return HttpResponseRedirect(self._page("changelist"))
-        search = request.GET.get("q", "")
-        organizations = Paginator(selectable_organizations(request, search), per_page=50)
-        variables = {
-            **self.admin_site.each_context(request),
-            "title": gettext("Choose an organization"),
-            "opts": self.opts,
-            "organizations": organizations.get_page(request.GET.get("page")),
-            "search": search,
-            "all": ALL if may_see_all(request) else None,
-            "choice": get_choice(request),
-        }
-        return TemplateResponse(request, "dovetail_tenancy/admin/organization.html", variables)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         if current_scope() is None:
@@ -299,17 +348,13 @@ class TenantAdmin(_InOneOrganization, admin.ModelAdmin):  # type: ignore[type-ar
     def _within(self, request: HttpRequest, key: str | None, view: View, *args: Any, **kwargs: Any) -> HttpResponse:
         choice = get_choice(request)
         if not choice:
-            return HttpResponseRedirect(self._page("organization"))
+            return HttpResponseRedirect(page_of_choice(request, self))
         if choice.everything and key is not None:
             row = self.get_object(request, unquote(key))
             if row is not None:
                 # For the rest of the request, including rendering: the form offers rows of this row's organization.
                 fill_slot(row.organization_id)
         return view(request, *args, **kwargs)
-
-    def _page(self, name: str) -> str:
-        place = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
-        return reverse(place, current_app=self.admin_site.name)
 
 
 admin.site.register(Invitation, InvitationAdmin)

@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models.deletion import Collector
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_core.models import SettingForeignKey, uuid7
-from dovetail_tenancy.conf import OWNER
+from dovetail_core.models import PrimaryKeyIndex, SettingForeignKey, uuid7
+from dovetail_tenancy.conf import OWNER, membership_lookups
 from dovetail_tenancy.organizations.project_models import active_members
 
 
@@ -26,11 +26,11 @@ def _replace_owner(
     """
     if not hasattr(collector, "protected"):
         return
-    leaving = [user.pk for user in collector.data.get(field.remote_field.model, ())]
+    leaving = membership_lookups(user__in=[user.pk for user in collector.data.get(field.remote_field.model, ())])
     protected = [
         organization
         for organization in sub_objs
-        if not active_members(organization.pk, OWNER, using=using).exclude(user__in=leaving).exists()
+        if not active_members(organization.pk, OWNER, using=using).exclude(**leaving).exists()
     ]
     if protected:
         raise models.ProtectedError("An organization needs an owner who can sign in.", set(protected))
@@ -105,6 +105,8 @@ class AbstractMembership(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "user"], name="%(app_label)s_%(class)s_once"),
         ]
+        # The order of the members' list.
+        indexes = [PrimaryKeyIndex(fields=["organization", "-pk"])]
 
     def __str__(self) -> str:
         return f"{self.user_id} · {self.organization_id} · {self.role}"

@@ -6,15 +6,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from django.apps import AppConfig, apps
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.db import models
-from django.urls import URLResolver, get_resolver
 
+from dovetail_core.conf import conf as core
+from dovetail_core.inspection import path_of, routes
 from dovetail_tenancy.conf import conf
+from dovetail_tenancy.isolation.constraints import SameOrganization
 from dovetail_tenancy.isolation.fields import OrganizationForeignKey, TenantForeignKey, TenantModel, organization_column
+from dovetail_tenancy.isolation.list_checks import columns_of
 from dovetail_tenancy.isolation.querysets import TenantManager, TenantQuerySet
-from dovetail_tenancy.organizations.project_models import get_membership_model
+from dovetail_tenancy.isolation.scope import get_organization_model
+from dovetail_tenancy.organizations.admin_choice import visible_organizations
+from dovetail_tenancy.organizations.membership_checks import check_membership_model
 
 _USE_TENANT_KEY: Final = (
     "Make it a dovetail_tenancy.models.TenantForeignKey, or a TenantOneToOneField where it is unique. "
@@ -43,37 +47,38 @@ def check_invitations(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
         )
 
 
+def check_admins(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> Iterator[CheckMessage]:
+    """Name admin classes whose rows belong to another model than the organizations that staff choose."""
+    if core.ADMIN_ORGANIZATIONS is not visible_organizations or not apps.is_installed("django.contrib.admin"):
+        return
+    from dovetail_core.admin import limited_owners
+
+    model = get_organization_model()
+    for options, owner in limited_owners():
+        if not issubclass(owner, model):
+            yield Warning(
+                f"{path_of(options)} shows rows that belong to {owner._meta.label}, but staff "
+                f"choose an organization of {model._meta.label}. Once they have chosen one, it shows no rows.",
+                hint=f"Let the rows belong to {model._meta.label}: a setting such as API_KEYS_ORGANIZATION_MODEL names "
+                "the same model as TENANCY_ORGANIZATION_MODEL. Otherwise, register an admin class of your own without "
+                "dovetail_core.admin.LimitToOrganizations, which decides what staff may see.",
+                obj=options,
+                id="dovetail_tenancy.W022",
+            )
+
+
 def _serves_invitations() -> bool:
-    if not getattr(settings, "ROOT_URLCONF", None):
-        return False
     # Searched by app_name, because a project may mount the URLs under any path.
-    pending: list[Any] = [get_resolver()]
-    while pending:
-        resolver = pending.pop()
-        if resolver.app_name == "dovetail_tenancy":
-            return True
-        pending += [pattern for pattern in resolver.url_patterns if isinstance(pattern, URLResolver)]
-    return False
+    return any("dovetail_tenancy" in route.app_names for route in routes())
 
 
 def check_models(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    messages = list(_membership())
+    messages = list(check_membership_model())
     for model in apps.get_models():
         if issubclass(model, TenantModel):
             messages += [*_managers(model), *_foreign_keys(model), *_uniqueness(model), *_index(model)]
+            messages += _same_organization(model)
     return messages
-
-
-def _membership() -> Iterator[CheckMessage]:
-    model = get_membership_model()
-    missing = {"user", "organization", "role"} - {field.name for field in model._meta.get_fields()}
-    if missing:
-        yield Error(
-            f"The membership model {model._meta.label} lacks the fields: {', '.join(sorted(missing))}.",
-            hint="Inherit from dovetail_tenancy.base.AbstractMembership, or add the fields.",
-            obj=model,
-            id="dovetail_tenancy.E002",
-        )
 
 
 def _managers(model: type[models.Model]) -> Iterator[CheckMessage]:
@@ -132,6 +137,48 @@ def _uniqueness(model: type[models.Model]) -> Iterator[CheckMessage]:
             )
 
 
+def _same_organization(model: type[models.Model]) -> Iterator[CheckMessage]:
+    for constraint in model._meta.constraints:
+        if not isinstance(constraint, SameOrganization):
+            continue
+        local = {field.name: field for field in model._meta.local_fields}
+        field: Any = local.get(constraint.field)
+        target = field.related_model if isinstance(field, models.ForeignKey) else None
+        if "organization" not in local or not isinstance(target, type) or not _owns_organization(target):
+            yield Error(
+                f"SameOrganization({constraint.field!r}) of {model._meta.label} needs a foreign key between two tables "
+                "that both have the organization as a column.",
+                hint="Name a TenantForeignKey of this model to another tenant model. Neither may inherit its "
+                "organization from a parent table.",
+                obj=model,
+                id="dovetail_tenancy.E007",
+            )
+        elif not _is_unique_with_organization(target, field.target_field.name):
+            fields, label = [field.target_field.name, "organization"], target._meta.label
+            yield Error(
+                f"SameOrganization({constraint.field!r}) of {model._meta.label} refers to columns of {label} that are "
+                f"not unique together: {', '.join(fields)}.",
+                hint=f"Add models.UniqueConstraint(fields={fields}, name=…) to the constraints of {label}.",
+                obj=model,
+                id="dovetail_tenancy.E008",
+            )
+
+
+def _owns_organization(model: type[models.Model]) -> bool:
+    return any(field.name == "organization" for field in model._meta.local_fields)
+
+
+def _is_unique_with_organization(model: type[models.Model], name: str) -> bool:
+    pair = {name, "organization"}
+    return any(
+        isinstance(constraint, models.UniqueConstraint)
+        and set(constraint.fields) == pair
+        and constraint.condition is None
+        and not constraint.deferrable
+        for constraint in model._meta.constraints
+    ) or any(set(group) == pair for group in model._meta.unique_together)
+
+
 def _is_globally_unique(field: models.Field[Any, Any]) -> bool:
     # A foreign key to a tenant model is unique within its organization. A model that is not installed is a string here.
     target = field.related_model
@@ -143,9 +190,9 @@ def _index(model: type[models.Model]) -> Iterator[CheckMessage]:
     field = organization_column(model)
     if field is None or field.model is not model or field.db_index:
         return
-    groups: list[Any] = [*model._meta.unique_together, *(index.fields for index in model._meta.indexes)]
-    groups += [getattr(constraint, "fields", ()) for constraint in model._meta.constraints]
-    if not {"organization", "-organization"}.intersection(group[0] for group in groups if group):
+    groups: list[Any] = [*model._meta.unique_together]
+    groups += [columns_of(model, index) for index in [*model._meta.constraints, *model._meta.indexes]]
+    if not any(group and group[0].removeprefix("-") == "organization" for group in groups):
         yield Warning(
             f"No index of {model._meta.label} begins with the organization: each query scans the rows of every "
             "organization.",

@@ -12,8 +12,10 @@ from dovetail_core.conf import (
     Setting,
     boolean,
     callable_object,
+    limits,
     model_label,
     one_of,
+    optional,
     optional_callable,
     positive_integer,
     sequence_of_strings,
@@ -67,6 +69,36 @@ def validate_roles(value: object) -> None:
                 raise ValueError(f"must be a dict of permissions like 'members.invite'; {role!r} has {permission!r}")
 
 
+MEMBERSHIP_FIELDS: Final = ("user", "organization", "role")
+
+
+def _membership_fields(value: object) -> None:
+    allowed = ", ".join(map(repr, MEMBERSHIP_FIELDS))
+    if not isinstance(value, Mapping) or not value.keys() <= set(MEMBERSHIP_FIELDS):
+        raise ValueError(f"must be a dict with some of the keys {allowed}")
+    if not all(isinstance(name, str) and name.isidentifier() for name in value.values()):
+        raise ValueError("must be a dict whose values are names of fields of the membership model")
+
+
+def membership_path(path: str) -> str:
+    """Translate a lookup path such as ``user__is_active`` or ``user_id`` to the names of ``TENANCY_MEMBERSHIP_FIELDS``.
+
+    The keys of the setting are the names in this package, its values are those of the project's membership model.
+    """
+    name, separator, rest = path.partition("__")
+    column = "_id" if name.endswith("_id") else ""
+    name = name.removesuffix("_id")
+    names: object = conf.MEMBERSHIP_FIELDS
+    # Another type is reported by a check, which must be able to run.
+    name = names.get(name, name) if isinstance(names, Mapping) else name
+    return f"{name}{column}{separator}{rest}"
+
+
+def membership_lookups(**lookups: Any) -> dict[str, Any]:
+    """Return arguments for ``filter()`` or for a new membership, with the names of ``TENANCY_MEMBERSHIP_FIELDS``."""
+    return {membership_path(path): value for path, value in lookups.items()}
+
+
 def _limit(value: object) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     if value is not None and not whole and not callable(value):
@@ -98,6 +130,12 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         "The model of memberships, with `user`, `organization` and `role`.",
         model_label,
     )
+    MEMBERSHIP_FIELDS: Setting[Mapping[str, str]] = Setting(
+        {},
+        "The fields of your membership model with other names than `user`, `organization` and `role`: "
+        "`{'user': 'person', 'organization': 'company', 'role': 'level'}`.",
+        _membership_fields,
+    )
     ROLES: Setting[Mapping[str, Sequence[str]]] = Setting(
         DEFAULT_ROLES,
         "The permissions of each role, highest role first. `owner` is required and has every permission.",
@@ -110,6 +148,11 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         token_address,
     )
     INVITATION_EXPIRY_DAYS = Setting(7, "Days until an invitation expires.", positive_integer)
+    INVITATION_FAILURES_PER_NETWORK: Setting[Sequence[tuple[int, int]]] = Setting(
+        ((30, 900), (300, 86400)),
+        "Wrong invitation tokens from one address (IPv6: /64), as pairs of a number and a period in seconds.",
+        limits,
+    )
     INVITATION_RETENTION_DAYS = Setting(
         30, "Days after its expiry until `purge_invitations` deletes an invitation.", positive_integer
     )
@@ -134,6 +177,12 @@ class TenancySettings(AppSettings, prefix="TENANCY_", app_label="dovetail_tenanc
         None,
         "Signs this account in. Called with `(user, request=…, amr=…)`, returns `{'access': …, 'refresh': …}`.",
         optional_callable,
+    )
+    ORGANIZATION_CREATION: Setting[bool | None] = Setting(
+        None,
+        "Whether people may create organizations by `POST /organizations/`. `None`: only if the organization model is "
+        "ours or a subclass of `AbstractOrganization`.",
+        optional(boolean),
     )
     MAX_MEMBERS = _maximum("members of an organization", "organization")
     MAX_ORGANIZATIONS = _maximum("organizations that a person may own", "user")

@@ -1,4 +1,7 @@
-"""The exceptions of the services. ``str(error)`` may be shown to users; ``error.code`` is stable."""
+"""The exceptions of the services, and those of isolation.
+
+For a ``TenancyError``, ``str(error)`` may be shown to users, and ``error.code`` is stable.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from django.db.models import Model
+
+from dovetail_tenancy.isolation.scope import TenantMismatch as TenantMismatch
+from dovetail_tenancy.isolation.scope import TenantRequired as TenantRequired
 
 
 class TenancyError(Exception):

@@ -5,11 +5,15 @@ Templates: ``dovetail_tenancy/invitation{_subject.txt,.txt,.html}``.
 
 from __future__ import annotations
 
+import re
+
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
 from django.utils import translation
 from django.views.decorators.debug import sensitive_variables
 
-from dovetail_core.mail import Letter, after_commit
+from dovetail_core.accounts import address_of
+from dovetail_core.mail import Letter, after_commit, display_name
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.models import Invitation
 
@@ -59,7 +63,9 @@ def _letter(invitation: Invitation, link: str, language: str | None) -> Letter:
         "invitation": invitation,
         # Loaded here, because a thread that renders the mail must not query the database.
         "organization": invitation.organization,
+        "organization_name": display_name(invitation.organization),
         "inviter": invitation.invited_by,
+        "inviter_name": _inviter_name(invitation.invited_by),
         "link": link,
         "expires_at": invitation.expires_at,
     }
@@ -69,8 +75,16 @@ def _letter(invitation: Invitation, link: str, language: str | None) -> Letter:
         context,
         language=language,
         label=_label(invitation),
-        limited=False,  # the services refuse one too many, because sending again ends the current link
+        limited=False,  # the services count it and refuse one too many, because sending again ends the current link
     )
+
+
+def _inviter_name(inviter: Model | None) -> str:
+    label = "" if inviter is None else str(inviter)
+    # The address of the account tells more than a name. It is no link, as long as it is an ordinary address.
+    if inviter is not None and label == address_of(inviter) and re.fullmatch(r"[\w.+-]+@[\w.-]+", label, re.ASCII):
+        return label
+    return display_name(label)
 
 
 def _label(invitation: Invitation) -> str:

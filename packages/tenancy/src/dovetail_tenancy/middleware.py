@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase, StreamingHttpResponse
+from django.urls import ResolverMatch
+from django.utils.cache import patch_vary_headers
 
+from dovetail_core.accounts import may_sign_in
 from dovetail_core.middleware import Middleware
 from dovetail_tenancy.conf import conf
 from dovetail_tenancy.isolation.scope import Slot, aiterate_within, fill_slot, in_report_mode, iterate_within
-from dovetail_tenancy.organizations.admin_choice import Choice, get_choice, uses_organization_choice
+from dovetail_tenancy.organizations.admin_choice import Choice, choosers, get_choice, page_of_choice, site_of
 from dovetail_tenancy.organizations.resolution import (
+    HEADER,
     OrganizationMismatch,
     OrganizationNotFound,
     OrganizationRequired,
@@ -30,34 +34,57 @@ class TenantMiddleware(Middleware):
 
     def respond(self, request: HttpRequest) -> HttpResponseBase:
         with _open_slot(request) as slot:
-            return _with_scoped_stream(self.get_response(request), slot)
+            return _finish(request, self.get_response(request), slot)
 
     async def arespond(self, request: HttpRequest) -> HttpResponseBase:
         with _open_slot(request) as slot:
-            return _with_scoped_stream(await self.get_response(request), slot)
+            return _finish(request, await self.get_response(request), slot)
 
-    def process_view(self, request: HttpRequest, view: Callable[..., object], args: object, kwargs: object) -> None:
+    def process_view(self, request: HttpRequest, view: Callable[..., object], args: object, kwargs: object) -> Any:
         match = request.resolver_match
         if match is None:
-            return
+            return None
         unscoped = not set(conf.UNSCOPED_NAMESPACES).isdisjoint(match.namespaces)
         # Django's admin sites have this application namespace. Other views do not pay for the look at its registry.
         if not unscoped and "admin" not in match.app_names:
-            return
-        by_choice = uses_organization_choice(view)
-        if not by_choice and not unscoped:
-            return
+            return None
+        chooser = next(choosers(site_of(view, match)), None)
+        if chooser is None and not unscoped:
+            return None
         # Last, because loading the user costs a query.
-        user = getattr(request, "user", None)
-        if user is None or not (user.is_active and user.is_staff):
-            return
+        user: Any = getattr(request, "user", None)
+        # A user model that is not Django's may have neither attribute.
+        if not (getattr(user, "is_staff", False) and may_sign_in(user)):
+            return None
         slot: Slot = request.tenancy_slot  # type: ignore[attr-defined]  # set by _open_slot
         reason = f"{match.namespace}: {request.method} {match.view_name} by {user.pk}"
-        choice = get_choice(request) if by_choice else Choice(everything=True)
+        options = getattr(view, "model_admin", None)
+        choice = get_choice(request) if chooser else Choice(everything=True)
         if choice.everything:
-            slot.show_everything(reason=f"all organizations: {reason}" if by_choice else reason)
+            slot.show_everything(reason=f"all organizations: {reason}" if chooser else reason)
         elif choice.organization is not None:
             fill_slot(choice.organization)
+            if _is_limited(options, match) and not hasattr(options, "chooses_organization"):
+                request.tenancy_named = choice.organization  # type: ignore[attr-defined]  # read below
+        elif request.method == "GET" and _is_limited(options, match):
+            # Without a choice, the page would be empty.
+            return HttpResponseRedirect(page_of_choice(request, chooser))
+        return None
+
+    def process_template_response(self, request: HttpRequest, response: Any) -> Any:
+        """Name the chosen organization on pages of other packages' model admins, which do not show the bar."""
+        if (organization := getattr(request, "tenancy_named", None)) is None:
+            return response
+        # Any response with render() comes here, such as one of REST framework, which has no context_data.
+        if (variables := getattr(response, "context_data", None)) is not None:
+            subtitle = variables.get("subtitle")
+            variables["subtitle"] = f"{organization} · {subtitle}" if subtitle else str(organization)
+        return response
+
+
+def _is_limited(options: Any, match: ResolverMatch) -> bool:
+    """Return whether this page of a model admin shows rows of organizations."""
+    return hasattr(options, "organization_field") and not str(match.url_name).endswith("_organization")
 
 
 def _open_slot(request: HttpRequest) -> Slot:
@@ -79,8 +106,14 @@ def _resolve(request: HttpRequest) -> Any:
         raise
 
 
-def _with_scoped_stream(response: HttpResponseBase, slot: Slot) -> HttpResponseBase:
-    """Run the iterator of a streaming response in the request's scope; the server consumes it after the middleware."""
+def _finish(request: HttpRequest, response: HttpResponseBase, slot: Slot) -> HttpResponseBase:
+    """Add ``Vary``, and run the iterator of a streaming response in the request's scope.
+
+    The server consumes the iterator after the middleware.
+    """
+    if getattr(request, "organization_header_read", False):
+        # Otherwise a browser's cache shows one organization's rows after the user has switched to another.
+        patch_vary_headers(response, [HEADER])
     if isinstance(response, StreamingHttpResponse):
         iterate: Any = aiterate_within if response.is_async else iterate_within
         response.streaming_content = iterate(slot, response.streaming_content)

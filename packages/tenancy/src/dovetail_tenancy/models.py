@@ -7,6 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 from dovetail_core.models import SettingForeignKey, uuid7
 from dovetail_tenancy.base import AbstractMembership, AbstractOrganization
+from dovetail_tenancy.conf import membership_path
+from dovetail_tenancy.isolation.constraints import SameOrganization as SameOrganization
 from dovetail_tenancy.isolation.fields import OrganizationForeignKey as OrganizationForeignKey
 from dovetail_tenancy.isolation.fields import TenantForeignKey as TenantForeignKey
 from dovetail_tenancy.isolation.fields import TenantModel as TenantModel
@@ -19,7 +21,7 @@ class Organization(AbstractOrganization):
     members = models.ManyToManyField(
         settings.AUTH_USER_MODEL,
         through=settings.TENANCY_MEMBERSHIP_MODEL,
-        through_fields=("organization", "user"),
+        through_fields=(membership_path("organization"), membership_path("user")),
         verbose_name=_("members"),
         related_name="+",
     )
@@ -72,6 +74,7 @@ class Invitation(models.Model):
     class Meta:
         verbose_name = _("invitation")
         verbose_name_plural = _("invitations")
+        indexes = [models.Index(fields=["organization", "-id"], name="tenancy_invitation_newest")]
 
     def __str__(self) -> str:
         return self.email

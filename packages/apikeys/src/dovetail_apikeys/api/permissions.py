@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework.permissions import SAFE_METHODS, BasePermission, IsAuthenticated, OperationHolderMixin
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from dovetail_apikeys.conf import validate_scope_names
 from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.restrictions import scopes
 from dovetail_core.context import Credential
+
+if TYPE_CHECKING:
+    # Not at run time: rest_framework.views imports the default classes, and so this module.
+    from rest_framework.views import APIView
 
 #: The scopes of all permissions. A system check compares them with the declared scopes.
 required_scopes: Final[set[str]] = set()
@@ -28,6 +31,7 @@ class HasScope(OperationHolderMixin, BasePermission):
 
     code = "insufficient_scope"
     message: Any = None
+    checks_scopes: ClassVar[bool] = True
 
     def __init__(self, scope: str | None = None, /, **by_action: str) -> None:
         self.scope = scope
@@ -48,7 +52,9 @@ class HasScope(OperationHolderMixin, BasePermission):
         return self.by_action.get("read" if request.method in SAFE_METHODS else "write", self.scope)
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        if not request.user.is_authenticated:
+        # None with UNAUTHENTICATED_USER = None, which projects without django.contrib.auth need.
+        user: Any = request.user
+        if user is None or not user.is_authenticated:
             return False
         # An API key, or a credential of another package that has scopes.
         if not isinstance(request.auth, Credential):
@@ -76,6 +82,7 @@ class IsHuman(IsAuthenticated):
     """Allow signed-in users. Keys are rejected, including keys that act for a user."""
 
     message = _("API keys cannot perform this action. Sign in as a user.")
+    checks_scopes: ClassVar[bool] = True
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return super().has_permission(request, view) and not isinstance(request.auth, Credential)

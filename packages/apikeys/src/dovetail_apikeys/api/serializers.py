@@ -71,6 +71,10 @@ class NewAPIKeySerializer(APIKeySerializer):
         fields = (*APIKeySerializer.Meta.fields, "key")
 
 
+class RevokeAPIKeySerializer(serializers.Serializer[Any]):
+    """A revocation has no fields."""
+
+
 class RotateAPIKeySerializer(serializers.Serializer[Any]):
     grace = WholeNumberField(
         min_value=0,

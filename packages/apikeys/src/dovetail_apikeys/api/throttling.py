@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache import cache
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
-from rest_framework.views import APIView
 
 from dovetail_apikeys.conf import conf, parse_rate
 from dovetail_apikeys.principal import APIKeyCredential
+
+if TYPE_CHECKING:
+    # Not at run time: rest_framework.views imports the default classes, and so this module.
+    from rest_framework.views import APIView
 
 
 class APIKeyRateThrottle(BaseThrottle):
@@ -59,4 +62,4 @@ class OrganizationRateThrottle(APIKeyRateThrottle):
         return conf.ORGANIZATION_RATE
 
     def ident(self, credential: APIKeyCredential) -> str:
-        return f"organization:{credential.organization_id}"
+        return f"organization:{credential.owner_id}"

@@ -13,28 +13,28 @@ from rest_framework.mixins import DestroyModelMixin, ListModelMixin, RetrieveMod
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 from rest_framework.viewsets import GenericViewSet
 
 from dovetail_apikeys import get_actor, get_api_key_model, services
 from dovetail_apikeys.api import serializers
 from dovetail_apikeys.base import AbstractAPIKey
 from dovetail_apikeys.conf import conf, imported
-from dovetail_apikeys.exceptions import AlreadyRotated, APIKeysError, BeyondOwn, Gone, NotActive
+from dovetail_apikeys.exceptions import AlreadyRotated, APIKeysError, BeyondOwn, Gone, NotActive, NotAMember
 from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.restrictions.scopes import READ, WRITE
-from dovetail_apikeys.verification.raw_key import RawKey
-from dovetail_core.rest.views import RefusalMixin, payload
+from dovetail_apikeys.verification.verifiers import RawKey
+from dovetail_core.rest.views import RefusalMixin, RowsMixin, payload
 
 
 class APIKeyViewSet(
-    RefusalMixin, ListModelMixin, RetrieveModelMixin, DestroyModelMixin, GenericViewSet[AbstractAPIKey]
+    RefusalMixin, RowsMixin, ListModelMixin, RetrieveModelMixin, DestroyModelMixin, GenericViewSet[AbstractAPIKey]
 ):
     """The API keys of the request's organization."""
 
     refusals: ClassVar[Mapping[type[Exception], int]] = {
         AlreadyRotated: status.HTTP_409_CONFLICT,
         NotActive: status.HTTP_409_CONFLICT,
+        NotAMember: status.HTTP_403_FORBIDDEN,
         BeyondOwn: status.HTTP_403_FORBIDDEN,
         Gone: status.HTTP_404_NOT_FOUND,
         APIKeysError: status.HTTP_400_BAD_REQUEST,
@@ -47,7 +47,7 @@ class APIKeyViewSet(
         # A replay would need the stored response, which contains the raw key.
         "idempotency": "off",
         "scopes": {"read": READ, "write": WRITE},
-        "codes": (AlreadyRotated.code, NotActive.code, BeyondOwn.code),
+        "codes": (AlreadyRotated.code, NotActive.code, BeyondOwn.code, NotAMember.code),
     }
 
     @property
@@ -62,7 +62,8 @@ class APIKeyViewSet(
             "create": serializers.NewAPIKeySerializer,
             "partial_update": serializers.UpdateAPIKeySerializer,
             "rotate": serializers.RotateAPIKeySerializer,
-            "revoke": Serializer,
+            # REST framework's generator of schemas refuses the class Serializer itself.
+            "revoke": serializers.RevokeAPIKeySerializer,
         }.get(self.action, self.serializer_class)
 
     @cached_property
@@ -73,9 +74,7 @@ class APIKeyViewSet(
             raise PermissionDenied(_("This request is not associated with an organization."), "no_organization")
         return getattr(organization, "pk", organization)
 
-    def get_queryset(self) -> QuerySet[AbstractAPIKey]:
-        if getattr(self, "swagger_fake_view", False):  # drf-spectacular's request has no user
-            return super().get_queryset()
+    def get_rows(self) -> QuerySet[AbstractAPIKey]:
         return get_api_key_model()._default_manager.filter(organization=self.organization).order_by("-pk")
 
     @property

@@ -16,6 +16,7 @@ from django.http import HttpRequest
 
 from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.verification.authentication import InvalidKey, authenticate, principal_of
+from dovetail_core.net import environ_name
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
@@ -58,8 +59,14 @@ def _authenticate(request: HttpRequest) -> tuple[Any, APIKeyCredential] | None:
 
 def _request(scope: Scope) -> HttpRequest:
     request = HttpRequest()
-    for name, value in scope.get("headers", ()):
-        request.META[f"HTTP_{name.decode('latin-1').upper().replace('-', '_')}"] = value.decode("latin-1")
+    for raw, value in scope.get("headers", ()):
+        name, text = raw.decode("latin-1"), value.decode("latin-1")
+        # X_Forwarded_For has the key of X-Forwarded-For: a client would forge its address, and evade network limits.
+        if "_" in name:
+            continue
+        key = environ_name(name)
+        # Joined like in Django's requests: the proxy's value must not be lost if the client sends another.
+        request.META[key] = f"{request.META[key]},{text}" if key in request.META else text
     client = scope.get("client")
     request.META["REMOTE_ADDR"] = client[0] if client else ""
     return request

@@ -24,7 +24,6 @@ from dovetail_apikeys import events, get_api_key_model
 from dovetail_apikeys.conf import conf
 from dovetail_apikeys.principal import APIKeyCredential
 from dovetail_apikeys.restrictions.networks import surrounding_network
-from dovetail_apikeys.verification.lookup import request_settings
 from dovetail_core.net import Address, client_address
 
 logger = logging.getLogger("dovetail.apikeys")
@@ -62,21 +61,25 @@ class Gate:
 gate: Final = Gate()
 
 
-def record_after_response(request: HttpRequest, credential: APIKeyCredential, upgrade: tuple[str, str] | None) -> None:
-    """Record the use of a key when the response is closed.
+def record_after_response(
+    request: HttpRequest,
+    credential: APIKeyCredential,
+    upgrade: tuple[str, str] | None,
+    *,
+    interval: float,
+) -> None:
+    """Record the use of a key when the response is closed, once per ``interval`` in seconds; 0 disables it.
 
     ``upgrade`` is the stored hash and the hash that replaces it.
     """
     if upgrade is not None:
         _after_response(request, _upgrade, credential.id, *upgrade)
-    settings = request_settings()
-    interval = settings.last_used_interval
     if not interval:
         return
-    # Only behind trusted proxies is the header trusted, and only there does it distinguish clients.
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.behind_proxies else ""
-    if gate.passes((credential.id, request.META.get("REMOTE_ADDR", ""), forwarded), interval):
-        _after_response(request, record, credential.id, client_address(request))
+    # Not by the header itself: a client that varies the part that it writes would cause a write with each request.
+    address = client_address(request)
+    if gate.passes((credential.id, address), interval):
+        _after_response(request, record, credential.id, address)
 
 
 def record(key_id: Any, address: Address | None) -> None:

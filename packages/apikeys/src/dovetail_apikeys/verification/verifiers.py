@@ -1,21 +1,65 @@
-"""Verifiers of our own keys, and of keys imported from other libraries (``API_KEYS_VERIFIERS``).
+"""The format of our own keys, and verifiers of these and of keys imported from other libraries.
+
+Our keys are ``<brand>_<environment>_`` + 12 characters of id + 32 of secret + 6 of checksum, in base 62. 32 characters
+are 190 bits (GitHub's tokens have 178). The last part has no underscores, so that a double click selects it as one
+word. The checksum is the CRC-32 of everything before it, as in GitHub's and npm's tokens: it rejects typing errors and
+guesses without a query, and lets a secret scanner distinguish a key from similar text.
 
 A verifier returns the stored prefix of a key of its kind, and compares a key with a hash of its scheme. Hashes are
-stored as ``<scheme>$<hash>``. The first use of an imported key replaces its hash with ours; the prefix by which it is
-looked up stays the same.
+stored as ``<scheme>$<hash>``. The first use of an imported key (``API_KEYS_VERIFIERS``) replaces its hash with ours;
+the prefix by which it is looked up stays the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import secrets
+import string
+import zlib
 from typing import ClassVar, Final
 
 from django.contrib.auth.hashers import check_password
 from django.utils.crypto import constant_time_compare
 
 from dovetail_apikeys.conf import conf, imported
-from dovetail_apikeys.verification import raw_key
+
+ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
+ID_LENGTH: Final = 12
+SECRET_LENGTH: Final = 32
+CHECKSUM_LENGTH: Final = 6
+_PATTERN: Final = re.compile(
+    rf"([a-z][a-z0-9]*_[a-z][a-z0-9]*_[0-9A-Za-z]{{{ID_LENGTH}}})[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}"
+)
+#: Two digits at a time, because every request with a key computes a checksum.
+_PAIRS: Final = tuple(first + second for first in ALPHABET for second in ALPHABET)
+#: The longest key of any kind, including imported keys. Longer text is rejected before it is hashed.
+LONGEST: Final = 256
+
+
+class RawKey(str):
+    """A key in plain text whose ``repr`` hides it.
+
+    Tracebacks with local variables, Django's debug page and ``%r`` in a log use ``repr``. ``sensitive_variables`` is
+    not enough: Django ignores it if ``DEBUG`` is on, and it covers our frames but not those of our callers.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'********************'"
+
+
+def generate() -> RawKey:
+    text = "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH + SECRET_LENGTH))
+    text = f"{conf.BRAND}_{conf.ENVIRONMENT}_{text}"
+    return RawKey(text + checksum(text))
+
+
+def checksum(text: str) -> str:
+    rest, last = divmod(zlib.crc32(text.encode("ascii")), 62**2)
+    first, middle = divmod(rest, 62**2)
+    return _PAIRS[first] + _PAIRS[middle] + _PAIRS[last]
 
 
 class Verifier:
@@ -36,7 +80,7 @@ class Verifier:
 
 
 class SHA256(Verifier):
-    """Our own keys. 190 random bits need no salt, no pepper and no slow hash (OWASP ASVS 5.0 6.5.2).
+    """Our own keys, of any brand. 190 random bits need no salt, no pepper and no slow hash (OWASP ASVS 5.0 6.5.2).
 
     The hash does not depend on ``SECRET_KEY``, because rotating it must not invalidate customers' keys.
     """
@@ -45,7 +89,10 @@ class SHA256(Verifier):
     keywords = frozenset({"bearer"})
 
     def prefix_of(self, raw: str) -> str | None:
-        return raw_key.prefix_of(raw)
+        match = _PATTERN.fullmatch(raw)
+        if match is None or checksum(raw[:-CHECKSUM_LENGTH]) != raw[-CHECKSUM_LENGTH:]:
+            return None
+        return match[1]
 
     def verify(self, raw: str, hashed: str) -> bool:
         return constant_time_compare(_sha256(raw), hashed)

@@ -1,6 +1,7 @@
 -- Decides about all limits of a request: charges all of them, or none.
 -- KEYS     one per check; its value is the time at which the whole limit is available, in microseconds of Redis's clock
--- ARGV     1 to charge, 0 to only check; then per check: interval and tolerance in microseconds, cost
+-- ARGV     1 to charge, 0 to only check; then per check: interval and tolerance in microseconds, and cost; then per
+--          check: microseconds until the whole limit is available as the caller knows, in case Redis was restarted
 -- returns  a status line, which is cheaper to parse than an array. For each check, separated by spaces: allowed (0, 1),
 --          remaining, microseconds until it would be allowed, microseconds until the whole limit is available
 local time = redis.call('TIME')
@@ -9,8 +10,9 @@ local stored = redis.call('MGET', unpack(KEYS))
 local answer, charges, allowed = {}, {}, true
 
 for i = 1, #KEYS do
-  local interval, tolerance, cost = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-  local used_until = math.max(tonumber(stored[i] or 0), now)
+  local interval, tolerance = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local cost, used = tonumber(ARGV[3 * i + 1]), tonumber(ARGV[3 * #KEYS + 1 + i])
+  local used_until = math.max(tonumber(stored[i] or 0), now + used)
   local charged = used_until + interval * cost
   local spare = now + tolerance - charged
   charges[i] = charged

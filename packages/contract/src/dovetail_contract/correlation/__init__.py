@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.http import HttpRequest
@@ -20,7 +19,7 @@ from django.utils.functional import LazyObject, empty
 
 from dovetail_contract.conf import conf
 from dovetail_core import context
-from dovetail_core.conf import conf as core
+from dovetail_core.net import is_from_trusted_proxy
 from dovetail_core.secrets import keyed_hashes
 
 HEADER = "X-Request-ID"
@@ -50,17 +49,9 @@ def received_id(request: HttpRequest) -> tuple[str | None, str | None]:
     request_id = "" if header is None else header.partition(",")[0].strip()
     if not _VALID.fullmatch(request_id):
         return None, None
-    if conf.REQUEST_ID_TRUST == "everyone" or (conf.REQUEST_ID_TRUST == "proxies" and _from_proxy(request)):
+    if conf.REQUEST_ID_TRUST == "everyone" or (conf.REQUEST_ID_TRUST == "proxies" and is_from_trusted_proxy(request)):
         return request_id, None
     return None, request_id
-
-
-def _from_proxy(request: HttpRequest) -> bool:
-    try:
-        address = ip_address(request.META.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return False
-    return any(address in ip_network(network, strict=False) for network in core.TRUSTED_PROXIES)
 
 
 def expose_headers(response: HttpResponseBase) -> None:

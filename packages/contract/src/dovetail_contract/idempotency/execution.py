@@ -166,8 +166,11 @@ class Execution:
         except BaseException:
             self._leave(*sys.exc_info())
             raise
-        self.claim = None
-        return response if stored else problem(409, "idempotency_in_progress", headers={"Retry-After": "1"})
+        claim, self.claim = self.claim, None
+        if stored:
+            return response
+        refusal = services.in_progress(claim=claim)
+        return problem(refusal.status_code, refusal.code, headers=refusal.headers)
 
     def _replay(self, record: AbstractIdempotencyRecord) -> HttpResponse:
         self.replayed = True

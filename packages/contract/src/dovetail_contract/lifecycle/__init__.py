@@ -123,29 +123,27 @@ class Version:
         return Lifecycle(self.deprecated_at, self.sunset_at, links, ended=self.declared == "sunset")
 
 
-def parse_versions(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Version]:
+def parse_versions(declared: Mapping[Any, Any]) -> dict[str, Version]:
     """Return the versions by name. Raise ``ValueError`` with a message that completes the sentence "The setting …"."""
     if not isinstance(declared, Mapping):
         raise ValueError("must map versions to their status and dates, such as {'v1': {'status': 'active'}}")
-    versions = {name: _version(name, fields) for name, fields in declared.items()}
+    versions: dict[str, Version] = {}
+    for name, fields in declared.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ValueError(f"must have names such as 'v1' or 'v1.2', not {name!r}")
+        try:
+            versions[name] = _version(name, fields)
+        except ValueError as error:
+            raise ValueError(f"has an error in {name!r}: {error}") from error
     for version in versions.values():
         if version.successor and (version.successor not in versions or version.successor == version.name):
             raise ValueError(f"has an error in {version.name!r}: 'successor' is not another declared version")
     return versions
 
 
-def _version(name: object, fields: object) -> Version:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"must have names such as 'v1' or 'v1.2', not {name!r}")
+def _version(name: str, fields: object) -> Version:
     if not isinstance(fields, Mapping) or set(fields) - _FIELDS:
-        raise ValueError(f"has an error in {name!r}: the allowed keys are {', '.join(sorted(_FIELDS))}")
-    try:
-        return _validated(name, fields)
-    except ValueError as error:
-        raise ValueError(f"has an error in {name!r}: {error}") from error
-
-
-def _validated(name: str, fields: Mapping[str, Any]) -> Version:
+        raise ValueError(f"the allowed keys are {', '.join(sorted(_FIELDS))}")
     status = fields.get("status", "active")
     if status not in STATUSES:
         raise ValueError(f"'status' must be one of {', '.join(STATUSES)}")

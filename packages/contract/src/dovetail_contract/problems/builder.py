@@ -11,6 +11,7 @@ from django.http import HttpResponse
 from django.utils.encoding import force_str
 from django.utils.functional import Promise
 from rest_framework.exceptions import APIException
+from rest_framework.utils.encoders import JSONEncoder
 
 from dovetail_contract.problems.catalogue import CODES, phrase, problem_type, type_uri
 from dovetail_core import context
@@ -61,6 +62,10 @@ class InvalidQuery(Problem):
         super().__init__(code, detail, status=400, errors=mistakes)
 
 
+class _Encoder(DjangoJSONEncoder, JSONEncoder):
+    """Django's encoder, which keeps the digits of a decimal. REST framework's encodes the types that it lacks."""
+
+
 class ProblemResponse(HttpResponse):
     """Rendered without REST framework's renderers, because the negotiated one may produce YAML or HTML.
 
@@ -72,7 +77,7 @@ class ProblemResponse(HttpResponse):
     def __init__(self, data: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self.data = data
         # A message may repeat a lone surrogate of the request, which cannot be encoded.
-        text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(data, cls=_Encoder, ensure_ascii=False, separators=(",", ":"))
         super().__init__(text.encode(errors="replace"), status=data["status"], content_type=MEDIA_TYPE, headers=headers)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import quote
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.encoding import force_str
+from django.utils.functional import Promise
 from rest_framework.settings import api_settings
 
 from dovetail_contract.conf import conf
@@ -20,6 +21,19 @@ _BODY_HEADERS = {"content-type", "content-length", "content-encoding", "content-
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 Path = tuple[str | int, ...]
+
+
+def is_convertible(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Return whether the response is of a REST framework view, or a page of Django such as that of an unknown route."""
+    is_page = response.headers.get("Content-Type", "").startswith("text/html")
+    if request.resolver_match is None:
+        return is_page
+    # Imported late: the modules read the settings of REST framework, which may import this module.
+    from rest_framework.response import Response
+    from rest_framework.schemas.generators import is_api_view
+
+    # Other middleware, such as that of django-axes, may replace the response of a view by JSON of its own.
+    return is_api_view(request.resolver_match.func) and (is_page or isinstance(response, Response))
 
 
 def convert(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -55,10 +69,22 @@ def _problem(status: int, data: object, *, in_body: bool) -> ProblemResponse:
     # The body of a server error is dropped, because it may be a traceback.
     if not isinstance(data, dict | list) or not data or status >= 500:
         return problem(status)
-    if isinstance(data, dict) and isinstance(data.get("detail"), str):
-        code = data.get("code") or getattr(data["detail"], "code", None)
-        return problem(status, code if isinstance(code, str) else "", data["detail"])
+    if has_message(data):
+        return from_message(status, data)
     return problem(status, "invalid" if status == 400 else "", errors=errors(data, in_body=in_body))
+
+
+def has_message(detail: object) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether ``detail`` is an object with one text, ``{"detail": "…"}``, and not one with errors by field."""
+    return isinstance(detail, Mapping) and isinstance(detail.get("detail"), str | Promise)
+
+
+def from_message(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ProblemResponse:
+    """Return the problem for a body that ``has_message``. Its other members become extensions."""
+    declared = body.get("code") or getattr(body["detail"], "code", None)
+    code = declared if isinstance(declared, str) else ""
+    extensions = {name: value for name, value in body.items() if name not in ("code", "detail")}
+    return problem(status, code, body["detail"], headers=headers, extensions=extensions)
 
 
 def errors(detail: object, *, in_body: bool) -> Iterator[dict[str, Any]]:

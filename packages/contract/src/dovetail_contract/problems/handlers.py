@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views import csrf, defaults
 from rest_framework import exceptions
@@ -20,12 +23,13 @@ from dovetail_contract.conf import is_api
 from dovetail_contract.correlation import remember_organization
 from dovetail_contract.problems.builder import Problem, ProblemResponse, problem
 from dovetail_contract.problems.catalogue import CODES
-from dovetail_contract.problems.conversion import SAFE_METHODS, errors
+from dovetail_contract.problems.conversion import SAFE_METHODS, errors, from_message, has_message
+from dovetail_core.transactions import Vanished, is_conflict, is_foreign_key_violation
 
 logger = logging.getLogger(__name__)
 
 # REST framework's codes that have another name in the registry.
-_RENAMED = {"throttled": "rate_limited", "error": "internal_error"}
+_RENAMED = {"throttled": "rate_limited"}
 
 #: The seconds in ``Retry-After`` when a service such as the database is unavailable.
 RETRY_AFTER = 5
@@ -33,9 +37,19 @@ RETRY_AFTER = 5
 # PostgreSQL: connection lost or refused, server starting or shutting down, out of connections, deadlock, serialization
 # failure, statement timeout. A missing column is 42xxx, a defect in the code.
 _POSTGRES = ("08", "57P", "53", "40", "57014")
-# MariaDB and MySQL: too many connections, cannot connect, gone away, lost, lock wait timeout, deadlock.
-_MYSQL = {1040, 1205, 1213, 2002, 2003, 2006, 2013}
-_SQLITE = ("database is locked", "database table is locked", "unable to open database file", "disk i/o error")
+# MariaDB and MySQL: disk full, too many connections, table full, lock wait timeout, deadlock, cannot connect, gone
+# away, lost.
+_MYSQL = {1021, 1040, 1114, 1205, 1213, 2002, 2003, 2006, 2013}
+_SQLITE = (
+    "database is locked",
+    "database table is locked",
+    "unable to open database file",
+    "disk i/o error",
+    "database or disk is full",
+)
+
+# Without the wrapper of asgiref, whose code is that of every wrapped method.
+_COMMIT = inspect.unwrap(BaseDatabaseWrapper.commit).__code__
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ProblemResponse | None:
@@ -68,9 +82,15 @@ def _answer(exc: Exception, request: Request | None) -> ProblemResponse | None:
     if isinstance(exc, Http404):
         return problem(404)
     if isinstance(exc, PermissionDenied):
-        return problem(403)
+        # Text and code, like REST framework's own handler. Further arguments are not for the client.
+        return from_api_exception(exceptions.PermissionDenied(*exc.args[:2]), request)
     if isinstance(exc, SuspiciousOperation):
         return _suspicious(exc)
+    if isinstance(exc, Vanished) and request is not None:
+        # Imported late, like rest_framework.views above.
+        from dovetail_core.rest.views import refusal_of_vanished
+
+        return from_api_exception(refusal_of_vanished(request), request)
     if is_outage(exc):
         return _outage(exc)
     return None
@@ -86,24 +106,38 @@ def from_api_exception(exc: APIException, request: Request | None = None) -> Pro
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
         extensions["retry_after"] = max(1, math.ceil(wait))
     if isinstance(exc, exceptions.ValidationError) or isinstance(exc.detail, list | dict):
-        return _validation(exc, request, headers)
+        return _validation(exc, request, headers, extensions)
     if str(exc.detail).startswith("CSRF Failed:"):  # SessionAuthentication has no code for it
         return problem(403, "csrf_failed")
-    code = _RENAMED.get(code := str(exc.get_codes()), code)
-    return problem(exc.status_code, code, exc.detail, headers=headers, extensions=extensions)
+    return problem(exc.status_code, _code(exc, exc.detail), exc.detail, headers=headers, extensions=extensions)
 
 
-def _validation(exc: APIException, request: Request | None, headers: Mapping[str, str]) -> ProblemResponse:
-    if isinstance(exc.detail, dict) and set(exc.detail) >= {"detail", "code"}:
-        # The detail of simplejwt's exceptions is a whole response body.
-        return problem(exc.status_code, str(exc.detail["code"]), exc.detail["detail"], headers=headers)
+def _code(exc: APIException, detail: object) -> str:
+    # A subclass that sets its own detail, such as a lazy text, may lack the code that get_codes() reads.
+    code = str(getattr(detail, "code", None) or exc.default_code)
+    if code == APIException.default_code:  # "error", of a subclass that only sets a status
+        return CODES.get(exc.status_code, "")
+    return _RENAMED.get(code, code)
+
+
+def _validation(
+    exc: APIException, request: Request | None, headers: Mapping[str, str], extensions: Mapping[str, Any]
+) -> ProblemResponse:
+    # The detail is a whole response body, like that of simplejwt's exceptions. A ValidationError without a code may be
+    # about a field with the name "detail".
+    if has_message(exc.detail) and ("code" in exc.detail or not isinstance(exc, exceptions.ValidationError)):
+        declared = exc.detail.get("code")
+        code = declared if isinstance(declared, str) else _code(exc, exc.detail["detail"])
+        return from_message(exc.status_code, {**exc.detail, **extensions, "code": code}, headers)
     in_body = getattr(request, "method", "POST") not in SAFE_METHODS
     members = list(errors(exc.detail, in_body=in_body))
     if exc.status_code != 400:
         detail = members[0]["detail"] if members else ""
-        return problem(exc.status_code, CODES.get(exc.status_code, ""), detail, errors=members, headers=headers)
+        code = CODES.get(exc.status_code, "")
+        return problem(exc.status_code, code, detail, errors=members, headers=headers, extensions=extensions)
     detail = members[0]["detail"] if len(members) == 1 else ""
-    return problem(400, "invalid" if in_body else "invalid_query", detail, errors=members, headers=headers)
+    code = "invalid" if in_body else "invalid_query"
+    return problem(400, code, detail, errors=members, headers=headers, extensions=extensions)
 
 
 def _suspicious(exc: BaseException | None) -> ProblemResponse:
@@ -115,7 +149,14 @@ def _suspicious(exc: BaseException | None) -> ProblemResponse:
 
 
 def is_outage(error: BaseException) -> bool:
-    """Return whether the same request can succeed once the database or Redis is available again."""
+    """Return whether the same request can succeed once the database or Redis is available again.
+
+    That includes a request that lost a race: a deadlock, or a foreign key to a row that was deleted before the commit.
+    A service repeats its own transaction (``retry_on_conflict``), but not one of ``ATOMIC_REQUESTS`` around it. A
+    foreign key that a statement violates is a defect of the view, which each retry would repeat.
+    """
+    if is_conflict(error) or _is_violation_at_commit(error):
+        return True
     if not isinstance(error, InterfaceError | OperationalError):
         # By name, because the library is optional.
         names = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(error).__mro__}
@@ -131,8 +172,21 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, InterfaceError) or number in _MYSQL
 
 
+def _is_violation_at_commit(error: BaseException) -> bool:
+    if not is_foreign_key_violation(error):
+        return False
+    return any(frame.f_code is _COMMIT for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
 def _outage(exc: BaseException) -> ProblemResponse:
-    logger.error("A required service is unavailable: %s", type(exc).__name__, exc_info=exc)
+    if is_conflict(exc):
+        message = "The transaction conflicted with a parallel one: %s"
+    elif is_foreign_key_violation(exc):
+        # Not certainly a race: the view may have saved a key that never existed.
+        message = "A foreign key refers to a missing row at the commit: %s"
+    else:
+        message = "A required service is unavailable: %s"
+    logger.error(message, type(exc).__name__, exc_info=exc)
     return problem(503, headers={"Retry-After": str(RETRY_AFTER)})
 
 

@@ -27,6 +27,8 @@ def media_type(content_type: str) -> str:
 class Validators:
     def __init__(self, dialect: Dialect, formats: FormatChecker) -> None:
         self.dialect, self._formats = dialect, formats
+        # By the identity of the schema, which the document keeps alive.
+        self._created: dict[int, Validator] = {}
         # The registry shares the dictionary of definitions, which grows with each translation.
         resource = DRAFT202012.create_resource({"$defs": dialect.definitions})
         self._registry: Registry[Any] = Registry().with_resource(RESOURCE, resource)
@@ -34,8 +36,11 @@ class Validators:
     def create(self, schema: Mapping[str, Any] | None) -> Validator | None:
         if schema is None:
             return None
-        translated = self.dialect.translate(schema)
-        return Draft202012Validator(translated, registry=self._registry, format_checker=self._formats)
+        if id(schema) not in self._created:
+            translated = self.dialect.translate(schema)
+            validator = Draft202012Validator(translated, registry=self._registry, format_checker=self._formats)
+            self._created[id(schema)] = validator
+        return self._created[id(schema)]
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,6 @@ class Content:
     def __init__(self, validators: Validators, content: Mapping[str, Any]) -> None:
         self._validators = validators
         self._schemas = {media_type(name): described.get("schema") for name, described in content.items()}
-        self._created: dict[str, Validator | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._schemas)
@@ -75,9 +79,7 @@ class Content:
         return next((candidate for candidate in candidates if candidate in self._schemas), None)
 
     def validator(self, name: str) -> Validator | None:
-        if name not in self._created:
-            self._created[name] = self._validators.create(self._schemas[name])
-        return self._created[name]
+        return self._validators.create(self._schemas[name])
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,6 @@ class Operation:
         self._validators = responses
         resolve = responses.dialect.resolve
         self.responses = {str(status).upper(): resolve(entry) for status, entry in described["responses"].items()}
-        self._created: dict[str, Response] = {}
         body = resolve(described.get("requestBody"))
         self.request = Content(requests, body.get("content", {})) if body else None
 
@@ -104,11 +105,9 @@ class Operation:
         key = next((key for key in keys if key in self.responses), None)
         if key is None:
             return None
-        if key not in self._created:
-            described = self.responses[key]
-            content = Content(self._validators, described.get("content", {}))
-            self._created[key] = Response(content, tuple(self._headers(described.get("headers", {}))))
-        return self._created[key]
+        described = self.responses[key]
+        content = Content(self._validators, described.get("content", {}))
+        return Response(content, tuple(self._headers(described.get("headers", {}))))
 
     def _headers(self, described: Mapping[str, Any]) -> Iterator[Header]:
         resolve = self._validators.dialect.resolve

@@ -1,4 +1,10 @@
-"""Decides about all limits of a request at once, also while the store is unavailable."""
+"""Decides about all limits of a request at once, also while the store is unavailable.
+
+While it is, the processes cannot count together. Each remembers what the store last answered, and assumes that every
+other process receives the same requests as itself: it charges each request once for every process. Together they allow
+at most the limit again, and never more than twice the limit in all. Each call tells the store what the process knows,
+because the store may have been restarted.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +21,8 @@ from django.core.signals import setting_changed
 
 from dovetail_contract.conf import conf
 from dovetail_contract.throttling.policies import Policy
-from dovetail_contract.throttling.stores import Check, MemoryStore, Result, Store, StoreUnavailable
+from dovetail_contract.throttling.stores import Check, MemoryStore, Result, Store, StoreUnavailable, now
+from dovetail_core.conf import conf as core
 from dovetail_core.secrets import keyed_hash
 
 logger = logging.getLogger("dovetail.ratelimit")
@@ -95,7 +102,7 @@ class Limiter:
         """Return the decision about all policies, with one call of the store."""
         checks = [entry.check() for entry in limited]
         try:
-            return Decision(limited, self.store.hit(checks, charge=charge) if checks else [])
+            return Decision(limited, self._hit(checks, charge=charge) if checks else [])
         except StoreUnavailable as error:
             # At most once a minute per process, and not for every request during an outage.
             if time.monotonic() - self._logged_at >= 60:
@@ -103,13 +110,43 @@ class Limiter:
                 logger.error("The store of the rate limits is unavailable.", exc_info=error)
             return self._without_store(limited, checks, charge=charge)
 
+    def _hit(self, checks: Sequence[Check], *, charge: bool) -> Sequence[Result]:
+        if self.local is self.store:
+            return self.store.hit(checks, charge=charge)
+        asked_at = now()
+        # Redis may have been restarted, or has not seen the requests that this process allowed without it. Otherwise
+        # each restart would give every client the whole limit again. In the same call as the charge: a second call
+        # would charge the policies again of which Redis has the counts.
+        known = self.local.known(checks)
+        asked = [replace(check, used=use) if use else check for check, use in zip(checks, known, strict=True)]
+        results = self.store.hit(asked, charge=charge)
+        self.local.learn(checks, _charged(checks, results, charge=charge), asked_at=asked_at)
+        return results
+
     def _without_store(self, limited: Sequence[Limited], checks: Sequence[Check], *, charge: bool) -> Decision:
         modes = [entry.policy.on_error or conf.RATE_LIMIT_ON_ERROR for entry in limited]
         if "deny" in modes:
             return Decision((), (), unavailable=True)
         local = [(entry, check) for entry, check, mode in zip(limited, checks, modes, strict=True) if mode == "local"]
-        results = self.local.hit([check for _, check in local], charge=charge)
+        # A limit below the number of processes has no share for each, so it refuses: W006 names it.
+        processes = core.PROCESSES or 1
+        shares = [replace(check, cost=check.cost * processes) for _, check in local]
+        results = [
+            replace(result, remaining=result.remaining // processes) for result in self.local.hit(shares, charge=charge)
+        ]
         return Decision([entry for entry, _ in local], results)
+
+
+def _charged(checks: Sequence[Check], results: Sequence[Result], *, charge: bool) -> Sequence[Result]:
+    """Return the results without the charge that an allowed request reports although nothing was charged."""
+    if charge and all(result.allowed for result in results):
+        return results
+    return [
+        replace(result, reset_after=result.reset_after - check.cost * check.interval / 1_000_000)
+        if result.allowed
+        else result
+        for check, result in zip(checks, results, strict=True)
+    ]
 
 
 _limiters: dict[Any, Limiter] = {}

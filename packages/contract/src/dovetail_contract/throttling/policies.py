@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 from dovetail_core import context
-from dovetail_core.conf import conf as core
 from dovetail_core.net import client_network
 
 BY = ("anonymous", "user", "caller", "address", "organization")
@@ -58,18 +57,9 @@ class Policy:
 
 
 def address(request: AnyRequest) -> str:
-    """Return the client's network. Only trusted proxies may set ``X-Forwarded-For``, which clients can forge."""
+    """Return the client's network. Only trusted proxies may name it, because clients can forge headers."""
     plain: HttpRequest = getattr(request, "_request", request)
-    meta = plain.META
-    return _address(meta.get("REMOTE_ADDR", ""), meta.get("HTTP_X_FORWARDED_FOR", ""), tuple(core.TRUSTED_PROXIES))
-
-
-@lru_cache(maxsize=4096)
-def _address(remote: str, forwarded_for: str, proxies: tuple[str, ...]) -> str:
-    # Cached, because parsing an address costs more than counting the request, and clients send many requests.
-    request = HttpRequest()
-    request.META = {"REMOTE_ADDR": remote, "HTTP_X_FORWARDED_FOR": forwarded_for}
-    return f"address:{client_network(request) or 'local'}"
+    return f"address:{client_network(plain) or 'local'}"
 
 
 @lru_cache(maxsize=512)

@@ -12,23 +12,18 @@ another first segment (``/api/auth/``) have no version. ``CONTRACT_VERSIONS`` de
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from dovetail_contract.conf import conf, contract_of
 from dovetail_contract.lifecycle import NAME, Lifecycle, Version, earliest, lifecycle, parse_versions
-
-# The setting's value and its parsed versions: parsing for every request would cost more than the rest of this module.
-_parsed: tuple[Mapping[str, Any] | None, dict[str, Version]] = (None, {})
+from dovetail_core.conf import cached_until_settings_change
 
 
+# Parsing for every request would cost more than the rest of this module.
+@cached_until_settings_change
 def versions() -> dict[str, Version]:
-    global _parsed
-    declared = conf.VERSIONS
-    if _parsed[0] is not declared:
-        _parsed = (declared, parse_versions(declared))
-    return _parsed[1]
+    return parse_versions(conf.VERSIONS)
 
 
 def find_version(path: str) -> tuple[str, str]:

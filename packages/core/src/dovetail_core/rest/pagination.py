@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError as InvalidValue
 from django.core.signing import BadSignature, Signer
@@ -19,9 +19,12 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
-from rest_framework.views import APIView
 
 from dovetail_core.translation import gettext as _
+
+if TYPE_CHECKING:
+    # Not at run time: rest_framework.views imports the default classes, and so this module.
+    from rest_framework.views import APIView
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Cursor:
 
 #: Takes a cursor, or None for the first page, and a limit. Returns at most that many rows in the cursor's direction.
 Fetch = Callable[[Cursor | None, int], list[Any]]
+#: Takes a limit. Returns the number of rows of the list, at most the limit, without loading them.
+Count = Callable[[int], int]
 
 
 class KeysetPagination(BasePagination):
@@ -69,8 +74,11 @@ class KeysetPagination(BasePagination):
 
         return self.paginate(queryset.model, request, fetch)
 
-    def paginate(self, model: type[Model], request: Request, fetch: Fetch) -> list[Any]:
-        """Return a page of the rows of ``model`` that ``fetch`` returns, for lists that are not querysets."""
+    def paginate(self, model: type[Model], request: Request, fetch: Fetch, *, count: Count | None = None) -> list[Any]:
+        """Return a page of the rows of ``model`` that ``fetch`` returns, for lists that are not querysets.
+
+        ``count`` is for subclasses with a total.
+        """
         self.request = request
         limit, cursor = self.read_limit(), self.read_cursor(model)
         return self.make_page(fetch(cursor, limit + 1), limit, cursor, first=cursor is None)

@@ -15,7 +15,8 @@ from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dovetail_core.rest.views import payload
+from dovetail_core.rest.views import RefusalMixin, RowsMixin, payload
+from dovetail_core.transactions import Vanished
 from dovetail_identity import services
 from dovetail_identity.api.permissions import IsPerson
 from dovetail_identity.api.serializers import SessionSerializer, UserSerializer, current_session
@@ -30,7 +31,7 @@ class DeletionRefused(APIException):
     default_code = "deletion_refused"
 
 
-class MeView(RetrieveAPIView[Any]):
+class MeView(RefusalMixin, RetrieveAPIView[Any]):
     """The account of the authenticated user."""
 
     permission_classes = (IsPerson,)
@@ -52,6 +53,8 @@ class MeView(RetrieveAPIView[Any]):
             conf.DELETE_USER(self.get_object())
         except (ProtectedError, RestrictedError) as error:
             raise DeletionRefused from error
+        except Vanished:
+            raise
         except Exception as error:
             # Services and receivers of other packages raise exceptions that cannot be imported here.
             if isinstance(code := getattr(error, "code", None), str):
@@ -60,9 +63,10 @@ class MeView(RetrieveAPIView[Any]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class SessionEndpoint(GenericAPIView[Session]):
+class SessionEndpoint(RefusalMixin, RowsMixin, GenericAPIView[Session]):
     permission_classes = (IsPerson,)
     serializer_class = SessionSerializer
+    queryset = Session._default_manager.none()
     filter_backends = ()
     lookup_url_kwarg = "session_id"
 
@@ -70,9 +74,7 @@ class SessionEndpoint(GenericAPIView[Session]):
     def pagination_class(self) -> Any:  # type: ignore[override]  # settings are read live
         return conf.PAGINATION_CLASS
 
-    def get_queryset(self) -> QuerySet[Session]:
-        if getattr(self, "swagger_fake_view", False):  # drf-spectacular calls this without a user
-            return Session._default_manager.none()
+    def get_rows(self) -> QuerySet[Session]:
         user: Any = self.request.user
         return live_sessions(user).order_by("-pk")
 
@@ -92,7 +94,10 @@ class SessionView(SessionEndpoint):
 
     def delete(self, request: Request, session_id: UUID, **_: Any) -> Response:
         """End the session and its access tokens."""
+        user: Any = request.user
         session = self.get_queryset().filter(pk=session_id).first()
-        if session is None or not services.revoke_session(session):
+        if session is None:
+            raise Http404
+        if not services.revoke_session(session, user=user):
             raise Http404
         return Response(status=status.HTTP_204_NO_CONTENT)

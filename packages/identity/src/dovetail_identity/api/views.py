@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import connections, transaction
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
-from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, ValidationError
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -18,7 +19,9 @@ from rest_framework.response import Response
 from rest_framework_simplejwt.authentication import AUTH_HEADER_TYPES
 from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
 
+from dovetail_core.attempts import TooManyAttempts
 from dovetail_core.rest.views import payload
+from dovetail_core.transactions import Vanished
 from dovetail_identity import services
 from dovetail_identity.api import serializers
 from dovetail_identity.api.permissions import IsPerson
@@ -50,8 +53,13 @@ class AccountEndpoint(GenericAPIView[Any]):
         except services.InvalidOrExpired:
             # Not raised, because the exception handler of the project would change this body.
             return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST)
+        except Vanished as error:
+            # The account was deleted while it signed in or changed its password.
+            raise AuthenticationFailed(code="no_active_account") from error
         except DjangoValidationError as error:
             raise ValidationError(error.message_dict) from error
+        except TooManyAttempts as error:
+            raise Throttled(wait=math.ceil(error.wait)) from error
         return Response(data, self.success, headers={"Cache-Control": "no-store"})  # RFC 6749 5.1
 
     def answer(self, data: Mapping[str, Any], request: Request) -> Mapping[str, Any] | None:
@@ -145,7 +153,8 @@ class ChangePasswordView(AccountEndpoint):
 
     def answer(self, data: Mapping[str, Any], request: Request) -> None:
         user: Any = request.user
-        services.change_password(user, **data, keep=serializers.current_session(request))
+        keep = serializers.current_session(request)
+        services.change_password(user, **data, keep=keep, request=request._request)
         if SESSION_KEY in getattr(request._request, "session", {}):
             # Django's own session contains a hash of the old password, and would end as well.
             update_session_auth_hash(request._request, user)
@@ -169,4 +178,4 @@ class ConfirmResetView(SignInEndpoint):
     success = status.HTTP_204_NO_CONTENT
 
     def answer(self, data: Mapping[str, Any], request: Request) -> None:
-        services.reset_password(token=data["token"], password=data["password"])
+        services.reset_password(token=data["token"], password=data["password"], request=request._request)

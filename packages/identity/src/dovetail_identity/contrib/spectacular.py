@@ -10,6 +10,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.request import Request
 
+from dovetail_core.rest.schema import prefix_components
+from dovetail_identity.api import serializers
+
+prefix_components(serializers, "Identity")
+
 
 class JWTScheme(SimpleJWTScheme):  # type: ignore[no-untyped-call]  # its registration is untyped
     target_class = "dovetail_identity.api.authentication.JWTAuthentication"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
@@ -11,17 +12,19 @@ from django.db import IntegrityError, router, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
-from rest_framework_simplejwt.settings import api_settings
 
 from dovetail_core.accounts import accounts_with, email_field, has_field, normalize_address
+from dovetail_core.attempts import Reservation
 from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.events import emit
+from dovetail_core.transactions import retry_on_conflict
 from dovetail_identity import events, mail
 from dovetail_identity.conf import conf
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.models import Registration
 from dovetail_identity.registration.link_tokens import registration_of_token
 from dovetail_identity.registration.passwords import check_strength
+from dovetail_identity.sessions.attempts import begin_link
 from dovetail_identity.sessions.sign_in import issue_tokens
 from dovetail_identity.sessions.tokens import Tokens
 
@@ -30,8 +33,8 @@ from dovetail_identity.sessions.tokens import Tokens
 def register(*, email: str, password: str, first_name: str = "", last_name: str = "") -> None:
     """Mail a link that creates the account. If the address already has an account, its owner is informed by mail.
 
-    Takes one query, one password hash and one new row in both cases. Raises ``ValidationError`` with the key
-    ``password`` for a weak password.
+    Takes one password hash, one new row and one mail in both cases; the account is looked up after the commit. Raises
+    ``ValidationError`` with the key ``password`` for a weak password.
     """
     names = {"first_name": first_name, "last_name": last_name}
     # Validators compare the password with an unsaved user, which does not depend on whether the address has an account.
@@ -39,7 +42,6 @@ def register(*, email: str, password: str, first_name: str = "", last_name: str 
     values = names | ({field.name: email} if field else {})
     user = model(**{name: value for name, value in values.items() if has_field(model, name)})
     check_strength(password, user, "password")
-    accounts = accounts_with(email)
     using = router.db_for_write(Registration)
     with transaction.atomic(using=using):
         now = timezone.now()
@@ -51,19 +53,22 @@ def register(*, email: str, password: str, first_name: str = "", last_name: str 
             **names,
         )
         registration.save(using=using, force_insert=True)
-        if not accounts:
-            mail.schedule("registration", registration, using=using)
-        elif len(accounts) == 1 and api_settings.USER_AUTHENTICATION_RULE(accounts[0]):
-            mail.schedule("account_exists", accounts[0], using=using)
+        mail.schedule("registration", registration, using=using)
 
 
 @sensitive_variables("token")
 def verify_email(token: str, *, request: HttpRequest | None) -> tuple[Any, Tokens]:
     """Create the account of a registration and sign it in. Emits ``user.registered``.
 
-    Raises ``InvalidOrExpired`` for the token, and if the address has an account by now.
+    Raises ``InvalidOrExpired`` for the token, and if the address has an account by now; and ``TooManyAttempts``.
     """
-    key = registration_of_token(token)
+    reservation = begin_link(request)
+    return _create_verified(registration_of_token(token), reservation, request)
+
+
+# Without the count of the attempt, which is not rolled back: a second attempt would count again.
+@retry_on_conflict
+def _create_verified(key: UUID, reservation: Reservation, request: HttpRequest | None) -> tuple[Any, Tokens]:
     using = router.db_for_write(Registration)
     rows = Registration._base_manager.using(using).filter(pk=key, expires_at__gt=timezone.now())
     registration = rows.first()
@@ -71,6 +76,7 @@ def verify_email(token: str, *, request: HttpRequest | None) -> tuple[Any, Token
         # Only one of two parallel requests deletes the row.
         if registration is None or not rows.delete()[0] or accounts_with(registration.email):
             raise InvalidOrExpired
+        reservation.refund()
         user = _create_account(registration, using)
         Registration._base_manager.using(using).filter(email=registration.email).delete()
         emit(events.USER_REGISTERED, actor=user, target=user, using=using)

@@ -6,12 +6,14 @@ from enum import StrEnum
 from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import router, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.events import emit
+from dovetail_core.transactions import retry_on_conflict
 from dovetail_identity import events
 from dovetail_identity.models import Session
 from dovetail_identity.sessions.tokens import RefreshToken, alias_of, sessions_of
@@ -25,9 +27,18 @@ class RevocationReason(StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105
 
 
-def revoke_session(session: Session, *, reason: str = RevocationReason.REVOKED) -> bool:
-    """End a session and its access tokens. Return False if it had already ended. Emits ``session.revoked``."""
-    return bool(_revoke(session.user, Q(pk=session.pk), reason))
+def revoke_session(
+    session: Session, *, reason: str = RevocationReason.REVOKED, user: AbstractBaseUser | None = None
+) -> bool:
+    """End a session and its access tokens. Return False if it had already ended. Emits ``session.revoked``.
+
+    ``user`` is the session's user, if the caller has loaded it.
+    """
+    try:
+        user = user or session.user
+    except ObjectDoesNotExist:  # the account was deleted since the session was read
+        return False
+    return bool(_revoke(user, Q(pk=session.pk), reason))
 
 
 def revoke_all_sessions(
@@ -52,6 +63,7 @@ def purge_sessions(*, batch_size: int = 1000, progress: Progress | None = None) 
     return delete_in_batches(expired, batch_size=batch_size, progress=progress)
 
 
+@retry_on_conflict
 def _revoke(user: AbstractBaseUser, condition: Q, reason: str) -> int:
     using = alias_of(user)
     with transaction.atomic(using=using):

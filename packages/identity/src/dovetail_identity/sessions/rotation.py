@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import router
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -16,6 +17,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import UntypedToken
 from rest_framework_simplejwt.utils import datetime_to_epoch
 
+from dovetail_core.sql import Placeholder, compiled
 from dovetail_identity.models import Session
 from dovetail_identity.sessions.clients import address_of
 from dovetail_identity.sessions.revocation import RevocationReason, revoke_session
@@ -23,6 +25,7 @@ from dovetail_identity.sessions.tokens import (
     RefreshToken,
     Tokens,
     check_sign_in_allowed,
+    expiry_limit,
     user_and_session_state,
     user_of_token,
 )
@@ -44,8 +47,8 @@ def refresh_tokens(refresh: str, *, request: HttpRequest | None) -> Tokens:
     now = timezone.now()
     using = router.db_for_write(Session)
     _record_use(session_id, generation, request, now, using)
-    session = Session._base_manager.using(using).filter(pk=session_id).first()
-    if session is None or not session.is_live(now) or generation > session.generation:
+    session = next(iter(compiled(_session_by_id, using=using).instances({"session": session_id})), None)
+    if session is None or not session.is_live(expiry_limit(now)) or generation > session.generation:
         raise TokenError(_("The session is over."))
     tolerated = generation == session.generation - 1 and now - session.rotated_at <= TOLERANCE
     if generation != session.generation and not tolerated:
@@ -62,18 +65,28 @@ def refresh_tokens(refresh: str, *, request: HttpRequest | None) -> Tokens:
     return {"access": access, "refresh": str(token)}
 
 
+def _session_by_id() -> QuerySet[Session]:
+    return Session._base_manager.filter(pk=Placeholder("session", Session._meta.pk))
+
+
 def verify_token(token: str) -> None:
     """Raise ``TokenError`` if the API does not accept the access token, or cannot refresh the refresh token."""
     verified = UntypedToken(token)  # type: ignore[arg-type]  # an encoded token
-    condition = Q()
     if verified.get(api_settings.TOKEN_TYPE_CLAIM) == RefreshToken.token_type:
         _session, generation = RefreshToken(token).position  # type: ignore[arg-type]  # as above
-        recent = Q(generation=generation + 1, rotated_at__gte=timezone.now() - TOLERANCE)
-        condition = Q(generation__in=(generation - 1, generation)) | recent
-    user = user_and_session_state(verified, condition)
+        values: dict[str, Any] = {"previous": generation - 1, "generation": generation, "next": generation + 1}
+        values["tolerated_since"] = timezone.now() - TOLERANCE
+        user = user_and_session_state(verified, _can_refresh, values)
+    else:
+        user = user_and_session_state(verified)
     check_sign_in_allowed(user, verified)
     if not user.identity_session_is_live:
         raise TokenError(_("The session is over."))
+
+
+def _can_refresh(values: Mapping[str, Any]) -> Q:
+    recent = Q(generation=values["next"], rotated_at__gte=values["tolerated_since"])
+    return Q(generation__in=(values["previous"], values["generation"])) | recent
 
 
 def _record_use(session_id: UUID, generation: int, request: HttpRequest | None, now: datetime, using: str) -> None:
@@ -86,7 +99,7 @@ def _record_use(session_id: UUID, generation: int, request: HttpRequest | None, 
     stamp = now.replace(microsecond=0)
     is_next = Q(generation=generation - 1)
     rows = Session._base_manager.using(using).filter(
-        pk=session_id, generation__in=(generation - 1, generation), revoked_at=None, expires_at__gt=now
+        pk=session_id, generation__in=(generation - 1, generation), revoked_at=None, expires_at__gt=expiry_limit(now)
     )
     rows.update(
         rotated_at=Case(When(is_next, then=Value(stamp)), default=F("rotated_at")),

@@ -21,9 +21,10 @@ from rest_framework_simplejwt.settings import api_settings
 
 from dovetail_core.accounts import has_field
 from dovetail_core.events import emit
-from dovetail_core.secrets import keyed_hash
+from dovetail_core.transactions import retry_on_conflict
 from dovetail_identity import events
 from dovetail_identity.models import Session
+from dovetail_identity.sessions import attempts
 from dovetail_identity.sessions.clients import address_of, device_label, network_of
 from dovetail_identity.sessions.tokens import RefreshToken, Tokens, alias_of, first_refresh_token, sessions_of
 
@@ -34,30 +35,39 @@ logger = logging.getLogger("dovetail.identity")
 def sign_in(*, username: str, password: str, request: HttpRequest) -> Tokens | None:
     """Return a token pair for the account with this ``USERNAME_FIELD`` and password, or None.
 
-    The result is None for an unknown or ambiguous username, a wrong password and an inactive account. All of them take
-    one query and one password hash. Emits ``user.signed_in`` or ``user.sign_in_failed``.
+    Raises ``TooManyAttempts``, whether the account exists or not. The result is None for an unknown or ambiguous
+    username, a wrong password and an inactive account. All of them take two queries and one password hash. Emits
+    ``user.signed_in``, ``user.sign_in_failed`` or ``user.sign_in_limited``.
     """
-    user = _authenticate(username, password, request)
+    # Accounts are stored with the normalized username. Django's login form also normalizes it.
+    username = get_user_model().normalize_username(username)
+    with attempts.managed(request, username) as attempt:
+        user = _authenticate(username, password, request)
     if user is None or not api_settings.USER_AUTHENTICATION_RULE(user):
         emit(
             events.USER_SIGN_IN_FAILED,
             data={
                 "amr": ["pwd"],
-                "identifier_hash": keyed_hash("dovetail_identity.sign_in", username.strip().casefold()),
+                "identifier_hash": attempt.account,
                 "network": network_of(request),
             },
         )
         return None
-    return issue_tokens(user, request=request)
+    attempt.refund()
+    tokens = issue_tokens(user, request=request)
+    attempt.remember_other_names(user)
+    return tokens
 
 
+@retry_on_conflict
+@sensitive_variables("token")
 def issue_tokens(user: AbstractBaseUser, *, request: HttpRequest | None, amr: Sequence[str] = ("pwd",)) -> Tokens:
     """Create a session for ``user`` and return its token pair, with lifetimes and claims from ``SIMPLE_JWT``.
 
     ``amr`` lists the authentication methods (RFC 8176: ``pwd``, ``otp``, …). It and ``auth_time`` (seconds since 1970,
     OpenID Connect Core 2) are claims of both tokens. ``request`` is None outside a request. Raises ``TokenError`` for
-    an account that may not sign in. Emits ``user.signed_in``, and ``user.new_device`` if the account has other
-    sessions, all of them on other devices.
+    an account that may not sign in, and ``Vanished`` for one that was deleted meanwhile. Emits ``user.signed_in``, and
+    ``user.new_device`` if the account has other sessions, all of them on other devices.
     """
     if not api_settings.USER_AUTHENTICATION_RULE(user):
         raise TokenError(_("No active account found with the given credentials"))
@@ -86,14 +96,13 @@ def issue_tokens(user: AbstractBaseUser, *, request: HttpRequest | None, amr: Se
         if devices and session.device not in devices:
             data = {"session_id": str(session.pk), "device": session.device, "network": network_of(request)}
             emit(events.USER_NEW_DEVICE, actor=user, target=user, data=data, using=using)
+    attempts.remember_network(user, request)
     return {"access": str(token.access_token), "refresh": str(token)}
 
 
 @sensitive_variables("password")
 def _authenticate(username: str, password: str, request: HttpRequest) -> Any:
     model = get_user_model()
-    # Accounts are stored with the normalized username. Django's login form also normalizes it.
-    username = model.normalize_username(username)
     if _fits_column(username):
         try:
             return authenticate(request, **{model.USERNAME_FIELD: username, "password": password})

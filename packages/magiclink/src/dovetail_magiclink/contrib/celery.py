@@ -5,8 +5,9 @@ from __future__ import annotations
 from celery import shared_task
 from django.db import router
 
+from dovetail_core.queues import publish_task
 from dovetail_magiclink import get_magic_link_model, services
-from dovetail_magiclink.mail import Mail, deliver
+from dovetail_magiclink.mail import Mail, deliver, in_background
 
 
 @shared_task(name="dovetail_magiclink.purge_magic_links", ignore_result=True)
@@ -25,5 +26,9 @@ def send_mail(key: str, language: str | None) -> None:
 
 
 def dispatch(mail: Mail) -> None:
-    """``MAGIC_LINK_MAIL_DISPATCH``: a worker draws the code, so the broker holds an id and no secret."""
-    send_mail.delay(str(mail.link.pk), mail.language)
+    """``MAGIC_LINK_MAIL_DISPATCH``: a worker draws the code, so the broker holds an id and no secret.
+
+    A thread sends the mail if the broker is down or hung. If the worker gets the message as well, it finds that the
+    code is drawn and sends nothing.
+    """
+    publish_task(send_mail, str(mail.link.pk), mail.language, otherwise=lambda: in_background(mail))

@@ -17,13 +17,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from dovetail_core import attempts
 from dovetail_core.events import emit
 from dovetail_core.net import client_address, client_network
 from dovetail_magiclink import events, get_magic_link_model
@@ -112,19 +114,12 @@ def reserve(name: str, limits: Limits, amount: int = 1) -> Reservation | None:
 
 
 def add(key: str, amount: int, seconds: int) -> int:
-    """Add ``amount`` to a counter that lives for at least ``seconds``, and return its value."""
-    cache = caches[conf.CACHE]
-    for _ in range(3):
-        # The counter outlives its window, whose number is in the key, so it is never reset while it counts.
-        if amount > 0 and cache.add(key, amount, seconds + 60):
-            return amount
-        try:
-            return int(cache.incr(key, amount))
-        except ValueError:
-            if amount < 0:
-                return 0
-            # It expired or was evicted between the two calls.
-    raise RuntimeError(f"The cache {conf.CACHE!r} (MAGIC_LINK_CACHE) loses its counters.")
+    """Add ``amount`` to a counter that lives for at least ``seconds``, and return its value.
+
+    While the cache is unavailable, each process counts.
+    """
+    # The counter outlives its window, whose number is in the key, so it is never reset while it counts.
+    return attempts.add(key, amount, seconds, cache=conf.CACHE)
 
 
 def count_new_code() -> None:
@@ -137,10 +132,12 @@ def live_codes() -> int:
     live, period = f"{_PREFIX}:live", _period()
     # The count may be one period old, and a transaction that it did not see may have begun in the period before.
     issued = [f"{_PREFIX}:issued:{period - age}" for age in range(3)]
-    counts: dict[str, Any] = caches[conf.CACHE].get_many([live, *issued])
+    nothing: dict[str, Any] = {}
+    counts = attempts.call(conf.CACHE, lambda cache: cache.get_many([live, *issued]), nothing)
     if live not in counts:
-        counts[live] = live_links(get_magic_link_model()._base_manager.all()).count()
-        caches[conf.CACHE].set(live, counts[live], _COUNT_SECONDS)
+        count = live_links(get_magic_link_model()._base_manager.all()).count()
+        attempts.call(conf.CACHE, lambda cache: cache.set(live, count, _COUNT_SECONDS), None)
+        counts = {**counts, live: count}
     return int(max(1, sum(counts.values())))
 
 
@@ -168,13 +165,18 @@ def _period() -> int:
     return int(time.time() // _COUNT_SECONDS)
 
 
+def _spent(key: str, cache: BaseCache) -> int:
+    return int(cache.get(key, 0))
+
+
 def _report_attack(live: int) -> None:
     # The longest window first: once the budget of a day is spent, every quarter of an hour would be reported as well.
     for chance, seconds in sorted(conf.RISK_BUDGET, key=lambda pair: -pair[1]):
         key = _window_key("risk", seconds)
-        if caches[conf.CACHE].get(key, 0) + live <= round(chance * SPACE):
+        spent = attempts.call(conf.CACHE, partial(_spent, key), 0)
+        if spent + live <= round(chance * SPACE):
             continue
-        if caches[conf.CACHE].add(f"{key}:reported", 1, seconds):
+        if add(f"{key}:reported", 1, seconds) == 1:
             logger.critical(
                 "Codes that are sent alone are rejected: with %d live codes, one more guess would exceed the risk "
                 "budget of %d seconds. Links, and codes with request_id or email, still work.",

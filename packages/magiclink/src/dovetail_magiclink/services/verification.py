@@ -11,34 +11,43 @@ from uuid import UUID, uuid4
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.auth.models import update_last_login
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connections, router, transaction
 from django.db.models import F, QuerySet
 from django.db.models.lookups import LessThan
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.functional import Promise
 from django.views.decorators.debug import sensitive_variables
 
 from dovetail_core.accounts import has_field
 from dovetail_core.events import emit
+from dovetail_core.transactions import Vanished, retry_on_conflict
 from dovetail_magiclink import events, get_magic_link_model
 from dovetail_magiclink.accounts import address_key, owner_of
 from dovetail_magiclink.base import AbstractMagicLink
 from dovetail_magiclink.conf import conf
-from dovetail_magiclink.issuers import token_issuer
+from dovetail_magiclink.issuers import reject_foreign, token_issuer
 from dovetail_magiclink.models import MagicSignIn
 from dovetail_magiclink.secrets.codes import hash_of_key, hashes_of_code, parse_code, parse_key
 from dovetail_magiclink.services import limits
 
 Links = QuerySet[AbstractMagicLink]
-Issue = Callable[[AbstractBaseUser], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
 class SignIn:
+    """``answer`` holds the issuer's keys. ``complete`` is False if the user must pass a second factor first: then it
+    holds the page of ``MAGIC_LINK_ALLOWED`` as ``next``, and nobody is signed in.
+    """
+
     user: Any
     answer: Mapping[str, Any] = field(repr=False)
+    complete: bool = True
+
+
+Issue = Callable[[AbstractBaseUser], SignIn | None]
 
 
 @dataclass(frozen=True)
@@ -68,9 +77,10 @@ def verify(
     link that a code belongs to.
 
     Return None if the proof is wrong, used, superseded, expired or locked. Attempts are counted in separate
-    transactions: if you call this inside a transaction, do not roll it back after None.
+    transactions: if you call this inside a transaction, do not roll it back after None. ``MAGIC_LINK_ALLOWED`` is not
+    called: if your code signs the user in, it must ask for the second factor.
     """
-    signed_in = _use(_parse(token, key, request_id, email), request, lambda user: {})
+    signed_in = _use(_parse(token, key, request_id, email), request, lambda user: SignIn(user, {}))
     return None if signed_in is None else signed_in.user
 
 
@@ -83,10 +93,29 @@ def sign_in(
     email: str | None = None,
     request: HttpRequest | None,
 ) -> SignIn | None:
-    """Verify like :func:`verify`, then call ``MAGIC_LINK_TOKEN_ISSUER``. If it raises, the proof stays valid."""
+    """Verify like :func:`verify`, then call ``MAGIC_LINK_ALLOWED`` and ``MAGIC_LINK_TOKEN_ISSUER``.
+
+    If either raises or rejects the user, the proof stays valid. Both are called again if the transaction loses a race.
+    """
+    return _use(_parse(token, key, request_id, email), request, partial(_issue, request=request))
+
+
+def _issue(user: AbstractBaseUser, *, request: HttpRequest | None) -> SignIn | None:
+    # The attack: a page of another site sends the attacker's code, and ALLOWED writes the attacker into the visitor's
+    # session as the user who must pass the second factor. The session is saved with a response of 403 too.
+    if conf.ALLOWED is not None and request is not None:
+        reject_foreign(request)
+    # Before the issuer: after it, whoever reads the mailbox would be signed in without the second factor.
+    decision: object = True if conf.ALLOWED is None else conf.ALLOWED(user, request=request)
+    if isinstance(decision, str | Promise) and decision:
+        return SignIn(user, {"next": str(decision)}, complete=False)
+    if not isinstance(decision, bool):
+        raise TypeError(f"MAGIC_LINK_ALLOWED must return True, False or a URL. It returned {decision!r}.")
+    if not decision:
+        return None
     # RFC 8176 has no value for mail. "otp" is a code that is used once.
-    issue = partial(token_issuer(), request=request, amr=("otp",))
-    return _use(_parse(token, key, request_id, email), request, issue)
+    answer = token_issuer()(user, request=request, amr=("otp",))
+    return None if answer is None else SignIn(user, answer)
 
 
 def last_magic_sign_in(user: AbstractBaseUser) -> datetime | None:
@@ -123,14 +152,40 @@ def _use(attempt: Attempt | None, request: HttpRequest | None, issue: Issue) -> 
     reservation = _reserve(attempt, live, request)
     if reservation is None:
         return None
-    with transaction.atomic(using=using):
-        link = _consume(attempt, live, request, using)
-        if link is None:
-            return None
-        signed_in = _sign_in_owner(link, attempt, request, issue, using)
+    try:
+        signed_in = _consume_and_sign_in(attempt, live, request, issue, using)
+    except Vanished:  # the owner deletes the account at this moment
+        return None
     if signed_in is not None:
         reservation.refund()
     return signed_in
+
+
+@retry_on_conflict
+@sensitive_variables()
+def _consume_and_sign_in(
+    attempt: Attempt, live: Links, request: HttpRequest | None, issue: Issue, using: str
+) -> SignIn | None:
+    session_key = _session_key(request)
+    try:
+        with transaction.atomic(using=using):
+            link = _consume(attempt, live, request, using)
+            return None if link is None else _sign_in_owner(link, attempt, request, issue, using)
+    except Exception:
+        if request is not None and _session_key(request) != session_key:
+            _undo_login(request.session)
+        raise
+
+
+def _session_key(request: HttpRequest | None) -> str | None:
+    return getattr(getattr(request, "session", None), "session_key", None)
+
+
+def _undo_login(session: SessionBase) -> None:
+    # The rollback has deleted the row of the new session, and saving the session would fail after the second attempt.
+    data = {name: value for name, value in session.items() if not name.startswith("_auth_user_")}
+    session.flush()
+    session.update(data)
 
 
 def _reserve(attempt: Attempt, live: Links, request: HttpRequest | None) -> limits.Reservation | None:
@@ -177,12 +232,12 @@ def _sign_in_owner(
     data = {"request_id": str(link.pk), "by": attempt.by, "network": limits.network_of(request), "created": created}
     emit(events.MAGIC_LINK_VERIFIED, actor=user, target=user, data=data, using=using)
     before = getattr(user, "last_login", None)
-    answer = issue(user)
-    if answer is None:
+    signed_in = issue(user)
+    if signed_in is None:
         transaction.set_rollback(True, using)
-        return None
-    _record_sign_in(user, login_recorded=getattr(user, "last_login", None) != before)
-    return SignIn(user, answer)
+    elif signed_in.complete:
+        _record_sign_in(user, login_recorded=getattr(user, "last_login", None) != before)
+    return signed_in
 
 
 def _create_user(link: AbstractMagicLink, request: HttpRequest | None) -> AbstractBaseUser | None:
@@ -197,7 +252,9 @@ def _create_user(link: AbstractMagicLink, request: HttpRequest | None) -> Abstra
 def _record_sign_in(user: AbstractBaseUser, *, login_recorded: bool) -> None:
     """Write the time to ``last_login``, unless the issuer did, and to ``MagicSignIn``."""
     if not login_recorded and has_field(user, "last_login"):
-        update_last_login(type(user), user)  # type: ignore[arg-type]  # the stubs know only the concrete user model
+        # Django's update_last_login() cannot be imported without django.contrib.auth in INSTALLED_APPS.
+        user.last_login = timezone.now()
+        user.save(update_fields=["last_login"])
     using = router.db_for_write(MagicSignIn)
     named = connections[using].features.supports_update_conflicts_with_target
     MagicSignIn._base_manager.using(using).bulk_create(

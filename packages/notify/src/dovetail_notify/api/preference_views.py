@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.decorators import method_decorator
@@ -29,6 +30,9 @@ class PreferenceViewSet(RecipientViewSet[Preference]):
     queryset = Preference.objects.none()
     pagination_class = None
 
+    def get_rows(self) -> QuerySet[Preference]:
+        return Preference.objects.filter(user=self.recipient.pk)
+
     def list(self, request: Request) -> Response:
         rows = effective_preferences(user=self.recipient, organization_key=requested_organization(request))
         data = self.get_serializer(list(rows), many=True).data
@@ -42,18 +46,16 @@ class PreferenceViewSet(RecipientViewSet[Preference]):
             raise ValidationError(["A list has at most 200 preferences."], "invalid")
         serializer = self.get_serializer(data=data, many=many)
         serializer.is_valid(raise_exception=True)
-        organization = requested_organization(request) or ""
-        for preference in serializer.validated_data if many else [serializer.validated_data]:
-            self._save(preference, organization)
-        return self.list(request)
-
-    def _save(self, preference: dict[str, Any], organization: str) -> None:
-        channel, type_key, mode = preference["channel"], preference["type"], preference["mode"]
-        key = {"user": self.recipient, "channel": channel, "type_key": type_key, "organization_key": organization}
+        changes = serializer.validated_data if many else [serializer.validated_data]
         try:
-            services.clear_preference(**key) if mode is None else services.set_preference(mode=mode, **key)
+            services.change_preferences(
+                user=self.recipient,
+                changes=[(change["type"], change["channel"], change["mode"]) for change in changes],
+                organization_key=requested_organization(request) or "",
+            )
         except ValueError as error:
             raise ValidationError({"mode": [str(error)]}, "invalid") from error
+        return self.list(request)
 
 
 # Mail clients post without cookies (RFC 8058 3.2). The signed token authorizes the request.

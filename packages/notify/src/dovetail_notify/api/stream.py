@@ -14,7 +14,7 @@ from rest_framework.exceptions import APIException, NotAuthenticated, Permission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from dovetail_notify.api.views import IsRecipient
+from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.realtime import frames
 from dovetail_notify.realtime.database_thread import in_database_thread
 from dovetail_notify.realtime.hub import Hub

@@ -1,25 +1,22 @@
 from __future__ import annotations
 
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeVar
 
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import Model, QuerySet
 from django.http import Http404
-from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import DestroyModelMixin, ListModelMixin, RetrieveModelMixin
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
-from dovetail_core.rest.views import payload
+from dovetail_core.rest.views import RefusalMixin, RowsMixin, payload
 from dovetail_notify import services
 from dovetail_notify.api import serializers
-from dovetail_notify.api.pagination import CursorPagination
+from dovetail_notify.api.pagination import fetches_pages, paginate_inbox
+from dovetail_notify.api.permissions import IsRecipient
 from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.conf import conf
 from dovetail_notify.inbox.reading import InboxFilter, inbox, requested_organization, unread, unread_of
@@ -31,16 +28,7 @@ from dovetail_notify.types import registry
 M = TypeVar("M", bound=Model)
 
 
-class IsRecipient(IsAuthenticated):
-    """Allow only users of the user model, because machine credentials have no inbox."""
-
-    message = _("Only users have notifications. Sign in with a user account.")
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return super().has_permission(request, view) and isinstance(request.user, get_user_model())
-
-
-class RecipientViewSet(GenericViewSet[M]):
+class RecipientViewSet(RefusalMixin, RowsMixin, GenericViewSet[M]):
     """The base of views of the user's own rows. Rows of other users are 404."""
 
     permission_classes = (IsRecipient,)
@@ -61,7 +49,7 @@ class RecipientViewSet(GenericViewSet[M]):
         # int() also accepts digits of other scripts, and databases refuse larger numbers.
         if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= serializers.MAX_ID):
             raise Http404
-        instance = self.get_queryset().filter(pk=int(text)).first()
+        instance: M | None = self.get_queryset().filter(pk=int(text)).first()
         if instance is None:
             raise Http404
         return instance
@@ -80,10 +68,14 @@ class NotificationViewSet(RetrieveModelMixin, DestroyModelMixin, RecipientViewSe
     lookup_url_kwarg = "notification_id"
     contract = {"filter": ("unread", "archived", "type", "category")}
 
-    def get_queryset(self) -> QuerySet[Any]:
-        if getattr(self, "swagger_fake_view", False):
-            return super().get_queryset()
+    def get_rows(self) -> QuerySet[Any]:
         return inbox(self.recipient, organization_key=requested_organization(self.request))
+
+    def get_object(self) -> AbstractNotification:
+        notification = super().get_object()
+        if notification.recipient_id == self.recipient.pk:
+            notification.recipient = self.recipient  # so that the services do not query the user again
+        return notification
 
     def get_serializer_class(self) -> Any:
         return {
@@ -100,9 +92,11 @@ class NotificationViewSet(RetrieveModelMixin, DestroyModelMixin, RecipientViewSe
         """List notifications, newest first. Archived ones are only listed with `archived=true`."""
         filters = _filters(request)
         paginator = self.paginator
-        if not self._overrides_queryset and _is_own_paginator(paginator):
+        # "page" and "total" of a contract need the queryset.
+        by_key = not self._overrides_queryset and not {"page", "total"}.intersection(self.contract)
+        if by_key and fetches_pages(paginator):
             organization = requested_organization(request)
-            page: Any = paginator.paginate_inbox(request, shown=filters, organization_key=organization)
+            page: Any = paginate_inbox(paginator, request, shown=filters, organization_key=organization)
         else:
             page = self.paginate_queryset(filters.apply(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
@@ -145,8 +139,9 @@ class NotificationViewSet(RetrieveModelMixin, DestroyModelMixin, RecipientViewSe
 
     @property
     def _overrides_queryset(self) -> bool:
-        """Whether this is a project's subclass with its own ``get_queryset()``."""
-        return type(self).get_queryset is not NotificationViewSet.get_queryset
+        """Whether this is a project's subclass with its own ``get_queryset()`` or ``get_rows()``."""
+        own, cls = NotificationViewSet, type(self)
+        return cls.get_queryset is not own.get_queryset or cls.get_rows is not own.get_rows
 
     def _unread(self) -> dict[str, Any]:
         if self._overrides_queryset:
@@ -161,9 +156,7 @@ class DeviceViewSet(ListModelMixin, DestroyModelMixin, RecipientViewSet[Device])
     queryset = Device.objects.none()
     lookup_url_kwarg = "device_id"
 
-    def get_queryset(self) -> QuerySet[Device]:
-        if getattr(self, "swagger_fake_view", False):
-            return super().get_queryset()
+    def get_rows(self) -> QuerySet[Device]:
         return Device.objects.filter(user=self.recipient.pk, retired_at=None)
 
     def create(self, request: Request) -> Response:
@@ -179,14 +172,6 @@ class DeviceViewSet(ListModelMixin, DestroyModelMixin, RecipientViewSet[Device])
         if not conf.VAPID_PRIVATE_KEY:
             raise Http404
         return Response(serializers.WebPushKeySerializer({"public_key": public_key(conf.VAPID_PRIVATE_KEY)}).data)
-
-
-def _is_own_paginator(paginator: object) -> TypeGuard[CursorPagination]:
-    """Whether the paginator is this package's, without another ``paginate_queryset()`` in a project's subclass."""
-    return (
-        isinstance(paginator, CursorPagination)
-        and type(paginator).paginate_queryset is CursorPagination.paginate_queryset
-    )
 
 
 def _filters(request: Request) -> InboxFilter:

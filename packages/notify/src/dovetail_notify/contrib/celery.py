@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
+from dovetail_core.queues import publish_task
 from dovetail_notify.inbox import maintenance
 from dovetail_notify.outbox import digests, worker
 
@@ -30,15 +31,11 @@ def purge_notifications() -> None:
     maintenance.purge_notifications()
 
 
-#: Retry once without a pause, because a restart of the broker breaks connections. With ``retry=False``, kombu would
-#: still retry to connect for six seconds (measured with 5.7).
-_AT_MOST_TWICE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-
-
 def run(using: str) -> None:
     """A ``NOTIFY_RUNNER`` that sends in a Celery worker.
 
     A broker that refuses connections delays a request by milliseconds. One that does not respond delays a request by
-    ``broker_connection_timeout``, at most once in ten seconds. The scheduled task then sends the deliveries.
+    two seconds, at most once in ten seconds. Raises ``dovetail_core.queues.Unavailable`` then, and the scheduled task
+    sends the deliveries.
     """
-    deliver.apply_async(args=(using,), retry=True, retry_policy=_AT_MOST_TWICE)
+    publish_task(deliver, using)

@@ -11,12 +11,15 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from drf_spectacular.extensions import OpenApiSerializerExtension, OpenApiViewExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.plumbing import ResolvedComponent, is_jsonschema_compliant
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from dovetail_core.rest.schema import prefix_components
+from dovetail_notify.api import serializers as own_serializers
 from dovetail_notify.api.serializers import (
     MarkedSerializer,
     NotificationSerializer,
@@ -29,6 +32,8 @@ from dovetail_notify.types import NotificationType, payloads, registry
 from dovetail_notify.types.payloads import Schema, payload_schema
 
 logger = logging.getLogger("dovetail.notify")
+
+prefix_components(own_serializers, "Notify")
 
 _FILTERS = [
     OpenApiParameter("unread", OpenApiTypes.BOOL, description="List only unread or only read notifications."),
@@ -49,6 +54,9 @@ class Notifications(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
 
     target_class = NotificationSerializer
 
+    def get_name(self, auto_schema: AutoSchema, direction: str) -> str:
+        return "NotifyNotification"
+
     def map_serializer(self, auto_schema: AutoSchema, direction: str) -> Schema:
         whole: Schema = auto_schema._map_serializer(  # type: ignore[no-untyped-call]  # as above
             self.target, direction, bypass_extensions=True
@@ -61,17 +69,23 @@ class Notifications(OpenApiSerializerExtension):  # type: ignore[no-untyped-call
         properties = {name: schema for name, schema in whole["properties"].items() if name not in own}
         required = [name for name in whole["required"] if name not in own]
         fields: Schema = {"type": "object", "properties": properties, "required": required}
-        shared = self._component("NotificationFields", fields)
+        shared = self._component("NotifyNotificationFields", fields)
         variants = {cls.key: self._variant(cls, name, shared) for cls, name in zip(types, _names(types), strict=True)}
         mapping = {key: variant["$ref"] for key, variant in variants.items()}
         known = {"oneOf": list(variants.values()), "discriminator": {"propertyName": "type", "mapping": mapping}}
         removed = {"type": "string", "not": {"enum": sorted(variants)}, "description": "A type that was removed."}
         other = _notification(shared, removed, {"type": "object", "additionalProperties": {}})
         # Outside the union, because its discriminator must list every value.
-        return {"oneOf": [self._component("KnownNotification", known), self._component("OtherNotification", other)]}
+        return {
+            "oneOf": [
+                self._component("NotifyKnownNotification", known),
+                self._component("NotifyOtherNotification", other),
+            ]
+        }
 
     def _variant(self, cls: type[NotificationType], name: str, shared: Schema) -> Schema:
-        payload = payload_schema(cls, null=is_jsonschema_compliant())  # type: ignore[no-untyped-call]  # drf-spectacular's
+        # "null" is a type since OpenAPI 3.1.
+        payload = payload_schema(cls, null=not spectacular_settings.OAS_VERSION.startswith("3.0"))
         for field, schema in payload["properties"].items():
             value = schema["items"] if schema.get("type") == "array" else schema
             if "enum" in value:
@@ -97,10 +111,12 @@ def _notification(shared: Schema, kind: Schema, payload: Schema) -> Schema:
 
 
 def _names(types: list[type[NotificationType]]) -> Iterator[str]:
-    """Yield component names such as ``OrdersShipped`` for ``orders.shipped``. A second equal name gets a number."""
-    counts: Counter[str] = Counter()
+    """Yield component names such as ``NotifyOrdersShipped`` for ``orders.shipped``. A second one gets a number."""
+    # Other components begin with these names: the types "known", "other" and "notification" get a number.
+    counts = Counter(["NotifyKnown", "NotifyOther", "NotifyNotification"])
     for cls in types:
-        name = _camel(cls.key)
+        # A project often has a component such as OrdersShippedPayload of its own.
+        name = f"Notify{_camel(cls.key)}"
         counts[name] += 1
         yield name if counts[name] == 1 else f"{name}{counts[name]}"
 
@@ -149,13 +165,14 @@ class NotificationViews(OpenApiViewExtension):  # type: ignore[no-untyped-call] 
         return type("Described", (self.target,), operations)
 
 
+@extend_schema_serializer(component_name="NotifyPreferencesMeta")
 class _Meta(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
     prev = serializers.CharField(allow_null=True)
     total = serializers.IntegerField(allow_null=True)
 
 
-@extend_schema_serializer(many=False, component_name="Preferences")
+@extend_schema_serializer(many=False, component_name="NotifyPreferences")
 class _Preferences(serializers.Serializer[Any]):
     """All preferences in the format of a page."""
 
@@ -165,7 +182,7 @@ class _Preferences(serializers.Serializer[Any]):
 
 # One preference or a list.
 _CHOICES = PolymorphicProxySerializer(
-    "PreferenceChoices",
+    "NotifyPreferenceChoices",
     serializers=[PreferenceSerializer, PreferenceSerializer(many=True)],
     resource_type_field_name=None,
     many=False,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import router
+from django.db import router, transaction
 from django.db.models import QuerySet
 
+from dovetail_core.transactions import Vanished, retry_on_conflict
+from dovetail_notify.conf import conf
+from dovetail_notify.exceptions import InvalidLink
 from dovetail_notify.models import ANY, Mode, OrganizationPreference, Preference
 from dovetail_notify.transports import available_channels, required_channels, transport_for
 from dovetail_notify.transports.email import read_token
@@ -27,18 +30,35 @@ def set_preference(
     """Set a user's preference.
 
     Raise ``ValueError`` for a mode that the channel does not have, and for a mode other than "on" of a required
-    channel.
+    channel; ``Vanished`` if the user is deleted.
     """
     _check_mode(channel, mode)
     cls = registry.get(type_key)
     if cls is not None and mode != Mode.ON and channel in required_channels(cls):
         raise ValueError(f"The type {type_key} requires the channel {channel}. Its mode can only be 'on'.")
-    preference, _ = Preference.objects.using(router.db_for_write(Preference)).update_or_create(
-        user_id=user.pk, channel=channel, type=type_key, organization_key=organization_key, defaults={"mode": mode}
-    )
-    return preference
+    return _store(user, channel=channel, type_key=type_key, organization_key=organization_key, mode=mode)
 
 
+@retry_on_conflict
+def change_preferences(
+    *, user: AbstractBaseUser, changes: Iterable[tuple[str, str, str | None]], organization_key: str = ""
+) -> None:
+    """Set or clear several of a user's preferences in one transaction.
+
+    A change is a type, a channel and a mode; None clears the preference. Raise like :func:`set_preference`, and change
+    nothing then.
+    """
+    with transaction.atomic(using=router.db_for_write(Preference)):
+        for type_key, channel, mode in changes:
+            if mode is None:
+                clear_preference(user=user, channel=channel, type_key=type_key, organization_key=organization_key)
+            else:
+                set_preference(
+                    user=user, channel=channel, mode=mode, type_key=type_key, organization_key=organization_key
+                )
+
+
+@retry_on_conflict
 def set_organization_preference(
     *, organization_key: str, channel: str, mode: str, type_key: str = ANY
 ) -> OrganizationPreference:
@@ -51,6 +71,7 @@ def set_organization_preference(
     return preference
 
 
+@retry_on_conflict
 def clear_preference(*, user: AbstractBaseUser, channel: str, type_key: str = ANY, organization_key: str = "") -> None:
     """Delete a user's preference, so that the default applies again."""
     rows = Preference.objects.using(router.db_for_write(Preference)).filter(user_id=user.pk, channel=channel)
@@ -66,7 +87,11 @@ def unsubscribe(token: str) -> bool:
     cls = registry.get(type_key)
     if cls is not None and channel in required_channels(cls):
         return False
-    set_preference(user=user, channel=channel, mode=Mode.OFF, type_key=type_key)
+    try:
+        # Also for a channel that has left NOTIFY_TRANSPORTS since: the refusal must apply if it returns.
+        _store(user, channel=channel, type_key=type_key, mode=Mode.OFF)
+    except Vanished as error:  # like the link of a user who was deleted earlier
+        raise InvalidLink from error
     return True
 
 
@@ -97,7 +122,18 @@ def effective_preferences(*, user: AbstractBaseUser, organization_key: str | Non
             }
 
 
+@retry_on_conflict
+def _store(user: AbstractBaseUser, *, channel: str, type_key: str, mode: str, organization_key: str = "") -> Preference:
+    preference, _ = Preference.objects.using(router.db_for_write(Preference)).update_or_create(
+        user_id=user.pk, channel=channel, type=type_key, organization_key=organization_key, defaults={"mode": mode}
+    )
+    return preference
+
+
 def _check_mode(channel: str, mode: str) -> None:
+    if channel != IN_APP and channel not in conf.TRANSPORTS:
+        channels = ", ".join([IN_APP, *conf.TRANSPORTS])
+        raise ValueError(f"No transport of NOTIFY_TRANSPORTS has the channel {channel!r}. Channels: {channels}.")
     if mode not in available_modes(channel):
         raise ValueError(f"The mode of {channel} is one of: {', '.join(available_modes(channel))}; got {mode!r}.")
 

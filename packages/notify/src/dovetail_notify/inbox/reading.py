@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet, Value
 from django.db.models.sql.compiler import SQLCompiler
@@ -22,6 +23,8 @@ from dovetail_notify.sql import fetch
 from dovetail_notify.types import current_payload
 
 UNREAD_CAP: Final = 100
+# Each part of a statement takes PostgreSQL 0.1 ms. Members of more organizations get one condition for all of them.
+_MAX_ORGANIZATIONS: Final = 5
 
 
 class Unread(NamedTuple):
@@ -119,19 +122,27 @@ def page(
     With ``lookup``, return only notifications whose key is less (lt, lte) or greater (gt, gte) than ``key``; with gt
     and gte, the oldest first.
     """
-    constants = (shown.archived, shown.unread, lookup, limit)
-    values = (*_inbox_values(user, organization_key), ("type", shown.type), ("type", shown.types), ("pk", key))
+    constants = (shown.archived, shown.unread, lookup, limit, _supports_limits_in_union(None))
+    inbox_values = _inbox_values(user.pk, organization_keys(user), organization_key)
+    values = (*inbox_values, ("type", shown.type), ("type", shown.types), ("pk", key))
     return fetch(get_notification_model(), _page, constants, values, read=CompiledQuery.instances)
 
 
-def _inbox_values(user: AbstractBaseUser, organization_key: str | None) -> tuple[tuple[str, Any], ...]:
-    """Return the values of ``inbox_of_key()`` and the fields that they are compared with."""
-    keys = organization_keys(user)
-    return (
-        ("recipient", user.pk),
-        ("organization_key", None if keys is None else tuple(keys)),
-        ("organization_key", organization_key),
-    )
+def count(user: AbstractBaseUser, *, shown: InboxFilter, limit: int, organization_key: str | None = None) -> int:
+    """Return the number of the user's notifications, at most ``limit``, without loading them."""
+    (_, key), (_, keys) = _inbox_values(user.pk, organization_keys(user), organization_key)
+    parts = [shown.apply(rows) for rows in _parts(key, keys)]
+    return _keys(parts, limit, limit_parts=_supports_limits_in_union(None)).count()
+
+
+def _inbox_values(key: object, keys: Iterable[object] | None, organization_key: object) -> tuple[tuple[str, Any], ...]:
+    """Return the values of ``inbox_of_key()``, and the fields that they are compared with."""
+    visible = None if keys is None else frozenset(map(str, keys))
+    if organization_key is not None:
+        # The column is text, so that the ORM would also find the organization of an integer or a UUID.
+        requested = frozenset([str(organization_key)])
+        visible = requested if visible is None else visible & requested
+    return (("recipient", key), ("organization_key", None if visible is None else tuple(visible)))
 
 
 def _page(
@@ -139,18 +150,49 @@ def _page(
     unread: bool | None,
     lookup: str | None,
     limit: int,
+    limit_parts: bool,
     recipient: object,
-    keys: Iterable[object] | None,
-    organization_key: object,
+    keys: Sequence[object] | None,
     type_key: object,
     types: tuple[object, ...] | None,
     key: object,
 ) -> QuerySet[Any]:
     filters = InboxFilter(archived, unread, type_key, types)
-    rows = filters.apply(inbox_of_key(recipient, keys, organization_key=organization_key))
+    parts = [filters.apply(rows) for rows in _parts(recipient, keys)]
     if lookup is not None:
-        rows = rows.filter(**{f"pk__{lookup}": key})
-    return rows.order_by("pk" if lookup in {"gt", "gte"} else "-pk")[:limit]
+        parts = [rows.filter(**{f"pk__{lookup}": key}) for rows in parts]
+    return _union(parts, limit, ascending=lookup in {"gt", "gte"}, limit_parts=limit_parts)
+
+
+def _parts(recipient: object, keys: Sequence[object] | None) -> list[QuerySet[Any]]:
+    """Return the inbox as one queryset for each organization and one for personal notifications.
+
+    Each is a range of an index. With one condition for all, the database would read the notifications of organizations
+    that the user has left: 20 ms instead of 0.5 ms for 100 000 of them.
+    """
+    if keys is None or len(keys) > _MAX_ORGANIZATIONS:
+        return [inbox_of_key(recipient, keys)]
+    rows = inbox_of_key(recipient, None)
+    return [rows.filter(organization_key=key) for key in (None, *keys)]
+
+
+def _union(parts: Sequence[QuerySet[Any]], limit: int, *, ascending: bool, limit_parts: bool) -> QuerySet[Any]:
+    order = "pk" if ascending else "-pk"
+    if len(parts) == 1:
+        return parts[0].order_by(order)[:limit]
+    if limit_parts:
+        # By the organization as well, although it is the same in all rows of a part: PostgreSQL does not know that
+        # rows with NULL are in the order of the rest of the index.
+        organization = "-organization_key" if ascending else "organization_key"
+        parts = [rows.order_by(organization, order)[:limit] for rows in parts]
+    else:
+        parts = [rows.order_by() for rows in parts]  # SQLite refuses limits, and merges the parts by their indexes
+    return parts[0].union(*parts[1:], all=True).order_by(order)[:limit]
+
+
+def _supports_limits_in_union(using: str | None) -> bool:
+    connection = connections[using or router.db_for_read(get_notification_model())]
+    return connection.features.supports_slicing_ordering_in_compound
 
 
 def unread(rows: QuerySet[Any]) -> Unread:
@@ -163,14 +205,28 @@ def unread(rows: QuerySet[Any]) -> Unread:
 
 def unread_of(user: AbstractBaseUser, *, organization_key: str | None = None, using: str | None = None) -> Unread:
     """Count the unread notifications of ``inbox()`` with a query that is compiled once."""
-    rows = fetch(get_notification_model(), _unread_keys, (), _inbox_values(user, organization_key), using=using)
-    return _capped(len(rows))
+    return unread_of_key(user.pk, organization_keys(user), organization_key=organization_key, using=using)
 
 
-def _unread_keys(recipient: object, keys: Iterable[object] | None, organization_key: object) -> QuerySet[Any, Any]:
+def unread_of_key(
+    key: object, keys: Iterable[object] | None, *, organization_key: str | None = None, using: str | None = None
+) -> Unread:
+    """Count the unread notifications of ``inbox_of_key()`` with a query that is compiled once."""
+    constants, values = (_supports_limits_in_union(using),), _inbox_values(key, keys, organization_key)
+    return _capped(len(fetch(get_notification_model(), _unread_keys, constants, values, using=using)))
+
+
+def _unread_keys(limit_parts: bool, recipient: object, keys: Sequence[object] | None) -> QuerySet[Any, Any]:
     # Fetches at most as many keys as are counted; the database reads them for a count as well.
-    rows = inbox_of_key(recipient, keys, organization_key=organization_key)
-    return rows.filter(read_at=None).order_by().values_list("pk")[: UNREAD_CAP + 1]
+    parts = [rows.filter(read_at=None) for rows in _parts(recipient, keys)]
+    return _keys(parts, UNREAD_CAP + 1, limit_parts=limit_parts)
+
+
+def _keys(parts: Sequence[QuerySet[Any]], limit: int, *, limit_parts: bool) -> QuerySet[Any, Any]:
+    rows, *others = [part.order_by().values_list("pk") for part in parts]
+    if others and limit_parts:
+        rows, *others = [part[:limit] for part in (rows, *others)]
+    return (rows.union(*others, all=True) if others else rows)[:limit]
 
 
 def _capped(count: int) -> Unread:

@@ -6,7 +6,6 @@ A lost message only costs time, because workers and sockets also look for new ro
 from __future__ import annotations
 
 import logging
-import time
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from uuid import UUID
 
 from django.db import connections, transaction
 
+from dovetail_core.queues import CircuitBreaker
 from dovetail_notify.conf import conf
 from dovetail_notify.outbox import worker
 from dovetail_notify.realtime import messages
@@ -33,37 +33,22 @@ def wait(using: str) -> None:
     """Do nothing, because ``manage.py notify_deliver --loop`` looks for new deliveries."""
 
 
-class CircuitBreaker:
-    """Calls a function whose service may be down. After a failure, it skips calls for ten seconds.
-
-    Clients of message brokers retry for seconds before they give up. Requests must not wait for that, because workers
-    also check the outbox without being called.
-    """
-
-    def __init__(self) -> None:
-        self._open_until = 0.0
-
-    def call(self, function: Callable[..., object], *args: object) -> None:
-        if time.monotonic() < self._open_until:
-            return
-        if self._open_until:
-            # This request tries the service again. Meanwhile the other requests of the process skip their calls.
-            self._open_until = time.monotonic() + 10
-        try:
-            function(*args)
-            self._open_until = 0.0
-        except Exception as error:  # noqa: BLE001  # of any client library; the commit must not appear to fail
-            self._open_until = time.monotonic() + 10
-            # Without the error's text, which may contain a URL with a password.
-            logger.warning("NOTIFY_RUNNER failed: %s.", type(error).__name__)
-
-
-_circuit_breaker = CircuitBreaker()
+#: Clients of message brokers retry for seconds before they give up. Requests must not wait for that, because workers
+#: also check the outbox without being called.
+_circuit = CircuitBreaker()
 
 
 def start_runner(using: str) -> None:
     """Call ``NOTIFY_RUNNER``, unless it failed within the last ten seconds. Never raise."""
-    _circuit_breaker.call(conf.RUNNER, using)
+    if not _circuit.allows():
+        return
+    try:
+        conf.RUNNER(using)
+        _circuit.close()
+    except Exception as error:  # noqa: BLE001  # of any client library; the commit must not appear to fail
+        _circuit.open()
+        # Without the error's text, which may contain a URL with a password.
+        logger.warning("NOTIFY_RUNNER failed: %s.", type(error).__name__)
 
 
 def schedule(*, after: int, batch: UUID, recipients: Sequence[Hashable] | None, using: str) -> None:
@@ -77,19 +62,20 @@ def schedule(*, after: int, batch: UUID, recipients: Sequence[Hashable] | None, 
     # registered in a savepoint together with it. The first function that runs announces everything.
     def announce() -> None:
         rows = [row for hook, row in _pending(using) if hook() is not None]
-        connections[using]._dovetail_notify = []  # type: ignore[attr-defined]  # our own attribute
+        _pending(using).clear()
         if rows:
             messages.publish([{"type": "rows", "using": using, **row} for row in rows])
             start_runner(using)
 
     # On rollback Django drops the hooks of the transaction or savepoint without a signal. The weak references to them
     # are then dead: their rows are not announced with the next commit, and do not pile up in a process whose
-    # transactions all roll back.
-    pending = [entry for entry in _pending(using) if entry[0]() is not None]
+    # transactions all roll back. Only the end is looked at, because a transaction may notify thousands of times.
+    pending = _pending(using)
+    while pending and pending[-1][0]() is None:
+        pending.pop()
     pending.append((weakref.ref(announce), {"after": after, "batch": str(batch), "users": listed}))
-    connections[using]._dovetail_notify = pending  # type: ignore[attr-defined]  # as above
     transaction.on_commit(announce, using=using, robust=True)
 
 
 def _pending(using: str) -> list[tuple[Callable[[], Any], dict[str, Any]]]:
-    return getattr(connections[using], "_dovetail_notify", [])
+    return vars(connections[using]).setdefault("_dovetail_notify", [])  # type: ignore[no-any-return]  # our own

@@ -112,7 +112,7 @@ def missed(admission: Admission, since: tuple[int, datetime]) -> list[str]:
     if len(newer) > REPLAY:
         return [frame("resync", **end)]
     late = list(rows.filter(pk__lte=key, created_at__gte=at - OVERLAP).order_by("-pk")[:REPLAY])
-    frames = [notification_frame(row) for row in (*reversed(late), *newer)]
+    frames = [FrameTemplate(row).frame(row.pk) for row in (*reversed(late), *newer)]
     return [*frames, frame("resumed", **end, replayed=len(frames))]
 
 
@@ -144,7 +144,7 @@ def frames_of_batches(
         first.setdefault(batch, key)
     rows_by_key = _all(using).in_bulk(first.values())
     # A row may have been deleted between the two queries.
-    templates = {batch: _FrameTemplate(rows_by_key[key]) for batch, key in first.items() if key in rows_by_key}
+    templates = {batch: FrameTemplate(rows_by_key[key]) for batch, key in first.items() if key in rows_by_key}
     return [
         (str(recipient), templates[batch].organization, templates[batch].frame(key))
         for key, recipient, batch in keys
@@ -160,11 +160,7 @@ def batches_after(key: int) -> list[UUID]:
     return list(_all(None).filter(pk__gt=key, archived_at=None).order_by().values_list("batch", flat=True).distinct())
 
 
-def notification_frame(row: AbstractNotification) -> str:
-    return _FrameTemplate(row).frame(row.pk)
-
-
-class _FrameTemplate:
+class FrameTemplate:
     """The frame of a batch's rows, which differ only in the key and in the cursor that contains it."""
 
     def __init__(self, row: AbstractNotification) -> None:

@@ -2,7 +2,7 @@
 
 The hubs of this process get messages directly. Other processes get them through the channel layer, if
 ``CHANNEL_LAYERS`` names one. After a lost message, hubs find new rows in the database within
-``NOTIFY_SOCKET_SWEEP_SECONDS``.
+``NOTIFY_SOCKET_SWEEP_SECONDS``. Domain events of other packages and Django's signals tell when a credential ends.
 """
 
 from __future__ import annotations
@@ -12,13 +12,33 @@ import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_out
+from django.db import router, transaction
+from django.db.models.signals import post_delete, post_save
+from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from dovetail_core.accounts import may_sign_in
+from dovetail_core.events import Event, domain_event
+from dovetail_notify.realtime.credentials import object_session, session_hash
+
+if TYPE_CHECKING:
+    # Projects may import this module before the app registry is ready, when models cannot be imported.
+    from django.contrib.auth.base_user import AbstractBaseUser
+
 logger = logging.getLogger("dovetail.notify")
+
+_KEY_REVOKED: Final = frozenset({"api_key.revoked", "api_key.expired", "api_key.deleted"})
+_MEMBER_REMOVED: Final = frozenset({"member.removed", "membership.removed"})
+_MEMBER_CHANGED: Final = frozenset(
+    {"member.added", "member.role_changed", "membership.added", "membership.role_changed"}
+)
+_UID: Final = "dovetail_notify.realtime.messages"
 
 Message = dict[str, Any]
 
@@ -96,3 +116,54 @@ def recheck(user: object = None) -> None:
 
 def key_text(value: object) -> str | None:
     return None if value is None else str(getattr(value, "pk", value))
+
+
+def connect_signals() -> None:
+    domain_event.connect(_on_domain_event, dispatch_uid=_UID)
+    user_logged_out.connect(_on_logout, dispatch_uid=_UID)
+    # By its label, because Django's checks report a model that is not installed.
+    post_save.connect(_on_user_saved, sender=settings.AUTH_USER_MODEL, dispatch_uid=_UID)
+    post_delete.connect(_on_user_deleted, sender=settings.AUTH_USER_MODEL, dispatch_uid=_UID)
+
+
+def _on_domain_event(event: Event, **_: Any) -> None:
+    user, organization = event.data.get("user_id"), event.organization_id
+    if event.name == "session.revoked":
+        for session in event.data.get("session_ids", ()):
+            _disconnect(event.using, session=str(session))
+    elif event.name in _KEY_REVOKED and (key_session := object_session(event.target)):
+        _disconnect(event.using, session=key_session)
+    elif event.name in _MEMBER_REMOVED and user is not None:
+        _disconnect(event.using, user=user, organization=organization, reason="membership_removed")
+        _after_commit(event.using, lambda: recheck(user))
+    elif event.name in _MEMBER_CHANGED and user is not None:
+        _after_commit(event.using, lambda: recheck(user))
+    elif event.name == "organization.deleted":
+        _disconnect(event.using, organization=organization, reason="membership_removed")
+        _after_commit(event.using, recheck)
+
+
+def _on_logout(request: HttpRequest, user: AbstractBaseUser | None, **_: Any) -> None:
+    session = getattr(request, "session", None)
+    # Django sends the signal before it flushes the session. The database alias of the session is unknown.
+    if user is not None and session is not None and session.session_key:
+        _disconnect(None, user=user, session=session_hash(session.session_key))
+
+
+def _on_user_saved(instance: AbstractBaseUser, created: bool, using: str, **_: Any) -> None:
+    if not created and not may_sign_in(instance):
+        _disconnect(using, user=instance, reason="account_inactive")
+
+
+def _on_user_deleted(instance: AbstractBaseUser, using: str, **_: Any) -> None:
+    _disconnect(using, user=instance, reason="account_inactive")
+
+
+def _disconnect(using: str | None, **arguments: Any) -> None:
+    # Keys are read now: a deleted instance has none after commit.
+    arguments = {name: value if name == "reason" else key_text(value) for name, value in arguments.items()}
+    _after_commit(using, lambda: disconnect(**arguments))
+
+
+def _after_commit(using: str | None, call: Callable[[], None]) -> None:
+    transaction.on_commit(call, using=using or router.db_for_write(get_user_model()), robust=True)

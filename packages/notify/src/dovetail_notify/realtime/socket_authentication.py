@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -32,6 +33,7 @@ from rest_framework.settings import api_settings
 
 from dovetail_core.accounts import may_sign_in
 from dovetail_core.secrets import keyed_hash, keyed_hashes, random_token
+from dovetail_core.transactions import retry_on_conflict
 from dovetail_notify.conf import conf
 from dovetail_notify.inbox.reading import organization_keys, requested_organization
 from dovetail_notify.models import Ticket
@@ -39,6 +41,9 @@ from dovetail_notify.realtime import protocol
 from dovetail_notify.realtime.protocol import Refused
 
 TICKET_SECONDS: Final = 30
+# How far the clocks of two servers may differ. Otherwise, a server whose clock is half a minute ahead would refuse
+# every ticket of the others.
+_CLOCK_SKEW: Final = timedelta(seconds=30)
 
 _PURPOSE = "dovetail_notify.ticket"
 _TICKET = re.compile(r"[A-Za-z0-9_-]{20,100}", re.ASCII)
@@ -163,10 +168,12 @@ def _http_request(scope: dict[str, Any]) -> HttpRequest:
         # Browsers send cookies with sockets that any site opens; CORS does not apply (cross-site WebSocket hijacking).
         if not _trusted(header(scope, b"origin"), header(scope, b"host")):
             raise Refused(protocol.FORBIDDEN, "origin")
-        if "django.contrib.sessions" in settings.INSTALLED_APPS:
+        if apps.is_installed("django.contrib.sessions"):
             engine = import_module(settings.SESSION_ENGINE)
             request.session = engine.SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
-            request.user = get_user(request)
+            # get_user() returns an AnonymousUser, a class that cannot be imported without the app.
+            if apps.is_installed("django.contrib.auth"):
+                request.user = get_user(request)
     return request
 
 
@@ -183,6 +190,7 @@ def _trusted(origin: str | None, host: str | None) -> bool:
     )
 
 
+@retry_on_conflict
 def issue_ticket(
     *,
     user: AbstractBaseUser,
@@ -191,10 +199,10 @@ def issue_ticket(
     expires_at: datetime | None = None,
     origin: str | None = None,
 ) -> str:
-    """Return a new ticket, valid for ``TICKET_SECONDS``.
+    """Return a new ticket, valid for ``TICKET_SECONDS``, and for 30 more because clocks differ.
 
     The socket ends with ``session`` and at ``expires_at``. With ``origin``, the ticket is only valid for pages of this
-    origin.
+    origin. Raise ``Vanished`` if the user is deleted.
     """
     ticket = random_token()
     Ticket(
@@ -204,7 +212,7 @@ def issue_ticket(
         session=session or "",
         origin=_origin(origin),
         credential_expires_at=expires_at,
-        expires_at=timezone.now() + timedelta(seconds=TICKET_SECONDS),
+        expires_at=timezone.now() + timedelta(seconds=TICKET_SECONDS) + _CLOCK_SKEW,
     ).save(using=router.db_for_write(Ticket), force_insert=True)
     return ticket
 

@@ -22,6 +22,8 @@ from dovetail_notify.sql import QuerySetPlaceholder, QuerySets, Values
 Recipient: TypeAlias = Model | int | str | UUID
 Recipients: TypeAlias = Recipient | Iterable[Recipient] | QuerySet[Any, Any]
 
+#: Up to this many named recipients, a statement first assumes that they have no preferences.
+_FEW: Final = 64
 #: Up to this many named recipients, the statement is compiled once.
 _MAX_COMPILED_KEYS: Final = 512
 
@@ -38,8 +40,7 @@ class AudienceShape(NamedTuple):
         """Return the active users with placeholders for the recipients and the organization's members."""
         users = self.model._base_manager.using(using).order_by()
         if isinstance(self.recipients, int):
-            field = _key_field(self.model)
-            users = users.filter(pk__in=[Placeholder(_recipient(number), field) for number in range(self.recipients)])
+            users = users.filter(pk__in=self.keys())
         elif self.recipients == "subquery":
             users = users.filter(QuerySetPlaceholder("to", F("pk")))
         else:
@@ -49,13 +50,10 @@ class AudienceShape(NamedTuple):
         users = accounts.active(users)
         return users.filter(QuerySetPlaceholder("members", F("pk"))) if self.has_members else users
 
-
-class AudiencePart(NamedTuple):
-    """The recipients of one statement: their shape, and what fills the placeholders."""
-
-    shape: AudienceShape
-    values: Values
-    querysets: QuerySets
+    def keys(self) -> list[Placeholder]:
+        """Return the placeholders of the named recipients, if the shape has any."""
+        field, number = _key_field(self.model), self.recipients if isinstance(self.recipients, int) else 0
+        return [Placeholder(_recipient(index), field) for index in range(number)]
 
 
 class Audience:
@@ -64,7 +62,7 @@ class Audience:
     def __init__(self, to: Recipients, *, organization_key: str | None, using: str) -> None:
         self.using = using
         self.model = get_user_model()
-        members = conf.MEMBERS(organization_key) if conf.MEMBERS and organization_key else None
+        members = conf.MEMBERS(organization_key) if organization_key and conf.MEMBERS else None
         # A queryset without a database runs on that of the statement.
         if members is not None and (
             not isinstance(members, QuerySet) or getattr(members, "_db", None) not in (None, using)
@@ -79,7 +77,7 @@ class Audience:
         can_slice = connections[using].features.allow_sliced_subqueries_with_in
         if not isinstance(to, QuerySet):
             self.named = _parse_keys(to)
-            self.chunks = _chunks(self.named, using)
+            self.chunks = [self.named] if 0 < len(self.named) <= _FEW else _chunks(self.named, using)
         elif not issubclass(to.model, self.model):
             expected, actual = self.model._meta.label, to.model._meta.label
             raise TypeError(f"to= takes a queryset of {expected}; got one of {actual}.")
@@ -88,22 +86,27 @@ class Audience:
         else:
             self.chunks = _chunks(list(dict.fromkeys(to.values_list("pk", flat=True))), using)
 
-    def parts(self) -> Iterator[AudiencePart]:
-        """Yield the recipients of each statement. Only very many keys need more than one."""
+    @property
+    def has_few_keys(self) -> bool:
+        """Whether the recipients are named, and few enough to look up their preferences in the same statement."""
+        return 0 < len(self.named or ()) <= _FEW
+
+    def parts(self) -> Iterator[tuple[AudienceShape, Values, QuerySets]]:
+        """Yield the shape of each statement and what fills its placeholders. Only very many keys need several."""
         querysets = {} if self.members is None else {"members": self.members}
         shape = partial(AudienceShape, self.model, self.members is not None)
         if self.rows is not None and _is_condition(self.rows):
             # Without a subquery, for which PostgreSQL reads all other users as well.
-            yield AudiencePart(shape("condition"), {}, querysets | {"to": self.rows})
+            yield shape("condition"), {}, querysets | {"to": self.rows}
         elif self.rows is not None:
             rows = self.rows if self.rows.query.is_sliced else self.rows.order_by()
-            yield AudiencePart(shape("subquery"), {}, querysets | {"to": rows.values("pk")})
+            yield shape("subquery"), {}, querysets | {"to": rows.values("pk")}
         elif self.named and len(self.named) <= _MAX_COMPILED_KEYS and len(self.chunks) == 1:
             values = {_recipient(number): key for number, key in enumerate(pad(self.named))}
-            yield AudiencePart(shape(len(values)), values, querysets)
+            yield shape(len(values)), values, querysets
         else:
             for keys in self.chunks:
-                yield AudiencePart(shape("keys"), {}, querysets | {"to": QuerySet(self.model).filter(pk__in=keys)})
+                yield shape("keys"), {}, querysets | {"to": QuerySet(self.model).filter(pk__in=keys)}
 
     def non_members(self) -> list[Hashable]:
         """Return named users who are not members of the organization, at most ten for each query."""

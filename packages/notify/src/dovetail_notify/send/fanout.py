@@ -5,7 +5,7 @@ Measured on SQLite for 100 000 recipients: ``bulk_create()`` took 12 s and 110 M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import reduce
@@ -15,9 +15,10 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
-from django.db.models import Case, DateTimeField, F, Manager, Q, QuerySet, When
+from django.db.models import Case, DateTimeField, F, Manager, Model, Q, QuerySet, When
 from django.utils import timezone
 
+from dovetail_core.conf import cached_until_settings_change
 from dovetail_core.models import uuid7
 from dovetail_core.sql import Placeholder, once
 from dovetail_notify.base import get_notification_model
@@ -25,15 +26,14 @@ from dovetail_notify.exceptions import ForeignRecipient
 from dovetail_notify.models import Delivery, Mode
 from dovetail_notify.outbox import runner
 from dovetail_notify.send.audience import Audience, AudienceShape, Recipients
-from dovetail_notify.send.preference_conditions import ConditionsShape, PreferenceConditions
-from dovetail_notify.sql import InsertSelect, QuerySets, Values, as_expression, fetch, python_defaults
+from dovetail_notify.send.preference_conditions import PreferenceConditions, without_preferences
+from dovetail_notify.sql import InsertSelect, Values, as_expression, fetch, python_defaults
 from dovetail_notify.transports import Transport, transport_for
 from dovetail_notify.types import IN_APP, NotificationType, payloads
 
-#: Up to this many named recipients, a query first checks whether any of them has a preference.
-_FEW: Final = 64
-#: Returns the value for a name and a field, or a placeholder for it.
-_ValueOf = Callable[[str, Any], Any]
+#: Names of values that are no columns. No field has such a name.
+_LAST_KEY: Final = "last key"
+_NEXT_HOUR: Final = "next hour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ def notify(
     ``using`` is the database alias of the inbox.
 
     Runs at most four statements for any number of recipients, in the caller's transaction; a rollback sends nothing.
+    As after ``save()``, an error of the database in one of them lets the transaction only roll back.
     Raise ``TypeError`` or ``ValueError`` for invalid arguments, and ``ForeignRecipient`` without writing any row if a
     named recipient is not a member of the organization (``NOTIFY_MEMBERS``).
     """
@@ -104,32 +105,59 @@ def notify(
     alias = using or router.db_for_write(get_notification_model())
     message = _Message(notification, _key_text(organization) or None, _key_text(actor), _dedupe_key(dedupe))
     audience = Audience(to, organization_key=message.organization_key, using=alias)
-    # Read before the transaction begins: SQLite refuses to write in a transaction whose earlier read is out of date.
-    conditions = PreferenceConditions.for_type(type(notification), message.organization_key, alias)
-    named = audience.named or []
+    columns, kind, created = message.columns(), type(notification), 0
     # For few recipients, the database returns the keys of the new rows if it supports that.
-    few = 0 < len(named) <= _FEW and connections[alias].features.can_return_rows_from_bulk_insert
+    few = audience.has_few_keys and connections[alias].features.can_return_rows_from_bulk_insert
     if few:
-        conditions.check_recipients(named)
-    after = 0 if few else _last_key(alias)
-    with transaction.atomic(using=alias):
-        statements = _inbox_statements(message, audience, conditions)
-        if few:
-            keys = [
-                key
-                for statement, values, querysets in statements
-                for key in statement.execute_returning_keys(alias, values, querysets)
-            ]
-            created, after = len(keys), min(keys, default=1) - 1
-        else:
-            created = sum(statement.execute(alias, values, querysets) for statement, values, querysets in statements)
+        # Most users have no preferences, and PostgreSQL takes longer to plan statements that read them than to execute
+        # them. These statements write nothing if there are any.
+        conditions = without_preferences(kind, has_organization=message.organization_key is not None)
+        created = _write(message, columns, audience, conditions, few=few)
+    if not created:
+        # Read before the transaction begins: SQLite refuses to write in a transaction whose earlier read is out of
+        # date.
+        conditions = PreferenceConditions.for_type(kind, message.organization_key, alias)
+        created = _write(message, columns, audience, conditions, few=few)
+    return Sent(message.batch, created, max(len(audience.named or ()) - created, 0))
+
+
+def _write(
+    message: _Message, columns: Mapping[str, Any], audience: Audience, conditions: PreferenceConditions, *, few: bool
+) -> int:
+    """Write the inbox and the outbox, announce the rows after commit, and return the number of inbox rows."""
+    using, named = audience.using, audience.named or []
+    plain = type(get_user_model()._base_manager) is Manager and _take_placeholders(columns)
+    both = plain and once(_can_write_both, conditions, using=using)
+    after, created = 0 if few or both else _last_key(using), 0
+    values = {**columns, _NEXT_HOUR: message.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)}
+    non_members: list[Hashable] = []
+    # A savepoint costs two round trips. Only the rows of members beside a non-member have to be rolled back.
+    with transaction.atomic(using=using, savepoint=audience.members is not None and len(named) > 1):
+        for shape, recipients, querysets in audience.parts():
+            if plain:
+                statement = once(_compile, tuple(columns), shape, conditions, both, few, using=using)
+            else:
+                statement = _insert_inbox(columns, shape, conditions, using)
+            if few:
+                keys = statement.execute_returning_keys(using, {**values, **recipients}, querysets)
+                created, after = len(keys), min(keys, default=1) - 1
+            elif statement.has_second:
+                number, lowest = statement.execute_returning_range(using, {**values, **recipients}, querysets)
+                created, after = created + number, after if created else lowest - 1
+            else:
+                created += statement.execute(using, {**values, **recipients}, querysets)
         # Queried only if a recipient has no row, because it is a fifth statement.
-        if created < len(named) and (non_members := audience.non_members()):
-            raise ForeignRecipient(non_members)
-        if created:
-            _insert_deliveries(message, after, conditions)
-            runner.schedule(after=after, batch=message.batch, recipients=audience.named, using=alias)
-    return Sent(message.batch, created, max(len(named) - created, 0))
+        if created < len(named) and (created or not conditions.no_preferences):
+            non_members = audience.non_members()
+        if non_members and created:
+            transaction.set_rollback(True, using=using)
+        elif created:
+            if not statement.has_second:
+                _insert_deliveries(values, after, conditions, using)
+            runner.schedule(after=after, batch=message.batch, recipients=audience.named, using=using)
+    if non_members:
+        raise ForeignRecipient(non_members)
+    return created
 
 
 def _key_text(value: object) -> str:
@@ -159,35 +187,32 @@ def _newest_key() -> QuerySet[Any, Any]:
     return get_notification_model()._base_manager.order_by("-pk").values_list("pk")[:1]
 
 
-def _inbox_statements(
-    message: _Message, audience: Audience, conditions: PreferenceConditions
-) -> Iterator[tuple[InsertSelect, Values, QuerySets]]:
-    """Yield each statement that writes the inbox, with its values and querysets. Very many keys need several."""
-    columns, using = message.columns(), conditions.using
-    plain = type(get_user_model()._base_manager) is Manager and _take_placeholders(columns)
-    for shape, values, querysets in audience.parts():
-        if plain:
-            statement = once(_compile_inbox, tuple(columns), shape, conditions.shape, using=using)
-        else:
-            statement = _insert_inbox(columns, shape.users(using), conditions, lambda name, _: columns[name])
-        yield statement, {**columns, **values}, querysets
-
-
-def _compile_inbox(
-    names: tuple[str, ...], audience: AudienceShape, conditions: ConditionsShape, using: str
+def _compile(
+    names: tuple[str, ...], audience: AudienceShape, conditions: PreferenceConditions, both: bool, few: bool, using: str
 ) -> InsertSelect:
-    with_placeholders = PreferenceConditions.with_placeholders(conditions, using)
-    return _insert_inbox(names, audience.users(using), with_placeholders, Placeholder)
+    """Return the statement that writes the inbox, or ``both`` inbox and outbox."""
+    model = get_notification_model()
+    columns = {
+        field.name: Placeholder(field.name, field) for field in model._meta.concrete_fields if field.name in names
+    }
+    inbox = _insert_inbox(columns, audience, conditions, using)
+    if not both:
+        return inbox
+    recipient = connections[using].ops.quote_name(model._meta.get_field("recipient").column)
+    outbox = _insert_outbox(conditions, model._base_manager.all(), using)
+    return inbox.followed_by(outbox, recipient, returning_keys=few)
 
 
 def _insert_inbox(
-    names: Iterable[str], users: QuerySet[Any], conditions: PreferenceConditions, value_of: _ValueOf
+    columns: Mapping[str, Any], audience: AudienceShape, conditions: PreferenceConditions, using: str
 ) -> InsertSelect:
-    model = get_notification_model()
-    columns = {name: value_of(name, model._meta.get_field(name)) for name in names}
-    receives = {channel: conditions.receives(channel, "pk") for channel in conditions.defaults}
+    users = audience.users(using)
+    if conditions.no_preferences:
+        users = users.filter(conditions.nobody_has_preferences(audience.keys()))
+    receives = {channel: conditions.receives(channel, "pk") for channel, _ in conditions.channels}
     if all(receives.values()):  # an empty condition is true for every user
         users = users.filter(reduce(or_, receives.values(), Q()))
+    columns = {**columns, "recipient": F("pk")}
     in_app = receives.get(IN_APP)
     if in_app is None or in_app:
         # Without the inbox, the row still exists for the other channels, but the inbox does not show it.
@@ -199,69 +224,74 @@ def _insert_inbox(
     if "dedupe_key" in columns:
         # In a fixed order, so that two transactions that write the same rows wait for each other without a deadlock.
         users = users.order_by("pk")
-    columns["recipient"] = F("pk")
-    return InsertSelect(model, [(users, columns)], conditions.using, ignore_conflicts="dedupe_key" in columns)
+    return InsertSelect(get_notification_model(), [(users, columns)], using, ignore_conflicts="dedupe_key" in columns)
 
 
-def _insert_deliveries(message: _Message, after: int, conditions: PreferenceConditions) -> None:
-    channels = _outbox_channels(conditions)
-    if not channels:
-        return
-    values = {
-        "type": message.notification.key,
-        "organization_key": message.organization_key,
-        "batch": message.batch,
-        "after": after,
-        "now": message.now,
-        "next_hour": message.now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1),
-    }
-    plain = type(get_notification_model()._base_manager) is Manager
-    if plain and all(_has_fixed_condition(transport_for(channel)) for channel in channels):
-        statement = once(_compile_outbox, conditions.shape, using=conditions.using)
+def _can_write_both(conditions: PreferenceConditions, using: str) -> bool:
+    """Return whether one statement can write inbox and outbox (see ``InsertSelect.followed_by()``)."""
+    # A table name with quotes contains a schema, and a common table expression has none.
+    qualified = '"' in get_notification_model()._meta.db_table
+    connection = connections[using]
+    supported = connection.vendor == "postgresql" and connection.features.can_return_rows_from_bulk_insert
+    return supported and not qualified and _has_fixed_outbox(conditions)
+
+
+def _insert_deliveries(values: Values, after: int, conditions: PreferenceConditions, using: str) -> None:
+    if _has_fixed_outbox(conditions):
+        statement = once(_compile_outbox, conditions, using=using)
     else:
-        statement = _insert_outbox(conditions, lambda name, _: values[name])
-    statement.execute(conditions.using, values, {})
+        statement = _compile_outbox(conditions, using)
+    statement.execute(using, {**values, _LAST_KEY: after}, {})
 
 
-def _compile_outbox(conditions: ConditionsShape, using: str) -> InsertSelect:
-    return _insert_outbox(PreferenceConditions.with_placeholders(conditions, using), Placeholder)
-
-
-def _insert_outbox(conditions: PreferenceConditions, value_of: _ValueOf) -> InsertSelect:
-    """Return the statement that writes the deliveries of a batch's rows for every channel but the inbox."""
+def _compile_outbox(conditions: PreferenceConditions, using: str) -> InsertSelect:
     model = get_notification_model()
-    after, batch = value_of("after", model._meta.pk), value_of("batch", model._meta.get_field("batch"))
-    rows = model._base_manager.using(conditions.using).order_by().filter(pk__gt=after, batch=batch)
+    after, batch = Placeholder(_LAST_KEY, model._meta.pk), Placeholder("batch", model._meta.get_field("batch"))
+    return _insert_outbox(conditions, model._base_manager.filter(pk__gt=after, batch=batch), using)
+
+
+def _insert_outbox(conditions: PreferenceConditions, rows: QuerySet[Any], using: str) -> InsertSelect:
+    """Return the statement that writes the deliveries of ``rows`` for every channel but the inbox."""
     parts = []
     for channel in _outbox_channels(conditions):
         eligible = transport_for(channel).eligible("recipient")
-        recipients = rows.filter(conditions.receives(channel, "recipient"), eligible)
-        schedule = _schedule(channel, conditions, value_of)
-        columns = {"notification": F("pk"), "channel": channel, "attempts": 0, **schedule}
+        recipients = rows.using(using).order_by().filter(conditions.receives(channel, "recipient"), eligible)
+        columns = {"notification": F("pk"), "channel": channel, "attempts": 0, **_schedule(channel, conditions)}
         parts.append((recipients, columns | python_defaults(Delivery, columns)))
-    return InsertSelect(Delivery, parts, conditions.using)
+    return InsertSelect(Delivery, parts, using)
 
 
 def _outbox_channels(conditions: PreferenceConditions) -> list[str]:
-    return [channel for channel in conditions.defaults if channel != IN_APP]
+    return [channel for channel, _ in conditions.channels if channel != IN_APP]
+
+
+def _has_fixed_outbox(conditions: PreferenceConditions) -> bool:
+    channels = _outbox_channels(conditions)
+    plain = type(get_notification_model()._base_manager) is Manager
+    return plain and all(_has_fixed_condition(transport_for(channel)) for channel in channels)
 
 
 def _has_fixed_condition(transport: Transport) -> bool:
     """Return whether ``eligible()`` is this package's own. A project's own may return another condition each time."""
-    return type(transport).eligible.__module__.startswith("dovetail_notify.transports.")
+    return f"{type(transport).eligible.__module__}.".startswith("dovetail_notify.transports.")
 
 
 def _take_placeholders(columns: Mapping[str, Any]) -> bool:
     """Return whether all columns are plain values, whose fields need no more than a placeholder."""
-    fields = [get_notification_model()._meta.get_field(name) for name in columns]
-    special = [hasattr(field, "get_placeholder") or hasattr(field, "get_placeholder_sql") for field in fields]
-    return not any(special) and not any(hasattr(value, "resolve_expression") for value in columns.values())
+    expressions = any(hasattr(value, "resolve_expression") for value in columns.values())
+    return not expressions and _have_plain_placeholders(get_notification_model(), tuple(columns))
 
 
-def _schedule(channel: str, conditions: PreferenceConditions, value_of: _ValueOf) -> dict[str, Any]:
+@cached_until_settings_change
+def _have_plain_placeholders(model: type[Model], names: tuple[str, ...]) -> bool:
+    fields = [model._meta.get_field(name) for name in names]
+    return not any(hasattr(field, "get_placeholder") or hasattr(field, "get_placeholder_sql") for field in fields)
+
+
+def _schedule(channel: str, conditions: PreferenceConditions) -> dict[str, Any]:
     """Return the expressions of the columns ``state``, ``digest`` and ``next_at``."""
     next_at = Delivery._meta.get_field("next_at")
-    now, next_hour = value_of("now", next_at), value_of("next_hour", next_at)
+    now, next_hour = Placeholder("created_at", next_at), Placeholder(_NEXT_HOUR, next_at)
     values_by_mode = {
         Mode.ON: {"state": Delivery.State.PENDING, "digest": "", "next_at": now},
         Mode.HOURLY: {"state": Delivery.State.HELD, "digest": "hourly", "next_at": next_hour},

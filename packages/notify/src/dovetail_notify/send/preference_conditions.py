@@ -6,83 +6,67 @@ override all of them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
-from typing import Any, NamedTuple, Self
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple, Self
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.lookups import In
 
-from dovetail_core.sql import Placeholder, pad
+from dovetail_core.conf import cached_until_settings_change
+from dovetail_core.sql import Placeholder
 from dovetail_notify.models import ANY, Mode, OrganizationPreference, Preference
 from dovetail_notify.sql import fetch
 from dovetail_notify.transports import available_channels, required_channels
 from dovetail_notify.types import NotificationType
 
+_TYPE: Final = Placeholder("type", Preference._meta.get_field("type"))
+_ORGANIZATION: Final = Placeholder("organization_key", Preference._meta.get_field("organization_key"))
 
-class ConditionsShape(NamedTuple):
-    """Everything that the SQL of conditions depends on, apart from the values that have placeholders."""
 
-    #: The name and default mode of each channel, and whether the type requires the channel.
-    channels: tuple[tuple[str, str, bool], ...]
-    #: The number of organization keys in the conditions.
-    organizations: int
+class PreferenceConditions(NamedTuple):
+    """The conditions under which the users of one organization receive one type on each channel.
+
+    The SQL depends on nothing else: the placeholders ``type`` and ``organization_key`` stand for the two keys.
+    """
+
+    #: The name of each available channel, and its mode for a user without preferences.
+    channels: tuple[tuple[str, str], ...]
+    required: frozenset[str]
+    has_organization: bool
+    #: Whether the conditions leave out preferences. The statement must then require ``nobody_has_preferences()``.
     no_preferences: bool
-
-
-@dataclass(slots=True)
-class PreferenceConditions:
-    """The conditions under which the users of one organization receive one type on each channel."""
-
-    type_key: str | Placeholder
-    organization_keys: Sequence[str | Placeholder]
-    #: The mode of each available channel for a user without preferences.
-    defaults: Mapping[str, str]
-    required: AbstractSet[str]
-    using: str
-    #: Whether the conditions leave out preferences, because no recipient has any.
-    no_preferences: bool = False
 
     @classmethod
     def for_type(cls, notification: type[NotificationType], organization_key: str | None, using: str) -> Self:
         """Return the conditions of one type. Runs one query if an organization is given."""
-        organization_keys = ("", organization_key) if organization_key else ("",)
-        defaults = _default_modes(notification, organization_key, using)
-        return cls(notification.key, organization_keys, defaults, required_channels(notification), using)
-
-    @classmethod
-    def with_placeholders(cls, shape: ConditionsShape, using: str) -> Self:
-        """Return conditions of this shape with placeholders for ``type`` and ``organization_key``."""
-        organization = Placeholder("organization_key", Preference._meta.get_field("organization_key"))
-        return cls(
-            type_key=Placeholder("type", Preference._meta.get_field("type")),
-            organization_keys=("", organization)[: shape.organizations],
-            defaults={channel: mode for channel, mode, _ in shape.channels},
-            required={channel for channel, _, required in shape.channels if required},
-            using=using,
-            no_preferences=shape.no_preferences,
-        )
+        modes = _type_modes(notification)
+        required = frozenset(required_channels(notification))
+        if organization_key:
+            values = (("organization_key", organization_key), ("type", (ANY, notification.key)))
+            rows = fetch(OrganizationPreference, _organization_preferences, (), values, using=using)
+            # Preferences for this type come last, so that they replace those for all types.
+            for _, channel, mode in sorted(rows, key=lambda row: row[0] != ANY):
+                if channel in modes and channel not in required:
+                    modes[channel] = mode
+        return cls(tuple(modes.items()), required, bool(organization_key), no_preferences=False)
 
     @property
-    def shape(self) -> ConditionsShape:
-        channels = tuple((channel, mode, channel in self.required) for channel, mode in self.defaults.items())
-        return ConditionsShape(channels, len(self.organization_keys), self.no_preferences)
+    def defaults(self) -> dict[str, str]:
+        return dict(self.channels)
 
-    def check_recipients(self, users: Sequence[Hashable]) -> None:
-        """Set ``no_preferences`` if none of ``users``, the keys of all recipients, has one. Runs one indexed query.
-
-        Most users have none, and PostgreSQL takes longer to plan the statements with preferences than to execute them.
-        """
-        keys = tuple(self.organization_keys)
-        values = (("user", tuple(pad(users))), ("type", (self.type_key, ANY)), ("organization_key", keys))
-        self.no_preferences = not fetch(Preference, _user_preferences, (), values, using=self.using)
+    def nobody_has_preferences(self, users: Sequence[Placeholder]) -> Q:
+        """Return the condition that neither ``users``, the keys of all recipients, nor the organization has any."""
+        types = (_TYPE, ANY)
+        # Not user__in, which accepts no expressions.
+        rows = Preference.objects.filter(In(F("user"), users), type__in=types, organization_key__in=self._organizations)
+        if self.has_organization:
+            return Q(~Exists(rows), ~Exists(_organization_preferences(_ORGANIZATION, types)))
+        return Q(~Exists(rows))
 
     def users_with_mode(self, channel: str, modes: Collection[str]) -> QuerySet[Any]:
         """Return the keys of users whose most specific preference for the channel is one of ``modes``."""
-        rows = Preference.objects.using(self.using).filter(
-            channel=channel, type__in=(self.type_key, ANY), organization_key__in=self.organization_keys
+        rows = Preference.objects.filter(
+            channel=channel, type__in=(_TYPE, ANY), organization_key__in=self._organizations
         )
         more_specific = rows.filter(user=OuterRef("user"), specificity__gt=OuterRef("specificity"))
         return rows.filter(~Exists(more_specific), mode__in=modes).order_by().values("user")
@@ -91,35 +75,32 @@ class PreferenceConditions:
         """Return the condition on ``field``, a user's key, under which the user receives the type on the channel."""
         if channel in self.required:
             return Q()
+        default = self.defaults[channel]
         if self.no_preferences:
-            return Q(pk__in=()) if self.defaults[channel] == Mode.OFF else Q()
-        if self.defaults[channel] == Mode.OFF:
+            return Q(pk__in=()) if default == Mode.OFF else Q()
+        if default == Mode.OFF:
             others = [mode for mode in Mode.values if mode != Mode.OFF]
             return Q(**{f"{field}__in": self.users_with_mode(channel, others)})
         return ~Q(**{f"{field}__in": self.users_with_mode(channel, [Mode.OFF])})
 
+    @property
+    def _organizations(self) -> tuple[str | Placeholder, ...]:
+        return ("", _ORGANIZATION) if self.has_organization else ("",)
 
-def _default_modes(cls: type[NotificationType], organization_key: str | None, using: str) -> dict[str, str]:
-    modes: dict[str, str] = {c: Mode.ON if cls.channels[c] else Mode.OFF for c in available_channels(cls)}
-    if organization_key:
-        values = (("organization_key", organization_key), ("type", (ANY, cls.key)))
-        rows = fetch(OrganizationPreference, _organization_preferences, (), values, using=using)
-        # Preferences for this type come last, so that they replace those for all types.
-        for _, channel, mode in sorted(rows, key=lambda row: row[0] != ANY):
-            if channel in modes:
-                modes[channel] = mode
-    return modes | dict.fromkeys(required_channels(cls), Mode.ON)
+
+@cached_until_settings_change
+def without_preferences(notification: type[NotificationType], *, has_organization: bool) -> PreferenceConditions:
+    """Return the conditions if neither the recipients nor the organization has a preference for the type."""
+    modes, required = _type_modes(notification), frozenset(required_channels(notification))
+    return PreferenceConditions(tuple(modes.items()), required, has_organization, no_preferences=True)
+
+
+def _type_modes(cls: type[NotificationType]) -> dict[str, str]:
+    """Return the mode of each available channel if there are no preferences."""
+    required = required_channels(cls)
+    return {c: Mode.ON if cls.channels[c] or c in required else Mode.OFF for c in available_channels(cls)}
 
 
 def _organization_preferences(organization_key: object, types: Sequence[object]) -> QuerySet[Any, Any]:
     rows = OrganizationPreference.objects.filter(organization_key=organization_key, type__in=types)
     return rows.order_by().values_list("type", "channel", "mode")
-
-
-def _user_preferences(
-    users: Sequence[object], types: Sequence[object], organization_keys: Sequence[object]
-) -> QuerySet[Any, Any]:
-    rows = Preference.objects.filter(type__in=types, organization_key__in=organization_keys)
-    # One comparison per user: Django does not accept expressions in an __in lookup of a foreign key.
-    condition = reduce(or_, (Q(user=user) for user in users))
-    return rows.filter(condition).order_by().values_list("pk")[:1]

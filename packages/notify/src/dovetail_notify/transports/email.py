@@ -22,7 +22,7 @@ from dovetail_core.mail import compose, connection, language_of, localized, time
 from dovetail_notify.conf import conf
 from dovetail_notify.exceptions import InvalidLink
 from dovetail_notify.models import Delivery
-from dovetail_notify.transports.base import Outcome, Transport, required_channels
+from dovetail_notify.transports import Outcome, Transport, required_channels
 from dovetail_notify.types import Rendered, registry
 
 logger = logging.getLogger("dovetail.notify")

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from dovetail_notify.base import get_notification_model
 from dovetail_notify.models import Delivery
-from dovetail_notify.transports.base import available_channels, transport_for
+from dovetail_notify.transports import available_channels, transport_for
 from dovetail_notify.transports.email import EmailTransport
 from dovetail_notify.types import IN_APP, NotificationType, payloads
 

@@ -21,7 +21,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from dovetail_core.secrets import keyed_hashes
 from dovetail_notify.conf import conf
 from dovetail_notify.exceptions import ForbiddenDestination
-from dovetail_notify.transports.base import Outcome, Transport, check_extra
+from dovetail_notify.transports import Outcome, Transport, check_extra
 from dovetail_notify.transports.http.calls import call_all, clients
 from dovetail_notify.transports.http.ssrf import check_endpoint
 

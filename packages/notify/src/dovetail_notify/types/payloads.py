@@ -31,6 +31,7 @@ _PARSERS: Final[dict[type, Callable[[str], object]]] = {
     date: parse_date,
     time: parse_time,
 }
+_PLAIN: Final[frozenset[type]] = frozenset({str, int, bool, type(None)})
 #: As ``DjangoJSONEncoder`` writes them. A time has no format: RFC 3339 requires an offset, which Python does not.
 _SCHEMAS: Final[dict[object, Schema]] = {
     str: {"type": "string"},
@@ -48,6 +49,8 @@ _SCHEMAS: Final[dict[object, Schema]] = {
 
 def clean(text: str) -> str:
     """Replace NUL and unpaired surrogates, which JSON allows but databases and sockets reject."""
+    if type(text) is str and text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -56,25 +59,26 @@ def encode(instance: DataclassInstance) -> dict[str, Any]:
     cls = type(instance)
     hints = _field_hints(cls)
     values: dict[str, object] = {}
-    for field in dataclasses.fields(instance):
-        value = getattr(instance, field.name)
+    for name, hint in hints.items():
+        value = getattr(instance, name)
         if isinstance(value, Promise):  # a lazy translation
             value = str(value)
-        hint = hints[field.name]
         if not _matches(value, hint):
             expected = hint.__name__ if isinstance(hint, type) else hint
-            raise TypeError(f"{cls.__qualname__}.{field.name} takes {expected}; got {value!r}.")
-        values[field.name] = value.value if isinstance(value, Enum) else value
-    payload: dict[str, Any] = _clean_json(json.loads(json.dumps(values, cls=DjangoJSONEncoder)))
+            raise TypeError(f"{cls.__qualname__}.{name} takes {expected}; got {value!r}.")
+        values[name] = value.value if isinstance(value, Enum) else value
+    # Most fields are plain, and JSON does not change them.
+    if not _PLAIN.issuperset(map(type, values.values())):
+        values = json.loads(json.dumps(values, cls=DjangoJSONEncoder))
+    payload: dict[str, Any] = _clean_json(values)
     return payload
 
 
 def decode(cls: type[T], payload: dict[str, Any]) -> T:
     """Return an instance made from JSON values. Raise ``TypeError`` or ``ValueError`` for unsuitable values."""
     hints = _field_hints(cls)
-    names = {field.name for field in dataclasses.fields(cls)}
     # Fields that only an earlier version had are ignored, so that the row can still be shown.
-    return cls(**{name: _decode_value(value, hints[name]) for name, value in payload.items() if name in names})
+    return cls(**{name: _decode_value(value, hints[name]) for name, value in payload.items() if name in hints})
 
 
 def payload_schema(cls: type[DataclassInstance], *, null: bool) -> Schema:
@@ -83,14 +87,14 @@ def payload_schema(cls: type[DataclassInstance], *, null: bool) -> Schema:
     Additional properties are allowed, because stored payloads may have fields of an earlier version.
     """
     hints = _field_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]
-    properties = {name: _schema(hints[name], null=null) for name in names}
-    return {"type": "object", "properties": properties, **({"required": names} if names else {})}
+    properties = {name: _schema(hint, null=null) for name, hint in hints.items()}
+    return {"type": "object", "properties": properties, **({"required": list(hints)} if hints else {})}
 
 
 @cache
 def _field_hints(cls: type[DataclassInstance]) -> dict[str, Any]:
-    return get_type_hints(cls)
+    hints = get_type_hints(cls)  # also those of class variables
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
 def _union_members(hint: object) -> tuple[object, ...]:

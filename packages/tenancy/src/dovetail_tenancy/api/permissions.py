@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.http import Http404
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission, OperationHolderMixin
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from dovetail_core.context import Credential
-from dovetail_core.rest.views import Refusal
 from dovetail_tenancy.isolation.scope import fill_slot, require_tenant
 from dovetail_tenancy.organizations.project_models import is_person
 from dovetail_tenancy.organizations.resolution import OrganizationMismatch, OrganizationRequired, resolve_organization
 from dovetail_tenancy.organizations.roles import role_of, role_permits
+
+if TYPE_CHECKING:
+    # Not at run time: rest_framework.views imports the default classes, and so this module.
+    from rest_framework.views import APIView
 
 
 class InOrganization(BasePermission):
@@ -31,11 +33,14 @@ class InOrganization(BasePermission):
     """
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        if not request.user.is_authenticated:
+        if not is_authenticated(request):
             return False
         try:
             organization_id = resolve_organization(request)
         except OrganizationRequired as error:
+            # Imported late, like rest_framework.views above.
+            from dovetail_core.rest.views import Refusal
+
             raise Refusal(error, status.HTTP_400_BAD_REQUEST) from error
         except OrganizationMismatch as error:
             raise PermissionDenied(str(error), code=error.code) from error
@@ -47,7 +52,7 @@ class HasOrganizationPermission(OperationHolderMixin, BasePermission):
     """Requires ``permission`` in the organization that the request is for.
 
     ``permission_classes = [InOrganization, HasOrganizationPermission("invoices.approve")]``. A person needs a role
-    that grants the permission. A credential that names an organization needs the scope of the same name
+    that grants the permission. A credential with scopes, such as an API key, needs the scope of the same name
     (``invoices:approve`` or ``invoices:*``); a person who uses such a credential needs both. Otherwise 403
     ``permission_denied``, and 404 for a caller outside the organization. No query after ``InOrganization``.
 
@@ -55,6 +60,8 @@ class HasOrganizationPermission(OperationHolderMixin, BasePermission):
     ``get_organization_role(request)``. It returns the caller's role, or None for a machine, and raises ``Http404`` for
     an outsider.
     """
+
+    checks_scopes: ClassVar[bool] = True
 
     def __init__(self, permission: str) -> None:
         self.permission = permission
@@ -64,13 +71,20 @@ class HasOrganizationPermission(OperationHolderMixin, BasePermission):
         return self
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        if not request.user.is_authenticated:
+        if not is_authenticated(request):
             return False
         role = _role(request, view)
-        credential = organization_credential(request)
-        if credential is not None and not _in_scope(credential, self.permission):
+        # The scopes of a user's API key limit it too, although it names no organization.
+        if isinstance(request.auth, Credential) and not _in_scope(request.auth, self.permission):
             return False
-        return (credential is not None and not is_person(request.user)) or role_permits(role, self.permission)
+        machine = organization_credential(request) is not None and not is_person(request.user)
+        return machine or role_permits(role, self.permission)
+
+
+def is_authenticated(request: Request) -> bool:
+    # None with UNAUTHENTICATED_USER = None, which projects without django.contrib.auth need.
+    user: Any = request.user
+    return user is not None and bool(user.is_authenticated)
 
 
 def organization_credential(request: Request) -> Credential | None:
@@ -80,7 +94,7 @@ def organization_credential(request: Request) -> Credential | None:
 
 
 def is_signed_in_person(request: Request) -> bool:
-    return is_person(request.user) and organization_credential(request) is None
+    return is_person(request.user) and not isinstance(request.auth, Credential)
 
 
 def _role(request: Request, view: APIView) -> str | None:

@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from dovetail_core.rest.fields import FIELD_MAPPING, TextField
-from dovetail_tenancy.conf import conf
+from dovetail_tenancy.conf import conf, membership_lookups, membership_path
 from dovetail_tenancy.exceptions import UnknownRole
-from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.isolation.scope import get_organization_model
 from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.organizations.project_models import concrete_field, find_row, get_membership_model, user_model
 
@@ -19,6 +19,7 @@ Organization = get_organization_model()
 Membership = get_membership_model()
 User = user_model()
 
+_ROLE = membership_path("role")
 _ID: dict[str, Any] = {"id": {"source": "pk", "read_only": True}}
 
 
@@ -70,7 +71,8 @@ class MemberSerializer(ModelSerializer):
         model = Membership
         fields = ["id", "user", "role", *_existing_fields(Membership, "created_at")]
         read_only_fields = ["created_at"]
-        extra_kwargs = _ID
+        # REST framework refuses a source that equals the name.
+        extra_kwargs = {**_ID, **({"role": {"source": _ROLE}} if _ROLE != "role" else {})}
 
 
 class MemberKeyField(serializers.CharField):
@@ -80,8 +82,8 @@ class MemberKeyField(serializers.CharField):
 
     def to_internal_value(self, data: Any) -> Any:
         key = super().to_internal_value(data)
-        members = Membership._default_manager.filter(organization=self.context["organization"].pk)
-        if (membership := find_row(members.select_related("user"), key)) is None:
+        members = Membership._default_manager.filter(**membership_lookups(organization=self.context["organization"].pk))
+        if (membership := find_row(members.select_related(membership_path("user")), key)) is None:
             self.fail("does_not_exist")
         return membership
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
@@ -10,7 +12,7 @@ from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Val
 from django.http import Http404
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied, Throttled
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
@@ -19,9 +21,16 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from dovetail_core import accounts
-from dovetail_core.rest.views import RefusalMixin
+from dovetail_core.attempts import Budget, TooManyAttempts, reserve
+from dovetail_core.net import client_network
+from dovetail_core.rest.views import RefusalMixin, RowsMixin
 from dovetail_tenancy import exceptions, services
-from dovetail_tenancy.api.permissions import HasOrganizationPermission, is_signed_in_person, organization_credential
+from dovetail_tenancy.api.permissions import (
+    HasOrganizationPermission,
+    is_authenticated,
+    is_signed_in_person,
+    organization_credential,
+)
 from dovetail_tenancy.api.serializers import (
     AcceptanceSerializer,
     EmptySerializer,
@@ -31,8 +40,9 @@ from dovetail_tenancy.api.serializers import (
     TokenSerializer,
     TransferSerializer,
 )
-from dovetail_tenancy.conf import OWNER, conf
-from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.base import AbstractOrganization
+from dovetail_tenancy.conf import OWNER, conf, membership_lookups, membership_path
+from dovetail_tenancy.isolation.scope import get_organization_model
 from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.organizations.project_models import (
     concrete_field,
@@ -41,6 +51,7 @@ from dovetail_tenancy.organizations.project_models import (
     has_owner_field,
     is_person,
 )
+from dovetail_tenancy.services.members import role_below_owner
 
 REFUSALS: Mapping[type[Exception], int] = {
     exceptions.Conflict: status.HTTP_409_CONFLICT,
@@ -62,12 +73,23 @@ def visible_organizations(request: Request) -> QuerySet[Any]:
         organizations = organizations.filter(pk=credential.organization_id)
     role: Any = Value(None, output_field=CharField(null=True))
     if is_person(request.user):
-        memberships = get_membership_model()._default_manager.filter(user=request.user.pk)
-        organizations = organizations.filter(pk__in=memberships.values("organization"))
-        role = Subquery(memberships.filter(organization=OuterRef("pk")).values("role")[:1])
+        memberships = get_membership_model()._default_manager.filter(**membership_lookups(user=request.user.pk))
+        organizations = organizations.filter(pk__in=memberships.values(membership_path("organization")))
+        own = memberships.filter(**membership_lookups(organization=OuterRef("pk")))
+        role = Subquery(own.values(membership_path("role"))[:1])
     elif credential is None:
         organizations = organizations.none()
     return cast("QuerySet[Any]", organizations.annotate(membership_role=role))
+
+
+def may_people_create_organizations() -> bool:
+    """Return whether the API creates organizations, as ``TENANCY_ORGANIZATION_CREATION`` says.
+
+    A project with its own model has its own way to create companies: payment, approval, required fields. A package that
+    opens a second way would change what the project allows.
+    """
+    allowed = conf.ORGANIZATION_CREATION
+    return issubclass(get_organization_model(), AbstractOrganization) if allowed is None else allowed
 
 
 def row_or_404(rows: QuerySet[Any], key: str) -> Any:
@@ -76,7 +98,7 @@ def row_or_404(rows: QuerySet[Any], key: str) -> Any:
     return row
 
 
-class OrganizationView(RefusalMixin, GenericViewSet[Any]):
+class OrganizationView(RefusalMixin, RowsMixin, GenericViewSet[Any]):
     refusals = REFUSALS
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
     #: The permission that each action requires, "organization.view" by default. None admits every member.
@@ -100,12 +122,10 @@ class OrganizationView(RefusalMixin, GenericViewSet[Any]):
             return [IsAuthenticated()]
         return [IsAuthenticated(), HasOrganizationPermission(permission)]
 
-    def get_queryset(self) -> QuerySet[Any]:
-        rows = super().get_queryset()
-        if getattr(self, "swagger_fake_view", False):
-            return rows
-        model: type[Model] = rows.model
-        return model._default_manager.filter(organization=self.organization.pk)
+    def get_rows(self) -> QuerySet[Any]:
+        model: type[Model] = self.queryset.model
+        lookups = {"organization": self.organization.pk}
+        return model._default_manager.filter(**(membership_lookups(**lookups) if model is not Invitation else lookups))
 
     def get_object(self) -> Any:
         return row_or_404(self.get_queryset(), self.kwargs[self.lookup_url_kwarg or ""])
@@ -124,9 +144,12 @@ class OrganizationViewSet(OrganizationView, ModelViewSet[Any]):
         # Every role may leave. The view requires a person, not a key that acts for the person.
         "leave": None,
     }
-    contract = {"idempotency": "optional", "codes": ("last_owner", "owner_inactive", "slug_taken")}
+    contract = {
+        "idempotency": "optional",
+        "codes": ("last_owner", "organization_creation_disabled", "owner_inactive", "slug_taken"),
+    }
 
-    def get_queryset(self) -> QuerySet[Any]:
+    def get_rows(self) -> QuerySet[Any]:
         return visible_organizations(self.request)
 
     def get_object(self) -> Any:
@@ -135,6 +158,9 @@ class OrganizationViewSet(OrganizationView, ModelViewSet[Any]):
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         if not is_signed_in_person(request):
             raise PermissionDenied("Only a signed-in person can create organizations.")
+        if not may_people_create_organizations():
+            text = "Organizations cannot be created here. Set TENANCY_ORGANIZATION_CREATION = True to allow it."
+            raise PermissionDenied(text, code="organization_creation_disabled")
         if concrete_field(get_organization_model(), "name") is None:
             raise MethodNotAllowed("POST", "Organizations cannot be created here: their model has no name.")
         return super().create(request, *args, **kwargs)
@@ -161,9 +187,10 @@ class OrganizationViewSet(OrganizationView, ModelViewSet[Any]):
         serializer = self.get_serializer(data=request.data, context=context)
         serializer.is_valid(raise_exception=True)
         new_owner = serializer.validated_data["member"].user
-        services.transfer_ownership(organization=self.organization, to=new_owner, actor=request.user)
-        # Queried again, because the contact and the caller's role have changed.
-        organization = row_or_404(visible_organizations(request), organization_id)
+        membership = services.transfer_ownership(organization=self.organization, to=new_owner, actor=request.user)
+        organization = getattr(membership, membership_path("organization"))
+        # The caller was an owner, because no other role may make somebody an owner.
+        organization.membership_role = OWNER if new_owner.pk == request.user.pk else role_below_owner() or OWNER
         return Response(self.get_serializer(organization).data)
 
     @action(detail=True, methods=["post"], serializer_class=EmptySerializer)
@@ -183,12 +210,12 @@ class MemberViewSet(mixins.ListModelMixin, mixins.UpdateModelMixin, mixins.Destr
     permissions = {"list": "members.view", "partial_update": "members.change_role", "destroy": "members.remove"}
     contract = {"codes": ("last_owner", "role_not_allowed")}
 
-    def get_queryset(self) -> QuerySet[Any]:
-        return super().get_queryset().select_related("user")
+    def get_rows(self) -> QuerySet[Any]:
+        return super().get_rows().select_related(membership_path("user"))
 
     def perform_update(self, serializer: BaseSerializer[Any]) -> None:
         membership: Any = serializer.instance
-        if role := serializer.validated_data.get("role"):
+        if role := serializer.validated_data.get(membership_path("role")):
             membership.role = services.change_role(membership=membership, role=role, actor=self.request.user).role
 
     def perform_destroy(self, instance: Any) -> None:
@@ -235,12 +262,33 @@ class InvitationTokenView(RefusalMixin, GenericAPIView[Any]):
             return Response({"error": exc.code}, status=status.HTTP_400_BAD_REQUEST)
         if isinstance(exc, exceptions.AccountExists):
             exc = NotAuthenticated(str(exc), code=exc.code)
+        if isinstance(exc, TooManyAttempts):
+            exc = Throttled(wait=math.ceil(exc.wait))
         return super().handle_exception(exc)
 
     def token(self) -> str:
         serializer = self.get_serializer(data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return str(serializer.validated_data["token"])
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the token before it is compared. Otherwise, parallel guesses would pass uncounted."""
+        network = client_network(self.request._request)
+        if network is None:
+            # Through a Unix socket, without DOVETAIL_TRUSTED_PROXIES. In one budget of all clients, wrong tokens of one
+            # would refuse the others. A token cannot be guessed.
+            yield
+            return
+        reservation = reserve(Budget("tenancy.invitation", network, conf.INVITATION_FAILURES_PER_NETWORK))
+        try:
+            yield
+        except exceptions.InvalidInvitation:
+            raise
+        except BaseException:
+            reservation.refund()  # another reason, such as the wrong account or a failure of the database
+            raise
+        reservation.refund()
 
 
 class AcceptInvitationView(InvitationTokenView):
@@ -251,12 +299,16 @@ class AcceptInvitationView(InvitationTokenView):
 
     def post(self, request: Request) -> Response:
         tokens: dict[str, str] = {}
-        if is_person(request.user) and organization_credential(request) is None:
-            membership = services.accept_invitation(token=self.token(), user=request.user)
-        elif request.user.is_authenticated:
+        if is_person(request.user) and is_signed_in_person(request):
+            token = self.token()
+            with self.counted():
+                membership = services.accept_invitation(token=token, user=request.user)
+        elif is_authenticated(request):
             raise PermissionDenied("Only a signed-in person can accept an invitation.")
         elif conf.INVITATION_SIGNUP:
-            membership, tokens = services.sign_up_by_invitation(token=self.token(), request=request._request)
+            token = self.token()
+            with self.counted():
+                membership, tokens = services.sign_up_by_invitation(token=token, request=request._request)
         else:
             raise NotAuthenticated
         return Response({**self.get_serializer(membership).data, **tokens})
@@ -269,7 +321,9 @@ class DeclineInvitationView(InvitationTokenView):
     contract = {"throttle": "invitation"}
 
     def post(self, request: Request) -> Response:
-        services.decline_invitation(token=self.token())
+        token = self.token()
+        with self.counted():
+            services.decline_invitation(token=token)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -15,6 +15,7 @@ from celery.signals import before_task_publish
 from django.db import router
 from django.views.decorators.debug import sensitive_variables
 
+from dovetail_core.queues import publish_task
 from dovetail_tenancy import mail, services
 from dovetail_tenancy.isolation.scope import dump_current_organization, organization_scope
 from dovetail_tenancy.models import Invitation
@@ -84,7 +85,7 @@ def _bound(signatures: object, organization: str) -> Any:
     return {**signatures, "options": options, "kwargs": kwargs}
 
 
-@shared_task(name="dovetail_tenancy.purge_invitations")
+@shared_task(name="dovetail_tenancy.purge_invitations", ignore_result=True)
 def purge_invitations() -> int:
     return services.purge_invitations()
 
@@ -101,5 +102,13 @@ def send_invitation_by_worker(key: str, language: str | None) -> None:
 
 
 def send_invitation(invitation: Invitation, *, link: str, language: str | None) -> None:
-    """``TENANCY_INVITATION_SENDER``: a worker computes the link, so the broker holds a key and no secret."""
-    send_invitation_by_worker.delay(str(invitation.pk), language)
+    """``TENANCY_INVITATION_SENDER``: a worker computes the link, so the broker holds a key and no secret.
+
+    A thread sends the mail if the broker is down or hung.
+    """
+    publish_task(
+        send_invitation_by_worker,
+        str(invitation.pk),
+        language,
+        otherwise=lambda: mail.send_in_background(invitation, link=link, language=language),
+    )

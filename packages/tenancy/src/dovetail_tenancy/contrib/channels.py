@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async  # type: ignore[import-untyped]
-from django.contrib.auth.models import AnonymousUser
 from django.db.models import Model
 
 from dovetail_tenancy.isolation.scope import organization_scope
@@ -66,7 +65,7 @@ class _Handshake:
     """The attributes of a request that ``resolve_organization`` reads."""
 
     def __init__(self, scope: dict[str, Any]) -> None:
-        self.user: Any = scope.get("user") or AnonymousUser()
+        self.user: Any = scope.get("user")
         self.auth: Any = scope.get("auth")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", ())}
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
@@ -76,7 +75,7 @@ class _Handshake:
 
 
 def _organization_of(handshake: _Handshake) -> Any:
-    if not handshake.user.is_authenticated:
+    if handshake.user is None or not handshake.user.is_authenticated:
         return None
     try:
         return resolve_organization(handshake)

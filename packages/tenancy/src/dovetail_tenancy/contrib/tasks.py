@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
@@ -16,7 +15,7 @@ except ModuleNotFoundError as error:
         "Tasks require Django 6.0. Upgrade Django, or use Celery with dovetail_tenancy.contrib.celery.TenantTask."
     ) from error
 
-from dovetail_tenancy.isolation.scope import dump_current_organization, organization_scope
+from dovetail_tenancy.isolation.scope import dump_current_organization, organization_scope, run_within
 
 ARGUMENT = "dovetail_organization"
 """The keyword argument that carries the key, because every backend stores arguments. The function does not get it."""
@@ -56,7 +55,7 @@ def tenant_task(function: Callable[..., Any] | None = None, **options: Any) -> A
 
 
 def _make(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    plain = task(**options)(_in_enqueued_organization(function))
+    plain = task(**options)(run_within(_pop_scope, function))
     values = {field.name: getattr(plain, field.name) for field in fields(plain)}
     kind: Any = type(plain)
     return _class_for(kind)(**values)
@@ -66,24 +65,6 @@ def _make(function: Callable[..., Any], options: dict[str, Any]) -> Any:
 def _class_for(task_class: type) -> Any:
     # A backend may have its own task class.
     return TenantTask if task_class is Task else type("TenantTask", (_Enqueued, task_class), {"__slots__": ()})
-
-
-def _in_enqueued_organization(function: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def run_async(*args: Any, **kwargs: Any) -> Any:
-            with _pop_scope(kwargs):
-                return await function(*args, **kwargs)
-
-        return run_async
-
-    @functools.wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with _pop_scope(kwargs):
-            return function(*args, **kwargs)
-
-    return run
 
 
 def _pop_scope(kwargs: dict[str, Any]) -> AbstractContextManager[object]:

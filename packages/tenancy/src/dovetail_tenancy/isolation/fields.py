@@ -29,8 +29,10 @@ Key: TypeAlias = "models.ForeignKey[Any, Any]"
 OnDelete = Callable[..., Any]
 
 
-def organization_column(model: type[models.Model]) -> Any:
+def organization_column(model: type[models.Model] | str) -> Any:
     """Return the ``organization`` field of a tenant model, or None for any other model."""
+    if isinstance(model, str):
+        return None  # the target of a foreign key that is not installed: Django's checks report it (fields.E300)
     try:
         field = model._meta.get_field("organization")
     except FieldDoesNotExist:

@@ -14,12 +14,12 @@ from django.db.models.sql import Query
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.where import AND
 
-from dovetail_tenancy.isolation.organization_model import organization_key
 from dovetail_tenancy.isolation.scope import (
     Scope,
     TenantMismatch,
     aiterate_within,
     iterate_within,
+    organization_key,
     require_scope,
     within,
 )
@@ -149,6 +149,9 @@ def _in_pinned_scope(method: Callable[..., Any]) -> Any:
 
     @functools.wraps(method)
     def run(self: TenantQuerySet[Any], *args: Any, **kwargs: Any) -> Any:
+        # A prefetch calls this for each row, so a queryset without a pin enters no block.
+        if self._pin is None:
+            return method(self, *args, **kwargs)
         with self._bound():
             return method(self, *args, **kwargs)
 
@@ -187,7 +190,9 @@ class TenantQuerySet(models.QuerySet[M]):
 
     @property
     def _pin(self) -> Scope | None:
-        return getattr(self.query, "tenancy_scope", None)
+        # Not self.query, which builds the filter of a related manager. A prefetch makes a queryset for each row, and
+        # discards the filter: a seventh of the time of a list.
+        return getattr(self._query, "tenancy_scope", None)  # type: ignore[attr-defined]  # not in the stubs
 
     def _bound(self) -> AbstractContextManager[Any]:
         return within(self._pin) if self._pin else nullcontext()
@@ -264,11 +269,24 @@ class TenantManager(models.Manager.from_queryset(TenantQuerySet)):  # type: igno
 
     def get_queryset(self) -> TenantQuerySet[Any]:
         queryset: TenantQuerySet[Any] = super().get_queryset()
-        field = self.model._meta.get_field("organization")
-        if field.model._meta.db_table != self.model._meta.db_table:
+        condition = _condition(self.model)
+        if condition is None:
             # The parent of a child table has the column, and is joined.
             return queryset.filter(InCurrentTenant("organization"))
         # The result of filter() without its copy of the query and its path lookup: a tenth of a short query's time.
-        query = queryset.query
-        query.where.add(InCurrentTenant(field.get_col(query.get_initial_alias())), AND)
+        queryset.query.get_initial_alias()  # the name of the table, which the condition contains
+        queryset.query.where.add(condition, AND)
         return queryset
+
+
+@functools.lru_cache(maxsize=256)
+def _condition(model: type[models.Model]) -> InCurrentTenant | None:
+    """Return the condition for a model whose own table has the column, else None.
+
+    Queries share it, because a prefetch makes a queryset for each row. Django copies an expression before it changes
+    it.
+    """
+    field: Any = model._meta.get_field("organization")
+    if field.model._meta.db_table != model._meta.db_table:
+        return None
+    return InCurrentTenant(field.get_col(model._meta.db_table))

@@ -1,24 +1,32 @@
-"""The scope of the running code: no organization, one organization, or all of them for a stated reason."""
+"""The scope of the running code: no organization, one organization, or all of them for a stated reason.
+
+A scope holds the primary key of a row of the model that ``TENANCY_ORGANIZATION_MODEL`` names.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
-from django.core.exceptions import BadRequest, ImproperlyConfigured, PermissionDenied, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    ImproperlyConfigured,
+    PermissionDenied,
+    SuspiciousOperation,
+    ValidationError,
+)
+from django.db import models
 from django.http import Http404
 
 from dovetail_core import context
+from dovetail_core.models import get_setting_model
 from dovetail_tenancy.conf import conf
-from dovetail_tenancy.isolation.organization_model import organization_key
 
 logger = logging.getLogger("dovetail.tenancy")
 
@@ -27,6 +35,50 @@ _SKIPPED_PACKAGES = frozenset({"django", "dovetail_tenancy", "rest_framework", "
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def get_organization_model() -> type[models.Model]:
+    """Return the model that ``TENANCY_ORGANIZATION_MODEL`` names. Models must be loaded."""
+    return get_setting_model("TENANCY_ORGANIZATION_MODEL")
+
+
+def organization_key(organization: object) -> Any:
+    """Return the primary key of ``organization`` (an instance or a key) in its Python type.
+
+    Raise ``ValueError`` if it is neither, or if the instance is not saved.
+    """
+    model = get_organization_model()
+    value = organization.pk if isinstance(organization, model) else organization
+    try:
+        # The type matters: "1" does not equal the 1 of a row, which would then belong to another organization.
+        key = None if value is None else parse_key(model, value)
+    except ValueError as error:
+        raise ValueError(f"{organization!r} is neither a {model._meta.label} nor the primary key of one.") from error
+    if key is None:
+        raise ValueError(f"{organization!r} has no primary key. Save the {model._meta.label} first.")
+    return key
+
+
+def parse_key(model: type[models.Model], value: object) -> Any:
+    """Convert ``value`` (a key, or its text from a client) to the type of the model's primary key.
+
+    Raise ``ValueError`` if no row can have this key: it has the wrong shape, is an integer outside the column's range
+    or is too long. Some databases fail on such a value instead of finding no row.
+    """
+    key: Any = model._meta.pk
+    while key.remote_field:
+        key = key.target_field
+    try:
+        parsed = key.to_python(value)
+        # PostgreSQL refuses to compare with a NUL.
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("A key must not contain NUL.")
+        # Converted values too: int() accepts a UUID, and the result fits into no integer column.
+        if parsed is not value or isinstance(value, int | str):
+            key.run_validators(parsed)
+    except ValidationError as error:
+        raise ValueError("; ".join(error.messages)) from error
+    return parsed
 
 
 class TenantRequired(RuntimeError):
@@ -166,21 +218,28 @@ class _Activation:
                 f"{function.__qualname__} is a generator: it would run after the decorator has restored the previous "
                 "scope. Use `with tenant(…):` inside it."
             )
-        if inspect.iscoroutinefunction(function):
+        return run_within(lambda kwargs: type(self)(self._scope), function)
 
-            @functools.wraps(function)
-            async def run_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                with type(self)(self._scope):
-                    return await function(*args, **kwargs)
 
-            return cast("Callable[P, R]", run_async)
+def run_within(
+    scope_of: Callable[[dict[str, Any]], AbstractContextManager[object]], function: Callable[P, R]
+) -> Callable[P, R]:
+    """Wrap a function, sync or async, whose calls run in the scope that ``scope_of`` returns for their ``kwargs``."""
+    if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with type(self)(self._scope):
-                return function(*args, **kwargs)
+        async def run_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with scope_of(kwargs):
+                return await function(*args, **kwargs)
 
-        return run
+        return cast("Callable[P, R]", run_async)
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with scope_of(kwargs):
+            return function(*args, **kwargs)
+
+    return run
 
 
 def tenant(organization: object) -> _Activation:
@@ -328,13 +387,3 @@ def dump_current_organization() -> str:
 def organization_scope(key: object) -> AbstractContextManager[object]:
     """Return the scope of a task or socket for an organization's key, or an empty scope if the key is empty."""
     return tenant(key) if key else Slot()
-
-
-def unscope_command() -> None:
-    """Make all rows visible to the rest of this process if it runs one of ``TENANCY_UNSCOPED_COMMANDS``.
-
-    This applies to the command line only: code that calls ``call_command("dumpdata")`` may run for a user.
-    """
-    program, command = (*sys.argv, "", "")[:2]
-    if Path(program).name in {"manage.py", "django-admin", "__main__.py"} and command in conf.UNSCOPED_COMMANDS:
-        unscoped(reason=f"manage.py {command}").__enter__()

@@ -5,6 +5,7 @@ from django.db import migrations, models
 
 import dovetail_core.models
 from dovetail_core.models import TargetingMigration, dependency, target
+from dovetail_tenancy.conf import membership_path
 
 
 class Migration(TargetingMigration):
@@ -67,7 +68,7 @@ class Migration(TargetingMigration):
             field=models.ManyToManyField(
                 related_name="+",
                 through=target("TENANCY_MEMBERSHIP_MODEL"),
-                through_fields=("organization", "user"),
+                through_fields=(membership_path("organization"), membership_path("user")),
                 to=target("AUTH_USER_MODEL"),
                 verbose_name="members",
             ),

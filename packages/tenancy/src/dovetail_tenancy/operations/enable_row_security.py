@@ -47,8 +47,13 @@ class EnableRowSecurity(Operation):
         model = self._model(app_label, schema_editor.connection, to_state)
         if model is None:
             return
-        if not schema_editor.collect_sql:
-            _require_role(schema_editor.connection)
+        if not schema_editor.collect_sql and not policies.prepare(schema_editor.connection):
+            role, login = policies.bypass_role(), schema_editor.connection.settings_dict["USER"]
+            raise ImproperlyConfigured(
+                f"The role {role!r} does not exist on this PostgreSQL server, and {login!r} may not create it. As an "
+                f"administrator, run CREATE ROLE {policies.quoted(role)} NOLOGIN and grant it as the README of "
+                'dovetail-tenancy says under "Roles". TENANCY_BYPASS_ROLE sets another name.'
+            )
         for statement in policies.enable(model, self.field, schema_editor.connection):
             schema_editor.execute(statement, None)
 
@@ -62,14 +67,3 @@ class EnableRowSecurity(Operation):
         model = state.apps.get_model(app_label, self.model_name)
         allowed = connection.vendor == "postgresql" and self.allow_migrate_model(connection.alias, model)
         return model if allowed else None
-
-
-def _require_role(connection: BaseDatabaseWrapper) -> None:
-    policies.prepare(connection)
-    if not policies.exists(connection):
-        role = policies.bypass_role()
-        raise ImproperlyConfigured(
-            f"The role {role!r} does not exist on this PostgreSQL server, and {connection.settings_dict['USER']!r} may "
-            f"not create it. As an administrator, run CREATE ROLE {policies.quoted(role)} NOLOGIN and grant it as the "
-            'README of dovetail-tenancy says under "Roles". TENANCY_BYPASS_ROLE sets another name.'
-        )

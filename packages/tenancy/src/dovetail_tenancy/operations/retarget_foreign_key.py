@@ -183,9 +183,11 @@ def _setting_foreign_keys(alias: str, tables: set[str]) -> Iterator[SettingForei
 
 
 def referenced_table(connection: BaseDatabaseWrapper, cursor: CursorWrapper, table: str, column: str) -> str | None:
-    relation = connection.introspection.get_relations(cursor, table).get(column)
-    # Django 6.1 adds a third item, the database's on_delete.
-    return None if relation is None else str(relation[1])
+    # Not get_relations(), which MariaDB's introspection builds by column: a composite foreign key would hide this one.
+    for constraint in connection.introspection.get_constraints(cursor, table).values():
+        if constraint["foreign_key"] and list(constraint["columns"]) == [column]:
+            return str(constraint["foreign_key"][0])
+    return None
 
 
 def _is_being_retargeted(connection: BaseDatabaseWrapper, field: models.Field[Any, Any]) -> bool:

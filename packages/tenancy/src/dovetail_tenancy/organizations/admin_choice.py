@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth import get_permission_codename
 from django.db.models import CharField, Q, QuerySet
 from django.http import HttpRequest
+from django.urls import ResolverMatch, reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
-from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.conf import membership_lookups, membership_path
+from dovetail_tenancy.isolation.scope import active_scope, get_organization_model
 from dovetail_tenancy.organizations.project_models import concrete_field, find_row, get_membership_model
 
 logger = logging.getLogger("dovetail.tenancy")
 
 SESSION_KEY = "dovetail_tenancy_organization"
 ALL = "*"
+NEXT = "next"
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,20 @@ def _verified_choice(request: HttpRequest) -> Choice:
     return Choice(selectable[0]) if len(selectable) == 1 else Choice()
 
 
+def visible_organizations(request: HttpRequest) -> QuerySet[Any] | None:
+    """Return the chosen organization, none, or None for all: the default of ``DOVETAIL_ADMIN_ORGANIZATIONS``.
+
+    While all organizations are shown, the page of a single row belongs to the organization of that row.
+    """
+    choice, scope = get_choice(request), active_scope()
+    organizations = get_organization_model()._default_manager.all()
+    if not choice.everything:
+        return organizations.none() if choice.organization is None else organizations.filter(pk=choice.organization.pk)
+    if scope is not None and scope.organization_id is not None:
+        return organizations.filter(pk=scope.organization_id)
+    return None
+
+
 def may_see_all(request: HttpRequest) -> bool:
     """Return whether the user may choose any organization or all, which needs the admin's permission to view them."""
     options = get_organization_model()._meta
@@ -59,12 +78,18 @@ def selectable_organizations(request: HttpRequest, search: str = "") -> QuerySet
     model = get_organization_model()
     organizations = model._default_manager.order_by("pk")
     if not may_see_all(request):
-        memberships = get_membership_model()._default_manager.filter(user=request.user.pk)
-        organizations = organizations.filter(pk__in=memberships.values("organization"))
-    names = [name for name in ("name", "title", "slug") if isinstance(concrete_field(model, name), CharField)]
+        memberships = get_membership_model()._default_manager.filter(**membership_lookups(user=request.user.pk))
+        organizations = organizations.filter(pk__in=memberships.values(membership_path("organization")))
+    names = searchable_fields()
     for word in search.replace("\0", "").split():
         organizations = organizations.filter(Q.create([(f"{name}__icontains", word) for name in names], Q.OR))
     return organizations
+
+
+def searchable_fields() -> list[str]:
+    """Return the text fields of the organization model, which may be any model, that name an organization."""
+    model = get_organization_model()
+    return [name for name in ("name", "title", "slug") if isinstance(concrete_field(model, name), CharField)]
 
 
 def choose(request: HttpRequest, key: str) -> bool:
@@ -76,8 +101,34 @@ def choose(request: HttpRequest, key: str) -> bool:
     return True
 
 
-def uses_organization_choice(view: Callable[..., object]) -> bool:
+def site_of(view: Callable[..., object], match: ResolverMatch) -> Any:
+    """Return the admin site that the view belongs to, or None."""
     model_admin = getattr(view, "model_admin", None)
     site = getattr(view, "admin_site", None) or getattr(model_admin, "admin_site", None)
+    if site is None and apps.is_installed("django.contrib.admin"):
+        from django.contrib.admin.sites import all_sites
+
+        # Views that a model admin adds with admin_site.admin_view() do not name their site.
+        sites = (site for site in all_sites if site.name in match.namespaces)
+        site = next((site for site in sites if any(choosers(site))), None)
+    return site
+
+
+def choosers(site: Any) -> Iterator[Any]:
+    """Yield the model admins of the site that have a page on which to choose an organization."""
     registered = site._registry.values() if site is not None else ()
-    return any(getattr(options, "chooses_organization", False) for options in registered)
+    return (options for options in registered if getattr(options, "chooses_organization", False))
+
+
+def page_of_choice(request: HttpRequest, options: Any) -> str:
+    """Return the address of the page on which to choose an organization, from which staff return to this page."""
+    place = f"admin:{options.opts.app_label}_{options.opts.model_name}_organization"
+    page = reverse(place, current_app=options.admin_site.name)
+    return f"{page}?{urlencode({NEXT: request.get_full_path()})}" if request.method == "GET" else page
+
+
+def page_after_choice(request: HttpRequest) -> str | None:
+    page = request.GET.get(NEXT, "")
+    # Otherwise a link to the admin site could lead staff to another site.
+    allowed = url_has_allowed_host_and_scheme(page, {request.get_host()}, require_https=request.is_secure())
+    return page if allowed else None

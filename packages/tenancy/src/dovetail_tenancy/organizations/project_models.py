@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import router
 from django.db.models import Field, ForeignKey, Model, QuerySet
 
 from dovetail_core import accounts
 from dovetail_core.models import get_setting_model
-from dovetail_tenancy.isolation.organization_model import parse_key
+from dovetail_tenancy.conf import MEMBERSHIP_FIELDS, membership_lookups, membership_path
+from dovetail_tenancy.isolation.scope import parse_key
 
 if TYPE_CHECKING:
     # The package is imported before the app registry is ready, when modules that define models cannot be imported.
@@ -41,7 +42,47 @@ def get_membership_model() -> type[Model]:
 
 
 def user_model() -> type[Model]:
-    return cast("type[Model]", get_membership_model()._meta.get_field("user").related_model)
+    model = get_membership_model()
+    user = concrete_field(model, membership_path("user"))
+    if not isinstance(user, ForeignKey):
+        fields = ", ".join(sorted(field.name for field in model._meta.concrete_fields))
+        raise ImproperlyConfigured(
+            f"The membership model {model._meta.label} has no foreign key {membership_path('user')!r} to the user. "
+            f"Its fields are: {fields}. TENANCY_MEMBERSHIP_FIELDS maps 'user' to another name."
+        )
+    return user.related_model
+
+
+class MembershipAlias(property):
+    """An attribute that ``add_membership_attributes`` added. Django accepts properties as arguments of a new row."""
+
+
+def is_membership_alias(model: type[Model], name: str) -> bool:
+    return isinstance(getattr(model, name, None), MembershipAlias)
+
+
+def add_membership_attributes() -> None:
+    """Make ``user``, ``organization`` and ``role`` attributes of a membership model whose fields have other names.
+
+    Hooks, receivers of events and views read ``membership.role`` without knowing the model.
+    """
+    model = get_membership_model()
+    for name in MEMBERSHIP_FIELDS:
+        actual = membership_path(name)
+        for suffix in ("", "_id") if name != "role" else ("",):
+            # A model's own attribute of this name stays. A check reports it.
+            if actual != name and not hasattr(model, name + suffix) and concrete_field(model, actual):
+                setattr(model, name + suffix, _alias(actual + suffix))
+
+
+def _alias(name: str) -> MembershipAlias:
+    def read(membership: Any) -> Any:
+        return getattr(membership, name)
+
+    def write(membership: Any, value: Any) -> None:
+        setattr(membership, name, value)
+
+    return MembershipAlias(read, write)
 
 
 def concrete_field(model: type[Model], name: str) -> Field[Any, Any] | None:
@@ -89,21 +130,25 @@ def find_row(rows: QuerySet[Any], key: object) -> Any:
 
 def memberships_of(user: Model, *, using: str) -> list[Any]:
     """Return the user's memberships in a fixed order, which prevents deadlocks of transactions that lock several."""
-    rows = get_membership_model()._base_manager.using(using).filter(user=user.pk)
-    return list(rows.order_by("organization_id"))
+    rows = get_membership_model()._base_manager.using(using).filter(**membership_lookups(user=user.pk))
+    return list(rows.order_by(membership_path("organization_id")))
 
 
 def active_members(organization_id: object, role: str, *, using: str) -> QuerySet[Model]:
     """Return the memberships with this role whose users can sign in, oldest first."""
-    rows = get_membership_model()._base_manager.using(using).filter(organization=organization_id, role=role)
-    return _with_active_user(rows.order_by("pk"))
+    lookups = membership_lookups(organization=organization_id, role=role)
+    rows = get_membership_model()._base_manager.using(using).filter(**lookups)
+    return with_active_user(rows.order_by("pk"))
 
 
 def is_active_member(user: Actor, organization_id: object) -> bool:
     """Return whether the user is a member now and can sign in. One query; the instance itself may be out of date."""
-    rows = get_membership_model()._base_manager.filter(user=user.pk, organization=organization_id)
-    return _with_active_user(rows).exists()
+    lookups = membership_lookups(user=user.pk, organization=organization_id)
+    rows = get_membership_model()._base_manager.filter(**lookups)
+    return with_active_user(rows).exists()
 
 
-def _with_active_user(memberships: QuerySet[Model]) -> QuerySet[Model]:
-    return memberships.filter(user__is_active=True) if concrete_field(user_model(), "is_active") else memberships
+def with_active_user(memberships: QuerySet[Model]) -> QuerySet[Model]:
+    if concrete_field(user_model(), "is_active") is None:
+        return memberships
+    return memberships.filter(**membership_lookups(user__is_active=True))

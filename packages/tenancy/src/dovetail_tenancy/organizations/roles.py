@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dovetail_tenancy.conf import OWNER, conf
+from dovetail_tenancy.conf import OWNER, conf, membership_lookups, membership_path
 from dovetail_tenancy.exceptions import LimitReached, RoleNotAllowed
-from dovetail_tenancy.isolation.organization_model import organization_key
+from dovetail_tenancy.isolation.scope import organization_key
 from dovetail_tenancy.organizations.project_models import get_membership_model, is_person
 
 
@@ -29,9 +29,9 @@ def role_of(user: object, organization: object, *, using: str | None = None) -> 
     """Return the user's role in the organization (an instance or a key), or None. One query, never cached."""
     if not is_person(user):
         return None
-    memberships = get_membership_model()._base_manager.using(using).filter(user=user.pk)
-    rows = memberships.filter(organization=organization_key(organization))
-    role: str | None = next(iter(rows.values_list("role", flat=True)), None)
+    memberships = get_membership_model()._base_manager.using(using)
+    rows = memberships.filter(**membership_lookups(user=user.pk, organization=organization_key(organization)))
+    role: str | None = next(iter(rows.values_list(membership_path("role"), flat=True)), None)
     return role
 
 
@@ -49,9 +49,12 @@ def authorize(actor: object, organization_id: object, permission: str, *affected
     Call it under the organization's lock: an actor who was demoted since the request began has lost the permission.
     The actor ``None`` is the system (an admin site, a command, a migration) and is always allowed.
     """
-    if actor is None:
-        return
-    actor_role = role_of(actor, organization_id, using=using)
+    if actor is not None:
+        require_permission(role_of(actor, organization_id, using=using), permission, *affected_roles)
+
+
+def require_permission(actor_role: str | None, permission: str, *affected_roles: str) -> None:
+    """Raise ``RoleNotAllowed`` as ``authorize()`` does, for a role that was read under the organization's lock."""
     if actor_role is None or not role_permits(actor_role, permission):
         raise RoleNotAllowed(f"This requires a role with {permission!r}. Your role is {actor_role or 'none'}.")
     for role in affected_roles:

@@ -29,6 +29,13 @@ MUST_SWITCH = """
     FROM pg_roles own, pg_roles bypass WHERE own.rolname = current_user AND bypass.rolname = %s
 """
 
+# Whether all these names are tables without row security. A view or a foreign table may read any other table.
+WITHOUT_ROW_SECURITY = """
+    SELECT count(*) = cardinality(names) FROM (SELECT %s::text[] AS names) parameters
+    JOIN pg_class c ON c.oid IN (SELECT to_regclass(name) FROM unnest(names) name)
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relrowsecurity GROUP BY names
+"""
+
 # For the checks: the state of row security on a table, and whether the bypass policy is for the bypass role.
 TABLE = """
     SELECT c.relrowsecurity, c.relforcerowsecurity,
@@ -87,8 +94,10 @@ def bypass_role() -> str:
     return conf.BYPASS_ROLE
 
 
-def prepare(connection: BaseDatabaseWrapper) -> None:
+def prepare(connection: BaseDatabaseWrapper) -> bool:
     """Grant the bypass role its privileges. Create it if it is missing and the current role may create roles.
+
+    Return whether the role exists.
 
     Call it before a migration creates its first table, because default privileges apply to later tables only. An
     operation in a migration would be too late for the tables of apps that migrate earlier.
@@ -96,11 +105,6 @@ def prepare(connection: BaseDatabaseWrapper) -> None:
     # As the role that runs the migration, never as the bypass role, which owns nothing.
     with override_database_scope(Scope()), connection.cursor() as cursor:
         cursor.execute(_PREPARE.format(rows=_ROWS, role=bypass_role().replace("'", "''")))
-
-
-def exists(connection: BaseDatabaseWrapper) -> bool:
-    # As the session's role: switching to a role that does not exist is an error.
-    with override_database_scope(Scope()), connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [bypass_role()])
         return cursor.fetchone() is not None
 

@@ -16,10 +16,11 @@ from django.db.models import Model, QuerySet
 from django.db.models.signals import pre_delete, pre_save
 
 from dovetail_core.accounts import create_passwordless_account
+from dovetail_core.transactions import Vanished, retry_on_conflict
 from dovetail_tenancy import events
-from dovetail_tenancy.conf import OWNER, conf
+from dovetail_tenancy.conf import OWNER, conf, membership_path
 from dovetail_tenancy.exceptions import LastOwner
-from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.isolation.scope import get_organization_model
 from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.organizations.project_models import (
     Actor,
@@ -28,13 +29,15 @@ from dovetail_tenancy.organizations.project_models import (
     concrete_field,
     database_of,
     get_membership_model,
-    memberships_of,
     user_model,
 )
-from dovetail_tenancy.services.members import ensure_owner, remove_locked, set_role
+from dovetail_tenancy.services.members import ensure_owner, set_role
 from dovetail_tenancy.services.organizations import delete_locked, lock_organizations_of
 
 OnOwned = Literal["refuse", "transfer", "delete"]
+
+#: The attribute of a user whose memberships ``delete_user()`` has ended. The receiver would lock and read them again.
+_WITHOUT_MEMBERSHIPS = "_tenancy_without_memberships"
 
 
 def create_user(*, email: str, invitation: Invitation) -> Any:
@@ -51,25 +54,34 @@ def delete_user(user: AbstractBaseUser, *, on_owned: OnOwned = "refuse", actor: 
 
     ``on_owned`` decides about organizations that would have no owner left who can sign in: ``"refuse"`` raises
     ``LastOwner``, which names them; ``"transfer"`` makes the longest-standing of the highest-ranking active members
-    an owner, and raises ``LastOwner`` if there is none; ``"delete"`` deletes those organizations.
+    an owner, and raises ``LastOwner`` if there is none; ``"delete"`` deletes those organizations. Raise ``Vanished`` if
+    the user is deleted already.
     """
     if on_owned not in ("refuse", "transfer", "delete"):
         raise ValueError(f"on_owned is {on_owned!r}; it must be 'refuse', 'transfer' or 'delete'.")
+    _delete_user(user, on_owned, actor)
+    user.pk = None
+
+
+@retry_on_conflict
+def _delete_user(user: AbstractBaseUser, on_owned: OnOwned, actor: Actor | None) -> None:
     using = router.db_for_write(get_membership_model())
     with transaction.atomic(using=using):
-        organizations = lock_organizations_of(user, using=using)
-        memberships = [(organizations[row.organization_id], row) for row in memberships_of(user, using=using)]
-        ownerless = [organization for organization, row in memberships if _is_sole_owner(row, using=using)]
-        if on_owned == "transfer":
-            ownerless = [owned for owned in ownerless if not _promote_member(owned, user, actor, using=using)]
-        if ownerless and on_owned != "delete":
-            raise LastOwner(ownerless)
-        for organization, membership in memberships:
-            if organization in ownerless:
-                delete_locked(organization, actor=actor, using=using)
-            else:
-                remove_locked(organization, membership, actor=actor, using=using)
-        user.delete()
+        organizations, memberships = lock_organizations_of(user, deleting=on_owned == "delete", using=using)
+        if on_owned != "refuse":  # otherwise it is checked after the deletion of the memberships
+            sole = [row for row in memberships if _is_sole_owner(row, using=using)]
+            if on_owned == "transfer":
+                sole = [row for row in sole if not _promote_member(row, actor, using=using)]
+                if sole:
+                    raise LastOwner([organizations[row.organization_id] for row in sole])
+            for row in sole:
+                delete_locked(organizations[row.organization_id], actor=actor, using=using)
+            memberships = [row for row in memberships if row not in sole]
+        _end_memberships(organizations, memberships, actor=actor, using=using)
+        # Deletion removes the key from the instance. If the commit fails, a second attempt needs it.
+        deleted = copy.copy(user)
+        vars(deleted)[_WITHOUT_MEMBERSHIPS] = True
+        deleted.delete()
 
 
 def deactivate_user(user: AbstractBaseUser) -> None:
@@ -83,6 +95,9 @@ def deactivate_user(user: AbstractBaseUser) -> None:
 
 
 def connect_receivers() -> None:
+    field = concrete_field(get_membership_model(), membership_path("user"))
+    if field is None or isinstance(field.related_model, str):
+        return  # checks report a missing field (E002) and a model that is not installed (Django's fields.E300)
     model = user_model()
     pre_delete.connect(before_deletion, sender=model, dispatch_uid="dovetail_tenancy.guard")
     if concrete_field(model, "is_active"):
@@ -91,17 +106,17 @@ def connect_receivers() -> None:
 
 def before_deletion(instance: Model, using: str, origin: object = None, **kwargs: Any) -> None:
     """End the memberships of a user who is being deleted. Raise ``LastOwner``."""
+    if _WITHOUT_MEMBERSHIPS in vars(instance):
+        return
     with transaction.atomic(using=using):
         deleted_keys = _deleted_organization_keys(origin)
-        organizations = lock_organizations_of(instance, using=using)
-        memberships = [row for row in memberships_of(instance, using=using) if row.organization_id not in deleted_keys]
-        # Deletion removes the key from an instance, and the events need it.
-        ended = [copy.copy(row) for row in memberships]
-        for membership in memberships:
-            membership.delete(using=using)
-        _ensure_owners(organizations, ended, using=using)
-        for membership in ended:
-            events.emit_member(events.MEMBER_REMOVED, membership, actor=None, using=using)
+        try:
+            organizations, memberships = lock_organizations_of(instance, using=using)
+        except Vanished:
+            # Another request has deleted the user. Django deletes a row that does not exist without an error.
+            return
+        memberships = [row for row in memberships if row.organization_id not in deleted_keys]
+        _end_memberships(organizations, memberships, actor=None, using=using)
 
 
 def before_save(instance: Any, using: str, raw: bool, update_fields: frozenset[str] | None, **kwargs: Any) -> None:
@@ -132,9 +147,25 @@ def _write_inactive(user: Model, *, using: str) -> None:
     if not rows.exists():
         return
     with transaction.atomic(using=using):
-        organizations = lock_organizations_of(user, using=using)
+        try:
+            organizations, memberships = lock_organizations_of(user, using=using)
+        except Vanished:
+            return
         rows.update(is_active=False)
-        _ensure_owners(organizations, memberships_of(user, using=using), using=using)
+        _ensure_owners(organizations, memberships, using=using)
+
+
+def _end_memberships(
+    organizations: Mapping[Any, Any], memberships: list[Any], *, actor: Actor | None, using: str
+) -> None:
+    """Delete memberships of locked organizations. Raise ``LastOwner``."""
+    # Deletion removes the key from an instance, and the events need it.
+    ended = [copy.copy(row) for row in memberships]
+    for membership in memberships:
+        membership.delete(using=using)
+    _ensure_owners(organizations, ended, using=using)
+    for membership in ended:
+        events.emit_member(events.MEMBER_REMOVED, membership, actor=actor, using=using)
 
 
 def _ensure_owners(organizations: Mapping[Any, Any], memberships: list[Any], *, using: str) -> None:
@@ -155,9 +186,10 @@ def _is_sole_owner(membership: Member, *, using: str) -> bool:
     return membership.role == OWNER and not others.exists()
 
 
-def _promote_member(organization: Model, user: Model, actor: Actor | None, *, using: str) -> bool:
+def _promote_member(leaving: Member, actor: Actor | None, *, using: str) -> bool:
     for role in conf.ROLES:
-        member: Any = active_members(organization.pk, role, using=using).exclude(user=user.pk).first()
+        members = active_members(leaving.organization_id, role, using=using)
+        member: Any = members.exclude(pk=leaving.pk).first()
         if member is not None:
             set_role(member, OWNER, actor=actor, using=using)
             return True

@@ -16,7 +16,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, router, transaction
-from django.db.models import Model
+from django.db.models import Exists, Model, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -24,10 +24,11 @@ from django.views.decorators.debug import sensitive_variables
 from dovetail_core import accounts
 from dovetail_core.commands import Progress, delete_in_batches
 from dovetail_core.conf import conf as core
-from dovetail_core.mail import within_budget
+from dovetail_core.mail import within_budget, within_organization_budget
 from dovetail_core.secrets import keyed_hash, keyed_hashes
+from dovetail_core.transactions import retry_on_conflict
 from dovetail_tenancy import events, mail
-from dovetail_tenancy.conf import conf
+from dovetail_tenancy.conf import conf, membership_lookups, membership_path
 from dovetail_tenancy.exceptions import (
     AccountExists,
     AlreadyInvited,
@@ -40,17 +41,19 @@ from dovetail_tenancy.exceptions import (
     UnknownRole,
     WrongAccount,
 )
+from dovetail_tenancy.isolation.scope import get_organization_model
 from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.organizations.project_models import (
     Actor,
     database_of,
     email_field_name,
     get_membership_model,
+    is_person,
     user_model,
 )
-from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit
-from dovetail_tenancy.services.members import join, require_role
-from dovetail_tenancy.services.organizations import lock_organization, lock_row
+from dovetail_tenancy.organizations.roles import authorize, call_hook, require_below_limit, require_permission
+from dovetail_tenancy.services.members import join, require_role, without_duplicate
+from dovetail_tenancy.services.organizations import get_row, lock_organization, lock_row
 
 _DELETED_INVITER = object()
 _TOKEN = "dovetail_tenancy.invitation_token"  # noqa: S105  # the purpose of a hash
@@ -67,16 +70,25 @@ def invite(
     ``ImproperlyConfigured`` if ``TENANCY_INVITATION_ACCEPT_URL`` is not set.
     """
     address = normalize_address(email)
-    require_role(role)
     mail.require_accept_url()
+    # Also before the count, and again under the lock: a refused change sends no mail.
+    owner: Any = organization
+    candidate = Invitation(organization=owner, email=address, role=role)
+    _require_invitable(candidate, actor, using=database_of(organization))
+    _require_budget(address, organization.pk)
+    return _invite(organization, address, role, actor, language)
+
+
+# Without the count of mails, which is not rolled back: a second attempt would count again.
+@retry_on_conflict
+def _invite(organization: Model, address: str, role: str, actor: Actor | None, language: str | None) -> Invitation:
     using = database_of(organization)
     with transaction.atomic(using=using):
         locked = lock_organization(organization.pk, using=using)
-        authorize(actor, locked.pk, "members.invite", role, using=using)
-        call_hook("BEFORE_INVITE", organization=locked, email=address, role=role, actor=actor)
         invitation = Invitation(organization=locked, email=address, role=role)
-        _require_not_invited(invitation, using=using)
-        _send_with_new_token(invitation, actor, language, using=using)
+        replaces_expired = _require_invitable(invitation, actor, using=using)
+        call_hook("BEFORE_INVITE", organization=locked, email=address, role=role, actor=actor)
+        _send_with_new_token(invitation, actor, language, replaces_expired=replaces_expired, using=using)
         events.emit_invitation(events.INVITATION_CREATED, invitation, actor=actor, using=using)
     return invitation
 
@@ -88,18 +100,29 @@ def resend_invitation(*, invitation: Invitation, actor: Actor | None = None, lan
     """
     mail.require_accept_url()
     using = database_of(invitation)
+    # As in invite().
+    rows = Invitation._base_manager.using(using).select_related("organization")
+    current = get_row(rows.filter(pk=invitation.pk))
+    _require_invitable(current, actor, using=using)
+    _require_budget(invitation.email, invitation.organization_id)
+    return _resend(invitation, actor, language)
+
+
+# As for _invite().
+@retry_on_conflict
+def _resend(invitation: Invitation, actor: Actor | None, language: str | None) -> Invitation:
+    using = database_of(invitation)
     with transaction.atomic(using=using):
-        lock_organization(invitation.organization_id, using=using)
+        organization = lock_organization(invitation.organization_id, using=using)
         current: Invitation = lock_row(Invitation, invitation.pk, using=using)
-        require_role(current.role)
-        authorize(actor, current.organization_id, "members.invite", current.role, using=using)
-        _require_unanswered(current)
-        _require_not_invited(current, using=using)
-        _send_with_new_token(current, actor, language, using=using)
+        current.organization = organization
+        replaces_expired = _require_invitable(current, actor, using=using)
+        _send_with_new_token(current, actor, language, replaces_expired=replaces_expired, using=using)
         events.emit_invitation(events.INVITATION_RESENT, current, actor=actor, using=using)
     return current
 
 
+@retry_on_conflict
 def revoke_invitation(*, invitation: Invitation, actor: Actor | None = None) -> None:
     """Invalidate the link. Raise ``RoleNotAllowed``, ``Gone``, and ``InvitationClosed`` for an answered invitation."""
     using = database_of(invitation)
@@ -113,6 +136,7 @@ def revoke_invitation(*, invitation: Invitation, actor: Actor | None = None) -> 
         events.emit_invitation(events.INVITATION_REVOKED, current, actor=actor, using=using)
 
 
+@retry_on_conflict
 @sensitive_variables("token")
 def decline_invitation(*, token: str) -> None:
     """Decline the invitation. Raise ``InvalidInvitation`` for an unknown, expired, used or revoked token."""
@@ -123,6 +147,7 @@ def decline_invitation(*, token: str) -> None:
         events.emit_invitation(events.INVITATION_DECLINED, invitation, actor=None, using=using)
 
 
+@retry_on_conflict
 @sensitive_variables("token")
 def accept_invitation(*, token: str, user: AbstractBaseUser) -> Any:
     """Make the user, whose address was invited, a member and return the membership. A member keeps their role.
@@ -134,11 +159,12 @@ def accept_invitation(*, token: str, user: AbstractBaseUser) -> Any:
     if address_of(user) != invitation.email:
         raise WrongAccount
     using = database_of(invitation)
-    with transaction.atomic(using=using):
+    with without_duplicate(invitation.organization, user, using=using), transaction.atomic(using=using):
         _accept(invitation, using=using)
         return _join(invitation, user, using=using)
 
 
+@retry_on_conflict
 @sensitive_variables("token", "tokens")
 def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[Any, dict[str, str]]:
     """Create the account for the invited address and accept; return the membership and the tokens.
@@ -249,9 +275,10 @@ def _accept(invitation: Invitation, *, using: str) -> None:
 def _join(invitation: Invitation, user: AbstractBaseUser, *, using: str) -> Any:
     organization = invitation.organization
     call_hook("BEFORE_ACCEPT_INVITATION", invitation=invitation, user=user)
-    membership = get_membership_model()._base_manager.using(using).filter(
-        organization=organization.pk, user=user.pk
-    ).first() or join(organization, user, invitation.role, actor=user, using=using)
+    lookups = membership_lookups(organization=organization.pk, user=user.pk)
+    membership = get_membership_model()._base_manager.using(using).filter(**lookups).first()
+    if membership is None:
+        membership = join(organization, user, invitation.role, actor=user, is_member=False, using=using)
     events.emit_invitation(events.INVITATION_ACCEPTED, invitation, actor=user, using=using, user_id=str(user.pk))
     return membership
 
@@ -261,36 +288,75 @@ def _require_unanswered(invitation: Invitation) -> None:
         raise InvitationClosed(invitation.status)
 
 
-def _require_not_invited(invitation: Invitation, *, using: str) -> None:
-    """Raise ``AlreadyMember``, ``AlreadyInvited`` or ``LimitReached``. The organization must be locked."""
-    organization_id = invitation.organization_id
+def _require_invitable(invitation: Invitation, actor: Actor | None, *, using: str) -> bool:
+    """Raise what ``invite`` and ``resend_invitation`` raise if the address may not be invited.
+
+    Return whether an expired invitation of the address holds its key. Decisive only while the organization is locked.
+    One query.
+    """
+    require_role(invitation.role)
+    organization_id, now = invitation.organization_id, timezone.now()
+    members = get_membership_model()._base_manager.using(using)
+    members = members.filter(**membership_lookups(organization=organization_id))
+    others = _others(invitation, using)
+    same_address = others.filter(pending_key=pending_key(invitation))
+    # Prefixed, because an annotation cannot have the name of a field of a project's organization model.
+    facts: dict[str, Any] = {
+        "tenancy_is_invited": Exists(same_address.filter(expires_at__gt=now)),
+        "tenancy_has_expired": Exists(same_address.filter(expires_at__lte=now)),
+    }
+    if is_person(actor):
+        roles = members.filter(**membership_lookups(user=actor.pk)).values(membership_path("role"))
+        facts["tenancy_role"] = Subquery(roles[:1])
     if name := email_field_name():
-        members = get_membership_model()._base_manager.using(using).filter(organization=organization_id)
-        if members.filter(**{f"user__{name}__iexact": invitation.email}).exists():
-            raise AlreadyMember
-    others = _rows().using(using).filter(organization=organization_id).exclude(pk=invitation.pk)
-    same = others.filter(pending_key=pending_key(invitation))
-    # An expired invitation holds its key until another one replaces it.
-    same.filter(expires_at__lte=timezone.now()).update(pending_key=None)
-    if same.exists():
+        same_person = membership_lookups(**{f"user__{name}__iexact": invitation.email})
+        facts["tenancy_is_member"] = Exists(members.filter(**same_person))
+    organizations = get_organization_model()._base_manager.using(using)
+    row = get_row(organizations.filter(pk=organization_id).values(**facts))
+    if actor is not None:
+        require_permission(row.get("tenancy_role"), "members.invite", invitation.role)
+    if not invitation._state.adding:
+        _require_unanswered(invitation)
+    if row.get("tenancy_is_member"):
+        raise AlreadyMember
+    if row["tenancy_is_invited"]:
         raise AlreadyInvited
-    pending = others.filter(pending_key__isnull=False, expires_at__gt=timezone.now())
+    pending = others.filter(pending_key__isnull=False, expires_at__gt=now)
     require_below_limit("MAX_PENDING_INVITATIONS", pending.count, organization=invitation.organization)
+    return bool(row["tenancy_has_expired"])
+
+
+def _others(invitation: Invitation, using: str) -> Any:
+    return _rows().using(using).filter(organization=invitation.organization_id).exclude(pk=invitation.pk)
 
 
 def pending_key(invitation: Invitation) -> str:
     return hashlib.sha256(f"{invitation.organization_id}:{invitation.email}".encode()).hexdigest()
 
 
-@sensitive_variables("token")
-def _send_with_new_token(invitation: Invitation, actor: Actor | None, language: str | None, *, using: str) -> None:
-    # Checked before the current link stops working. The attack: a member fills a stranger's mailbox with invitations.
-    if not within_budget(invitation.email, kind=f"invitation:{invitation.organization_id}"):
+def _require_budget(address: str, organization_id: object) -> None:
+    """Raise ``LimitReached`` if the address or the organization got too many mails.
+
+    The attack: a member fills a stranger's mailbox with invitations. Counted before the organization is locked, because
+    a cache that hangs would hold the lock, and before the current link stops working.
+    """
+    if not within_organization_budget(organization_id):
+        raise LimitReached("invitation mails of one organization in an hour", core.MAIL_PER_ORGANIZATION or 0)
+    if not within_budget(address, kind="invitation", organization=organization_id):
         raise LimitReached("invitation mails to one address in an hour", core.MAIL_PER_RECIPIENT or 0)
+
+
+@sensitive_variables("token")
+def _send_with_new_token(
+    invitation: Invitation, actor: Actor | None, language: str | None, *, replaces_expired: bool, using: str
+) -> None:
     invitation.expires_at = timezone.now() + timedelta(days=conf.INVITATION_EXPIRY_DAYS)
     token = keyed_hash(_TOKEN, _subject(invitation))
     invitation.token_hash = keyed_hash(_HASH, token)
     invitation.pending_key = pending_key(invitation)
+    if replaces_expired:
+        # An expired invitation holds its key until another one replaces it.
+        _others(invitation, using).filter(pending_key=invitation.pending_key).update(pending_key=None)
     invitation.invited_by = actor
     invitation.bounded = actor is not None
     invitation.save(using=using)

@@ -11,18 +11,17 @@ import copy
 import secrets
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
-from django.db import IntegrityError, connections, router, transaction
-from django.db.models import F, Model, QuerySet
+from django.db import IntegrityError, router, transaction
+from django.db.models import Model, QuerySet
 from django.utils.text import slugify
 
+from dovetail_core.transactions import Vanished, lock, retry_on_conflict
 from dovetail_tenancy import events
-from dovetail_tenancy.conf import OWNER, conf
+from dovetail_tenancy.conf import OWNER, conf, membership_lookups
 from dovetail_tenancy.exceptions import Gone, OwnerCannotSignIn, SlugTaken
-from dovetail_tenancy.isolation.organization_model import get_organization_model
+from dovetail_tenancy.isolation.scope import get_organization_model
 from dovetail_tenancy.organizations.project_models import (
     Actor,
-    Member,
     concrete_field,
     database_of,
     get_membership_model,
@@ -38,6 +37,7 @@ _SUFFIX_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"
 _SLUG_ATTEMPTS = 8
 
 
+@retry_on_conflict
 def create_organization(*, name: str, owner: Actor, slug: str | None = None, **fields: Any) -> Any:
     """Create an organization and its owner's membership; return the organization.
 
@@ -55,17 +55,20 @@ def create_organization(*, name: str, owner: Actor, slug: str | None = None, **f
         call_hook("BEFORE_CREATE_ORGANIZATION", name=name, owner=owner)
         if conf.MAX_ORGANIZATIONS is not None:
             # Without the lock, two organizations that are created at the same moment would both pass the check.
-            lock_row(user_model(), owner.pk, no_key=False, using=using)
-            owned = get_membership_model()._base_manager.using(using).filter(user=owner.pk, role=OWNER)
+            lock_row(user_model(), owner.pk, deleting=True, using=using)
+            lookups = membership_lookups(user=owner.pk, role=OWNER)
+            owned = get_membership_model()._base_manager.using(using).filter(**lookups)
             require_below_limit("MAX_ORGANIZATIONS", owned.count, user=owner)
         organization = _insert(model(name=name, **fields), slug, using=using)
-        membership: Any = get_membership_model()(organization=organization, user=owner, role=OWNER)
+        fields_of_owner = membership_lookups(organization=organization, user=owner, role=OWNER)
+        membership: Any = get_membership_model()(**fields_of_owner)
         membership.save(using=using, force_insert=True)
         events.emit_organization(events.ORGANIZATION_CREATED, organization, actor=owner, using=using)
         events.emit_member(events.MEMBER_ADDED, membership, actor=owner, using=using)
     return organization
 
 
+@retry_on_conflict
 def update_organization(*, organization: Model, actor: Actor | None = None, **changes: Any) -> Any:
     """Write the named fields, and no others, to the organization and return it. Raise ``SlugTaken``.
 
@@ -74,29 +77,30 @@ def update_organization(*, organization: Model, actor: Actor | None = None, **ch
     if has_owner_field(get_organization_model()) and changes.keys() & {"owner", "owner_id"}:
         raise TypeError("update_organization() does not take the owner. Make the user an owner with change_role().")
     using = database_of(organization)
-    with transaction.atomic(using=using):
-        if actor is not None:
-            authorize(actor, organization.pk, "organization.update", using=using)
-        if not changes:
-            return organization
-        for name, value in changes.items():
-            setattr(organization, name, value)
-        try:
-            with transaction.atomic(using=using):
-                save_organization_fields(organization, list(changes), using=using)
-        except IntegrityError:
-            _refuse_taken_slug(organization, changes.get("slug"), using=using)
-            raise
-        fields = sorted(changes)
-        events.emit_organization(events.ORGANIZATION_UPDATED, organization, actor=actor, using=using, fields=fields)
+    try:
+        with transaction.atomic(using=using):
+            if actor is not None:
+                authorize(actor, organization.pk, "organization.update", using=using)
+            if not changes:
+                return organization
+            for name, value in changes.items():
+                setattr(organization, name, value)
+            save_organization_fields(organization, list(changes), using=using)
+            fields = sorted(changes)
+            events.emit_organization(events.ORGANIZATION_UPDATED, organization, actor=actor, using=using, fields=fields)
+    except IntegrityError:
+        # After the transaction, because PostgreSQL rejects every statement after an error until a rollback.
+        _refuse_taken_slug(organization, changes.get("slug"), using=using)
+        raise
     return organization
 
 
+@retry_on_conflict
 def delete_organization(*, organization: Model, actor: Actor | None = None) -> None:
     """Delete the organization, its memberships, and all rows that belong to it."""
     using = database_of(organization)
     with transaction.atomic(using=using):
-        locked = lock_organization(organization.pk, using=using)
+        locked = lock_organization(organization.pk, deleting=True, using=using)
         authorize(actor, locked.pk, "organization.delete", using=using)
         call_hook("BEFORE_DELETE_ORGANIZATION", organization=locked, actor=actor)
         delete_locked(locked, actor=actor, using=using)
@@ -151,48 +155,47 @@ def _refuse_taken_slug(organization: Model, slug: str | None, *, using: str) -> 
         raise SlugTaken(slug) from None
 
 
-def lock_organization(organization_id: object, *, using: str) -> Any:
+def lock_organization(organization_id: object, *, deleting: bool = False, using: str) -> Any:
     """Lock the organization's row until the transaction ends and return it as it is now. Raise ``Gone``."""
-    # NO KEY: an INSERT of a row that belongs to the organization checks its foreign key and must not wait.
-    return lock_row(get_organization_model(), organization_id, using=using)
+    return lock_row(get_organization_model(), organization_id, deleting=deleting, using=using)
 
 
-def lock_row(model: type[Model], pk: object, *, no_key: bool = True, using: str) -> Any:
+def lock_row(model: type[Model], pk: object, *, deleting: bool = False, using: str) -> Any:
     """Lock the row until the transaction ends and return it as it is now. Raise ``Gone``.
 
-    Without ``no_key``, rows that refer to it cannot be added either.
+    With ``deleting``, rows that refer to it cannot be added either.
     """
-    rows = model._base_manager.using(using).filter(pk=pk)
-    features = connections[using].features
-    if features.has_select_for_update:
-        rows = rows.select_for_update(no_key=no_key and features.has_select_for_no_key_update)
-    else:
-        # SQLite locks at the first write. After a read, a second writer would fail instead of waiting.
-        rows.update(**{model._meta.pk.name: F(model._meta.pk.name)})
-    return get_row(rows)
-
-
-def get_row(rows: QuerySet[Model]) -> Any:
     try:
-        return rows.get()
-    except ObjectDoesNotExist:
-        raise Gone(str(rows.model._meta.verbose_name)) from None
+        return lock(model._base_manager.using(using).filter(pk=pk), deleting=deleting)
+    except Vanished:
+        raise Gone(str(model._meta.verbose_name)) from None
 
 
-def lock_membership(membership: Member, *, using: str) -> tuple[Any, Any]:
-    organization = lock_organization(membership.organization_id, using=using)
-    return organization, get_row(get_membership_model()._base_manager.using(using).filter(pk=membership.pk))
+def get_row(rows: QuerySet[Any, Any]) -> Any:
+    if (row := rows.first()) is None:
+        raise Gone(str(rows.model._meta.verbose_name))
+    return row
 
 
-def lock_organizations_of(user: Model, *, using: str) -> dict[Any, Any]:
-    """Lock the user's row and the organizations the user is a member of; return the organizations by key."""
+def lock_organizations_of(user: Model, *, deleting: bool = False, using: str) -> tuple[dict[Any, Any], list[Any]]:
+    """Lock the user's row and the organizations the user is a member of.
+
+    Return the organizations by key, and the user's memberships. ``deleting`` locks the organizations for deletion.
+    Raise ``Vanished`` if the user is deleted.
+    """
     organizations: dict[Any, Any] = {}
-    for lock_the_user in (True, False):
-        for membership in memberships_of(user, using=using):
-            if (key := membership.organization_id) not in organizations:
-                with contextlib.suppress(Gone):
-                    organizations[key] = lock_organization(key, using=using)
-        # Organizations are always locked before users. The second round locks those that the user joined meanwhile.
-        if lock_the_user:
-            lock_row(user_model(), user.pk, no_key=False, using=using)
-    return organizations
+
+    def lock_others(memberships: list[Any]) -> bool:
+        keys = [row.organization_id for row in memberships if row.organization_id not in organizations]
+        for key in keys:
+            with contextlib.suppress(Gone):
+                organizations[key] = lock_organization(key, deleting=deleting, using=using)
+        return bool(keys)
+
+    # Organizations are always locked before users. The second round locks those that the user joined meanwhile.
+    lock_others(memberships_of(user, using=using))
+    lock(user_model()._base_manager.using(using).filter(pk=user.pk), deleting=True)
+    memberships = memberships_of(user, using=using)
+    if lock_others(memberships):
+        memberships = memberships_of(user, using=using)
+    return organizations, memberships

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from dovetail_core.accounts import address_fields
 from dovetail_tenancy import services
 from dovetail_tenancy.isolation.scope import tenant
 from dovetail_tenancy.organizations.project_models import user_model
@@ -19,7 +20,7 @@ T = TypeVar("T")
 def organization(db: None) -> Any:
     """Return an organization with an owner who can sign in. Override it if your model needs more than a name."""
     model: Any = user_model()
-    owner = model._default_manager.create(**{model.USERNAME_FIELD: "owner@example.com"})
+    owner = model._default_manager.create(**dict.fromkeys(address_fields(model), "owner@example.com"))
     return services.create_organization(name="Organization", owner=owner)
 
 

@@ -57,6 +57,12 @@ class Report:
     leaks: list[str] = field(default_factory=list)
     untested: dict[str, str] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
+    noun = "endpoints"
+    entries = "skip= or bodies= that match no endpoint"
+    advice = (
+        "Pass an accepted body, as in bodies={'POST documents/': lambda organization: {…}}, or the reason why the "
+        "endpoint needs no test, as in skip={'POST documents/': '…'}."
+    )
 
     def leak(self, endpoint: str, problem: str) -> None:
         line = f"{endpoint}: {problem}"
@@ -64,17 +70,14 @@ class Report:
             self.leaks.append(line)
 
     def __str__(self) -> str:
-        lines = [f"{len(self.tested)} endpoints were tested."]
+        lines = [f"{len(self.tested)} {self.noun} were tested."]
         if self.leaks:
             lines += ["", "Leaks:", *(f"  {leak}" for leak in self.leaks)]
         if self.untested:
             lines += ["", "Not tested:", *(f"  {endpoint}: {reason}" for endpoint, reason in self.untested.items())]
-            lines.append(
-                "  Pass an accepted body, as in bodies={'POST documents/': lambda organization: {…}}, or the reason "
-                "why the endpoint needs no test, as in skip={'POST documents/': '…'}."
-            )
+            lines.append(f"  {self.advice}")
         if self.stale:
-            lines += ["", f"Entries of skip= or bodies= that match no endpoint: {', '.join(map(repr, self.stale))}"]
+            lines += ["", f"Entries of {self.entries}: {', '.join(map(repr, self.stale))}"]
         return "\n".join(lines)
 
 

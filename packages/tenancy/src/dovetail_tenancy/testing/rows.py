@@ -17,9 +17,9 @@ from django.http import HttpRequest
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from dovetail_tenancy.conf import membership_lookups
 from dovetail_tenancy.isolation.fields import TenantModel
-from dovetail_tenancy.isolation.organization_model import get_organization_model
-from dovetail_tenancy.isolation.scope import tenant, unscoped
+from dovetail_tenancy.isolation.scope import get_organization_model, tenant, unscoped
 from dovetail_tenancy.organizations.project_models import database_of, get_membership_model, user_model
 from dovetail_tenancy.testing.endpoints import Route
 
@@ -52,14 +52,14 @@ def rows_of(organization: models.Model) -> Rows:
     own = type(organization)
     with unscoped(reason="assert_isolated reads the rows"):
         rows: Rows = {
-            model: _by_key(model._base_manager.using(using).filter(**{name: organization.pk}))
+            model: by_key(model._base_manager.using(using).filter(**{name: organization.pk}))
             for model, name in owned_models().items()
         }
-        rows[own] = _by_key(own._base_manager.using(using).filter(pk=organization.pk))
+        rows[own] = by_key(own._base_manager.using(using).filter(pk=organization.pk))
     return rows
 
 
-def _by_key(rows: models.QuerySet[models.Model]) -> dict[Any, dict[str, Any]]:
+def by_key(rows: models.QuerySet[models.Model]) -> dict[Any, dict[str, Any]]:
     columns = [field.attname for field in rows.model._meta.concrete_fields]
     return {row["pk"]: row for row in rows.order_by("pk").values("pk", *columns)}
 
@@ -117,7 +117,7 @@ class CannotMake(Exception):
 
 def make_rows(organization: models.Model) -> None:
     """Create one row of each tenant model for the organization. Raise ``CannotMake`` if a model needs more."""
-    member = get_membership_model()._base_manager.filter(organization=organization.pk).first()
+    member = get_membership_model()._base_manager.filter(**membership_lookups(organization=organization.pk)).first()
     samples: Samples = {} if member is None else {user_model(): member.user}  # type: ignore[attr-defined]  # of a membership
     with tenant(organization):
         for model in apps.get_models():

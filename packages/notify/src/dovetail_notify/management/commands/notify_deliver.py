@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -19,11 +20,12 @@ class Command(BaseCommand):
         parser.add_argument("--interval", type=float, default=2.0, help="Seconds between two checks (default: 2).")
 
     def handle(self, *, loop: bool, interval: float, **options: Any) -> None:
-        stop = threading.Event()
+        # Not an Event, whose lock is not reentrant: a signal during its wait() would stop the process forever.
+        signals: SimpleQueue[int] = SimpleQueue()
         if loop and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 # The command ends after it has sent and recorded the current claim.
-                signal.signal(number, lambda *_: stop.set())
+                signal.signal(number, lambda received, _: signals.put(received))
             self.stdout.write(f"Checking for due deliveries every {interval:g} seconds. Stop with Ctrl-C.")
             self.stdout.flush()
         while True:
@@ -33,6 +35,14 @@ class Command(BaseCommand):
                     f"{sent.sent + digests.sent} sent, {sent.retried + digests.retried} to be retried, "
                     f"{sent.dead + digests.dead} given up"
                 )
-            if not loop or stop.wait(interval):
+            if not loop or _arrives(signals, interval):
                 return
             close_old_connections()
+
+
+def _arrives(signals: SimpleQueue[int], seconds: float) -> bool:
+    try:
+        signals.get(timeout=max(seconds, 0))
+    except Empty:
+        return False
+    return True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from django.core.signals import setting_changed
 
-from dovetail_notify.transports.http.base import Unreachable
+from dovetail_notify.transports.http import Unreachable
 
 if TYPE_CHECKING:
     from dovetail_notify.transports.http.client import HttpcoreClient

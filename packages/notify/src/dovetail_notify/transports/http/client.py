@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpcore
 from httpcore import SOCKET_OPTION
 
-from dovetail_notify.transports.http.base import CALL_SECONDS, RESPONSE_BYTES, HttpResponse, Unreachable
+from dovetail_notify.transports.http import CALL_SECONDS, RESPONSE_BYTES, HttpResponse, Unreachable
 from dovetail_notify.transports.http.ssrf import inside_hosts, require_public
 
 #: The end of the call that a thread makes.

@@ -14,8 +14,8 @@ from django.core.checks import CheckMessage, Error
 
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Device
-from dovetail_notify.transports.base import Outcome
-from dovetail_notify.transports.http.base import HttpResponse
+from dovetail_notify.transports import Outcome
+from dovetail_notify.transports.http import HttpResponse
 from dovetail_notify.transports.http.calls import clients
 from dovetail_notify.transports.push.base import PushMessage, Result, Sender, TokenCache, read_text
 from dovetail_notify.transports.push.vapid import load_pem_key

@@ -16,7 +16,7 @@ from django.core.checks import CheckMessage
 
 from dovetail_core.secrets import keyed_hash
 from dovetail_notify.conf import conf
-from dovetail_notify.transports.base import Outcome
+from dovetail_notify.transports import Outcome
 from dovetail_notify.transports.push.vapid import b64encode
 
 if TYPE_CHECKING:

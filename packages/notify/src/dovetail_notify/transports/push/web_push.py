@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Error
 
 from dovetail_notify.conf import conf
 from dovetail_notify.models import Device
-from dovetail_notify.transports.base import Outcome
-from dovetail_notify.transports.http.base import HttpResponse
+from dovetail_notify.transports import Outcome
+from dovetail_notify.transports.http import HttpResponse
 from dovetail_notify.transports.http.calls import clients
 from dovetail_notify.transports.http.ssrf import check_endpoint
 from dovetail_notify.transports.push import vapid

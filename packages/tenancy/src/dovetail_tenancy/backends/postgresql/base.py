@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
@@ -16,8 +18,10 @@ from dovetail_tenancy.isolation.scope import Scope, override_database_scope
 if not is_psycopg3:
     raise ImproperlyConfigured("dovetail_tenancy.backends.postgresql requires psycopg 3: pip install 'psycopg[binary]'")
 
+from psycopg.pq import ConnStatus, TransactionStatus
+
 from dovetail_tenancy.row_security import policies
-from dovetail_tenancy.row_security.session import OPTION, Session
+from dovetail_tenancy.row_security.session import OPTION, Session, forget_tables
 
 
 class SynchronizedCursor:
@@ -60,6 +64,30 @@ def synchronized(cursor_class: type) -> type:
     return type(cursor_class.__name__, (SynchronizedCursor, cursor_class), {"__slots__": ()})
 
 
+@cache
+def with_transactions(connection_class: Any) -> type:
+    """Return a subclass whose own transactions forget the setting: their statements do not pass through a cursor."""
+    if hasattr(connection_class, "search_path_changed"):  # of a connection from a pool
+        return connection_class  # type: ignore[no-any-return]
+
+    # Not a mixin: the class of an existing connection can only be replaced by one that has no other base.
+    class Connection(connection_class):  # type: ignore[misc]  # psycopg's, or a subclass of the project
+        __slots__ = ()
+        search_path_changed = False
+
+        @contextmanager
+        def transaction(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+            try:
+                with super().transaction(*args, **kwargs) as block:
+                    yield block
+            finally:
+                # ROLLBACK TO SAVEPOINT reverts the setting.
+                if self.row_security:
+                    self.row_security.forget_visibility()
+
+    return Connection
+
+
 class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
     """A schema editor that sees every row, because data migrations process the rows of all organizations."""
 
@@ -71,8 +99,15 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
         return editor
 
     def __exit__(self, *exception: object) -> None:
-        with self._scope:
-            super().__exit__(*exception)  # type: ignore[arg-type]
+        try:
+            with self._scope:
+                super().__exit__(*exception)  # type: ignore[arg-type]
+        finally:
+            forget_tables()
+
+
+#: The seconds after its last use in which a connection needs no query to be checked.
+RECENTLY = 0.5
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -81,6 +116,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.row_security = Session(self.settings_dict["OPTIONS"])
+        #: The savepoints before the first statement of the transaction, which the server does not have.
+        self._initial_savepoints: set[str] = set()
+        #: When a cursor was last opened, by the monotonic clock.
+        self._used_at = 0.0
 
     def get_connection_params(self) -> dict[str, Any]:
         params: dict[str, Any] = super().get_connection_params()
@@ -93,10 +132,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
         connection = super().get_new_connection(conn_params)
         # A pooled connection may still show another thread's organization.
         self.row_security.forget()
+        self._initial_savepoints.clear()
         connection.row_security = self.row_security
+        connection.__class__ = with_transactions(connection.__class__)
         return connection
 
+    def _close(self) -> Any:
+        if self.connection is not None:
+            # A pool's ``check`` executes in the thread that takes the connection next, which has another Session.
+            self.connection.row_security = None
+        return super()._close()  # type: ignore[misc]  # Django's own, not in the stubs
+
+    def _configure_role(self, connection: Any) -> Any:
+        changed = super()._configure_role(connection)  # type: ignore[misc]  # Django's own, not in the stubs
+        # The role of the settings, with which each connection starts.
+        connection.search_path_changed = False
+        return changed
+
     def create_cursor(self, name: str | None = None) -> Any:
+        self._used_at = time.monotonic()
         if name and self.row_security.mode == "transaction" and self.connection.autocommit:
             # A server-side cursor outlives its transaction, and with it the pooler's server session. In the session
             # that receives the next FETCH, another client may have a cursor of the same name.
@@ -110,11 +164,59 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().prepare_database()
         policies.prepare(self)
         self.row_security.forget()
+        forget_tables()
+
+    def is_usable(self) -> bool:
+        """Return whether the server still serves the connection, as ``CONN_HEALTH_CHECKS`` asks before each request.
+
+        The server sends nothing to a connection in which nothing happens, except its farewell and the end of the
+        stream, after which the socket is readable. Otherwise Django's ``SELECT 1`` would cost each request a round
+        trip, and a second one that removes the organization of the previous request.
+        """
+        # A server or a firewall that vanishes sends no farewell, so only ``SELECT 1`` finds that out, after a pause.
+        is_recent = time.monotonic() - self._used_at < RECENTLY
+        return (is_recent and self._is_silent()) or super().is_usable()
+
+    def _is_silent(self) -> bool:
+        if self.connection is None or not hasattr(select, "poll"):  # Windows has no poll()
+            return False
+        server = self.connection.pgconn
+        if server.status != ConnStatus.OK or server.transaction_status != TransactionStatus.IDLE:
+            return False
+        poll = select.poll()
+        poll.register(server.socket, select.POLLIN)
+        return not poll.poll(0)
 
     def _commit(self) -> None:
-        self.row_security.visibility = None
+        self._end_transaction()
         super()._commit()  # type: ignore[misc]  # Django's own, not in the stubs
 
     def _rollback(self) -> None:
-        self.row_security.visibility = None
+        self._end_transaction()
         super()._rollback()  # type: ignore[misc]  # Django's own, not in the stubs
+
+    def _end_transaction(self) -> None:
+        self.row_security.end_transaction()
+        self._initial_savepoints.clear()
+
+    # A service in a transaction around it, of ATOMIC_REQUESTS or of an idempotency key, is usually the first thing that
+    # happens there. Its savepoint is the beginning of the transaction, and need not cost two round trips.
+
+    def _savepoint(self, sid: str) -> None:
+        if self.connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            self._initial_savepoints.add(sid)
+        else:
+            super()._savepoint(sid)  # type: ignore[misc]  # Django's own, not in the stubs
+
+    def _savepoint_commit(self, sid: str) -> None:
+        if sid not in self._initial_savepoints:
+            super()._savepoint_commit(sid)  # type: ignore[misc]  # Django's own, not in the stubs
+
+    def _savepoint_rollback(self, sid: str) -> None:
+        if sid not in self._initial_savepoints:
+            super()._savepoint_rollback(sid)  # type: ignore[misc]  # Django's own, not in the stubs
+            return
+        self.row_security.end_transaction()
+        with self.wrap_database_errors:
+            # The next statement begins the transaction anew.
+            self.connection.rollback()

@@ -8,8 +8,7 @@ from django.core.management import CommandError, CommandParser, get_commands, ha
 from django.core.management.base import BaseCommand
 from django.db.models import Model
 
-from dovetail_tenancy.isolation.organization_model import get_organization_model, organization_key
-from dovetail_tenancy.isolation.scope import tenant
+from dovetail_tenancy.isolation.scope import get_organization_model, organization_key, tenant
 from dovetail_tenancy.organizations.project_models import concrete_field
 
 
