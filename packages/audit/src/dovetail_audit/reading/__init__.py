@@ -1,0 +1,1 @@
+"""Entries as readers see them: which rows, by which filters, in which form."""

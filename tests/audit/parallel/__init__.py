@@ -1,0 +1,1 @@
+"""Tests with several connections, which run in a process of their own."""

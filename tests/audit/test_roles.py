@@ -1,0 +1,294 @@
+"""What the application's role can do to the entries after ``audit_protect``, and partitions."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+
+from dovetail_audit import record
+from dovetail_audit.models import Entry
+from dovetail_audit.protection import partitions, roles, triggers
+from dovetail_audit.services import seal
+from dovetail_audit.testing import append_only
+from dovetail_audit.verification.scan import verify
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="needs PostgreSQL: roles and partitions")
+APP, OWNER = "audit_tests_app", "audit_tests_owner"
+TABLE = "dovetail_audit_entry"
+
+
+def run(*statements: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@pytest.fixture
+def protected() -> Iterator[Entry]:
+    """The tables as ``audit_protect`` leaves them, with one entry."""
+    run(*(f"DROP ROLE IF EXISTS {name}" for name in (APP, OWNER)), f"CREATE ROLE {APP}", f"CREATE ROLE {OWNER}")
+    entry = record("invoice.paid")
+    with append_only():
+        # As in a project whose application migrates.
+        run(f"ALTER TABLE {TABLE} OWNER TO {APP}", f"ALTER FUNCTION dovetail_audit_refuse() OWNER TO {APP}")
+        try:
+            call_command("audit_protect", role=APP, owner=OWNER, execute=True, stdout=io.StringIO())
+            yield entry
+        finally:
+            run(
+                "RESET ROLE",
+                f"REASSIGN OWNED BY {OWNER} TO CURRENT_USER",
+                *(f"DROP OWNED BY {name}" for name in (APP, OWNER)),
+                *(f"DROP ROLE {name}" for name in (APP, OWNER)),
+            )
+
+
+def as_app(*statements: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL ROLE {APP}")
+        for statement in statements:
+            cursor.execute(statement)
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"UPDATE {TABLE} SET action = 'other.action'",
+        f"DELETE FROM {TABLE}",
+        f"TRUNCATE {TABLE}",
+        f"ALTER TABLE {TABLE} DISABLE TRIGGER ALL",
+        f"ALTER TABLE {TABLE} DISABLE TRIGGER {TABLE}_no_delete",
+        f"DROP TRIGGER {TABLE}_no_delete ON {TABLE}",
+        f"DROP TABLE {TABLE}",
+        "SET session_replication_role = replica",
+        "CREATE OR REPLACE FUNCTION dovetail_audit_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+        f"SET ROLE {OWNER}",
+        "DELETE FROM dovetail_audit_leaf",
+        "UPDATE dovetail_audit_checkpoint SET root = ''",
+        "DELETE FROM dovetail_audit_checkpoint",
+    ],
+)
+def test_application_role_is_refused(protected: Entry, statement: str) -> None:
+    with pytest.raises(DatabaseError, match=r"permission denied|must be owner|must be member"):
+        # SET ROLE to the superuser of the tests is undone by session_authorization.
+        as_app(statement) if not statement.startswith("SET ROLE") else _as_member(statement)
+    assert Entry.objects.get().action == "invoice.paid"
+
+
+def _as_member(statement: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL SESSION AUTHORIZATION {APP}")
+        cursor.execute(statement)
+
+
+@on_postgresql
+def test_application_role_records_and_erases(protected: Entry) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL ROLE {APP}")
+        record("invoice.sent")
+        cursor.execute(
+            f"UPDATE {TABLE} SET actor_label = NULL, target_label = NULL, ip = NULL, user_agent = NULL, "
+            "private = NULL, salt = NULL, erased_at = now()"
+        )
+        assert not roles.owns(connection, Entry)
+    assert Entry.objects.filter(erased_at__isnull=False).count() == 2
+
+
+@on_postgresql
+def test_application_role_seals(protected: Entry) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL ROLE {APP}")
+        assert seal() is not None
+
+
+@on_postgresql
+def test_command_prints_without_running() -> None:
+    out = io.StringIO()
+    call_command("audit_protect", role="app", owner="owner", eraser="eraser", stdout=out)
+    assert f'ALTER TABLE "{TABLE}" OWNER TO "owner";' in out.getvalue()
+    assert 'TO "eraser";' in out.getvalue()
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"role": "app"}, "--owner must name another role"),
+        ({"role": "app", "owner": "app"}, "--owner must name another role"),
+        ({"role": 'app"; DROP TABLE x', "owner": "owner"}, "is not the name of a role"),
+    ],
+)
+def test_wrong_role_is_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(CommandError, match=text):
+        call_command("audit_protect", **options)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="needs SQLite: no roles")
+def test_database_without_roles_is_refused() -> None:
+    with pytest.raises(CommandError, match="SQLite has no roles"):
+        call_command("audit_protect", role="app")
+
+
+on_mariadb = pytest.mark.skipif(connection.vendor != "mysql", reason="needs MariaDB: rights of an account")
+
+
+@pytest.fixture
+def account() -> Iterator[str]:
+    run("DROP USER IF EXISTS audit_tests_app", "CREATE USER audit_tests_app")
+    yield "audit_tests_app"
+    run("DROP USER audit_tests_app")
+
+
+def grants_of(account: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SHOW GRANTS FOR {account}")
+        return "\n".join(row[0] for row in cursor.fetchall())
+
+
+@on_mariadb
+@pytest.mark.parametrize("level", ["*.*", "`{0}`.*", "`{1}`.*", "`{0}`.dovetail_audit_entry"])
+def test_rights_are_revoked_where_they_were_granted(account: str, level: str) -> None:
+    name = str(connection.settings_dict["NAME"])
+    place = level.format(name, name.replace("_", "\\_"))
+    run(f"GRANT ALL ON {place} TO {account}")
+    call_command("audit_protect", role=account, execute=True, stdout=io.StringIO())
+    rights = grants_of(account)
+    assert not re.search(r"ALL PRIVILEGES|\b(DROP|ALTER|CREATE|TRIGGER)(,| ON)", rights), rights
+    assert "INSERT" in rights
+    # A second run has nothing to revoke.
+    call_command("audit_protect", role=account, execute=True, stdout=io.StringIO())
+
+
+@on_mariadb
+def test_rights_on_other_databases_stay(account: str) -> None:
+    run(f"GRANT ALL ON `other\\_database`.* TO {account}")
+    out = io.StringIO()
+    call_command("audit_protect", role=account, stdout=out)
+    assert out.getvalue().strip() == ""
+    assert roles.may_truncate(connection)
+
+
+@on_mariadb
+def test_unknown_account_is_named() -> None:
+    with pytest.raises(CommandError, match="Create the account first"):
+        call_command("audit_protect", role="nobody@localhost")
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="needs SQLite or MariaDB: no partitions")
+def test_partitions_need_postgresql() -> None:
+    with pytest.raises(CommandError, match="Partitions need PostgreSQL"):
+        call_command("audit_partition")
+
+
+@pytest.fixture
+def plain_table() -> Iterator[None]:
+    """Put the plain table back: tests of other modules delete all rows of it."""
+    yield
+    if partitions.is_partitioned(connection):
+        with connection.schema_editor() as editor:
+            editor.execute(f"DROP TABLE {TABLE}")
+            editor.create_model(Entry)
+
+
+NOW = datetime(2026, 11, 15, tzinfo=UTC)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_partitioned_table_works_like_the_plain_one() -> None:
+    indexes = constraint_names()
+    created = partitions.partition(connection, months=2, now=NOW)
+    assert created == [f"{TABLE}_2026_11", f"{TABLE}_2026_12", f"{TABLE}_2027_01"]
+    assert partitions.partition(connection, months=3, now=NOW) == [f"{TABLE}_2027_02"]
+    assert constraint_names() == indexes
+    entry = record("invoice.paid")
+    assert Entry.objects.get(pk=entry.pk).action == "invoice.paid"
+    with append_only():
+        for statement in (f"UPDATE {TABLE} SET action = 'a.b'", f"DELETE FROM {TABLE}", f"TRUNCATE {TABLE}"):
+            with pytest.raises(DatabaseError, match="append-only"):
+                run(statement)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_partitions_keep_the_triggers() -> None:
+    for model in (Entry,):
+        triggers.install(connection, model)
+    partitions.partition(connection, months=0, now=NOW)
+    partitions.partition(connection, months=1, now=NOW)
+    assert triggers.installed(connection, Entry) == set(triggers.names(connection, Entry))
+    for name in (f"{TABLE}_default", f"{TABLE}_2026_11", f"{TABLE}_2026_12"):
+        with pytest.raises(DatabaseError, match="append-only"):
+            run(f"TRUNCATE {name}")
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_entry_is_in_the_partition_of_its_month() -> None:
+    now = datetime.now(UTC)
+    partitions.partition(connection, months=1, now=now)
+    record("invoice.paid")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT tableoid::regclass::text FROM {TABLE}")
+        assert cursor.fetchone()[0] in {f"{TABLE}_{month:%Y_%m}" for month in (now, now + timedelta(minutes=5))}
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_late_partition_takes_the_entries_of_its_month() -> None:
+    """The command did not run in time, so the month began in the default partition."""
+    triggers.install(connection, Entry)
+    now = datetime.now(UTC)
+    partitions.partition(connection, months=0, now=now - timedelta(days=62))
+    entry = record("invoice.paid")
+    created = partitions.partition(connection, months=1, now=now)
+    assert f"{TABLE}_{now:%Y_%m}" in created
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT tableoid::regclass::text FROM {TABLE} WHERE id = %s", [entry.pk])
+        assert cursor.fetchone()[0] == f"{TABLE}_{now:%Y_%m}"
+    assert Entry.objects.get() == entry
+    assert triggers.installed(connection, Entry) == set(triggers.names(connection, Entry))
+    for statement in ("UPDATE {0} SET action = 'a.b'", "DELETE FROM {0}", "TRUNCATE {0}"):
+        with pytest.raises(DatabaseError, match="append-only"):
+            run(statement.format(f"{TABLE}_{now:%Y_%m}"))
+    seal()
+    assert list(verify()) == []
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_table_with_entries_is_not_partitioned() -> None:
+    record("invoice.paid")
+    with pytest.raises(CommandError, match="The table has entries"):
+        call_command("audit_partition")
+    assert not partitions.is_partitioned(connection)
+
+
+@on_postgresql
+@pytest.mark.parametrize("months", [-1, 121])
+def test_wrong_number_of_months_is_refused(months: int) -> None:
+    with pytest.raises(CommandError, match="--months must be from 0 to 120"):
+        call_command("audit_partition", months=months)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_command_names_the_partitions() -> None:
+    out = io.StringIO()
+    call_command("audit_partition", months=0, stdout=out)
+    assert out.getvalue().startswith(f"Partitions created: {TABLE}_")
+
+
+def constraint_names() -> list[str]:
+    with connection.cursor() as cursor:
+        return sorted(connection.introspection.get_constraints(cursor, TABLE))
