@@ -1,0 +1,1 @@
+"""The end of flags: which of them are to be removed."""

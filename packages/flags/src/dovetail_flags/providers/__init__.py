@@ -1,0 +1,1 @@
+"""Where flags come from: the project's database, or another service."""

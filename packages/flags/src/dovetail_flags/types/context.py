@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def text(value: object) -> str:
+    """Return the text by which values are compared and hashed: of the key 7 and of "7" alike.
+
+    UUIDs are in lower case with hyphens, and booleans are ``true`` and ``false``, as in JSON.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # JSON does not distinguish 1.0 from 1
+    return str(value)
+
+
+def encodable(text: str) -> str:
+    """Return the text with halves of surrogate pairs as escapes such as ``\\ud800``, which are also those of JSON.
+
+    A JSON body can contain them, UTF-8 cannot, and so a response that repeats them would fail.
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
+class Context:
+    """For whom a flag is evaluated: a targeting key, such as that of an organization, and attributes for rules."""
+
+    __slots__ = ("attributes", "targeting_key")
+
+    targeting_key: str | None
+    attributes: Mapping[str, Any]
+
+    def __init__(self, targeting_key: object = None, attributes: Mapping[str, Any] | None = None) -> None:
+        self.targeting_key = None if targeting_key is None else text(targeting_key)
+        self.attributes = _EMPTY if attributes is None else attributes
+
+    def __repr__(self) -> str:
+        return f"Context({self.targeting_key!r}, {dict(self.attributes)!r})"
+
+
+class LazyContext(Context):
+    """A context that is read at first use, because most flags have no rules and need none."""
+
+    __slots__ = ("_read", "is_loaded")
+
+    def __init__(self, read: Callable[[], Context]) -> None:
+        self._read = read
+        self.is_loaded = False
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only while the slot is empty.
+        if name not in Context.__slots__:
+            raise AttributeError(name)
+        self.load()
+        return getattr(self, name)
+
+    def load(self) -> None:
+        """Read the context if it has not been read."""
+        if not self.is_loaded:
+            context = self._read()
+            self.targeting_key, self.attributes = context.targeting_key, context.attributes
+            self.is_loaded = True

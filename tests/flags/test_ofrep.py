@@ -1,0 +1,228 @@
+"""OFREP: what clients get, what they may say, and what is refused. The official clients are in other modules."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rest_framework.test import APIClient
+from rest_framework.throttling import BaseThrottle
+
+from dovetail_flags import flags, services
+from dovetail_flags.api.ofrep import EvaluationView
+from tests.flags.api_world import KeyAuthentication, flag, only, user
+
+pytestmark = pytest.mark.django_db
+BULK = "/ofrep/v1/evaluate/flags"
+
+
+@pytest.fixture(autouse=True)
+def keys_and_sessions(monkeypatch):
+    from rest_framework.authentication import SessionAuthentication
+
+    monkeypatch.setattr(EvaluationView, "authentication_classes", [KeyAuthentication, SessionAuthentication])
+
+
+def ask(context=None, *, key="", organization="A", scopes="", client=None, **headers):
+    headers |= {"Authorization": f"Key {organization} {scopes}"} if organization else {}
+    body = {} if context is None else {"context": context}
+    url = f"{BULK}/{key}" if key else BULK
+    # Not format="json", which cannot send half of a surrogate pair.
+    return (client or APIClient()).post(url, json.dumps(body), content_type="application/json", headers=headers)
+
+
+def values(answer):
+    return {item["key"]: item["value"] for item in answer.json()["flags"]}
+
+
+def refused(answer, status, code):
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
+    body = answer.json()
+    assert (body["status"], body["errorCode"]) == (status, code)
+    assert body["errorDetails"] == body["detail"] != ""
+    return body
+
+
+def test_bulk_has_what_the_official_clients_require():
+    flag("theme", type="string", variants={"dark": "#000"}, default_variant="dark", off_variant="dark")
+    flag("secret-plan", visible=False)
+    answer = ask({"targetingKey": "x"})
+    assert answer.json() == {
+        "flags": [
+            {"key": "theme", "value": "#000", "variant": "dark", "reason": "STATIC", "metadata": {"version": 1}},
+        ]
+    }
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_single_flag_is_the_member_of_the_bulk_answer():
+    flag()
+    assert ask(key="new-checkout").json() == ask().json()["flags"][0]
+
+
+def test_hidden_and_unknown_flags_are_not_found_alike():
+    flag("secret-plan", visible=False)
+    answers = [refused(ask(key=key), 404, "FLAG_NOT_FOUND") for key in ("secret-plan", "other-plann")]
+    texts = [json.dumps(body).replace("secret-plan", "K").replace("other-plann", "K") for body in answers]
+    assert texts[0] == texts[1]
+
+
+def test_number_is_a_float_for_strict_clients():
+    flag("price", type="number", variants={"low": 1}, default_variant="low", off_variant="low")
+    assert b'"value":1.0' in ask(key="price").content
+
+
+def test_unchanged_bulk_answers_304():
+    row = flag()
+    tag = ask().headers["ETag"]
+    again = ask(**{"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+    services.set_enabled(flag=row, enabled=False)
+    assert ask(**{"If-None-Match": tag}).status_code == 200
+
+
+def test_client_cannot_claim_another_organization():
+    flag(default_variant="off", rules=only("B"))
+    claims = {
+        "targetingKey": "B",
+        "organization": "B",
+        "user": "7",
+        "staff": True,
+        "targeting_key": "B",
+        "anonymous": False,
+        "principal_kind": "user",
+    }
+    assert values(ask(claims, organization="A")) == {"new-checkout": False}
+    assert values(ask(claims, organization="B")) == {"new-checkout": True}
+
+
+def test_allowed_attributes_never_replace_those_of_the_server(settings):
+    settings.FLAGS_CLIENT_ATTRIBUTES = ["organization", "targeting_key", "device"]
+    flag(default_variant="off", rules=only("B"))
+    flag(
+        "app",
+        default_variant="off",
+        rules=[{"id": "phone", "when": [{"attribute": "device", "op": "eq", "values": ["phone"]}], "serve": "on"}],
+    )
+    answer = ask({"organization": "B", "device": "phone"}, organization="A")
+    assert values(answer) == {"app": True, "new-checkout": False}
+
+
+def test_attributes_of_the_server_are_reserved_if_it_leaves_them_out(settings):
+    """A client could otherwise name its organization where FLAGS_CONTEXT gives none."""
+    settings.FLAGS_CONTEXT = lambda request: ("A", {})
+    settings.FLAGS_CLIENT_ATTRIBUTES = ["organization"]
+    flag(default_variant="off", rules=only("B"))
+    assert values(ask({"organization": "B"})) == {"new-checkout": False}
+
+
+def test_other_attributes_are_ignored():
+    rule = {"id": "phone", "when": [{"attribute": "device", "op": "eq", "values": ["phone"]}], "serve": "on"}
+    flag(default_variant="off", rules=[rule])
+    assert values(ask({"device": "phone"})) == {"new-checkout": False}
+
+
+SPLIT = {"id": "half", "when": [], "serve": {"split": [["on", 50_000], ["off", 50_000]], "by": "targeting_key"}}
+
+
+def test_scope_lets_a_server_choose_the_targeting_key():
+    flag(default_variant="off", rules=[SPLIT])
+    keys = [f"user-{number}" for number in range(60)]
+    expected = [flags.enabled("new-checkout", targeting_key=key) for key in keys]
+    assert len(set(expected)) == 2
+    chosen = [values(ask({"targetingKey": key}, scopes="features:evaluate"))["new-checkout"] for key in keys]
+    assert chosen == expected
+    own = {values(ask({"targetingKey": key}))["new-checkout"] for key in keys}
+    assert own == {flags.enabled("new-checkout", targeting_key="A")}
+
+
+def test_chosen_key_does_not_match_rules_for_another_organizations_key():
+    rule = {"id": "b", "when": [{"attribute": "targeting_key", "op": "in", "values": ["B"]}], "serve": "on"}
+    flag(default_variant="off", rules=[rule])
+    assert values(ask({"targetingKey": "B"}, scopes="features:evaluate")) == {"new-checkout": False}
+    assert values(ask(organization="B")) == {"new-checkout": True}
+
+
+def test_anonymous_request_needs_a_key_of_its_own(settings):
+    settings.FLAGS_PERMISSION_CLASSES = ["rest_framework.permissions.AllowAny"]
+    flag()
+    refused(ask({}, organization=None), 400, "TARGETING_KEY_MISSING")
+    assert values(ask({"targetingKey": "device-1"}, organization=None)) == {"new-checkout": True}
+
+
+def test_session_needs_the_csrf_token():
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(user())
+    refused(ask(organization=None, client=client), 403, "GENERAL")
+
+
+@pytest.mark.parametrize(
+    ("context", "text"),
+    [
+        ([], "object"),
+        ("x", "object"),
+        ({"targetingKey": 7}, "targetingKey"),
+        ({"targetingKey": ""}, "targetingKey"),
+        ({"targetingKey": "x" * 201}, "targetingKey"),
+        ({"targetingKey": "\ud800"}, "targetingKey"),
+        ({f"a{number}": 1 for number in range(51)}, "51"),
+        ({"a": {"b": {"c": {"d": {}}}}}, "4 levels"),
+    ],
+)
+def test_invalid_context_says_what_is_allowed(context, text):
+    assert text in refused(ask(context, scopes="features:evaluate"), 400, "INVALID_CONTEXT")["errorDetails"]
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '"x"', "NaN", '{"context": NaN}', "[" * 9000, b"\xff", '{"context": 1e}'])
+def test_malformed_body_is_a_parse_error(body):
+    answer = APIClient().post(BULK, body, content_type="application/json", headers={"Authorization": "Key A"})
+    refused(answer, 400, "PARSE_ERROR")
+
+
+def test_large_body_is_refused_before_it_is_parsed():
+    refused(ask({"a": "x" * 17_000}), 413, "INVALID_CONTEXT")
+
+
+def test_other_media_types_are_refused():
+    answer = APIClient().post(BULK, "{}", content_type="text/plain", headers={"Authorization": "Key A"})
+    refused(answer, 415, "GENERAL")
+
+
+def test_missing_credential_is_401_with_challenge():
+    answer = ask(organization=None)
+    refused(answer, 401, "GENERAL")
+    assert answer.headers["WWW-Authenticate"] == "Key"
+
+
+def test_throttled_answer_rounds_retry_after_up(monkeypatch):
+    class Throttle(BaseThrottle):
+        def allow_request(self, request, view):
+            return False
+
+        def wait(self):
+            return 0.4
+
+    monkeypatch.setattr(EvaluationView, "throttle_classes", [Throttle])
+    answer = ask()
+    refused(answer, 429, "GENERAL")
+    assert answer.headers["Retry-After"] == "1"
+
+
+def test_get_is_not_allowed():
+    answer = APIClient().get(BULK, headers={"Authorization": "Key A"})
+    refused(answer, 405, "GENERAL")
+
+
+def test_handler_of_the_project_does_not_replace_errors(settings):
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "EXCEPTION_HANDLER": "builtins.print"}
+    refused(ask(key="unknown"), 404, "FLAG_NOT_FOUND")
+
+
+def test_cache_of_encoded_flags_grows_with_flags_and_not_with_requests(monkeypatch):
+    monkeypatch.setattr("dovetail_flags.api.ofrep._cache", cache := {})
+    flag("checkout", default_variant="off", rules=only("A"))
+    flag("colors", type="object", variants={"two": {"a": 1}})
+    first = ask().content
+    assert [ask().content for _ in range(3)] == [first] * 3
+    assert len(cache) == 1
+    assert ask(organization="B").content != first
