@@ -8,10 +8,13 @@ import socket
 import sys
 import warnings
 
+from example_project import garbage
+
 HOST = "127.0.0.1"
 
 
 def main() -> None:
+    garbage.collect_rarely()
     port = _port(os.environ.get("PORT") or "8000")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
     os.environ.setdefault("DJANGO_DEBUG", "true")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.contrib import admin
 
 from billing.models import Customer, Invoice, InvoiceLine
+from dovetail_audit.admin import AuditModelAdmin
 from dovetail_tenancy.admin import TenantAdmin, TenantTabularInline
 
 
 @admin.register(Customer)
-class CustomerAdmin(TenantAdmin):
+class CustomerAdmin(AuditModelAdmin, TenantAdmin):
     list_display = ["name", "email", "status", "created_at"]
     list_filter = ["status"]
     search_fields = ["name", "email"]
@@ -21,7 +22,7 @@ class InvoiceLineInline(TenantTabularInline):
 
 
 @admin.register(Invoice)
-class InvoiceAdmin(TenantAdmin):
+class InvoiceAdmin(AuditModelAdmin, TenantAdmin):
     list_display = ["number", "customer", "status", "currency", "due_on"]
     list_filter = ["status"]
     list_select_related = ["customer"]

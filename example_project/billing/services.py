@@ -1,19 +1,25 @@
-"""The rules of billing that write, for the active organization."""
+"""The rules of billing that write, for the active organization.
+
+Each function locks the organization, then the customer, then the invoice, and raises ``Vanished`` if one of them was
+deleted meanwhile. Other orders would deadlock, for example with the deletion of the organization.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from typing import Any, TypedDict
-from uuid import UUID
 
-from django.db import IntegrityError, transaction
-from django.db.models import RestrictedError
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
+from django.db.models import QuerySet, RestrictedError
 from django.utils import timezone
 
 from billing.models import Customer, Invoice, InvoiceLine, InvoiceStatus
 from dovetail_core.events import emit
+from dovetail_core.transactions import Vanished, lock, lock_shared, retry_on_conflict
+from dovetail_tenancy import get_organization_model, require_tenant
 
 
 class DuplicateNumber(Exception):
@@ -34,67 +40,90 @@ class Line(TypedDict):
     unit_price: Decimal
 
 
+@retry_on_conflict
 @transaction.atomic
 def create_customer(**fields: Any) -> Customer:
+    lock_shared(_organization())
     customer: Customer = Customer.objects.create(**fields)
     emit("customer.created", target=customer)
     return customer
 
 
+@retry_on_conflict
 @transaction.atomic
 def update_customer(*, customer: Customer, **fields: Any) -> Customer:
+    # Without locks: one UPDATE that changes no foreign key waits for no other row.
     _assign(customer, fields)
     customer.save(update_fields=[*fields])
     return customer
 
 
+@retry_on_conflict
 @transaction.atomic
 def delete_customer(*, customer: Customer) -> None:
     """Delete a customer. Raise ``CustomerHasInvoices`` if it has any."""
-    # Prevents a parallel transaction from adding an invoice; see _lock_customer.
-    Customer.objects.select_for_update().filter(pk=customer.pk).first()
+    current = lock(Customer.objects.filter(pk=customer.pk), deleting=True, parents=[_organization()])
     try:
-        customer.delete()
+        current.delete()
     except RestrictedError as error:
         raise CustomerHasInvoices from error
 
 
-@transaction.atomic
 def create_invoice(*, lines: Sequence[Line], **fields: Any) -> Invoice:
     """Create an invoice. Raise ``DuplicateNumber`` or ``CustomerGone`` without writing anything."""
-    _lock_customer(fields["customer"].pk)
-    invoice = Invoice(**fields)
-    _save(invoice, force_insert=True)
+    with _unique(fields["number"], Invoice.objects.all()):
+        return _create_invoice(lines, fields)
+
+
+@retry_on_conflict
+@transaction.atomic
+def _create_invoice(lines: Sequence[Line], fields: dict[str, Any]) -> Invoice:
+    with _existing_customer():
+        lock_shared(Customer.objects.filter(pk=fields["customer"].pk), parents=[_organization()])
+    invoice: Invoice = Invoice.objects.create(**fields)
     _write_lines(invoice, lines)
     emit("invoice.created", target=invoice, data={"number": invoice.number})
     _emit_if_paid(invoice, before=None)
     return invoice
 
 
-@transaction.atomic
 def update_invoice(*, invoice: Invoice, lines: Sequence[Line] | None = None, **fields: Any) -> Invoice:
-    """Change the given fields. ``lines`` replaces all lines.
+    """Change the given fields, and return the changed invoice. ``lines`` replaces all lines.
 
     Raise ``DuplicateNumber`` or ``CustomerGone`` without writing anything.
     """
-    # Without the lock, two parallel updates could leave the lines of both.
-    before = Invoice.objects.select_for_update().filter(pk=invoice.pk).first()
+    with _unique(fields.get("number"), Invoice.objects.exclude(pk=invoice.pk)):
+        return _update_invoice(invoice, lines, fields)
+
+
+@retry_on_conflict
+@transaction.atomic
+def _update_invoice(invoice: Invoice, lines: Sequence[Line] | None, fields: dict[str, Any]) -> Invoice:
+    rows = Invoice.objects.filter(pk=invoice.pk)
+    parents = [_organization()]
     if "customer" in fields:
-        _lock_customer(fields["customer"].pk)
-    _assign(invoice, fields)
+        parents.append(Customer.objects.filter(pk=fields["customer"].pk))
+    with _existing_customer():
+        # Without the lock, two parallel updates could leave the lines of both.
+        current: Invoice = lock(rows if lines is not None else rows.prefetch_related("lines"), parents=parents)
+    before = current.status
+    _assign(current, fields)
     if fields:
-        _save(invoice, update_fields=[*fields])
+        current.save(update_fields=[*fields])
     if lines is not None:
-        invoice.lines.all().delete()
-        _write_lines(invoice, lines)
-    _emit_if_paid(invoice, before=before.status if before else None)
-    return invoice
+        current.lines.all().delete()
+        _write_lines(current, lines)
+    _emit_if_paid(current, before=before)
+    return current
 
 
+@retry_on_conflict
 @transaction.atomic
 def delete_invoice(*, invoice: Invoice) -> None:
-    emit("invoice.deleted", target=invoice, data={"number": invoice.number})
-    invoice.delete()
+    # Before its lines, like update_invoice.
+    current = lock(Invoice.objects.filter(pk=invoice.pk), deleting=True, parents=[_organization()])
+    emit("invoice.deleted", target=invoice, data={"number": current.number})
+    current.delete()
 
 
 @transaction.atomic
@@ -115,23 +144,36 @@ def _assign(instance: Customer | Invoice, fields: dict[str, Any]) -> None:
         setattr(instance, name, value)
 
 
-def _lock_customer(key: UUID) -> None:
-    # Foreign keys are checked when the transaction commits. Without the lock, a customer that is deleted in between
-    # raises an IntegrityError outside every handler.
-    if Customer.objects.select_for_update().filter(pk=key).first() is None:
-        raise CustomerGone
+def _organization() -> QuerySet[Any]:
+    rows: QuerySet[Any] = get_organization_model()._base_manager.using(DEFAULT_DB_ALIAS).filter(pk=require_tenant())
+    return rows
 
 
-def _save(invoice: Invoice, **options: Any) -> None:
+@contextmanager
+def _existing_customer() -> Iterator[None]:
     try:
-        # A savepoint, because PostgreSQL rejects every statement after an error until a rollback.
-        with transaction.atomic():
-            invoice.save(**options)
+        yield
+    except Vanished as error:
+        if str(error) == Customer._meta.label:
+            raise CustomerGone from None
+        raise
+
+
+@contextmanager
+def _unique(number: str | None, others: QuerySet[Invoice]) -> Iterator[None]:
+    """Raise ``DuplicateNumber`` if the transaction failed because one of the others has the number."""
+    try:
+        yield
     except IntegrityError:
-        if Invoice.objects.filter(number=invoice.number).exclude(pk=invoice.pk).exists():
+        # After the transaction, because PostgreSQL rejects every statement after an error until a rollback.
+        if number is not None and others.filter(number=number).exists():
             raise DuplicateNumber from None
         raise
 
 
 def _write_lines(invoice: Invoice, lines: Sequence[Line]) -> None:
-    InvoiceLine.objects.bulk_create(InvoiceLine(invoice=invoice, **line) for line in lines)
+    rows = InvoiceLine.objects.bulk_create(InvoiceLine(invoice=invoice, **line) for line in lines)
+    # As prefetch_related() stores them: the response shows the lines and their total without reading them again.
+    written = invoice.lines.all()
+    written._result_cache = rows
+    vars(invoice)["_prefetched_objects_cache"] = {"lines": written}

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from celery import shared_task
 from django.utils import timezone
 
+from background.celery import app
 from billing import services
 from billing.models import Invoice, InvoiceStatus
 from dovetail_tenancy import tenant, unscoped
 
 
-@shared_task
+@app.task
 def mark_overdue_invoices() -> int:
     """Mark the overdue invoices of all organizations, one at a time, and return their number."""
     today = timezone.localdate()

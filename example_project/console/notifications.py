@@ -1,9 +1,13 @@
-"""The notification types of this service."""
+"""The notification types of this service.
+
+Their titles are subjects of mails, so names that a stranger chose pass ``display_name``.
+"""
 
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
 
+from dovetail_core.mail import display_name
 from dovetail_notify import NotificationType, Rendered
 
 
@@ -16,7 +20,9 @@ class MemberInvited(NotificationType, key="members.invited"):
 
     def render(self) -> Rendered:
         title = _("A new member was invited to %(organization)s with the role %(role)s")
-        return Rendered(title=title % {"organization": self.organization, "role": self.role}, url="/members")
+        return Rendered(
+            title=title % {"organization": display_name(self.organization), "role": self.role}, url="/members"
+        )
 
 
 class Invited(NotificationType, key="members.you_are_invited"):
@@ -27,7 +33,25 @@ class Invited(NotificationType, key="members.you_are_invited"):
     example = {"organization": "Acme"}
 
     def render(self) -> Rendered:
-        return Rendered(title=_("You are invited to %(organization)s") % {"organization": self.organization})
+        return Rendered(
+            title=_("You are invited to %(organization)s") % {"organization": display_name(self.organization)}
+        )
+
+
+class InvitationAccepted(NotificationType, key="members.invitation_accepted"):
+    """For the person who sent the invitation."""
+
+    email: str
+    organization: str
+
+    channels = {"in_app": True, "email": False}
+    example = {"email": "ada@example.com", "organization": "Acme"}
+
+    def render(self) -> Rendered:
+        title = _("%(email)s accepted your invitation to %(organization)s")
+        return Rendered(
+            title=title % {"email": self.email, "organization": display_name(self.organization)}, url="/members"
+        )
 
 
 class RoleChanged(NotificationType, key="members.role_changed"):
@@ -39,11 +63,13 @@ class RoleChanged(NotificationType, key="members.role_changed"):
 
     def render(self) -> Rendered:
         title = _("Your role in %(organization)s is now %(role)s")
-        return Rendered(title=title % {"organization": self.organization, "role": self.role}, url="/members")
+        return Rendered(
+            title=title % {"organization": display_name(self.organization), "role": self.role}, url="/members"
+        )
 
 
 class APIKeyChanged(NotificationType, key="api_keys.changed"):
-    """An API key was created or rotated, or is about to expire."""
+    """An API key was created or rotated, is about to expire, or has lost its creator."""
 
     prefix: str
     happened: str
@@ -56,6 +82,7 @@ class APIKeyChanged(NotificationType, key="api_keys.changed"):
             "created": _("The API key %(prefix)s was created"),
             "rotated": _("The API key %(prefix)s was rotated"),
             "expiring": _("The API key %(prefix)s expires soon"),
+            "creator_left": _("The API key %(prefix)s stays valid although its creator left"),
         }
         return Rendered(title=titles[self.happened] % {"prefix": self.prefix}, url="/api-keys")
 
@@ -86,6 +113,20 @@ class InvoicePaid(NotificationType, key="invoices.paid"):
         return Rendered(title=_("Invoice %(number)s was paid") % {"number": self.number}, url="/invoices")
 
 
+class AuditLogTampered(NotificationType, key="security.audit_log"):
+    """For superusers: the verification of the audit log has found changed or deleted entries."""
+
+    findings: int
+
+    channels = {"in_app": True, "email": True}
+    required = frozenset({"in_app", "email"})
+    example = {"findings": 2}
+
+    def render(self) -> Rendered:
+        body = _("Run manage.py audit_verify, and keep the database and its backups as evidence.")
+        return Rendered(title=_("The audit log was tampered with"), body=body)
+
+
 class NewDevice(NotificationType, key="security.new_device"):
     device: str
     network: str | None = None
@@ -96,4 +137,6 @@ class NewDevice(NotificationType, key="security.new_device"):
 
     def render(self) -> Rendered:
         body = _("If this was not you, change your password.")
-        return Rendered(title=_("New sign-in: %(device)s") % {"device": self.device}, body=body, url="/sessions")
+        return Rendered(
+            title=_("New sign-in: %(device)s") % {"device": display_name(self.device)}, body=body, url="/sessions"
+        )

@@ -1,4 +1,4 @@
-"""The hooks by which notifications learn about organizations, implemented with tenancy."""
+"""The hooks by which notifications and API keys learn about organizations, implemented with tenancy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from dovetail_tenancy import get_membership_model
-from dovetail_tenancy.organizations.resolution import HEADER, OrganizationMismatch, resolve_organization
+from dovetail_tenancy.organizations.resolution import OrganizationMismatch, requested_key, resolve_organization
 
 MANAGERS = ("owner", "admin")
 
@@ -29,9 +29,13 @@ def organizations_of(user: Any) -> Iterable[Any]:
     return _memberships().filter(user=user.pk).values_list("organization", flat=True)
 
 
+def is_member(organization_key: Any, user_key: Any) -> bool:
+    return _memberships().filter(organization=organization_key, user=user_key).exists()
+
+
 def requested_organization(request: Request) -> Any:
     """Return the organization that the request selects, or None for notifications of all the user's organizations."""
-    if HEADER not in request.headers and getattr(request.auth, "organization_id", None) is None:
+    if requested_key(request) is None and getattr(request.auth, "organization_id", None) is None:
         return None
     try:
         return resolve_organization(request)

@@ -6,22 +6,31 @@ A receiver runs in the transaction of its event, so the inbox rows are committed
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import transaction
 
+from console.invitations import notify_invited_person
 from console.notifications import (
     APIKeyChanged,
     APIKeyUsedFromNewNetwork,
-    Invited,
+    AuditLogTampered,
+    InvitationAccepted,
     InvoicePaid,
     MemberInvited,
     NewDevice,
     RoleChanged,
 )
-from console.organizations import managers_of
+from console.organizations import managers_of, members_of
 from dovetail_core.events import Event
+from dovetail_core.mail import in_background
+from dovetail_core.queues import publish_task
 from dovetail_notify import NotificationType, notify
+from dovetail_notify.exceptions import ForeignRecipient
 
 
 def receive(event: Event, **_: Any) -> None:
@@ -31,11 +40,36 @@ def receive(event: Event, **_: Any) -> None:
 
 def _invited(event: Event) -> None:
     invitation = event.target
-    name = invitation.organization.name
-    _managers(event, MemberInvited(organization=name, role=invitation.role))
-    # Without an organization, because the invited person is not a member yet.
-    invited = get_user_model()._default_manager.filter(email=invitation.email)
-    notify(Invited(organization=name), to=invited, actor=event.actor)
+    _managers(event, MemberInvited(organization=invitation.organization.name, role=invitation.role))
+    key = str(invitation.pk)
+
+    # The attack: a stranger invites addresses into an organization of their own, and the time of the response reveals
+    # who has an account, because only accounts get a notification. So a worker looks the account up, or a thread if
+    # there is no broker or it is not available.
+    def look_up() -> None:
+        # In the context of the request, like a task of Celery, so that logs have its id.
+        work = partial(copy_context().run, notify_invited_person, key)
+        in_background(work, label=f"The notification of invitation {key}")
+
+    def publish() -> None:
+        if not settings.CELERY_BROKER_URL:
+            look_up()
+            return
+        from console import tasks  # imports Celery
+
+        publish_task(tasks.notify_invited_person, key, otherwise=look_up)
+
+    transaction.on_commit(publish, using=event.using, robust=True)
+
+
+def _invitation_accepted(event: Event) -> None:
+    invitation = event.target
+    # The system may have invited, and the inviter may have left the organization since.
+    inviter = get_user_model()._default_manager.filter(
+        pk=invitation.invited_by_id, pk__in=members_of(event.organization_id)
+    )
+    notification = InvitationAccepted(email=invitation.email, organization=invitation.organization.name)
+    notify(notification, to=inviter, organization=event.organization_id, actor=event.actor)
 
 
 def _role_changed(event: Event) -> None:
@@ -60,21 +94,36 @@ def _new_device(event: Event) -> None:
     notify(NewDevice(device=event.data["device"] or "?", network=event.data["network"]), to=event.target)
 
 
+def _audit_log_tampered(event: Event) -> None:
+    superusers = get_user_model()._default_manager.filter(is_superuser=True, is_active=True)
+    notify(AuditLogTampered(findings=sum(event.data["kinds"].values())), to=superusers)
+
+
 def _managers(event: Event, notification: NotificationType) -> None:
     actor = getattr(event.actor, "pk", None)
     others = managers_of(event.organization_id)
     if isinstance(event.actor, get_user_model()):
         others = others.exclude(pk=actor)
-    notify(notification, to=others, organization=event.organization_id, actor=event.actor)
+    keys = list(others.values_list("pk", flat=True))
+    write = partial(notify, notification, organization=event.organization_id, actor=event.actor)
+    try:
+        # One statement, where a queryset takes two.
+        write(to=keys)
+    except ForeignRecipient:
+        # A manager has left since the query.
+        write(to=others)
 
 
 HANDLERS: dict[str, Callable[[Event], None]] = {
     "invitation.created": _invited,
+    "invitation.accepted": _invitation_accepted,
     "member.role_changed": _role_changed,
     "api_key.created": _api_key_changed,
     "api_key.rotated": _api_key_changed,
     "api_key.expiring": _api_key_changed,
+    "api_key.creator_left": _api_key_changed,
     "api_key.used_from_new_network": _api_key_moved,
     "invoice.paid": _invoice_paid,
     "user.new_device": _new_device,
+    "audit.tampering_found": _audit_log_tampered,
 }

@@ -1,27 +1,20 @@
-"""The Celery application. Run ``celery -A example_project worker -l info`` in the folder of manage.py."""
+"""Lets ``celery -A example_project worker -l info`` find the application, in the folder of manage.py."""
 
 from __future__ import annotations
 
-import os
+from typing import Any
 
-from celery import Celery
+from celery.signals import worker_init
 
-from dovetail_contract.contrib import celery as context
+from background.celery import app
+from example_project import garbage
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
+__all__ = ["app"]
 
-app = Celery(
-    "example_project",
-    include=[
-        "example_project.tasks",
-        "dovetail_apikeys.contrib.celery",
-        "dovetail_identity.contrib.celery",
-        "dovetail_magiclink.contrib.celery",
-        "dovetail_notify.contrib.celery",
-    ],
-    # Runs each task for the organization that was active when it was enqueued.
-    task_cls="dovetail_tenancy.contrib.celery:TenantTask",
-)
-app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks()
-context.install()
+garbage.collect_rarely()
+
+
+@worker_init.connect(dispatch_uid="example_project.celery")
+def _freeze(**_: Any) -> None:
+    # All tasks are imported now, and no worker process is forked yet.
+    garbage.freeze()

@@ -32,6 +32,8 @@ def database(env: Environment, *, default: str) -> dict[str, Any]:
         # Under ASGI each request runs in its own thread, so a persistent connection would be used only once. A pool is
         # shared by all threads (measured: three times the requests per second).
         config["CONN_MAX_AGE"] = 0
-        options["pool"] = True
+        size = env.int("DATABASE_POOL_SIZE", default=env.int("GRANIAN_BLOCKING_THREADS", default=8))
+        # psycopg's default is 4 connections, for which a request waits up to 30 seconds.
+        options["pool"] = {"min_size": 1, "max_size": size, "timeout": 5}
     options.setdefault("connect_timeout", 5)
     return config

@@ -61,6 +61,12 @@ _DJANGO_SMTP = {
 }
 
 
+def email_apps(env: Environment) -> list[str]:
+    """Return the apps that the provider needs: anymail, whose system checks import an HTTP client."""
+    name = env.one_of("EMAIL_PROVIDER", *PROVIDERS, default="console")
+    return ["anymail"] if PROVIDERS[name].backend.startswith("anymail.") else []
+
+
 def email_settings(env: Environment) -> dict[str, Any]:
     """Django's settings for ``EMAIL_PROVIDER``: ``MAILERS``, or before Django 6.1 what it deprecates.
 

@@ -7,6 +7,19 @@ from rest_framework.views import APIView
 from dovetail_tenancy.api.permissions import HasOrganizationPermission
 
 
+class ReadsAuditLog(BasePermission):
+    """Require the permission ``audit.read``, and of API keys the scope of the same name.
+
+    Put it after ``InOrganization``.
+    """
+
+    # dovetail_doctor reports views that accept every API key.
+    checks_scopes = True
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return HasOrganizationPermission("audit.read").has_permission(request, view)
+
+
 class RoleForAPIKeys(BasePermission):
     """Require the permission ``api_keys.read`` to view and ``api_keys.write`` to change the organization's keys.
 

@@ -29,6 +29,7 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
     ),
     **_types(
         403,
+        organization_creation_disabled="Organizations cannot be created here",
         organization_mismatch="The API key belongs to another organization",
         registration_closed="Registration is closed",
         role_not_allowed="The role does not permit this",
@@ -36,6 +37,7 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         insufficient_scope="The API key lacks the required scope",
         beyond_own="The API key lacks scopes that it would grant",
         no_organization="No organization available",
+        not_a_member="The creator of the API key is not a member",
     ),
     **_types(
         409,
@@ -51,6 +53,7 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         deletion_refused="The account cannot be deleted",
         already_rotated="The API key has already been rotated",
         not_active="The API key is not active",
+        not_sealed="The audit entry is not sealed yet",
     ),
     **_types(501, stream_unavailable="Event streams require an ASGI server"),
 }

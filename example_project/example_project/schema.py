@@ -21,6 +21,8 @@ VIEWS = {
     "billing.api.views.CustomerViewSet",
     "billing.api.views.InvoiceViewSet",
     "dovetail_apikeys.api.views.APIKeyViewSet",  # API_KEYS_ORGANIZATION_RESOLVER
+    "dovetail_audit.api.views.EntryViewSet",  # AUDIT_LOG_ORGANIZATION
+    "dovetail_flags.api.views.FeatureViewSet",  # FLAGS_PERMISSION_CLASSES
     "dovetail_notify.api.preference_views.PreferenceViewSet",  # NOTIFY_ORGANIZATION_RESOLVER
     "dovetail_notify.api.views.NotificationViewSet",
 }

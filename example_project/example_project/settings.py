@@ -8,13 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from celery.schedules import crontab
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 
+from dovetail_core.net import environ_name
+from dovetail_flags import Declared
 from dovetail_tenancy.conf import DEFAULT_ROLES
 from example_project.databases import database
-from example_project.email import email_settings
+from example_project.email import email_apps, email_settings
 from example_project.environment import Environment
 from example_project.logs import logging_settings
 from example_project.problems import PROBLEM_TYPES
@@ -43,38 +44,51 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "rest_framework",
-    "drf_spectacular",
-    "drf_spectacular_sidecar",
     "corsheaders",
-    "anymail",
     "dovetail_contract",
     "dovetail_identity",
     "dovetail_magiclink",
     "dovetail_tenancy",
     "dovetail_apikeys",
     "dovetail_notify",
+    "dovetail_audit",
+    "dovetail_flags",
+    "background",
     "billing",
     "console",
 ]
+# Other processes do not import drf-spectacular.
+API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=DEBUG)
+if API_DOCS_ENABLED:
+    INSTALLED_APPS += ["drf_spectacular", "drf_spectacular_sidecar"]
 
 MIDDLEWARE = [
+    "dovetail_core.net.ProxyHeadersMiddleware",
     "example_project.health.HealthMiddleware",
     "dovetail_contract.middleware.RequestIDMiddleware",
-    "dovetail_contract.middleware.ProblemMiddleware",
+    "dovetail_contract.middleware.CacheControlMiddleware",
+    # Outside the locale middleware, so that caches store a static file once and not for each Accept-Language.
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    # Outside everything that can refuse a request, so that refusals are in the client's language.
+    "example_project.locales.UserLocaleMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "dovetail_contract.middleware.ProblemMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     # Inside CORS, so that browsers can read a rejection.
     "dovetail_contract.middleware.RateLimitMiddleware",
     "dovetail_contract.middleware.DeprecationMiddleware",
     "dovetail_contract.middleware.UTCMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "example_project.locales.UserLocaleMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Limits guesses at the forms of the admin site, together with AUTHENTICATION_BACKENDS.
+    "dovetail_identity.middleware.SignInLimitMiddleware",
     "dovetail_tenancy.middleware.TenantMiddleware",
+    # Inside, so that it knows the organization when it records a refusal after the request's transaction.
+    "dovetail_audit.middleware.AuditMiddleware",
+    "dovetail_flags.middleware.FlagsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "dovetail_contract.middleware.IdempotencyMiddleware",
@@ -108,6 +122,7 @@ TEMPLATES = [
 ]
 
 AUTH_USER_MODEL = "dovetail_identity.User"
+AUTHENTICATION_BACKENDS = ["dovetail_identity.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -151,12 +166,21 @@ CELERY_TASK_ALWAYS_EAGER = not CELERY_BROKER_URL
 CELERY_TASK_IGNORE_RESULT = True
 # Like the timeouts of Redis: limits how long an unresponsive broker blocks a request that starts a task.
 CELERY_BROKER_CONNECTION_TIMEOUT = 2
+# Without them, a thread that publishes to a broker that hangs holds its connection until TCP gives up. Requests do not
+# wait that long (dovetail_core.queues). A worker waits for a message for one second at a time.
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"socket_connect_timeout": 2, "socket_timeout": 5, "socket_keepalive": True}
+    if CELERY_BROKER_URL.startswith("redis")
+    else {"read_timeout": 5, "write_timeout": 5, "confirm_publish": True}
+)
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = TIME_ZONE
 
-# All commands that delete expired data. A test compares this list with the installed commands.
+# All commands that delete expired data, which background/celery.py schedules with the other periodic tasks. A test
+# compares this list with the installed commands.
 PURGE_COMMANDS = [
+    "audit_prune",
     "clearsessions",
     "purge_idempotency_records",
     "purge_invitations",
@@ -164,34 +188,26 @@ PURGE_COMMANDS = [
     "purge_notifications",
     "purge_sessions",
 ]
-CELERY_BEAT_SCHEDULE = {
-    "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
-    # Sends notifications that were lost with an unavailable broker or a worker that died.
-    "deliver-notifications": {"task": "dovetail_notify.deliver", "schedule": crontab()},
-    "announce-expiring-keys": {
-        "task": "dovetail_apikeys.announce_expiring_keys",
-        "schedule": crontab(hour=6, minute=0),
-    },
-    "send-digests": {"task": "dovetail_notify.send_digests", "schedule": crontab(minute="*/10")},
-    **{
-        command: {"task": "example_project.tasks.purge", "args": [command], "schedule": crontab(hour=2, minute=minute)}
-        for minute, command in enumerate(PURGE_COMMANDS)
-    },
-}
 
 # --- The API ----------------------------------------------------------------------------------------------------------
 
 DOVETAIL_TRAILING_SLASH = False
 DOVETAIL_TRUSTED_PROXIES = env.list("TRUSTED_PROXIES", default=[])
+# The server of the API reads the same variables. Its own default is hundreds of threads, with a connection to the
+# database each.
+DOVETAIL_THREADS = env.int("GRANIAN_BLOCKING_THREADS", default=8)
+DOVETAIL_PROCESSES = env.int("SERVER_PROCESSES", default=env.int("GRANIAN_WORKERS", default=1))
+DOVETAIL_CLIENT_ADDRESS_HEADER = env("CLIENT_ADDRESS_HEADER", default="X-Forwarded-For")
 
-REST_FRAMEWORK = {
+REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         # First, because it leaves other Bearer tokens to the next class, which rejects tokens that it does not know.
         "dovetail_apikeys.api.authentication.APIKeyAuthentication",
         "example_project.locales.JWTAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    # Users. Views that accept API keys have permission classes of their own.
+    "DEFAULT_PERMISSION_CLASSES": ["dovetail_apikeys.api.permissions.IsHuman"],
     "DEFAULT_THROTTLE_CLASSES": ["dovetail_contract.throttling.RateLimitThrottle"],
     "DEFAULT_THROTTLE_RATES": {
         "anon": env.rate("THROTTLE_ANON", default="60/min"),
@@ -202,11 +218,11 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["dovetail_contract.validation.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "dovetail_contract.pagination.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["dovetail_contract.filters.FilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "example_project.schema.AutoSchema",
     "EXCEPTION_HANDLER": "dovetail_contract.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
+CONTRACT_API_PATHS = ["/api/"]
 CONTRACT_VERSIONS = {"v1": {"status": "active", "released": "2026-11-23T00:00:00Z"}}
 CONTRACT_PROBLEM_TYPES = PROBLEM_TYPES
 CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]
@@ -229,6 +245,12 @@ DOVETAIL_BRAND = {
 
 IDENTITY_PAGINATION_CLASS = TENANCY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
 IDENTITY_DELETE_USER = "dovetail_tenancy.services.delete_user"
+# In a quarter of an hour; ten times as many a day.
+IDENTITY_FAILURES_PER_ACCOUNT, IDENTITY_FAILURES_PER_NETWORK = (
+    ((count, 900), (10 * count, 86_400))
+    for count in (env.int("GUESSES_PER_ACCOUNT", default=10), env.int("GUESSES_PER_NETWORK", default=30))
+)
+TENANCY_INVITATION_FAILURES_PER_NETWORK = IDENTITY_FAILURES_PER_NETWORK
 IDENTITY_REGISTRATION = env.bool("REGISTRATION_ENABLED", default=True)
 IDENTITY_EMAIL_VERIFICATION_URL = env(
     "EMAIL_VERIFICATION_URL", default=f"{_FRONTEND}/verify-email" if _FRONTEND else ""
@@ -238,15 +260,16 @@ PASSWORD_RESET_TIMEOUT = 3600
 if CELERY_BROKER_URL:
     IDENTITY_MAIL_DISPATCH = "dovetail_identity.contrib.celery.dispatch"
 
-MAGIC_LINK_VERIFY_URL = env("MAGIC_LINK_VERIFY_URL", default=f"{_FRONTEND}/magic-verify" if _FRONTEND else "")
+# Required in production (see startup.py), because a mail that signs people in must not link to a guessed host.
+MAGIC_LINK_VERIFY_URL = env("MAGIC_LINK_VERIFY_URL", default=f"{_FRONTEND}/magic-verify" if DEBUG else "")
 MAGIC_LINK_EXPIRY_MINUTES = env.int("MAGIC_LINK_EXPIRY_MINUTES", default=15)
 MAGIC_LINK_DEBUG_ECHO_TOKEN = env.bool("MAGIC_LINK_DEBUG_ECHO_TOKEN", default=False)
 MAGIC_LINK_SIGNUP = IDENTITY_REGISTRATION
 MAGIC_LINK_CREATE_USER = "example_project.magic_links.create_user"
 MAGIC_LINK_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  # names a function
 MAGIC_LINK_USER_SERIALIZER = "dovetail_identity.api.serializers.UserSerializer"
-# Sends by a worker if there is a broker, else immediately.
-MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.contrib.celery.dispatch"
+if CELERY_BROKER_URL:
+    MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.contrib.celery.dispatch"
 
 TENANCY_BYPASS_ROLE = env("DATABASE_BYPASS_ROLE", default="tenancy_bypass")
 TENANCY_INVITATION_ACCEPT_URL = env(
@@ -258,8 +281,10 @@ TENANCY_INVITATION_SIGNUP = env.bool("INVITATION_SIGNUP", default=True)
 TENANCY_INVITATION_CREATE_USER = "example_project.invitations.create_user"
 TENANCY_TOKEN_ISSUER = "dovetail_identity.services.issue_tokens"  # noqa: S105  # names a function
 
-TENANCY_ROLES = {**DEFAULT_ROLES, "admin": (*DEFAULT_ROLES["admin"], "api_keys.read", "api_keys.write")}
+TENANCY_ROLES = {**DEFAULT_ROLES, "admin": (*DEFAULT_ROLES["admin"], "api_keys.read", "api_keys.write", "audit.read")}
 
+# Keys act for their organization on all of its views; permission classes and scopes limit them.
+API_KEYS_ACCEPT = "everywhere"
 API_KEYS_ORGANIZATION_MODEL = "dovetail_tenancy.Organization"
 API_KEYS_ORGANIZATION_RESOLVER = "dovetail_tenancy.organizations.resolution.resolve_organization"
 API_KEYS_PERMISSION_CLASSES = [
@@ -270,12 +295,32 @@ API_KEYS_PERMISSION_CLASSES = [
 ]
 API_KEYS_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
 API_KEYS_ENVIRONMENT = env("API_KEYS_ENVIRONMENT", default="test" if DEBUG else "live")
+API_KEYS_REVOKE_WITH_MEMBER = env.bool("API_KEYS_REVOKE_WITH_MEMBER", default=False)
+API_KEYS_IS_MEMBER = "console.organizations.is_member"
 API_KEYS_SCOPES = {
     "customers:read": "See customers",
     "customers:write": "Create, change and delete customers",
     "invoices:read": "See invoices",
     "invoices:write": "Create, change and delete invoices",
+    "audit:read": "See the audit log",
+    "features:evaluate": "Read feature flags, for any targeting key in the organization",
 }
+
+FLAGS_DECLARED = {
+    "unread-in-title": Declared(
+        bool, default=False, client_visible=True, description="Shows the number of unread notifications in the title."
+    ),
+}
+FLAGS_CONTEXT = "example_project.feature_flags.context"
+FLAGS_PERMISSION_CLASSES = [
+    "rest_framework.permissions.IsAuthenticated",
+    "example_project.feature_flags.InRequestedOrganization",
+    "example_project.feature_flags.ReadsFeatures",
+]
+FLAGS_CLIENT_ATTRIBUTES = ["app_version", "device"]
+if REDIS_URL:
+    FLAGS_INVALIDATION = "dovetail_flags.contrib.redis.RedisInvalidation"
+    FLAGS_INVALIDATION_LOCATION = REDIS_URL
 
 NOTIFY_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
 NOTIFY_MEMBERS = "console.organizations.members_of"
@@ -286,6 +331,19 @@ _API = "http://localhost:8000" if DEBUG else f"https://{ALLOWED_HOSTS[0].lstrip(
 NOTIFY_UNSUBSCRIBE_URL = f"{_API}/api/v1/notifications/unsubscribe/{{token}}" if _API else ""
 if CELERY_BROKER_URL:
     NOTIFY_RUNNER = "dovetail_notify.contrib.celery.run"
+
+AUDIT_LOG_ORGANIZATION = "dovetail_tenancy.organizations.resolution.resolve_organization"
+AUDIT_PERMISSION_CLASSES = [
+    "rest_framework.permissions.IsAuthenticated",
+    "dovetail_tenancy.api.permissions.InOrganization",
+    "example_project.permissions.ReadsAuditLog",
+]
+AUDIT_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
+AUDIT_SIGNING_KEY = env("AUDIT_SIGNING_KEY", default="")
+AUDIT_RETENTION = env.int("AUDIT_RETENTION_DAYS", default=0) or None
+AUDIT_ANCHORS = ["dovetail_audit.sealing.anchors.log", "dovetail_audit.sealing.anchors.storage"]
+if CELERY_BROKER_URL:
+    AUDIT_RUNNER = "dovetail_audit.contrib.celery.run"
 
 CONSOLE_ENABLED = env.bool("CONSOLE_ENABLED", default=DEBUG)
 
@@ -299,7 +357,8 @@ SIMPLE_JWT = {
 if len(SIMPLE_JWT["SIGNING_KEY"]) < 32:  # RFC 7518 3.2: HS256 needs a key of 256 bits
     raise ImproperlyConfigured("JWT_SIGNING_KEY is shorter than 32 characters.")
 
-API_DOCS_ENABLED = env.bool("API_DOCS_ENABLED", default=DEBUG)
+if API_DOCS_ENABLED:
+    REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = "example_project.schema.AutoSchema"
 SPECTACULAR_SETTINGS = {
     "TITLE": "Dovetail example service",
     "DESCRIPTION": "Customers and invoices of organizations, composed from the Dovetail apps.",
@@ -322,10 +381,19 @@ SPECTACULAR_SETTINGS = {
 }
 
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
-CORS_URLS_REGEX = r"^/api/"
-CORS_ALLOW_HEADERS = [*default_headers, "idempotency-key", "prefer", "x-api-key", "x-organization-id", "x-request-id"]
+CORS_URLS_REGEX = r"^/(api|ofrep)/"
+CORS_ALLOW_HEADERS = [
+    *default_headers,
+    "idempotency-key",
+    "if-none-match",
+    "prefer",
+    "x-api-key",
+    "x-organization-id",
+    "x-request-id",
+]
 CORS_EXPOSE_HEADERS = [
     "Deprecation",
+    "ETag",
     "Idempotency-Key",
     "Idempotent-Replayed",
     "Link",
@@ -342,6 +410,7 @@ CORS_EXPOSE_HEADERS = [
 # --- E-mail, files, logs ----------------------------------------------------------------------------------------------
 
 globals().update(email_settings(env))
+INSTALLED_APPS += email_apps(env)
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -350,6 +419,11 @@ MEDIA_URL = "media/"
 MEDIA_ROOT = BASE_DIR / "media"
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # Checkpoints and archives of the audit log. Files of the machine help against a rewritten database only.
+    "audit": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": BASE_DIR / "audit", "file_permissions_mode": 0o600},
+    },
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
@@ -366,6 +440,10 @@ if AWS_STORAGE_BUCKET_NAME := env("AWS_STORAGE_BUCKET_NAME", default=""):
             "file_overwrite": False,
         },
     }
+    STORAGES["audit"] = {
+        "BACKEND": STORAGES["default"]["BACKEND"],
+        "OPTIONS": {**STORAGES["default"]["OPTIONS"], "location": "audit"},
+    }
 
 LOGGING = logging_settings(
     level=env.one_of("LOG_LEVEL", "DEBUG", "INFO", "WARNING", "ERROR", default="INFO"),
@@ -378,6 +456,8 @@ SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT", default=not DEBUG)
 SECURE_HSTS_SECONDS = env.int("DJANGO_SECURE_HSTS_SECONDS", default=0 if DEBUG else 31_536_000)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
-if env.bool("DJANGO_TRUST_X_FORWARDED_PROTO", default=False):
-    # Only behind a proxy that sets or strips the header. Otherwise clients could pass plain HTTP off as HTTPS.
+# Only behind a proxy that sets or strips the header. Otherwise clients could pass plain HTTP off as HTTPS.
+if CLIENT_SCHEME_HEADER := env("CLIENT_SCHEME_HEADER", default=""):
+    SECURE_PROXY_SSL_HEADER = (environ_name(CLIENT_SCHEME_HEADER), "https")
+elif env.bool("DJANGO_TRUST_X_FORWARDED_PROTO", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

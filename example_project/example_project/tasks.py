@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
+from background.celery import app
 
-@shared_task
+
+@app.task
 def purge(command: str) -> None:
     """Run one of ``settings.PURGE_COMMANDS``. Raise ``ValueError`` for other commands."""
     # Otherwise anybody with access to the broker could run `flush`.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.permissions import IsAuthenticated
@@ -72,7 +73,7 @@ class InvoiceViewSet(ModelViewSet[Invoice]):
         HasScope(read="invoices:read", write="invoices:write"),
     ]
     serializer_class = InvoiceSerializer
-    queryset = Invoice.objects.prefetch_related("lines")
+    queryset = Invoice.objects.all()
     lookup_value_converter = "uuid"
     contract: ClassVar[dict[str, Any]] = {
         "filter": {
@@ -89,11 +90,17 @@ class InvoiceViewSet(ModelViewSet[Invoice]):
         "idempotency": "optional",
     }
 
+    def get_queryset(self) -> QuerySet[Invoice]:
+        rows = super().get_queryset()
+        # A write reads the lines under its lock, or replaces them.
+        return rows.prefetch_related("lines") if self.action in ("list", "retrieve") else rows
+
     def perform_create(self, serializer: BaseSerializer[Invoice]) -> None:
         serializer.instance = self._written(services.create_invoice, **serializer.validated_data)
 
     def perform_update(self, serializer: BaseSerializer[Invoice]) -> None:
-        self._written(services.update_invoice, invoice=serializer.instance, **serializer.validated_data)
+        update = services.update_invoice
+        serializer.instance = self._written(update, invoice=serializer.instance, **serializer.validated_data)
 
     def perform_destroy(self, instance: Invoice) -> None:
         services.delete_invoice(invoice=instance)

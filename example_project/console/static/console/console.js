@@ -3,7 +3,9 @@
 // Signs in, shows the inbox and updates it over the socket. Uses textContent, because names may contain markup.
 const api = "/api/v1/notifications"
 const rows = new Map()
-let access, refresh, socket, newest = 0, since, wait = 500, updates = 0
+let access, refresh, socket, newest = 0, since, wait = 500, updates = 0, title = document.title
+// The flags of the signed-in person, by their keys.
+let flags = new Map()
 
 const element = id => document.getElementById(id)
 
@@ -30,6 +32,19 @@ async function renew() {
 function badge({unread, capped}) {
   updates += 1
   element("unread").textContent = unread ? `${unread}${capped ? "+" : ""}` : ""
+  showTitle()
+}
+
+function showTitle() {
+  const unread = element("unread").textContent
+  document.title = flags.get("unread-in-title") && unread ? `(${unread}) ${title}` : title
+}
+
+// The browser sends the ETag of its last answer, so most of these requests are 304.
+async function loadFlags() {
+  const {data} = await call("/api/v1/features")
+  flags = new Map(data.map(flag => [flag.key, flag.value]))
+  showTitle()
 }
 
 function show(notification) {
@@ -140,6 +155,9 @@ element("sign-in").onsubmit = async event => {
   element("read-all").hidden = false
   await load()
   connect()
+  // While flags cannot be read, the page keeps the last ones.
+  const refreshFlags = () => loadFlags().catch(() => {}).finally(() => setTimeout(refreshFlags, 5000))
+  refreshFlags()
 }
 
 element("read-all").onclick = () => newest && call(`${api}/read`, "POST", {upto: newest}).then(load)
