@@ -39,6 +39,7 @@ class Cases:
         raise NotImplementedError
 
     def count_once(self) -> None:
+        """Count all unread notifications."""
         raise NotImplementedError
 
     def list_all_once(self) -> None:
@@ -119,7 +120,8 @@ class Cases:
                 cursor.execute(f"{sql} WHERE n.id = %s LIMIT %s", [row.pk, size - 1])
         self.analyze()
 
-    def read_by(self, number: int) -> None:
+    def read_by(self, number: int, size: int) -> None:
+        self.size = size
         self.hot = User.objects.get(username=f"u{number}")
 
     def count(self, times: int) -> float:

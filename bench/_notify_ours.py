@@ -12,7 +12,7 @@ import dovetail_notify
 from dovetail_notify import NotificationType, Rendered, get_notification_model
 from dovetail_notify.api.pagination import Cursor, CursorPagination
 from dovetail_notify.api.views import NotificationViewSet
-from dovetail_notify.inbox.reading import unread_of
+from dovetail_notify.inbox.reading import inbox, unread_of
 from dovetail_notify.models import Delivery
 
 Notification: Any = get_notification_model()
@@ -50,7 +50,13 @@ class Ours(Cases):
         return Notification.objects.get()
 
     def count_once(self) -> None:
+        assert inbox(self.hot).filter(read_at=None).count() == self.size
+
+    def capped_count_once(self) -> None:
         unread_of(self.hot)
+
+    def capped_count(self, times: int) -> float:
+        return each(self.capped_count_once, times)
 
     def list_all_once(self) -> None:
         self._listed({})

@@ -32,7 +32,7 @@ class Theirs(Cases):
         return Notification.objects.get()
 
     def count_once(self) -> None:
-        self.hot.notifications.unread().count()
+        assert self.hot.notifications.unread().count() == self.size
 
     def list_all_once(self) -> None:
         self._listed(views.live_all_notification_list, "all_list")

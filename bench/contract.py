@@ -2,7 +2,12 @@
 
     python bench/contract.py [redis://127.0.0.1:6379/6] [postgres://postgres@127.0.0.1:5432/contract_bench]
 
-One process; rounds are interleaved. Without Redis, limits are counted in memory and not compared. Without PostgreSQL,
+A list without authentication shows what the contract adds at most. A request of a signed-in person in an organization
+shows it as projects use it: with the authentication of dovetail-identity and the organizations of dovetail-tenancy, and
+compared with the same request by plain REST framework (simplejwt, a query for the membership, and a filter by hand).
+
+One process; rounds are interleaved. Each value is the fastest round of a block of rounds, and the ratios are medians
+of three blocks. Without Redis, limits are counted in memory and not compared. Without PostgreSQL,
 lists use SQLite, and pages are not measured. If django-redis is installed, REST framework's throttle is measured on it
 as well.
 """
@@ -11,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import statistics
 import sys
 import time
@@ -43,8 +47,31 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "__main__"
 SECRET_KEY = "bench " * 10
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
-ROOT_URLCONF = "__main__"
-INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "rest_framework", "dovetail_contract"]
+DEBUG_PROPAGATE_EXCEPTIONS = True
+ROOT_URLCONF = "_contract_views"
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "rest_framework",
+    "dovetail_contract",
+    "dovetail_identity",
+    "dovetail_tenancy",
+]
+AUTH_USER_MODEL = "dovetail_identity.User"
+
+
+class Router:
+    """Send all queries to one database, also those of packages."""
+
+    alias = "default"
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return Router.alias
+
+    db_for_write = db_for_read
+
+
+DATABASE_ROUTERS = [Router()]
 DATABASES: dict[str, Any] = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 if POSTGRES:
     DATABASES["postgresql"] = {
@@ -59,159 +86,32 @@ if REDIS:
     CACHES["default"] = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS}
     if find_spec("django_redis"):
         CACHES["django-redis"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": REDIS}
-CONTRACT_RATE_LIMITS = {"anon": "100000/hour"}
+CONTRACT_RATE_LIMITS = {"anon": "100000/hour", "user": "100000/hour"}
 CONTRACT_RATE_LIMIT_STORE = store
 CONTRACT_RATE_LIMIT_LOCATION = REDIS
 django.setup()
 
+from _contract_views import RATES, TWENTY, Row, TenantRow, rows, wire  # noqa: E402
+from django.contrib.auth import get_user_model  # noqa: E402
 from django.core.cache import caches  # noqa: E402
 from django.core.handlers.base import BaseHandler  # noqa: E402
-from django.db import connections, models  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.db import connections  # noqa: E402
 from django.test import RequestFactory, override_settings  # noqa: E402
-from django.urls import path  # noqa: E402
-from rest_framework import generics, pagination, serializers, throttling  # noqa: E402
-from rest_framework.renderers import JSONRenderer  # noqa: E402
 from rest_framework.request import Request  # noqa: E402
-from rest_framework.response import Response  # noqa: E402
-from rest_framework.views import APIView  # noqa: E402
 
-from dovetail_contract.filters import FilterBackend  # noqa: E402
 from dovetail_contract.pagination import CursorPagination  # noqa: E402
-from dovetail_contract.problems import exception_handler  # noqa: E402
-from dovetail_contract.throttling import RateLimitThrottle  # noqa: E402
 from dovetail_contract.throttling.limiter import limiter  # noqa: E402
+from dovetail_identity.services import issue_tokens  # noqa: E402
+from dovetail_tenancy import tenant  # noqa: E402
+from dovetail_tenancy.services import create_organization  # noqa: E402
 
-
-class Row(models.Model):  # noqa: DJ008  # never shown
-    id = models.BigAutoField(primary_key=True)
-    name = models.CharField(max_length=50)
-    created_at = models.DateTimeField()
-
-    class Meta:
-        app_label = "bench"
-        indexes = [models.Index(fields=["created_at", "id"], name="bench_row_created")]
-
-
-class RowSerializer(serializers.ModelSerializer[Row]):
-    class Meta:
-        model = Row
-        fields = ["id", "name", "created_at"]
-
-
-TWENTY = [{"id": number, "name": f"row {number}", "created_at": "2026-11-24T00:00:00Z"} for number in range(20)]
-
-
-class Bare(APIView):
-    authentication_classes = ()
-    permission_classes = ()
-    renderer_classes = (JSONRenderer,)
-
-    def get(self, request: Any) -> Response:
-        return Response(TWENTY)
-
-
-class Limited(Bare):
-    throttle_classes = (RateLimitThrottle,)
-
-
-class RoundTrip(throttling.BaseThrottle):
-    """The minimum cost of a throttle in Redis: a request of six bytes, and a response that is not parsed."""
-
-    def allow_request(self, request: Any, view: Any) -> bool:
-        wire.sendall(b"PING\r\n")
-        return bool(wire.recv(64))
-
-
-class RoundTripped(Bare):
-    throttle_classes = (RoundTrip,)
-
-
-def stock(rate: str, store: str) -> type[Bare]:
-    class Throttle(throttling.AnonRateThrottle):
-        cache = caches[store]
-        scope = f"{rate}-{store}"  # a history for each
-        THROTTLE_RATES = {scope: rate}
-
-        def throttle_success(self) -> bool:
-            # Held at one request below the limit: what a client that uses its limit costs.
-            self.history = [self.now - 1] * (self.num_requests - 2)
-            return bool(super().throttle_success())
-
-    return type("Stock", (Bare,), {"throttle_classes": (Throttle,)})
-
-
-def rows(database: str) -> Any:
-    return Row.objects.using(database)
-
-
-class Listed(generics.ListAPIView[Row]):
-    authentication_classes = ()
-    permission_classes = ()
-    renderer_classes = (JSONRenderer,)
-    serializer_class = RowSerializer
-    pagination_class = None
-    filter_backends = ()
-
-    def get_queryset(self) -> Any:
-        return rows(self.kwargs["database"]).order_by("created_at")
-
-
-class BareList(Listed):
-    def get_queryset(self) -> Any:
-        return super().get_queryset()[:20]
-
-
-class PagedList(Listed):
-    pagination_class = CursorPagination
-
-
-class FilteredList(BareList):
-    contract = {"filter": {"name": ["eq"]}, "sort": ["created_at"]}
-    filter_backends = (FilterBackend,)
-
-
-class FullList(PagedList):
-    contract = FilteredList.contract
-    filter_backends = (FilterBackend,)
-    throttle_classes = (RateLimitThrottle,)
-
-    def get_exception_handler(self) -> Any:
-        return exception_handler
-
-
-class PageNumbers(pagination.PageNumberPagination):
-    page_size = 50
-
-
-class StockCursor(pagination.CursorPagination):
-    page_size = 50
-    ordering = ("created_at", "id")
-
-
-urlpatterns = [
-    path("api/bare", Bare.as_view()),
-    path("api/limited", Limited.as_view()),
-    path("api/roundtrip", RoundTripped.as_view()),
-    path("api/<database>/list", BareList.as_view()),
-    path("api/<database>/paged", PagedList.as_view()),
-    path("api/<database>/filtered", FilteredList.as_view()),
-    path("api/<database>/full", FullList.as_view()),
-    path("api/<database>/numbers", type("N", (Listed,), {"pagination_class": PageNumbers}).as_view()),
-    path("api/<database>/stockcursor", type("S", (Listed,), {"pagination_class": StockCursor}).as_view()),
-    path("api/<database>/cursor", type("C", (Listed,), {"pagination_class": CursorPagination}).as_view()),
-]
-RATES = {"60/min": "stock60", "10000/hour": "stock10000"}
-for store_name in CACHES:
-    for rate, name in RATES.items():
-        urlpatterns.append(path(f"api/{name}/{store_name}", stock(rate, store_name).as_view()))
-if REDIS:
-    wire = socket.create_connection((urlsplit(REDIS).hostname or "localhost", urlsplit(REDIS).port or 6379))
-    wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 MIDDLEWARE = [
     f"dovetail_contract.middleware.{name}Middleware"
     for name in ("RequestID", "Problem", "RateLimit", "Deprecation", "UTC", "Idempotency")
 ]
 PLAIN = ["django.middleware.common.CommonMiddleware"]
+TENANT = ["dovetail_tenancy.middleware.TenantMiddleware"]
 
 
 def handler(middleware: list[str]) -> Callable[..., Any]:
@@ -237,26 +137,90 @@ class Cost(NamedTuple):
     def __sub__(self, other: Cost) -> Cost:
         return Cost(self.cpu - other.cpu, self.wall - other.wall)
 
-    def of(self, other: Cost) -> str:
-        return f"{self.cpu / other.cpu:.2f} (clock: {self.wall / other.wall:.2f})"
-
     def __str__(self) -> str:
         return f"{self.cpu:8.0f} µs {self.wall:8.0f} µs"
 
 
-def measured(variants: dict[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, Cost]:
-    """Return the minimum of each over interleaved rounds."""
-    least = dict.fromkeys(variants, Cost(float("inf"), float("inf")))
+def measured(variants: dict[str, Callable[[], Any]], rounds: int, calls: int) -> dict[str, list[Cost]]:
+    """Return the minimum of each over the interleaved rounds of three blocks."""
     for call in variants.values():
         call()
-    for _ in range(rounds):
-        for name, call in variants.items():
-            cpu, wall = time.process_time(), time.perf_counter()
-            for _ in range(calls):
-                call()
-            taken = Cost(time.process_time() - cpu, time.perf_counter() - wall)
-            least[name] = Cost(*(min(old, new / calls * 1e6) for old, new in zip(least[name], taken, strict=True)))
+    least: dict[str, list[Cost]] = {name: [] for name in variants}
+    for _ in range(3):
+        for costs in least.values():
+            costs.append(Cost(float("inf"), float("inf")))
+        for _ in range(rounds):
+            for name, call in variants.items():
+                cpu, wall = time.process_time(), time.perf_counter()
+                for _ in range(calls):
+                    call()
+                taken = (time.process_time() - cpu, time.perf_counter() - wall)
+                costs = least[name]
+                costs[-1] = Cost(*(min(old, new / calls * 1e6) for old, new in zip(costs[-1], taken, strict=True)))
     return least
+
+
+def median(costs: list[Cost]) -> Cost:
+    return Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
+
+
+def ratio(costs: list[Cost], others: list[Cost], base: list[Cost] | None = None) -> str:
+    """Format the medians of the ratios of the blocks. With ``base``, the ratios of what they add to it."""
+    nothing = [Cost(0, 0)] * len(costs)
+    ratios = []
+    for cost, other, bare in zip(costs, others, base or nothing, strict=True):
+        mine, theirs = cost - bare, other - bare
+        ratios.append(Cost(mine.cpu / theirs.cpu, mine.wall / theirs.wall))
+    cpu, wall = median(ratios)
+    return f"{cpu:.2f} (clock: {wall:.2f})"
+
+
+def of_organization(database: str) -> Callable[[Callable[..., Any], str], Any]:
+    """Create an organization with 20 rows and a member, and return a function that requests a list as this member."""
+    Router.alias = database
+    owner = get_user_model()._default_manager.create(email="ada@example.com")
+    organization = create_organization(name="Acme", owner=owner)
+    with tenant(organization):
+        TenantRow.objects.bulk_create(TenantRow(**{**row, "id": None}, organization=organization) for row in TWENTY)
+    headers = {
+        "HTTP_AUTHORIZATION": f"Bearer {issue_tokens(owner, request=None)['access']}",
+        "HTTP_X_ORGANIZATION_ID": str(organization.pk),
+    }
+    Router.alias = "default"
+
+    def get(handle: Callable[..., Any], name: str) -> Any:
+        Router.alias = database
+        try:
+            return handle(f"/api/{database}/{name}", **headers)
+        finally:
+            Router.alias = "default"
+
+    return get
+
+
+def table(found: dict[str, list[Cost]]) -> dict[str, list[Cost]]:
+    print(f"\n{'':<32} {'CPU':>8}    {'clock':>8}")
+    for name, values in found.items():
+        print(f"{name:<32} {median(values)}")
+    return found
+
+
+def costs_of_organizations() -> None:
+    """Compare a request of a signed-in person in an organization."""
+    plain, tenancy = handler(PLAIN), handler([*PLAIN, *TENANT])
+    everything = handler([*MIDDLEWARE[:2], *PLAIN, *TENANT, *MIDDLEWARE[2:]])
+    variants: dict[str, Callable[[], Any]] = {}
+    for database in DATABASES:
+        get = of_organization(database)
+        variants[f"by hand, {database}"] = partial(get, plain, "organization-by-hand")
+        variants[f"identity, tenancy, {database}"] = partial(get, tenancy, "organization")
+        variants[f"and contract, {database}"] = partial(get, everything, "organization-full?limit=20")
+    found = table(measured(variants, rounds=25, calls=20))
+    for database in DATABASES:
+        costs, title = found[f"and contract, {database}"], f"list of 20 of a member of an organization, {database}"
+        alone, by_hand = found[f"identity, tenancy, {database}"], found[f"by hand, {database}"]
+        print(f"{title}: identity, tenancy and contract, compared with the first two: {ratio(costs, alone)}")
+        print(f"{title}: identity, tenancy and contract, compared with REST framework by hand: {ratio(costs, by_hand)}")
 
 
 def costs() -> None:
@@ -280,18 +244,16 @@ def costs() -> None:
         for rate, name in RATES.items():
             for cache in CACHES:
                 variants[f"stock {rate}, {cache}"] = partial(plain, f"/api/{name}/{cache}")
-    found = measured(variants, rounds=25, calls=50)
-    print(f"{'':<28} {'CPU':>8}    {'clock':>8}")
-    for name, value in found.items():
-        print(f"{name:<28} {value}")
-    bare = found["bare view"]
-    print(f"everything on, view of 20 rows: {found['everything, view'].of(bare)} of the bare view")
+    found = table(measured(variants, rounds=6, calls=50))
     for database in DATABASES:
-        ratio = found[f"everything, {database}"].of(found[f"list, {database}"])
-        print(f"everything on, list of 20, {database}: {ratio} of the bare list")
+        bare = ratio(found[f"everything, {database}"], found[f"list, {database}"])
+        print(f"list of 20 without authentication, {database}: with everything on, compared with the bare list: {bare}")
+    bare_view = found["bare view"]
+    bare = ratio(found["everything, view"], bare_view)
+    print(f"view of 20 rows without authentication: with everything on, compared with the bare view: {bare}")
     for name, theirs in found.items():
         if name.startswith("stock"):
-            print(f"limited, against {name}: {(found['limited'] - bare).of(theirs - bare)} of what it adds")
+            print(f"what a limit adds, compared with {name}: {ratio(found['limited'], theirs, bare_view)}")
 
 
 def pages() -> None:
@@ -358,8 +320,12 @@ def _buffers(row: int) -> int:
 
 def prepare() -> None:
     for database in DATABASES:
+        Router.alias = database
+        call_command("migrate", database=database, verbosity=0)
+        Router.alias = "default"
         with connections[database].schema_editor() as editor:
             editor.create_model(Row)
+            editor.create_model(TenantRow)
         with connections[database].cursor() as cursor:
             if database == "postgresql":
                 cursor.execute(
@@ -386,13 +352,14 @@ def main() -> None:
     administer("DROP DATABASE IF EXISTS {}", "CREATE DATABASE {}")
     try:
         prepare()
+        costs_of_organizations()
         costs()
         if POSTGRES:
             pages()
     finally:
         caches["default"].clear()
         connections.close_all()
-        if REDIS:
+        if wire:
             wire.close()
         administer("DROP DATABASE {}")
 

@@ -1,47 +1,47 @@
 """Compare sockets of one server process with a stock Channels consumer: deliveries per second, latency, reconnects.
 
-    python bench/notify_sockets.py                                   # SQLite, 1 000 and 5 000 sockets, pub/sub layer
-    python bench/notify_sockets.py --sockets 1000 --layer core
+    python bench/notify_sockets.py                                   # SQLite, 1 000 sockets, pub/sub layer
+    python bench/notify_sockets.py --sockets 1000 5000 --layer core
     python bench/notify_sockets.py --sockets 1000 --connect          # only the time until all are connected
     DATABASE_URL=postgres://… python bench/notify_sockets.py         # creates and drops test_<name>
 
 Needs channels, channels-redis, uvicorn and a redis-server to start on a free port. The stock consumer follows Channels'
-documentation: one consumer per socket, one group per user, and a ``group_send`` for each recipient in one event loop
-over one connection, which favors it (``async_to_sync`` would open a connection for each). The inbox rows of both are
-committed in advance. The time of a delivery begins when the layer is notified; our server still reads the rows from the
-database. Both send the same frame, without compression. Burst: every user is notified several times without a pause.
-Drop: every user is notified every quarter of a second while Redis is down for two seconds. Delivered are the messages
-that arrive within ten seconds without ``resume``, and then those after it.
+documentation: one consumer per socket, in one group per user and one of all users. The inbox rows of both are committed
+in advance. The time of a delivery begins when the layer is notified; our server still reads the rows from the database.
+Both send the same frame, without compression.
 
-Two quiet cores, SQLite, pub/sub layer, 20 000 deliveries in a burst:
+Two designs are measured in the same way for both, and each is compared with the same design of the other:
 
-    stock  1 000 sockets   6 058/s  p50 1.15 s  p99 1.70 s  lost 0; of 16 000 over the drop 8 000 arrive
-    ours   1 000 sockets  93 165/s  p50 0.14 s  p99 0.21 s  lost 0; of 16 000 over the drop all arrive by themselves
-    stock  5 000 sockets   2 678/s  p50 3.68 s  p99 6.44 s  lost 0
-    ours   5 000 sockets  68 168/s  p50 0.19 s  p99 0.29 s  lost 0
+- one message to all: one ``notify()`` for all users; the stock sender sends once, to the group of all users.
+- one message per user: a ``notify()`` for each user; the stock sender sends to the group of each user, in one event
+  loop over one connection, which favors it (``async_to_sync`` would open a connection for each).
+
+Burst: every user is notified several times without a pause; rates are medians of three bursts, by turns. Drop: every
+user is notified every quarter of a second while Redis is down for two seconds. Delivered are the messages that arrive
+within ten seconds without ``resume``, and then those after it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import json
 import os
 import resource
 import shutil
-import struct
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
-MARK = b'"number":"'
 PUBLISH: Any = None
+EVERYBODY = "everybody"
+DESIGNS = ("one message to all", "one message per user")
 
 
 # --- The server -------------------------------------------------------------------------------------------------------
@@ -94,12 +94,14 @@ def server() -> Any:
 
     class StockConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         async def connect(self) -> None:
-            self.group = "user." + self.scope["path"].rsplit("/", 1)[1]
-            await self.channel_layer.group_add(self.group, self.channel_name)
+            self.groups = ["user." + self.scope["path"].rsplit("/", 1)[1], EVERYBODY]
+            for group in self.groups:
+                await self.channel_layer.group_add(group, self.channel_name)
             await self.accept("notify.v1")
 
         async def disconnect(self, code: int) -> None:
-            await self.channel_layer.group_discard(self.group, self.channel_name)
+            for group in self.groups:
+                await self.channel_layer.group_discard(group, self.channel_name)
 
         async def notification(self, event: dict[str, Any]) -> None:
             await self.send(text_data=event["text"])
@@ -107,108 +109,12 @@ def server() -> Any:
     return StockConsumer.as_asgi()
 
 
-# --- The clients ------------------------------------------------------------------------------------------------------
-
-
-class Client(asyncio.Protocol):
-    """A minimal WebSocket client that only reads, so that the server is the bottleneck."""
-
-    def __init__(self, path: str, protocols: str) -> None:
-        self.path, self.protocols = path, protocols
-        self.buffer = bytearray()
-        self.open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.upgraded = False
-        self.cursor = ""
-        self.seen: dict[bytes, float] = {}
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        key = base64.b64encode(os.urandom(16)).decode()
-        transport.write(
-            f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Protocol: {self.protocols}\r\n\r\n".encode()
-        )
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        if not self.upgraded:
-            end = self.buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            assert self.buffer.startswith(b"HTTP/1.1 101"), bytes(self.buffer[:end])
-            self.upgraded = True
-            del self.buffer[: end + 4]
-            if "ticket" not in self.protocols:
-                self.open.set_result(None)
-        while (frame := self.frame()) is not None:
-            self.heard(*frame)
-
-    def frame(self) -> tuple[int, bytes] | None:
-        if len(self.buffer) < 2:
-            return None
-        size, start = self.buffer[1], 2
-        if size == 126:
-            if len(self.buffer) < 4:
-                return None
-            size, start = struct.unpack("!H", self.buffer[2:4])[0], 4
-        if len(self.buffer) < start + size:
-            return None
-        opcode, text = self.buffer[0] & 15, bytes(self.buffer[start : start + size])
-        del self.buffer[: start + size]
-        return opcode, text
-
-    def heard(self, opcode: int, text: bytes) -> None:
-        if opcode == 9:
-            self.say(10, text)
-        elif (at := text.find(MARK)) >= 0:
-            stamp = text[at + len(MARK) : text.index(b'"', at + len(MARK))]
-            self.seen.setdefault(stamp, time.time())
-        elif b'"hello"' in text:
-            self.cursor = json.loads(text)["cursor"]
-            self.open.set_result(None)
-
-    def say(self, opcode: int, text: bytes) -> None:
-        self.transport.write(bytes([128 | opcode, 128 | len(text), 0, 0, 0, 0]) + text)
-
-
-async def clients(port: int, addresses: list[list[str]]) -> None:
-    loop = asyncio.get_running_loop()
-    some = asyncio.Semaphore(int(os.environ["BENCH_AT_ONCE"]))
-    begun = time.monotonic()
-
-    async def one(path: str, protocols: str) -> Client:
-        async with some:
-            _, client = await loop.create_connection(lambda: Client(path, protocols), "127.0.0.1", port)
-            await asyncio.wait_for(client.open, 120)
-            return client
-
-    found = await asyncio.gather(*(one(*each) for each in addresses))
-    print(json.dumps({"connected": round(time.monotonic() - begun, 1)}), flush=True)
-    while line := (await loop.run_in_executor(None, sys.stdin.readline)).strip():
-        if line == "count":
-            print(json.dumps(sum(len(each.seen) for each in found)), flush=True)
-        elif line == "resume":
-            for each in found:
-                each.say(1, json.dumps({"type": "resume", "cursor": each.cursor}).encode())
-            print("null", flush=True)
-        else:
-            told = {label.encode(): at for label, at in json.loads(line).items()}
-            times = sorted(at - told[label] for each in found for label, at in each.seen.items())
-            last = max((at for each in found for at in each.seen.values()), default=0)
-            first = min(told.values())
-            share = [times[int(len(times) * part)] for part in (0.5, 0.99)] if times else [0, 0]
-            print(
-                json.dumps({"count": len(times), "seconds": last - first, "p50": share[0], "p99": share[1]}), flush=True
-            )
-            for each in found:
-                each.seen.clear()
-
-
 # --- The measurement --------------------------------------------------------------------------------------------------
 
 
 class Run:
+    processes: ClassVar[list[subprocess.Popen[Any]]] = []
+
     def __init__(self, variant: str, sockets: int, folder: Path, cluster: Any, sweep: int) -> None:
         self.variant, self.sockets, self.cluster = variant, sockets, cluster
         self.told: dict[str, float] = {}
@@ -240,8 +146,9 @@ class Run:
         cluster.wait_until(lambda: cluster.listens(self.port), 60)
         addresses = folder / f"{variant}.json"
         addresses.write_text(json.dumps(self.addresses()))
-        command = [sys.executable, __file__, "--clients", str(self.port), str(addresses)]
+        command = [sys.executable, str(Path(__file__).parent / "_notify_clients.py"), str(self.port), str(addresses)]
         self.clients = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.processes += [self.server, self.clients]
         self.connected = self.read()["connected"]
 
     def addresses(self) -> list[list[str]]:
@@ -274,56 +181,64 @@ class Run:
         assert self.clients.stdout is not None
         return json.loads(self.clients.stdout.readline())
 
-    def rows(self) -> tuple[str, Any]:
-        """Notify every user. Return the label, and the message to send: a hint, or the stock consumer's text."""
-        from django.contrib.auth import get_user_model
+    def rows(self, design: str) -> tuple[str, Any]:
+        """Notify every user. Return the label, and what to send: lists of messages, or the stock consumer's text."""
+        from django.db import transaction
 
         from dovetail_notify import get_notification_model, notify
         from dovetail_notify.realtime import messages
-        from dovetail_notify.realtime.frames import notification_frame
+        from dovetail_notify.realtime.frames import FrameTemplate
         from tests.notify.orders.notifications import OrderShipped
 
         label = str(time.monotonic_ns())
-        hints: list[Any] = []
-        messages.publish = hints.extend  # type: ignore[assignment]
-        everybody = get_user_model()._default_manager.filter(pk__lte=self.users[-1].pk)
-        notify(OrderShipped(number=label), to=everybody)
+        published: list[Any] = []
+        messages.publish = published.append  # type: ignore[assignment]
+        # One commit, which only shortens the preparation: the messages are published after it, one list for each call.
+        with transaction.atomic():
+            for recipients in [self.users] if design == DESIGNS[0] else self.users:
+                notify(OrderShipped(number=label), to=recipients)
         if self.variant == "ours":
-            return label, hints
-        return label, notification_frame(get_notification_model()._default_manager.order_by("-pk").first())
+            return label, published
+        row = get_notification_model()._default_manager.latest("pk")
+        return label, FrameTemplate(row).frame(row.pk)
 
-    async def stock(self, text: str) -> None:
+    async def stock(self, text: str, design: str) -> None:
         from channels.layers import get_channel_layer
 
         layer = get_channel_layer()
-        for user in self.users:
+        groups = [EVERYBODY] if design == DESIGNS[0] else [f"user.{user.pk}" for user in self.users]
+        for group in groups:
             try:
-                await layer.group_send(f"user.{user.pk}", {"type": "notification", "text": text})
+                await layer.group_send(group, {"type": "notification", "text": text})
             except Exception:  # noqa: BLE001  # Redis is away: what a stock sender loses
                 return
 
-    def send(self, loop: asyncio.AbstractEventLoop, label: str, what: Any) -> None:
+    def send(self, loop: asyncio.AbstractEventLoop, label: str, what: Any, design: str) -> None:
         self.told[label] = time.time()
         if self.variant == "stock":
-            loop.run_until_complete(self.stock(what))
+            loop.run_until_complete(self.stock(what, design))
         else:
-            PUBLISH(what)
+            for messages in what:
+                PUBLISH(messages)
 
     def report(self) -> dict[str, Any]:
         told, self.told = self.told, {}
         return dict(self.tell(json.dumps(told)))
 
-    def settle(self, expected: int, seconds: float) -> int:
-        end, count = time.monotonic() + seconds, 0
-        while time.monotonic() < end and count < expected:
+    def settle(self, expected: int, seconds: float, *, quiet: float = 90) -> int:
+        """Wait until all have arrived, for at most ``seconds``, or until nothing has arrived for ``quiet`` seconds."""
+        end, count, last = time.monotonic() + seconds, 0, time.monotonic()
+        while time.monotonic() < min(end, last + quiet) and count < expected:
             time.sleep(0.2)
-            count = self.tell("count")
+            before, count = count, self.tell("count")
+            if count != before:
+                last = time.monotonic()
         return count
 
-    def burst(self, loop: asyncio.AbstractEventLoop, rounds: int) -> dict[str, Any]:
-        for row in [self.rows() for _ in range(rounds)]:
-            self.send(loop, *row)
-        self.settle(rounds * self.sockets, 90)
+    def burst(self, loop: asyncio.AbstractEventLoop, rounds: int, design: str) -> dict[str, Any]:
+        for row in [self.rows(design) for _ in range(rounds)]:
+            self.send(loop, *row, design)
+        self.settle(rounds * self.sockets, 90, quiet=4)
         report = self.report()
         return {**report, "lost": rounds * self.sockets - report["count"]}
 
@@ -335,7 +250,7 @@ class Run:
             elif number == 12:
                 self.cluster.start_redis()
             time.sleep(max(0, begun + number / 4 - time.monotonic()))
-            self.send(loop, *self.rows())
+            self.send(loop, *self.rows(DESIGNS[0]), DESIGNS[0])
         expected = rounds * self.sockets
         itself = self.settle(expected, 10)
         if self.variant == "ours" and itself < expected:
@@ -375,20 +290,53 @@ class Redis:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sockets", type=int, nargs="+", default=[1000, 5000])
+    parser.add_argument("--sockets", type=int, nargs="+", default=[1000])
     parser.add_argument("--layer", choices=["core", "pubsub"], default="pubsub")
-    parser.add_argument("--deliveries", type=int, default=20_000)
+    parser.add_argument("--deliveries", type=int, default=5_000)
     parser.add_argument("--connect", action="store_true", help="measure handshakes alone")
     parser.add_argument("--at-once", type=int, default=1000, help="how many connect at a time")
-    parser.add_argument("--clients", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if chosen.clients:
-        asyncio.run(clients(int(chosen.clients[0]), json.loads(Path(chosen.clients[1]).read_text())))
-        return
     with tempfile.TemporaryDirectory() as name:
         measure(Path(name), chosen)
+
+
+def compare(loop: asyncio.AbstractEventLoop, sockets: int, folder: Path, redis: Redis, chosen: Any) -> None:
+    runs = {}
+    for variant in ("stock", "ours"):
+        runs[variant] = Run(variant, sockets, folder, redis, 3600)
+        arrived = f"{sockets} sockets let in within {runs[variant].connected} s, {chosen.at_once} at a time"
+        print(f"{chosen.layer}, {variant}: {arrived}", flush=True)
+    for design in () if chosen.connect else DESIGNS:
+        bursts: dict[str, list[dict[str, Any]]] = {variant: [] for variant in runs}
+        for turn in range(4):
+            for variant in list(runs)[:: 1 if turn % 2 else -1]:
+                burst = runs[variant].burst(loop, max(2, chosen.deliveries // sockets), design)
+                if turn:  # the first warms up
+                    bursts[variant].append(burst)
+        report(f"{chosen.layer}, {sockets} sockets, {design}", bursts)
+    from dovetail_notify.realtime import statistics as sent
+
+    print(f"{chosen.layer}, {sockets} sockets: our sender dropped {sent.dropped} messages, which a sweep would find")
+    for variant, run in runs.items():
+        print(f"{chosen.layer}, {variant}, {sockets} sockets: RSS {run.close()} MB", flush=True)
+    if sockets <= 1000 and not chosen.connect:
+        for variant in runs:
+            dropped = Run(variant, sockets, folder, redis, 5)
+            print(f"{chosen.layer}, {variant}, while Redis is down: {dropped.drop(loop)}", flush=True)
+            dropped.close()
+
+
+def report(title: str, bursts: dict[str, list[dict[str, Any]]]) -> None:
+    rates = {variant: [burst["count"] / burst["seconds"] for burst in each] for variant, each in bursts.items()}
+    for variant, each in bursts.items():
+        p50, p99 = (statistics.median(burst[name] for burst in each) * 1000 for name in ("p50", "p99"))
+        rate, lost = statistics.median(rates[variant]), sum(burst["lost"] for burst in each)
+        print(f"{title}, {variant}: {rate:.0f}/s, p50 {p50:.0f} ms, p99 {p99:.0f} ms, lost {lost}", flush=True)
+    ratios = sorted(mine / theirs for mine, theirs in zip(rates["ours"], rates["stock"], strict=True))
+    shown = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    print(f"{title}: deliveries per second of ours, compared with the same by the stock consumer: {shown}", flush=True)
 
 
 def measure(folder: Path, chosen: Any) -> None:
@@ -404,10 +352,10 @@ def measure(folder: Path, chosen: Any) -> None:
     from django.contrib.auth import get_user_model
     from django.db import connection
 
-    from dovetail_notify import realtime
+    from dovetail_notify.realtime import messages
 
     global PUBLISH
-    PUBLISH = realtime.publish
+    PUBLISH = messages.publish
     model = get_user_model()
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     os.environ["BENCH_DATABASE"] = str(settings.DATABASES["default"]["NAME"])
@@ -415,29 +363,10 @@ def measure(folder: Path, chosen: Any) -> None:
     loop = asyncio.new_event_loop()
     try:
         for sockets in chosen.sockets:
-            for variant in ("stock", "ours"):
-                run = Run(variant, sockets, folder, redis, 3600)
-                connected = (
-                    f"{variant:<6}{sockets:>5} sockets let in within {run.connected} s, {chosen.at_once} at a time"
-                )
-                print(f"{chosen.layer:<7}{connected}", flush=True)
-                if chosen.connect:
-                    run.close()
-                    continue
-                run.burst(loop, 1)
-                burst = run.burst(loop, max(2, chosen.deliveries // sockets))
-                size, drop = run.close(), {}
-                if sockets <= 1000:
-                    dropped = Run(variant, sockets, folder, redis, 5)
-                    drop = dropped.drop(loop)
-                    dropped.close()
-                print(
-                    f"{chosen.layer:<7}{variant:<6}{sockets:>5} sockets  {burst['count'] / burst['seconds']:>8.0f}/s  "
-                    f"p50 {burst['p50'] * 1000:>7.0f} ms  p99 {burst['p99'] * 1000:>7.0f} ms  lost {burst['lost']}  "
-                    f"RSS {size} MB  {drop}",
-                    flush=True,
-                )
+            compare(loop, sockets, folder, redis, chosen)
     finally:
+        for process in Run.processes:
+            process.kill()
         redis.stop_redis()
         connection.creation.destroy_test_db("", verbosity=0)
 

@@ -3,9 +3,10 @@
     DATABASE_URL=postgres://postgres@127.0.0.1/dovetail python bench/row_security.py
 
 Creates and drops test_<name> and two roles; the user in the URL must be a superuser. 300 000 rows of 1 000
-organizations. One process; rounds are interleaved, so that other load on the machine affects all equally. Times are the
-fastest and the median in microseconds. "The filter alone" is Django's own backend with a superuser, to whom row
-security does not apply. Round trips are those that our backend adds.
+organizations. One process; rounds are interleaved, so that other load on the machine affects all equally. Times are
+medians in microseconds. Ratios are medians of the ratios of three blocks of rounds, with the least and the greatest.
+"The filter alone" is Django's own backend with a superuser, to whom row security does not apply. Every transaction and
+every request in turn includes the statement that sets its organization. Round trips are those that our backend adds.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +57,19 @@ from django.contrib.auth import get_user_model  # noqa: E402
 from django.db import connection, connections, transaction  # noqa: E402
 from django.test.utils import get_runner  # noqa: E402
 
+from dovetail_core.sql import CompiledQuery  # noqa: E402
 from dovetail_tenancy import get_organization_model, tenant, unscoped  # noqa: E402
 from dovetail_tenancy.row_security import policies  # noqa: E402
 from dovetail_tenancy.row_security.session import Session  # noqa: E402
 from tests.tenancy.documents.models import Folder  # noqa: E402
 
-ROUNDS, CALLS = 40, 25
+ROUNDS, CALLS, BLOCKS = 39, 25, 3
 ORGANIZATIONS, ROWS = 1000, 300
 TABLE = "documents_folder"
 CURRENT = "(SELECT nullif(current_setting('tenancy.organization', true), '')::uuid)"
 INLINE = "nullif(current_setting('tenancy.organization', true), '')::uuid"
 OURS = f"organization_id = {CURRENT}"
-HEAD = "| {} | fastest µs | median µs | ratio of the fastest | of the medians |\n| --- | --- | --- | --- | --- |"
+HEAD = "| {} | filter alone, µs | with row security, µs | ratio | three blocks |\n| --- | --- | --- | --- | --- |"
 SHAPES = {
     "the organization only, as a sub-select (ours)": OURS,
     "the organization only, inline": f"organization_id = {INLINE}",
@@ -139,67 +142,103 @@ def timed(query: Callable[[], Any]) -> list[float]:
     return times
 
 
-def row(name: str, times: list[float], base: list[float] | None = None) -> None:
-    ratio = ""
-    if base is not None:
-        ratio = f"{min(times) / min(base):.2f} | {statistics.median(times) / statistics.median(base):.2f}"
-    print(f"| {name} | {min(times):.0f} | {statistics.median(times):.0f} | {ratio} |")
+def row(name: str, times: list[float], base: list[float]) -> None:
+    """Print medians, and the ratios of three blocks of rounds."""
+    size = len(times) // BLOCKS
+    blocks = [slice(number * size, (number + 1) * size) for number in range(BLOCKS)]
+    ratios = sorted(statistics.median(times[block]) / statistics.median(base[block]) for block in blocks)
+    medians = f"{statistics.median(base):.0f} | {statistics.median(times):.0f} | {statistics.median(ratios):.2f}"
+    print(f"| {name} | {medians} | {ratios[0]:.2f} to {ratios[-1]:.2f} |", flush=True)
 
 
-def beside_the_filter(organizations: list[Any]) -> None:
+def transactions(organizations: list[Any]) -> None:
+    """Measure from BEGIN to COMMIT. Each transaction is of another organization than the previous one."""
     queries: dict[str, Callable[[Any], Any]] = {
         "50 rows": lambda rows: list(rows.order_by("id")[:50]),
         "a count": lambda rows: rows.count(),
         "one row by its name": lambda rows: rows.get(name="folder 7"),
+        "ten rows by their names": lambda rows: [rows.get(name=f"folder {n}") for n in range(1, 11)],
     }
     secure(OURS)
-    queries["a transaction of ten queries"] = lambda rows: [rows.get(name=f"folder {n}") for n in range(1, 11)]
-    print(f"\nWith the ORM's filter, in a transaction\n\n{HEAD.format('query')}")
+    print(
+        "\nRow security and the filter, compared with the filter alone: transactions from BEGIN to COMMIT, each of "
+        f"another organization, with its SET\n\n{HEAD.format('transaction')}"
+    )
     times: dict[tuple[str, str], list[float]] = {}
-    for organization in organizations[:ROUNDS]:
+    for number in range(ROUNDS):
         for name, query in queries.items():
             for alias in ("plain", "default"):
-                with tenant(organization):
-                    rows = Folder.objects.using(alias)
-                    if name.startswith("a transaction"):
-                        times.setdefault((name, alias), []).extend(
-                            timed(lambda rows=rows, query=query: whole(rows, query))
-                        )
-                    else:
-                        with transaction.atomic(using=alias):
-                            query(rows)
-                            times.setdefault((name, alias), []).extend(
-                                timed(lambda rows=rows, query=query: query(rows))
-                            )
+                turns = count(number * CALLS)
+
+                def whole(query: Any = query, alias: str = alias, turns: Any = turns) -> None:
+                    with tenant(organizations[next(turns) % ORGANIZATIONS]), transaction.atomic(using=alias):
+                        query(Folder.objects.using(alias))
+
+                times.setdefault((name, alias), []).extend(timed(whole))
     for name in queries:
-        row(f"{name}, filter alone", times[name, "plain"])
-        row(f"{name}, filter and row security", times[name, "default"], times[name, "plain"])
-
-
-def whole(rows: Any, query: Callable[[Any], Any]) -> None:
-    """Measure from BEGIN to COMMIT, including the setting of the organization."""
-    with transaction.atomic(using=rows.db):
-        query(rows)
+        row(name, times[name, "default"], times[name, "plain"])
 
 
 def shapes(organizations: list[Any]) -> None:
-    print("\nWithout a filter: SELECT … LIMIT 50 and count(*), by the shape of the policy\n")
+    print("\nOther policies, compared with ours: count(*) without a filter, without the SET\n")
+    print("| policy | ours, µs | this one, µs | ratio | three blocks |\n| --- | --- | --- | --- | --- |")
+    times: dict[str, list[float]] = {}
+    for _ in range(BLOCKS):
+        for name, condition in SHAPES.items():
+            secure(condition)
+            with transaction.atomic(), tenant(organizations[0]), connection.cursor() as cursor:
+
+                def query(cursor: Any = cursor) -> None:
+                    cursor.execute(f"SELECT count(*) FROM {TABLE}")
+                    assert cursor.fetchone() == (ROWS,)
+
+                query()
+                times.setdefault(name, []).extend(timed(query))
+    ours, *others = times
+    for name in others:
+        row(name, times[name], times[ours])
+
+
+def requests(organizations: list[Any]) -> None:
+    """Measure a query that authenticates, then 50 rows of an organization, on a connection that stays open."""
+    secure(OURS)
+    users = get_user_model()
+    times: dict[tuple[str, str], list[float]] = {}
+    accounts = {
+        alias: CompiledQuery(users._base_manager.using(alias).order_by()[:1], using=alias, reads=[users])
+        for alias in ("plain", "default")
+    }
+    cases = {
+        "organizations in turn, autocommit": (2, nullcontext),
+        "organizations in turn, ATOMIC_REQUESTS": (2, transaction.atomic),
+        "always one organization, autocommit": (1, nullcontext),
+        "always one organization, ATOMIC_REQUESTS": (1, transaction.atomic),
+    }
+    for number in range(ROUNDS):
+        for name, (different, block) in cases.items():
+            for alias, account in accounts.items():
+                turns = count(number)
+
+                def request(
+                    account: Any = account,
+                    alias: str = alias,
+                    different: int = different,
+                    turns: Any = turns,
+                    block: Any = block,
+                ) -> None:
+                    with block(alias):
+                        account.rows()
+                        with tenant(organizations[next(turns) % different]):
+                            list(Folder.objects.using(alias).order_by("id")[:50])
+
+                request()
+                times.setdefault((name, alias), []).extend(timed(request))
     print(
-        "| policy | fastest µs | median µs | ratio of the fastest | of the medians |\n| --- | --- | --- | --- | --- |"
+        "\nRow security and the filter, compared with the filter alone: requests that authenticate by a query and read "
+        f"50 rows, with their SET if the organization changes\n\n{HEAD.format('requests')}"
     )
-    base: list[float] | None = None
-    for name, condition in SHAPES.items():
-        secure(condition)
-        with transaction.atomic(), tenant(organizations[0]), connection.cursor() as cursor:
-
-            def query(cursor: Any = cursor) -> None:
-                cursor.execute(f"SELECT count(*) FROM {TABLE}")
-                assert cursor.fetchone() == (ROWS,)
-
-            query()
-            times = timed(query)
-        base = base or times
-        row(name, times, base)
+    for name in cases:
+        row(name, times[name, "default"], times[name, "plain"])
 
 
 def round_trips(organizations: list[Any]) -> None:
@@ -221,6 +260,15 @@ def round_trips(organizations: list[Any]) -> None:
             with tenant(organizations[number % 2]):
                 Folder.objects.first()
 
+    def requests_in_turn() -> None:
+        for number in range(100):
+            accounts.rows()
+            with tenant(organizations[number % 2]):
+                Folder.objects.first()
+
+    users = get_user_model()
+    accounts = CompiledQuery(users._base_manager.order_by()[:1], using="default", reads=[users])
+
     def everything() -> None:
         with unscoped(reason="a measurement"):
             for _ in range(100):
@@ -234,6 +282,7 @@ def round_trips(organizations: list[Any]) -> None:
         "one organization, autocommit": one,
         "one organization, one transaction": in_one_transaction,
         "two organizations in turn, autocommit": alternating,
+        "the same, each after a query that authenticates": requests_in_turn,
         "unscoped, autocommit": everything,
         "unscoped, one transaction": everything_in_one_transaction,
     }.items():
@@ -258,7 +307,8 @@ if __name__ == "__main__":
     try:
         made = fill()
         gc.disable()
-        beside_the_filter(made)
+        requests(made)
+        transactions(made)
         shapes(made)
         round_trips(made)
     finally:

@@ -42,6 +42,7 @@ LONGEST = ["composed", "tenancy", "packaging", "notify", "identity"]
 OTHERS = [
     # Makes virtual environments and installs into them, which takes minutes and the network.
     Lane("established", "tests/established", "tests.established.settings", by_default=False),
+    Lane("adoption", "tests/adoption", "tests.adoption.settings", by_default=False),
     # Migrates dozens of throw-away projects, each in processes of its own.
     Lane("swapped", "tests/swapped", "tests.swapped.settings", by_default=False),
     # The suite of tenancy again, with models of the project's own.

@@ -14,3 +14,6 @@ os.environ |= {
 }
 
 from example_project.settings import *  # noqa: F403  # the path and the environment come first
+
+if "dovetail_audit" not in INSTALLED_APPS:  # noqa: F405
+    INSTALLED_APPS.append("dovetail_audit")  # noqa: F405

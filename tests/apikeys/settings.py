@@ -56,6 +56,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+API_KEYS_ACCEPT = "everywhere"
 API_KEYS_ORGANIZATION_MODEL = "firms.Firm"
 API_KEYS_ORGANIZATION_RESOLVER = "tests.apikeys.firms.views.firm_of"
 API_KEYS_SCOPES = {"orders:read": "Read orders", "orders:write": "Write orders"}

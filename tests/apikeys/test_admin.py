@@ -4,13 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
 from dovetail_apikeys import services
 from dovetail_apikeys.models import APIKey
 from dovetail_core.events import Event
+from dovetail_core.transactions import Vanished
 from tests.apikeys.factories import bearer, make_firm, make_key, make_user
+from tests.apikeys.firms.models import Firm
 
 pytestmark = pytest.mark.django_db
 
@@ -134,3 +137,43 @@ def test_query_count_of_the_changelist_is_constant(admin: Client, django_assert_
             make_key()
         with django_assert_num_queries(5):
             assert admin.get(KEYS).status_code == 200
+
+
+@pytest.mark.parametrize("superuser", [False, True])
+def test_staff_create_and_rotate_own_keys_only_if_users_own_keys(
+    monkeypatch: pytest.MonkeyPatch, superuser: bool
+) -> None:
+    # In place of users, whose model the test cannot swap: firms with the keys of users.
+    monkeypatch.setattr("dovetail_apikeys.admin.users_own_keys", lambda: True)
+    staff, other = make_user(is_staff=True, is_superuser=superuser), make_user()
+    staff.user_permissions.set(Permission.objects.filter(content_type__app_label="dovetail_apikeys"))
+    for user in (staff, other):
+        Firm.objects.create(pk=user.pk, title=user.username)
+    own, theirs = (make_key(user, created_by=staff)[0] for user in (staff, other))
+    client = Client()
+    client.force_login(staff)
+    for user, api_key, allowed in ((staff, own, True), (other, theirs, superuser)):
+        page = client.post(f"{KEYS}add/", {"name": "New", "organization": user.pk})
+        assert APIKey.objects.filter(name="New", organization_id=user.pk).exists() is allowed
+        assert ("raw_key" in page.context) is allowed
+        page = run_action(client, "rotate", api_key)
+        assert APIKey.objects.filter(rotated_from=api_key.pk).exists() is allowed
+        assert ("Only superusers can rotate" in page.content.decode()) is not allowed
+
+
+@pytest.mark.parametrize("service", ["create_api_key", "rotate_api_key"])
+def test_admin_shows_a_message_if_a_row_was_deleted_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, admin: Client, service: str
+) -> None:
+    def vanish(*args: Any, **kwargs: Any) -> None:
+        raise Vanished("firms.Firm")
+
+    api_key, _raw = make_key()
+    monkeypatch.setattr(services, service, vanish)
+    if service == "create_api_key":
+        form = {"name": "New", "organization": api_key.organization_id}
+        page = admin.post(f"{KEYS}add/", form, follow=True)
+    else:
+        page = run_action(admin, "rotate", api_key)
+    assert "was deleted meanwhile" in page.content.decode()
+    assert APIKey.objects.count() == 1

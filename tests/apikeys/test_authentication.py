@@ -13,14 +13,19 @@ from rest_framework.test import APIClient
 
 from dovetail_apikeys import services
 from dovetail_apikeys.api.authentication import APIKeyAuthentication
-from dovetail_apikeys.verification import raw_key
+from dovetail_apikeys.verification import verifiers
 from tests.apikeys.factories import bearer, make_firm, make_key, signed_in
 from tests.apikeys.firms.models import Firm
 from tests.apikeys.firms.views import Plain
 
 pytestmark = pytest.mark.django_db
 
-UNKNOWN_KEY = raw_key.with_checksum("dvt_live_" + "A" * 44)
+
+def with_checksum(text: str) -> str:
+    return text + verifiers.checksum(text)
+
+
+UNKNOWN_KEY = with_checksum("dvt_live_" + "A" * 44)
 
 
 def revoked() -> str:
@@ -43,7 +48,7 @@ def deleted() -> str:
 
 def forged() -> str:
     api_key, _raw = make_key()
-    return raw_key.with_checksum(api_key.key_prefix + "A" * 32)
+    return with_checksum(api_key.key_prefix + "A" * 32)
 
 
 INVALID = {
@@ -73,7 +78,9 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize(
-    "headers", [{"HTTP_AUTHORIZATION": "Bearer {}"}, {"HTTP_X_API_KEY": "{}"}], ids=["bearer", "x"]
+    "headers",
+    [{"HTTP_AUTHORIZATION": "Bearer {}"}, {"HTTP_AUTHORIZATION": "bEARER {}"}, {"HTTP_X_API_KEY": "{}"}],
+    ids=["bearer", "any case", "x"],
 )
 def test_key_authenticates_in_one_query(headers: dict[str, str]) -> None:
     firm = make_firm()

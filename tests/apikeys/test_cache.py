@@ -127,13 +127,13 @@ def test_read_before_the_commit_of_a_revocation_is_discarded() -> None:
     with transaction.atomic():
         services.revoke_api_key(api_key)
         # Another thread, which does not see the revocation yet, stores its result during the transaction.
-        snapshot = APIKeyCredential(id=api_key.pk, prefix="x", organization_id=1, scopes=frozenset())
+        snapshot = APIKeyCredential(id=api_key.pk, prefix="x", owner_id=1, scopes=frozenset())
         cache.cache.put(hashlib.sha256(raw.encode()).digest(), snapshot, cache.cache.begin_read(), 60)
     assert queries_of(client, 401) == 1
 
 
 def entry() -> APIKeyCredential:
-    return APIKeyCredential(id=1, prefix="x", organization_id=1, scopes=frozenset())
+    return APIKeyCredential(id=1, prefix="x", owner_id=1, scopes=frozenset())
 
 
 def test_slow_read_stores_nothing_after_a_revocation() -> None:

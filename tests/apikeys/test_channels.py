@@ -39,7 +39,7 @@ def test_key_authenticates_a_socket(header: bytes) -> None:
     response = connect((header, value))
     assert response["type"] == "websocket.accept"
     assert response["subprotocol"].startswith(f"apikey:{api_key.pk} APIKeyCredential(")
-    assert f"organization_id={firm.pk}" in response["subprotocol"]
+    assert f"owner_id={firm.pk}" in response["subprotocol"]
     assert raw not in response["subprotocol"]
     assert APIKey.objects.get().last_used_ip == "192.0.2.1"
 
@@ -58,3 +58,21 @@ def test_key_of_another_network_closes_the_socket() -> None:
     _api_key, raw = make_key(allowed_networks=["10.0.0.0/8"])
     assert connect((b"x-api-key", raw.encode()))["type"] == "websocket.close"
     assert connect((b"x-api-key", raw.encode()), client=("10.0.0.1", 1))["type"] == "websocket.accept"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"x-forwarded-for", b"192.0.2.1"), (b"x_forwarded_for", b"10.0.0.1")],
+        [(b"x_forwarded_for", b"10.0.0.1"), (b"x-forwarded-for", b"192.0.2.1")],
+        [(b"x-forwarded_for", b"10.0.0.1"), (b"x-forwarded-for", b"192.0.2.1")],
+        # The proxy appends a second header.
+        [(b"x-forwarded-for", b"10.0.0.1"), (b"x-forwarded-for", b"192.0.2.1")],
+    ],
+)
+def test_forged_address_does_not_open_a_socket(headers: list[tuple[bytes, bytes]], settings: Any) -> None:
+    settings.DOVETAIL_TRUSTED_PROXIES = ["127.0.0.1"]
+    _api_key, raw = make_key(allowed_networks=["10.0.0.0/8"])
+    key = (b"x-api-key", raw.encode())
+    assert connect(key, *headers, client=("127.0.0.1", 1))["type"] == "websocket.close"
+    assert connect(key, (b"x-forwarded-for", b"10.0.0.1"), client=("127.0.0.1", 1))["type"] == "websocket.accept"

@@ -15,6 +15,7 @@ from dovetail_apikeys.api import permissions
 from dovetail_apikeys.api.authentication import APIKeyAuthentication
 from dovetail_apikeys.api.permissions import HasScope
 from dovetail_apikeys.api.throttling import APIKeyRateThrottle
+from dovetail_apikeys.base import AbstractAPIKey
 from tests.apikeys.test_authentication import TokenAuthentication
 
 
@@ -67,7 +68,7 @@ def test_settings_of_this_lane_pass_all_checks() -> None:
         ("VERIFIERS", "dovetail_apikeys.verification.verifiers.Knox"),
         ("VERIFIERS", ["dovetail_apikeys.verification.verifiers.Nothing"]),
         ("CONDITION", 7),
-        ("PRINCIPAL", None),
+        ("PRINCIPAL", 7),
         ("PRINCIPAL", "nowhere.at_all"),
         ("ORGANIZATION_RESOLVER", None),
         ("PERMISSION_CLASSES", ["nowhere.AtAll"]),
@@ -139,7 +140,7 @@ def test_prefix_of_stripe_keys_is_a_warning(settings: Any, brand: str, environme
     assert ids(checks.check_format()) == {}
 
 
-def test_bearer_authentication_before_api_keys_is_a_warning(settings: Any) -> None:
+def test_bearer_authentication_before_api_keys_is_a_warning(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def order(*classes: type) -> dict[str, str]:
         settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": paths(*classes)}
         return ids(checks.check_order())
@@ -149,6 +150,12 @@ def test_bearer_authentication_before_api_keys_is_a_warning(settings: Any) -> No
         in order(TokenAuthentication, APIKeyAuthentication)["W003"]
     )
     assert order(SessionAuthentication, RaisingAuthentication, APIKeyAuthentication, TokenAuthentication) == {}
+    classes = [SessionAuthentication, TokenAuthentication, APIKeyAuthentication]
+    settings.REST_FRAMEWORK = {"DEFAULT_AUTHENTICATION_CLASSES": paths(*classes)}
+    (message,) = checks.check_order()
+    assert str(paths(SessionAuthentication, APIKeyAuthentication, TokenAuthentication)) in str(message.hint)
+    monkeypatch.setattr(TokenAuthentication, "leaves_other_tokens", True, raising=False)
+    assert order(TokenAuthentication, APIKeyAuthentication) == {}
     # Without APIKeyAuthentication, single views may still list it.
     assert order(TokenAuthentication) == {}
 
@@ -171,3 +178,16 @@ def test_foreign_key_to_another_table_is_an_error(monkeypatch: pytest.MonkeyPatc
     assert ids(checks.check_database(databases=[])) == {}
     monkeypatch.setattr(connection.introspection, "table_names", lambda cursor: [])
     assert ids(checks.check_database(databases=["default"])) == {}
+
+
+@isolate_apps("django.contrib.auth")
+def test_model_of_keys_may_have_a_primary_key_of_another_name() -> None:
+    class Credential(AbstractAPIKey):
+        id = None
+        number = models.BigAutoField(primary_key=True)
+
+        class Meta(AbstractAPIKey.Meta):
+            app_label = "auth"
+
+    (index,) = Credential._meta.indexes
+    assert index.fields == ["organization", "-number"]

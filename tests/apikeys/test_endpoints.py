@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from dovetail_apikeys.models import APIKey
 from tests.apikeys.factories import bearer, make_firm, make_key, make_user, signed_in
+from tests.plans import sorts
 
 pytestmark = pytest.mark.django_db
 
@@ -249,6 +250,13 @@ def test_list_by_api_key_takes_two_queries(firm: Any) -> None:
     with CaptureQueriesContext(connection) as queries:
         client.get(KEYS)
     assert len(queries) == 2
+
+
+@pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="needs SQLite: plans of others depend on the rows, see composed"
+)
+def test_list_is_in_the_order_of_an_index(client: APIClient) -> None:
+    assert not sorts(lambda: client.get(KEYS), APIKey._meta.db_table)
 
 
 def test_cursors_lead_through_all_pages(client: APIClient, firm: Any) -> None:

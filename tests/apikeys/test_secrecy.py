@@ -23,8 +23,8 @@ from rest_framework.test import APIClient
 from dovetail_apikeys import services
 from dovetail_apikeys.api.views import APIKeyViewSet
 from dovetail_apikeys.models import APIKey
-from dovetail_apikeys.verification import authentication, lookup, verifiers
-from dovetail_apikeys.verification.raw_key import RawKey
+from dovetail_apikeys.verification import authentication, verifiers
+from dovetail_apikeys.verification.verifiers import RawKey
 from dovetail_core.events import Event
 from tests.apikeys.factories import bearer, make_firm, make_key, make_user, signed_in
 
@@ -111,7 +111,7 @@ def broken(*args: Any, **kwargs: Any) -> Any:
 
 BREAKING = {
     "view": (None, ""),
-    "query": (lookup.CompiledQuery, "first"),
+    "query": (authentication.CompiledQuery, "first"),
     "hash": (verifiers.SHA256, "verify"),
     "snapshot": (authentication, "_snapshot"),
     "usage": (authentication.usage, "record_after_response"),
@@ -175,7 +175,7 @@ class MailedReports:
 
 def test_tracebacks_with_local_variables_do_not_contain_the_raw_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Error trackers record the ``repr`` of all local variables in all frames, including our callers'."""
-    monkeypatch.setattr(lookup.CompiledQuery, "first", broken)
+    monkeypatch.setattr(authentication.CompiledQuery, "first", broken)
     _api_key, raw = make_key()
     client = bearer(raw)
     try:

@@ -5,15 +5,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.utils import timezone
 
 from dovetail_apikeys import services
 from dovetail_apikeys.exceptions import AlreadyRotated, BeyondOwn, Gone, InvalidValue, NotActive, UnknownScope
 from dovetail_apikeys.models import APIKey
 from dovetail_apikeys.principal import APIKeyCredential
-from dovetail_apikeys.verification import raw_key
+from dovetail_apikeys.verification import verifiers
 from dovetail_core.events import Event, domain_event
+from dovetail_core.transactions import Vanished
 from tests.apikeys.factories import bearer, make_firm, make_key, make_user
 
 pytestmark = pytest.mark.django_db
@@ -23,7 +24,7 @@ HOUR = timedelta(hours=1)
 
 def credential(*scopes: str, **fields: Any) -> APIKeyCredential:
     """Return the credential of a key that makes a change."""
-    return APIKeyCredential(id=1, prefix="dvt_live_x", organization_id=1, scopes=frozenset(scopes), **fields)
+    return APIKeyCredential(id=1, prefix="dvt_live_x", owner_id=1, scopes=frozenset(scopes), **fields)
 
 
 def in_(delta: timedelta) -> datetime:
@@ -33,7 +34,7 @@ def in_(delta: timedelta) -> datetime:
 def test_key_is_stored_as_hash_and_prefix(events: list[Event]) -> None:
     firm, user = make_firm(), make_user()
     api_key, raw = make_key(firm, name=" Till 4 ", scopes=["orders:write", "orders:read"], created_by=user)
-    assert raw_key.prefix_of(raw) == api_key.key_prefix == raw[: len("dvt_live_") + 12]
+    assert verifiers.OURS.prefix_of(raw) == api_key.key_prefix == raw[: len("dvt_live_") + 12]
     assert len(raw) == len("dvt_live_") + 50
     stored = APIKey.objects.get()
     assert stored.hashed_key == "v1$" + hashlib.sha256(raw.encode()).hexdigest()
@@ -54,18 +55,18 @@ def test_raw_keys_are_random() -> None:
     raws = {str(make_key()[1]) for _ in range(50)}
     assert len({raw[len("dvt_live_") :][:12] for raw in raws}) == len({raw[-38:] for raw in raws}) == 50
     # All 62 characters occur.
-    assert {character for raw in raws for character in raw[9:]} == set(raw_key.ALPHABET)
+    assert {character for raw in raws for character in raw[9:]} == set(verifiers.ALPHABET)
 
 
 def test_existing_prefix_is_generated_again(monkeypatch: pytest.MonkeyPatch) -> None:
     _existing, raw = make_key()
-    fresh = raw_key.generate()
+    fresh = verifiers.generate()
     generated = iter([raw, raw, fresh])
-    monkeypatch.setattr(raw_key, "generate", lambda: next(generated))
+    monkeypatch.setattr(verifiers, "generate", lambda: next(generated))
     api_key, new_raw = make_key()
     assert new_raw == fresh
-    assert api_key.key_prefix == raw_key.prefix_of(fresh)
-    monkeypatch.setattr(raw_key, "generate", lambda: raw)
+    assert api_key.key_prefix == verifiers.OURS.prefix_of(fresh)
+    monkeypatch.setattr(verifiers, "generate", lambda: raw)
     with pytest.raises(IntegrityError):
         make_key()
     assert APIKey.objects.count() == 2
@@ -246,3 +247,32 @@ def test_failing_receiver_rolls_back_the_change(call: str) -> None:
     finally:
         domain_event.disconnect(raise_error)
     assert list(APIKey.objects.values()) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_second_attempt_has_the_scopes_of_the_first() -> None:
+    deadlocks: list[Exception] = []
+
+    def fail_once(event: Event, **_: Any) -> None:
+        if deadlocks:
+            raise deadlocks.pop()
+
+    domain_event.connect(fail_once)
+    try:
+        deadlocks.append(OperationalError(1213, "Deadlock found"))
+        # An iterator is empty after the first attempt.
+        api_key, _raw = make_key(scopes=iter(["orders:read"]))
+        assert APIKey.objects.get().scopes == "orders:read"
+        deadlocks.append(OperationalError(1213, "Deadlock found"))
+        services.update_api_key(api_key=api_key, scopes=iter(["orders:write"]))
+        assert APIKey.objects.get().scopes == "orders:write"
+    finally:
+        domain_event.disconnect(fail_once)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_key_of_a_deleted_organization_raises_vanished() -> None:
+    firm = make_firm()
+    type(firm)._base_manager.filter(pk=firm.pk).delete()
+    with pytest.raises(Vanished):
+        make_key(firm)

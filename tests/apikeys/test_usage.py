@@ -123,6 +123,17 @@ def test_trusted_proxy_distinguishes_clients(settings: Any) -> None:
     assert len(stored().used_networks.split()) == 3
 
 
+def test_varied_part_of_forwarded_address_causes_no_writes(settings: Any) -> None:
+    settings.DOVETAIL_TRUSTED_PROXIES = ["127.0.0.1"]
+    _api_key, raw = make_key()
+    client = bearer(raw)
+    client.get("/plain/", HTTP_X_FORWARDED_FOR="10.0.0.1")
+    with CaptureQueriesContext(connection) as queries:
+        for number in range(5):
+            client.get("/plain/", HTTP_X_FORWARDED_FOR=f"203.0.113.{number}, 10.0.0.1")
+    assert len(queries) == 5
+
+
 def test_failed_recording_does_not_fail_the_request(caplog: pytest.LogCaptureFixture) -> None:
     def raise_error(**kwargs: Any) -> None:
         raise RuntimeError("no")

@@ -14,6 +14,8 @@ from django.core.cache import cache
 from django.db import connection
 
 from dovetail_contract.testing import held_to_schema, reset_rate_limits
+from dovetail_core import attempts
+from dovetail_core.mail import attempt
 from tests.composed import factories
 from tests.composed.processes import RULES, run
 from tests.composed.servers import forget_queue
@@ -37,17 +39,27 @@ def django_db_modify_db_settings() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
     # Limits are counted in Redis if it is configured, else in the process.
-    cache.clear()
-    reset_rate_limits()
+    _forget_counts()
     yield
+    _forget_counts()
+
+
+def _forget_counts() -> None:
     cache.clear()
     reset_rate_limits()
+    attempts.reset()
 
 
 @pytest.fixture(autouse=True)
 def _answers_are_as_documented() -> Iterator[None]:
     with held_to_schema(RULES):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _invited_people_are_notified_during_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A thread does not see the rows of the test's transaction.
+    monkeypatch.setattr("console.receivers.in_background", attempt)
 
 
 @pytest.fixture

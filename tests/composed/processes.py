@@ -27,6 +27,9 @@ RULES = SchemaRules(exclude=["/api/schema/", "/api/docs/"], requests=True)
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "zq3!ks8Vb0n1mX-Lw7Rt5Yp9Gh2Jd4Fs6Ac8Ue0Io_Production_Key",
     "DJANGO_ALLOWED_HOSTS": "api.example.com",
+    "MAGIC_LINK_VERIFY_URL": "https://app.example.com/magic-verify",
+    "AUDIT_SIGNING_KEY": "PRIVATE+KEY+audit.example.com+baa1f0a1+ASxaeJ6uFMjrgjrjgDBT9eiYVKOqwecp2fJOOlDJ25ug",
+    "AUDIT_RETENTION_DAYS": "2555",
 }
 
 

@@ -1,20 +1,25 @@
-"""Servers that tests stop and start: Redis, a proxy for a broker, and a mail sink."""
+"""Servers that tests stop and start: nginx, Redis, a proxy for a broker, and a mail sink."""
 
 from __future__ import annotations
 
 import contextlib
 import email
+import os
 import shutil
 import socket
 import socketserver
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 REDIS = shutil.which("redis-server")
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+NGINX_CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy/nginx.conf"
 
 
 class Redis:
@@ -42,6 +47,81 @@ class Redis:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+
+class Nginx:
+    """nginx with ``deploy/nginx.conf``, at the addresses of the test.
+
+    ``careless`` passes on headers with underscores and also serves plain HTTP, like a proxy that is configured by
+    somebody else.
+    """
+
+    def __init__(
+        self, folder: Path, *, api: int, websockets: int, ports: Sequence[int], careless: bool = False
+    ) -> None:
+        self.folder = folder
+        self.redirect, self.https, self.http = ports
+        folder.mkdir()
+        self._certificate()
+        # nginx's workers are another user if the tests run as root.
+        temporary = "".join(
+            f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        values = {
+            "worker_processes auto;": f"worker_processes 1; user root; pid {folder}/pid; error_log {folder}/error.log;"
+            if os.getuid() == 0
+            else f"worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;",
+            "worker_rlimit_nofile 8192;": "",
+            "access_log off;": f"access_log off; {temporary}",
+            "127.0.0.1:8000": f"127.0.0.1:{api}",
+            "127.0.0.1:8001": f"127.0.0.1:{websockets}",
+            "listen 80;": f"listen 127.0.0.1:{self.redirect};",
+            "listen 443 ssl;": f"listen 127.0.0.1:{self.https} ssl;",
+            "/etc/nginx/tls/fullchain.pem": f"{folder}/certificate.pem",
+            "/etc/nginx/tls/privkey.pem": f"{folder}/key.pem",
+        }
+        if careless:
+            values["underscores_in_headers off;"] = "underscores_in_headers on;"
+            values["listen 443 ssl;"] += f" listen 127.0.0.1:{self.http};"
+        text = NGINX_CONFIGURATION.read_text()
+        for name, value in values.items():
+            assert text.count(name) == 1, name
+            text = text.replace(name, value)
+        (folder / "nginx.conf").write_text(text)
+
+    def __enter__(self) -> Self:
+        command = [str(NGINX), "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-g", "daemon off;"]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.https), timeout=1).close()
+                return self
+            assert self.process.poll() is None, (self.folder / "error.log").read_text()
+            time.sleep(0.05)
+        raise AssertionError("nginx does not listen after 5 seconds.")
+
+    def __exit__(self, *args: object) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+    def _certificate(self) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "api.example.com")])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now)
+            .not_valid_after(now + timedelta(days=1))
+            .sign(key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        (self.folder / "certificate.pem").write_bytes(certificate.public_bytes(pem))
+        (self.folder / "key.pem").write_bytes(key.private_bytes(pem, pkcs8, plain))
 
 
 class Proxy:

@@ -15,6 +15,7 @@ os.environ.update(
         "DJANGO_SECRET_KEY": "composed-tests-" * 4,
         "DJANGO_ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
         "DJANGO_SECURE_SSL_REDIRECT": "false",
+        "MAGIC_LINK_VERIFY_URL": "https://app.example.com/magic-verify",
         "API_DOCS_ENABLED": "true",
         "WEBSOCKETS_ENABLED": "true",
         "CORS_ALLOWED_ORIGINS": "https://app.example.com",
@@ -43,5 +44,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # The storage for production requires `collectstatic`.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 STATIC_ROOT = None
+# Tests look into the mailbox after the response. Programs that they start use a thread or a worker.
+MAGIC_LINK_MAIL_DISPATCH = "dovetail_magiclink.mail.deliver"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = True

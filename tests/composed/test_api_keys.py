@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from rest_framework.test import APIClient
 
 from dovetail_apikeys.models import APIKey
+from dovetail_apikeys.services import create_api_key
 from dovetail_apikeys.testing import api_key_client
+from dovetail_notify.testing import sent_notifications
 from dovetail_tenancy import unscoped
-from dovetail_tenancy.services import add_member, delete_organization
+from dovetail_tenancy.services import add_member, delete_organization, remove_member
 from tests.composed import factories
 
 KEYS = "/api/v1/api-keys"
@@ -57,6 +60,19 @@ def test_key_request_takes_two_queries(organization):
     with CaptureQueriesContext(connection) as queries:
         assert shop.get(CUSTOMERS).status_code == 200
     assert len(queries) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    # The user and session, the membership, and the rows. The inbox also shows the other organizations of the user.
+    [("api-keys", 3), ("customers", 3), ("notifications", 4), ("notifications/unread-count", 4)],
+)
+def test_request_of_a_person_asks_once_for_the_membership(organization, owner, path, number):
+    client = factories.client(owner)
+    inside = {"HTTP_X_ORGANIZATION_ID": str(organization.pk)}
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(f"/api/v1/{path}", **inside).status_code == 200
+    assert len(queries) == number
 
 
 def test_key_cannot_use_account_endpoints(organization, owner):
@@ -145,7 +161,7 @@ def test_schema_documents_scopes(client):
 
 
 def test_authentication_class_order_with_jwt(organization, owner, monkeypatch):
-    """In the composed order, both work as Bearer tokens. In the other order, a key needs its own header."""
+    """Each class leaves the Bearer tokens of the other alone, in both orders."""
     from billing.api.views import CustomerViewSet
     from dovetail_apikeys.api.authentication import APIKeyAuthentication
     from dovetail_identity.api.authentication import JWTAuthentication
@@ -153,15 +169,29 @@ def test_authentication_class_order_with_jwt(organization, owner, monkeypatch):
     shop = api_key_client(organization, scopes=["customers:read"])
     key = shop._credentials["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
     person = factories.client(owner)
-    for order, by_bearer in (
-        ((APIKeyAuthentication, JWTAuthentication), 200),
-        ((JWTAuthentication, APIKeyAuthentication), 401),
-    ):
+    for order in ((APIKeyAuthentication, JWTAuthentication), (JWTAuthentication, APIKeyAuthentication)):
         monkeypatch.setattr(CustomerViewSet, "authentication_classes", order)
-        assert shop.get(CUSTOMERS).status_code == by_bearer
+        assert shop.get(CUSTOMERS).status_code == 200
         assert person.get(CUSTOMERS).status_code == 200
         assert factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY=key).status_code == 200
         assert factories.APIClient().get(CUSTOMERS).status_code == 401
         assert factories.APIClient().get(CUSTOMERS, HTTP_AUTHORIZATION="Bearer a.b.c").status_code == 401
         refused = factories.APIClient().get(CUSTOMERS, HTTP_X_API_KEY="x").json()
         assert (refused["code"], refused["detail"]) == ("invalid_api_key", "Invalid API key.")
+
+
+@pytest.mark.parametrize(("revokes", "status"), [(False, 200), (True, 401)])
+def test_key_of_a_removed_member(organization, owner, settings, revokes, status):
+    settings.API_KEYS_REVOKE_WITH_MEMBER = revokes
+    colleague = factories.user()
+    membership = add_member(organization=organization, user=colleague, role="admin")
+    api_key, raw = create_api_key(
+        organization=organization, name="Till", scopes=["invoices:read"], created_by=colleague
+    )
+    client = APIClient(HTTP_AUTHORIZATION=f"bearer {raw}")
+    assert client.get("/api/v1/invoices").status_code == 200
+    # By the system, because managers are not notified of what they do themselves.
+    remove_member(membership=membership)
+    assert client.get("/api/v1/invoices").status_code == status
+    titles = [row.title for row in sent_notifications(to=owner)]
+    assert (f"The API key {api_key.key_prefix} stays valid although its creator left" in titles) is not revokes

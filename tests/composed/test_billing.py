@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from billing import services
@@ -314,10 +314,36 @@ def test_cursor_pages_are_consecutive(api, organization):
     assert seen == expected
 
 
-def test_admin_rejects_customer_of_another_organization(organization):
+def test_validation_rejects_customer_of_another_organization(organization):
     theirs = factories.customer(factories.organization())
+    dates = {"issued_on": date(2026, 1, 1), "due_on": date(2026, 1, 31)}
     with unscoped(reason="as the admin site"), pytest.raises(ValidationError, match="another organization"):
-        Invoice(organization=organization, customer=theirs).clean()
+        Invoice(organization=organization, customer=theirs, number="N-1", **dates).full_clean()
+
+
+@pytest.mark.parametrize("bare", ["created invoice", "updated invoice", "line"])
+def test_database_refuses_bare_keys_of_another_organization(organization, bare):
+    """The writes were committed: the ORM does not look up the owner of a bare key."""
+    other = factories.organization()
+    own, theirs = factories.customer(organization), factories.customer(other)
+    dates = {"issued_on": date(2026, 1, 1), "due_on": date(2026, 1, 31)}
+    with tenant(other):
+        their_invoice = Invoice.objects.create(customer=theirs, number="N-1", **dates)
+
+    def write() -> None:
+        if bare == "created invoice":
+            Invoice.objects.create(customer_id=theirs.pk, number="N-2", **dates)
+        elif bare == "updated invoice":
+            Invoice.objects.update(customer_id=theirs.pk)
+        else:
+            InvoiceLine.objects.create(invoice_id=their_invoice.pk, description="x", quantity=1, unit_price=1)
+        # The constraint is deferred until the transaction commits.
+        connection.check_constraints()
+
+    with tenant(organization):
+        Invoice.objects.create(customer=own, number="N-1", **dates)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            write()
 
 
 def _rows(api, path, **query):

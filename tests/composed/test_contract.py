@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 import time
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.db import OperationalError
 from django.test import Client, override_settings
+from drf_spectacular.generators import SchemaGenerator
 
 from dovetail_contract.testing import unchecked
 from tests.composed import factories
@@ -38,7 +41,10 @@ def test_every_error_is_a_problem(api, organization, monkeypatch):
         shaped(nobody.get("/api/v2/me"), 404, "version_unknown")
     shaped(nobody.get("/api/v1/me", headers={"host": "evil.example"}), 400, "host_not_allowed")
     shaped(nobody.get("/api/v1/me"), 401, "not_authenticated")
-    shaped(nobody.get("/api/v1/me", headers={"authorization": "Bearer x.y.z"}), 401, "token_not_valid")
+    # No class accepts a token that is not of a session.
+    shaped(nobody.get("/api/v1/me", headers={"authorization": "Bearer x.y.z"}), 401, "not_authenticated")
+    forged = api._credentials["HTTP_AUTHORIZATION"].rpartition(".")[0] + ".AAAA"
+    shaped(nobody.get("/api/v1/me", headers={"authorization": forged}), 401, "token_not_valid")
     shaped(nobody.post(SIGN_IN, "{", "application/json"), 400, "parse_error")
     shaped(nobody.post(SIGN_IN, "a=b", "application/x-www-form-urlencoded"), 415, "unsupported_media_type")
     with unchecked():
@@ -73,6 +79,49 @@ def test_every_error_is_a_problem(api, organization, monkeypatch):
     with override_settings(REST_FRAMEWORK={**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": rates}):
         api.get("/api/v1/me")
         shaped(api.get("/api/v1/me"), 429, "rate_limited")
+
+
+def _gets(organization):
+    """Yield every GET operation of the schema, with the path of an existing or unknown object."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    for path, item in schema["paths"].items():
+        # An endless stream, which is 501 under WSGI.
+        if "get" in item and not path.endswith("/stream"):
+            known = path.replace("{organization_id}", str(organization.pk))
+            parameters = [
+                schema["components"]["parameters"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
+                for part in item["get"].get("parameters", [])
+            ]
+            yield re.sub(r"\{\w+\}", str(uuid4()), known), {part["name"] for part in parameters}
+
+
+def test_every_list_rejects_repeated_parameters(api, organization):
+    lists = []
+    for path, parameters in _gets(organization):
+        for name in {"limit", "cursor"} & parameters:
+            lists.append(path)
+            with unchecked():
+                answer = api.get(f"{path}?{name}=1&{name}=2")
+            body = shaped(answer, 400, answer.json()["code"])
+            assert [error["parameter"] for error in body["errors"]] == [name], (path, body)
+            assert api.get(f"{path}?limit=2").status_code == 200
+    assert len(lists) >= 16
+
+
+def test_every_response_varies_and_is_not_stored(api, organization):
+    """No response had ``Cache-Control``, and none named the credential or the organization in ``Vary``."""
+    for path, parameters in _gets(organization):
+        with unchecked():
+            answer = api.get(path)
+        assert answer.status_code in {200, 400, 404}, (path, answer.content)
+        # Browsers store the flags of a person, and send their ETag with each poll.
+        stored = "private, no-cache" if path == "/api/v1/features" else "no-store"
+        assert answer.headers["Cache-Control"] == stored, path
+        vary = {name.lower() for name in re.split(r",\s*", answer.headers["Vary"])}
+        assert vary >= {"accept-language", "authorization", "x-api-key", "cookie"}, (path, vary)
+        # An object of the user alone, such as a notification, is found without the header.
+        selects = "X-Organization-ID" in parameters and "notification_id" not in parameters
+        assert ("x-organization-id" in vary) is selects, (path, vary)
 
 
 @pytest.mark.django_db

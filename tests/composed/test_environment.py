@@ -175,7 +175,7 @@ def test_postgresql_uses_persistent_connections_or_pool(env):
     assert (kept["HOST"], kept["PORT"], kept["PASSWORD"]) == ("db.example.com", 5433, "p@ss")
     assert (kept["CONN_MAX_AGE"], kept["CONN_HEALTH_CHECKS"]) == (60, True)
     pooled = database(env(DATABASE_URL=url, DATABASE_POOL="true"), default="")
-    assert (pooled["CONN_MAX_AGE"], pooled["OPTIONS"]["pool"]) == (0, True)
+    assert (pooled["CONN_MAX_AGE"], pooled["OPTIONS"]["pool"]) == (0, {"min_size": 1, "max_size": 8, "timeout": 5})
 
 
 def test_redis_and_bucket_variables_configure_services():

@@ -13,11 +13,14 @@ import pytest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from drf_spectacular.generators import SchemaGenerator
+from rest_framework.settings import api_settings
 from rest_framework.test import APIClient
 
 from console.notifications import MemberInvited
 from dovetail_apikeys.services import create_api_key
+from dovetail_audit.models import Entry
 from dovetail_contract.testing import held_to_schema
+from dovetail_flags.services import create_flag
 from dovetail_identity.models import Session
 from dovetail_identity.services import issue_tokens
 from dovetail_notify import get_notification_model, notify
@@ -80,7 +83,9 @@ def known() -> dict[str, str]:
         "invitation_id": str(invite(organization=organization, email="new@example.com", role="member").pk),
         "api_key_id": str(create_api_key(organization=organization, name="Till")[0].pk),
         "membership_id": str(get_membership_model().objects.get(organization=organization).pk),
+        "entry_id": str(Entry.objects.filter(organization=str(organization.pk)).order_by("pk")[:1].get().pk),
         "/api/v1/customers/{id}": str(invoice.customer_id),
+        "/api/v1/features/{key}": create_flag(key="new-checkout", client_visible=True).key,
         "/api/v1/invoices/{id}": str(invoice.pk),
     }
 
@@ -154,6 +159,16 @@ def test_malformed_input_is_never_a_server_error(signed_in, known, method, path)
         for body in _bodies(method, path):
             send(url, body)
     assert failures == []
+
+
+@pytest.mark.django_db
+def test_anonymous_requests_are_answered_without_an_anonymous_user(known, monkeypatch):
+    """``UNAUTHENTICATED_USER = None``, which projects without ``django.contrib.auth`` need."""
+    monkeypatch.setattr(api_settings, "UNAUTHENTICATED_USER", None)
+    client = APIClient()  # raises the exceptions of views
+    for method, path in OPERATIONS:
+        answer = client.generic(method.upper(), _known_path(path, known), b"{}", content_type="application/json")
+        assert answer.status_code < 500 or _documented(method, path, answer.status_code), path
 
 
 @pytest.mark.django_db

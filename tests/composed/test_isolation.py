@@ -12,12 +12,14 @@ from billing.models import Customer
 from billing.tasks import mark_overdue_invoices
 from console.notifications import MemberInvited
 from dovetail_apikeys.services import create_api_key
+from dovetail_audit.models import Entry
 from dovetail_contract.testing import held_to_schema
 from dovetail_notify import get_notification_model, notify
+from dovetail_notify.services import set_organization_preference, set_preference
 from dovetail_tenancy import get_membership_model, services, tenant
 from dovetail_tenancy.contrib.celery import TenantTask
 from dovetail_tenancy.models import Invitation
-from dovetail_tenancy.testing import assert_isolated
+from dovetail_tenancy.testing import assert_admin_isolated, assert_isolated
 from example_project import routing
 from tests.composed import factories
 from tests.composed.processes import RULES
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 ORGANIZATION = "api/v1/organizations/<str:organization_id>"
 SKIP = {
-    "django-admin/*": "staff see the organization they choose, or all: the package's own tests drive that",
+    "django-admin/*": "test_admin_site_is_isolated opens its pages",
     "api/auth/*": "accounts and sessions, which belong to no organization",
     "api/v1/me/sessions/<uuid:session_id>": "a person's own, in whichever organization",
     "api/schema/": "the API's description",
@@ -39,7 +41,11 @@ SKIP = {
     "api/v1/push-devices/web-push-key": "the server's own public key, the same for everybody",
     "api/v1/notifications/stream": "needs ASGI: the package's own tests drive it",
     "api/v1/notifications/unsubscribe/<str:token>": "by the token of an e-mail, for whoever reads it",
+    "api/v1/features/<str:key>": "the flags of the project, which belong to no organization",
+    "ofrep/*": "the flags of the project, which belong to no organization",
     "problems/*": "what the codes of errors mean",
+    # Entries have no foreign keys, by which this test finds rows.
+    "api/v1/audit-log/*": "test_organization_never_sees_the_entries_of_another in test_audit.py",
 }
 
 
@@ -94,6 +100,36 @@ def test_endpoints_are_isolated():
         assert {f"{method} api/v1/{name}/<uuid:pk>" for name in resources} <= report.tested
     assert len(report.tested) >= 31
     assert not Invitation.objects.exists()
+
+
+def rows_of_admin_site(organization):
+    rows(organization)
+    key = str(organization.pk)
+    set_preference(user=organization.owner, channel="email", mode="off", organization_key=key)
+    set_organization_preference(organization_key=key, channel="email", mode="off")
+    # The people of both organizations are in the list of users.
+    Entry._base_manager.filter(organization=key).update(actor_label=f"Actor of {organization.name}")
+
+
+def test_admin_site_is_isolated():
+    user = factories.user()
+    report = assert_admin_isolated(
+        mine=factories.organization(user, name="Initech"),
+        theirs=factories.organization(name="Umbrella"),
+        user=user,
+        make=rows_of_admin_site,
+    )
+    assert {
+        "dovetail_apikeys.APIKey: action rotate",
+        "dovetail_apikeys.APIKey: add",
+        "dovetail_notify.Delivery: action resend",
+        "dovetail_notify.Preference: change",
+        "dovetail_tenancy.Invitation: action resend",
+        "dovetail_tenancy.Membership: delete",
+        "dovetail_tenancy.Organization: history",
+        "billing.Invoice: autocomplete",
+        "dovetail_audit.Entry: list",
+    } <= report.tested
 
 
 def test_tasks_run_for_their_organization():

@@ -43,6 +43,32 @@ def test_accept_language_translates_texts_and_keeps_codes(api, accepted, languag
     assert "Accept-Language" in response.headers["Vary"]
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(("accepted", "title"), [("de", "Unbekannte API-Version"), ("en", "Unknown API version")])
+def test_refusals_before_the_view_are_translated(accepted, title):
+    """They were in LANGUAGE_CODE, because the language was chosen after them."""
+    with unchecked():
+        response = Client().get("/api/v2/me", headers={"accept-language": accepted})
+    assert (response.json()["code"], response.json()["title"]) == ("version_unknown", title)
+    assert response.headers["Content-Language"] == accepted
+
+
+def test_static_files_have_no_language():
+    """Caches stored each file once for each value of Accept-Language."""
+    response = Client().get("/static/console/console.css", headers={"accept-language": "de"})
+    assert b"{" in b"".join(response)  # closes the file
+    assert "Accept-Language" not in response.headers.get("Vary", "")
+    assert "Content-Language" not in response.headers
+
+
+@pytest.mark.django_db
+def test_rate_limits_before_sign_in_are_translated(settings):
+    settings.CONTRACT_RATE_LIMIT_FLOOD = "1/hour"
+    with unchecked():
+        titles = [Client().get("/api/v1/me", headers={"accept-language": "de"}).json()["title"] for _ in range(2)]
+    assert titles[1] == "Zu viele Anfragen"
+
+
 def test_users_language_applies_without_accept_language(api, owner):
     owner.language = "de"
     owner.save()

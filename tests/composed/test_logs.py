@@ -30,6 +30,7 @@ def test_record_is_one_json_line_with_extras(caplog):
     assert str(entry["time"]).endswith("Z")
 
 
+@pytest.mark.django_db
 def test_event_record_contains_fields(caplog):
     with caplog.at_level(logging.INFO, logger="dovetail.events"):
         emit("invoice.created", organization_id="o1", data={"number": "N-1"})

@@ -6,13 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core import mail
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from background.celery import app
 from billing.models import InvoiceStatus
 from billing.services import update_invoice
+from console.notifications import AuditLogTampered
+from console.tasks import notify_invited_person
 from dovetail_apikeys.contrib.celery import announce_expiring_keys
 from dovetail_core.events import emit
 from dovetail_identity.services import issue_tokens
@@ -21,7 +23,9 @@ from dovetail_notify.outbox.worker import deliver
 from dovetail_notify.testing import sent_notifications
 from dovetail_notify.types import registry
 from dovetail_tenancy import tenant
-from dovetail_tenancy.services import add_member, change_role, invite, remove_member
+from dovetail_tenancy.models import Invitation
+from dovetail_tenancy.services import accept_invitation, add_member, change_role, invite, remove_member
+from dovetail_tenancy.services.invitations import token_of
 from tests.composed import factories
 
 pytestmark = pytest.mark.django_db
@@ -38,13 +42,41 @@ def colleague(organization: Any) -> Any:
     return user
 
 
-def test_invitation_notifies_managers_and_invited_person(organization, owner, colleague):
+def test_titles_contain_no_links_of_strangers():
+    """The attack: an organization's name is a link, and our mails have it as their subject."""
+    names = dict.fromkeys(("organization", "device"), "Locked, see evil.com")
+    types = [cls for cls in registry.all() if cls.__module__ == "console.notifications"]
+    rendered = [cls(**{**cls.example, **{name: names[name] for name in names & cls.example.keys()}}) for cls in types]
+    assert [kind.key for kind in rendered if "evil.com" in kind.render().title] == []
+
+
+def test_invitation_notifies_managers_and_invited_person(
+    organization, owner, colleague, django_capture_on_commit_callbacks
+):
     stranger = factories.user()
-    invite(organization=organization, email=stranger.email, role="member", actor=owner)
+    with django_capture_on_commit_callbacks(execute=True):
+        invite(organization=organization, email=stranger.email, role="member", actor=owner)
+    notify_invited_person(str(Invitation.objects.get().pk))  # brokers may deliver twice
     assert titles(colleague) == ["A new member was invited to Initech with the role member"]
     assert titles(stranger) == ["You are invited to Initech"]
     # The actor is not notified.
     assert titles(owner) == []
+
+
+def test_accepted_invitation_notifies_inviter(organization, owner, colleague):
+    stranger = factories.user()
+    invitation = invite(organization=organization, email=stranger.email, role="member", actor=colleague)
+    assert accept_invitation(token=token_of(invitation), user=stranger)
+    title = f"{stranger.email} accepted your invitation to Initech"
+    assert title in titles(colleague)
+    assert title not in titles(owner) + titles(stranger)
+
+
+def test_accepted_invitation_of_the_system_notifies_nobody(organization, owner):
+    stranger = factories.user()
+    invitation = invite(organization=organization, email=stranger.email, role="member")
+    assert accept_invitation(token=token_of(invitation), user=stranger)
+    assert not any("accepted" in title for title in titles(owner) + titles(stranger))
 
 
 def test_role_change_notifies_member(organization, owner, colleague):
@@ -61,12 +93,23 @@ def test_paid_invoice_notifies_once(organization, owner, colleague):
     assert titles(owner) == titles(colleague) == [f"Invoice {invoice.number} was paid"]
 
 
+def test_manager_who_leaves_meanwhile_is_not_notified(organization, owner, colleague, monkeypatch):
+    # The query of the managers and the notification see different memberships.
+    former = factories.user()
+    users = type(former).objects.filter(pk__in=[colleague.pk, former.pk])
+    monkeypatch.setattr("console.receivers.managers_of", lambda organization_id: users)
+    with tenant(organization):
+        update_invoice(invoice=factories.invoice(organization), status=InvoiceStatus.PAID)
+    assert (len(titles(colleague)), titles(former)) == (1, [])
+
+
 @pytest.mark.parametrize(
     ("name", "data", "title"),
     [
         ("api_key.created", {}, "The API key dvt_live_x was created"),
         ("api_key.rotated", {}, "The API key dvt_live_x was rotated"),
         ("api_key.expiring", {}, "The API key dvt_live_x expires soon"),
+        ("api_key.creator_left", {}, "The API key dvt_live_x stays valid although its creator left"),
         (
             "api_key.used_from_new_network",
             {"network": "192.0.2.0/24"},
@@ -89,11 +132,13 @@ def test_new_device_notifies_and_mails_user(owner, rf):
 
 
 def scheduled(task: Any) -> None:
-    assert task.name in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert task.name in {entry["task"] for entry in app.conf.beat_schedule.values()}
     task.apply().get()
 
 
-def test_http_requests_trigger_every_notification_type(api, organization, colleague):
+def test_http_requests_trigger_every_notification_type(
+    api, organization, colleague, django_capture_on_commit_callbacks
+):
     inside = {"HTTP_X_ORGANIZATION_ID": str(organization.pk)}
     member = factories.user()
     add_member(organization=organization, user=member, role="member")
@@ -108,7 +153,12 @@ def test_http_requests_trigger_every_notification_type(api, organization, collea
         return done("post", "v1/api-keys", {"name": name, "scopes": ["invoices:read"], **fields}, **inside)
 
     here = f"v1/organizations/{organization.pk}"
-    done("post", f"{here}/invitations", {"email": stranger.email, "role": "member"})
+    with django_capture_on_commit_callbacks(execute=True):
+        done("post", f"{here}/invitations", {"email": stranger.email, "role": "member"})
+    invited = factories.user(email="new@example.com")
+    # Not by a request: a sign-in of the colleague would be another device.
+    invitation = invite(organization=organization, email=invited.email, role="member", actor=colleague)
+    done("post", "v1/invitations/accept", {"token": token_of(invitation)}, client=factories.client(invited))
     membership = _membership(organization, member)
     done("patch", f"{here}/members/{membership.pk}", {"role": "admin"})
     shop = key("Shop", expires_at=(timezone.now() + timedelta(days=300)).isoformat())
@@ -134,6 +184,7 @@ def test_http_requests_trigger_every_notification_type(api, organization, collea
     # The last one is caused by the sign-in of this test.
     assert heard[:-1] == [
         ("members.invited", "A new member was invited to Initech with the role member"),
+        ("members.invitation_accepted", "new@example.com accepted your invitation to Initech"),
         ("api_keys.changed", f"The API key {shop['prefix']} was created"),
         ("api_keys.changed", f"The API key {shop['prefix']} was rotated"),
         ("api_keys.changed", f"The API key {till['prefix']} was created"),
@@ -148,12 +199,15 @@ def test_http_requests_trigger_every_notification_type(api, organization, collea
     }
     assert [row["title"] for row in by_http[stranger]] == ["You are invited to Initech"]
     received = {row["type"] for rows in by_http.values() for row in rows}
-    assert received == {cls.key for cls in registry.all() if cls.__module__ == "console.notifications"}
+    # No request tampers with the audit log: test_superusers_are_notified_of_tampering in test_audit.py.
+    others = {AuditLogTampered.key}
+    assert received == {cls.key for cls in registry.all() if cls.__module__ == "console.notifications"} - others
 
     mail.outbox.clear()
     scheduled(deliver_by_a_worker)
     mailed = [message.subject for message in mail.outbox if message.to == [colleague.email]]
-    assert sorted(mailed) == sorted(title for kind, title in heard if kind != "members.invited")
+    only_in_app = {"members.invited", "members.invitation_accepted"}
+    assert sorted(mailed) == sorted(title for kind, title in heard if kind not in only_in_app)
 
 
 def test_former_members_see_no_notifications(organization, owner, colleague):

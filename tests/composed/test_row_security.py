@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from tests.composed import factories
 from tests.composed.journeys import journey
 from tests.composed.processes import free_port, manage, running, wait_until_up
 
@@ -43,6 +44,30 @@ def test_journey_works_with_row_security(database_url: str) -> None:
     assert (checked.returncode, checked.stdout) == (0, "System check identified no issues (0 silenced).\n"), (
         checked.stderr
     )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["customers", "api-keys"])
+def test_request_sends_its_organization_once_if_it_changed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dovetail_tenancy.row_security.session import Session
+
+    sent: list[Any] = []
+    send = Session._send
+
+    def record(session: Session, driver: Any, *statements: Any) -> None:
+        sent.append(statements)
+        send(session, driver, *statements)
+
+    clients = [factories.client(factories.organization().owner) for _ in range(2)]
+    for client in clients:
+        client.get(f"/api/v1/{path}")
+    monkeypatch.setattr(Session, "_send", record)
+    numbers = []
+    for client in (clients[0], clients[0], clients[1], clients[0], clients[0]):
+        sent.clear()
+        assert client.get(f"/api/v1/{path}").status_code == 200
+        numbers.append(len(sent))
+    assert numbers == [1, 0, 1, 1, 0]
 
 
 def test_check_rejects_superuser(database_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.test import Client
 from rest_framework.settings import api_settings
 
@@ -37,6 +38,21 @@ def test_password_guesses_are_limited_despite_forwarded_for(rate):
         for attempt in range(4)
     ]
     assert statuses == [401, 401, 401, 429]
+
+
+@pytest.mark.django_db
+def test_admin_site_limits_password_guesses(monkeypatch):
+    evaluations = []
+    monkeypatch.setattr(MD5PasswordHasher, "verify", lambda *arguments: evaluations.append(arguments) or False)
+    staff = factories.user(is_staff=True)
+    wrong = {"username": staff.email, "password": "guess"}
+    statuses = [Client().post("/django-admin/login/", wrong).status_code for _ in range(40)]
+    assert statuses == [200] * 10 + [429] * 30
+    assert len(evaluations) == 10
+    # The API shares the budget of the account.
+    answer = Client().post(LOGIN, {"email": staff.email, "password": "guess"}, "application/json")
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert 0 < int(answer["Retry-After"]) <= 900
 
 
 @pytest.mark.django_db

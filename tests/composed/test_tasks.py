@@ -11,10 +11,10 @@ from django.conf import settings
 from django.core.management import get_commands
 from django.utils import timezone
 
+from background.celery import app
 from billing.models import Invoice, InvoiceStatus
 from billing.tasks import mark_overdue_invoices
 from dovetail_tenancy import tenant, unscoped
-from example_project.celery import app
 from example_project.tasks import purge
 from tests.composed import factories
 from tests.composed.processes import run, running
@@ -50,16 +50,16 @@ def test_task_restores_active_organization(organization):
 
 
 def test_every_purge_command_is_scheduled():
-    purging = {name for name in get_commands() if re.match(r"purge_|clearsessions$|flushexpired", name)}
+    purging = {name for name in get_commands() if re.match(r"purge_|audit_prune$|clearsessions$|flushexpired", name)}
     assert "clearsessions" in purging
     assert set(settings.PURGE_COMMANDS) == purging
-    scheduled = {tuple(entry.get("args", ())) for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    scheduled = {tuple(entry.get("args", ())) for entry in app.conf.beat_schedule.values()}
     assert {(command,) for command in purging} <= scheduled
 
 
 def test_scheduled_tasks_exist():
     app.loader.import_default_modules()
-    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+    for entry in app.conf.beat_schedule.values():
         assert entry["task"] in app.tasks
         assert isinstance(entry["schedule"], crontab)
 
@@ -76,6 +76,7 @@ def test_worker_runs_task_from_broker(with_broker, demo_database_url):
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
     marked = """
 import django; django.setup()
+from background.celery import app
 from billing.models import Invoice
 from dovetail_tenancy import unscoped
 with unscoped(reason="look"):

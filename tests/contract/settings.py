@@ -30,6 +30,7 @@ if find_spec("drf_spectacular"):
     INSTALLED_APPS += ["drf_spectacular"]
 MIDDLEWARE = [
     "dovetail_contract.middleware.RequestIDMiddleware",
+    "dovetail_contract.middleware.CacheControlMiddleware",
     "dovetail_contract.middleware.ProblemMiddleware",
     "dovetail_contract.middleware.RateLimitMiddleware",
     "dovetail_contract.middleware.DeprecationMiddleware",
@@ -72,6 +73,7 @@ SPECTACULAR_SETTINGS = {
     ]
 }
 CSRF_FAILURE_VIEW = "dovetail_contract.problems.csrf_failure"
+CONTRACT_API_PATHS = ["/api/"]
 CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]
 CONTRACT_PROBLEM_TYPES = {"frozen": {"status": 409, "title": "The account is frozen"}}
 STATIC_URL = "static/"

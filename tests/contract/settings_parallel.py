@@ -8,7 +8,7 @@ from tests.contract.settings import *  # noqa: F403
 from tests.contract.settings import DATABASES
 
 ALLOWED_HOSTS = ["testserver"]
-CONTRACT_IDEMPOTENCY_LEASE_SECONDS = int(os.environ.get("LEASE", "60"))
+CONTRACT_IDEMPOTENCY_LEASE_SECONDS = CONTRACT_IDEMPOTENCY_MAX_LEASE_SECONDS = int(os.environ.get("LEASE", "60"))
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # SQLite needs these options for concurrent writes, with and without keys.
     DATABASES["default"]["OPTIONS"] = {

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from dovetail_contract.filters.backend import FilterBackend, conditions
+from dovetail_contract.filters import FilterBackend, conditions
 from tests.contract.shop.models import Item, Maker
 from tests.contract.shop.views import ItemListView
 

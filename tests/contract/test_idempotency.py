@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType, SimpleNamespace
@@ -14,11 +16,14 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import CASCADE, BinaryField, IntegerField, OneToOneField
+from django.db.models.signals import post_save
 from django.http import Http404
 from django.test import AsyncClient, Client, override_settings
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
+from django.utils.encoding import force_bytes
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.request import Request
@@ -26,8 +31,10 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from dovetail_contract import checks, get_idempotency_model, services
+from dovetail_contract.base import AbstractIdempotencyRecord
 from dovetail_contract.idempotency import keys
 from dovetail_contract.idempotency.recovery import Outcome
+from dovetail_contract.problems.builder import Problem
 from dovetail_core import context
 from tests.contract.shop import views
 from tests.contract.shop.models import Ticket
@@ -114,6 +121,161 @@ def test_repeated_request_is_replayed_without_effect(path: str, atomic: bool) ->
     assert again.headers["X-Request-ID"] != first.headers["X-Request-ID"]
     assert "seen" not in again.cookies
     assert titles() == ["one"]
+
+
+class Reversed(BinaryField):
+    """A field like those that encrypt: it converts everything that is saved to bytes."""
+
+    def get_db_prep_save(self, value: Any, connection: Any) -> Any:
+        return super().get_db_prep_save(value and force_bytes(value)[::-1], connection)
+
+    def from_db_value(self, value: Any, *_: Any) -> Any:
+        return value and bytes(value)[::-1]
+
+
+def test_body_in_a_field_that_converts_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    field = get_idempotency_model()._meta.get_field("body")
+    with override_settings(SAMPLE=1):  # clears the compiled statements, before and after
+        monkeypatch.setattr(field, "__class__", Reversed)
+        first, again = send(), send()
+        monkeypatch.undo()
+    assert (first.status_code, replayed(again)) == (201, True)
+    assert again.content == first.content
+
+
+@isolate_apps("tests.contract.shop")
+def test_completion_of_a_child_model_is_not_compiled() -> None:
+    record = get_idempotency_model()
+
+    class Child(record):  # type: ignore[misc, valid-type]
+        parent = OneToOneField(record, CASCADE, parent_link=True, related_name="+")
+
+        class Meta:
+            app_label = "shop"
+
+    assert services._compile_completion(Child, "default") is None
+    assert (services._compile_completion(record, "default") is None) == (connection.vendor == "mysql")
+
+
+def claimed(**more: Any) -> Any:
+    identity = {"organization": "", "principal": "auth.user:1", "key": "key-1"}
+    return services.claim(digest="0" * 64, fingerprint="1" * 64, identity=identity, **more)
+
+
+@isolate_apps("tests.contract.shop")
+def test_claim_of_a_model_with_its_own_code_is_not_compiled() -> None:
+    class Counted(AbstractIdempotencyRecord):
+        number = IntegerField(default=0)
+
+        class Meta(AbstractIdempotencyRecord.Meta):
+            app_label = "shop"
+
+    class Saving(AbstractIdempotencyRecord):
+        class Meta(AbstractIdempotencyRecord.Meta):
+            app_label = "shop"
+
+        def save(self, *args: Any, **kwargs: Any) -> None:
+            super().save(*args, **kwargs)
+
+    assert services._compile_claim(get_idempotency_model(), False, "default") is not None
+    assert services._compile_claim(Counted, False, "default") is None
+    assert services._compile_claim(Saving, False, "default") is None
+
+
+def test_receivers_get_the_signals_of_a_claim() -> None:
+    saved: list[Any] = []
+
+    def receive(instance: Any, created: bool, **_: Any) -> None:
+        saved.append((instance.key, created))
+
+    post_save.connect(receive, sender=get_idempotency_model())
+    try:
+        send()
+        assert replayed(send())
+    finally:
+        post_save.disconnect(receive, sender=get_idempotency_model())
+    assert saved == [("key-1", True)]
+
+
+def test_claim_is_one_statement_and_replay_two() -> None:
+    claimed()
+    get_idempotency_model().objects.all().delete()
+    with CaptureQueriesContext(connection) as first:
+        claim = claimed()
+    services.complete(claim=claim, status=201, headers={}, body=b"done")
+    with CaptureQueriesContext(connection) as again:
+        record = claimed()
+    # The tests run in a transaction. There, MariaDB needs a savepoint.
+    savepoint = {"SAVEPOINT", "RELEASE", "ROLLBACK"} if connection.vendor == "mysql" else set()
+    counts = [
+        sum(query["sql"].split()[0] not in savepoint for query in queries.captured_queries)
+        for queries in (first, again)
+    ]
+    assert counts == [1, 2]
+    assert (record.status, bytes(record.body), record.headers, record.attempt) == (201, b"done", {}, 1)
+    assert record.created_at <= timezone.now() < record.expires_at
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="needs PostgreSQL: only it can commit asynchronously")
+def test_only_a_claim_of_external_work_waits_for_the_disk() -> None:
+    def statement(**more: Any) -> str:
+        get_idempotency_model().objects.all().delete()
+        with CaptureQueriesContext(connection) as queries:
+            claimed(**more)
+        return str(queries.captured_queries[0]["sql"])
+
+    def setting() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            return str(cursor.fetchone()[0])
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO 'local'")
+    assert "synchronous_commit" in statement()
+    assert "synchronous_commit" not in statement(external=True)
+    with transaction.atomic():
+        # It would be the setting of the whole transaction.
+        assert "synchronous_commit" not in statement()
+    assert setting() == "local"
+    connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="needs PostgreSQL: others have no such conflict")
+def test_claim_with_repeatable_read_survives_a_parallel_claim() -> None:
+    claimed()
+    get_idempotency_model().objects.all().delete()
+    refusals: list[str] = []
+
+    def claim_in_thread() -> None:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET default_transaction_isolation TO 'repeatable read'")
+            claimed()
+        except Problem as error:
+            refusals.append(error.code)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=claim_in_thread)
+    with transaction.atomic():
+        claimed()
+        thread.start()
+        wait_for_a_lock()
+    thread.join()
+    assert refusals == ["idempotency_in_progress"]
+
+
+def wait_for_a_lock() -> None:
+    """Wait until another connection waits for the transaction of this one."""
+    for _ in range(500):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            if cursor.fetchone() != (0,):
+                return
+        time.sleep(0.01)
+    pytest.fail("No connection waits.")
 
 
 def test_requests_without_key_are_executed() -> None:
@@ -273,8 +435,31 @@ def test_concurrent_request_is_409_in_progress() -> None:
     record(state="in_progress", locked_until=timezone.now() + timedelta(seconds=30))
     answer = send()
     refused(answer, 409, "idempotency_in_progress")
-    assert answer.headers["Retry-After"] == "1"
+    assert answer.headers["Retry-After"] == "30"
     refused(send("two"), 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize(("path", "seconds"), [("tickets", [10, 20, 40, 60, 60]), ("external", [60, 60])])
+def test_retry_after_is_the_rest_of_the_lease(path: str, seconds: list[int], monkeypatch: Any) -> None:
+    """A killed worker blocked its key for 60 s, and answers said ``Retry-After: 1`` all the time."""
+    begun: list[float] = []
+
+    def die(ticket: Ticket) -> None:
+        row = get_idempotency_model()._default_manager.get()
+        begun.append((row.locked_until - timezone.now()).total_seconds())
+        answer = send("slow", path=path)
+        refused(answer, 409, "idempotency_in_progress")
+        # A busy machine takes a second between the two.
+        assert abs(int(answer.headers["Retry-After"]) - begun[-1]) <= 2
+        # The record as a killed worker leaves it, after its lease. This attempt can no longer store a response.
+        record(locked_until=timezone.now() - timedelta(seconds=1))
+        if len(begun) < len(seconds):
+            send("slow", path=path)
+
+    monkeypatch.setattr(views, "waiting", die)
+    monkeypatch.setattr(views, "what_became", lambda request, record: Outcome.NOT_DONE)
+    send("slow", path=path)
+    assert begun == pytest.approx(seconds, abs=2)
 
 
 def test_unfinished_request_is_taken_over_after_its_lease() -> None:

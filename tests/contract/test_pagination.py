@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from django.db import connection
 from django.db.models import F, OrderBy
 from django.db.models.functions import Length, Lower
 from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -458,6 +460,48 @@ def test_query_count_does_not_grow_with_rows(django_assert_num_queries: Any) -> 
         items(f"?limit=2&cursor={cursor}")
 
 
+def test_total_of_other_lists_loads_no_rows() -> None:
+    limits: list[int] = []
+
+    def fetch_rows(cursor: Cursor | None, limit: int) -> list[Any]:
+        limits.append(limit)
+        return []
+
+    request = Request(APIRequestFactory().get("/api/things", {"limit": 3}, headers={"Prefer": "return=total-count"}))
+    paginator = CursorPagination()
+    paginator.paginate(Item, request, fetch_rows, count=lambda limit: limit - 1)
+    assert (limits, paginator.total) == ([4], 1000)
+
+
+def test_pages_of_other_lists_equal_those_of_a_queryset() -> None:
+    make(7)
+    rows = Item.objects.order_by("-pk")
+
+    def fetch_rows(cursor: Cursor | None, limit: int) -> list[Any]:
+        found = rows if cursor is None else rows.filter(**{f"pk__{cursor.lookup}": cursor.key})
+        return list((found.reverse() if cursor is not None and cursor.backward else found)[:limit])
+
+    def count_rows(limit: int) -> int:
+        return rows[:limit].count()
+
+    def by_fetch(cursor: str | None, prefer: str = "", count: Any = count_rows) -> tuple[list[Any], dict[str, Any]]:
+        paginator = CursorPagination()
+        query = {"limit": 3, **({"cursor": cursor} if cursor else {})}
+        request = Request(APIRequestFactory().get("/api/things", query, headers={"Prefer": prefer}))
+        page = paginator.paginate(Item, request, fetch_rows, count=count)
+        return page, paginator.get_paginated_response(page).data["meta"]
+
+    cursor = None
+    for direction in ("next", "next", "prev", "prev"):
+        expected, meta = fetch(rows, limit=3, cursor=cursor)
+        assert by_fetch(cursor) == (expected, meta)
+        cursor = meta[direction]
+    assert by_fetch(None, "return=total-count")[1]["total"] == 7
+    assert by_fetch(None, "return=total-count", count=None)[1]["total"] is None
+    with override_settings(CONTRACT_TOTAL_MAX=6):
+        assert by_fetch(None, "return=total-count")[1]["total"] is None
+
+
 def test_unique_key_completes_the_order() -> None:
     _, order = keyset.keys(Item.objects.order_by("-id", "name"))
     assert [key.path for key in order] == ["id"]
@@ -490,6 +534,25 @@ def test_middle_page_uses_the_index() -> None:
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 200, plan
         assert "Seq Scan" not in json.dumps(plan)
         assert '"Sort"' not in json.dumps(plan)
+
+
+@pytest.mark.skipif("connection.vendor == 'mysql'", reason="CREATE INDEX commits the transaction on MariaDB")
+@pytest.mark.parametrize("name", ["rank", "-rank"])
+def test_nullable_key_is_read_in_the_order_of_an_index(name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE INDEX by_rank ON shop_item (rank, id)")
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        queryset, order = keyset.keys(Item.objects.order_by(name))
+        for start in (None, Cursor((7, uuid.uuid4())), Cursor((7, uuid.uuid4()), backward=True)):
+            with CaptureQueriesContext(connection) as queries:
+                keyset.page(queryset, order, start, 51)
+            for query in queries:
+                command = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+                cursor.execute(f"{command} {query['sql']}")
+                plan = str(cursor.fetchall())
+                assert "by_rank" in plan
+                assert not re.search("sort|temp b-tree", plan, re.IGNORECASE), plan
 
 
 @pytest.mark.django_db(transaction=True)  # CREATE INDEX commits on MariaDB

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
+from django.db import IntegrityError, OperationalError, connection
+from django.db.transaction import atomic
+from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.utils import translation
 from django.utils.translation import gettext_lazy
@@ -16,6 +20,9 @@ from django.utils.translation import gettext_lazy
 from dovetail_contract.conf import conf
 from dovetail_contract.problems import Problem, problem, problem_types, register_problem
 from dovetail_contract.problems.handlers import is_outage
+from dovetail_core.transactions import is_foreign_key_violation
+from tests.contract import urls_without_handlers
+from tests.contract.shop import views
 
 MEMBERS = {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"}
 
@@ -118,10 +125,12 @@ def test_missing_and_invalid_credentials_are_401(client: Client) -> None:
     shaped(client.get("/api/private", headers={"authorization": "Basic eDp5"}), 401, "authentication_failed")
 
 
-def test_permission_denied_hides_its_reason(client: Client) -> None:
-    answer = client.get("/api/fail/forbidden")
-    shaped(answer, 403, "permission_denied")
-    assert b"secret" not in answer.content
+def test_permission_denied_keeps_its_text(client: Client) -> None:
+    body = shaped(client.get("/api/fail/forbidden"), 403, "permission_denied")
+    assert body["detail"] == "Orders are closed."
+    assert shaped(client.get("/api/fail/forbidden_code"), 403, "closed")["detail"] == "Orders are closed."
+    body = shaped(client.get("/api/fail/forbidden_bare"), 403, "permission_denied")
+    assert body["detail"] == "You do not have permission to perform this action."
 
 
 def test_retry_after_is_rounded_up(client: Client) -> None:
@@ -174,6 +183,10 @@ def test_unregistered_code_is_kept(client: Client) -> None:
     assert (body["type"], body["title"], body["detail"]) == ("about:blank", "Conflict", "The account is overdrawn.")
 
 
+def test_exception_without_a_code_has_that_of_its_status(client: Client) -> None:
+    assert shaped(client.get("/api/fail/gone"), 410, "gone")["detail"] == "Use orders."
+
+
 def test_problem_raised_in_a_view(client: Client) -> None:
     answer = client.get("/api/fail/problem")
     body = shaped(answer, 409, "frozen")
@@ -217,6 +230,46 @@ def test_returned_errors_become_problems(client: Client) -> None:
     shaped(client.get("/api/returned/other"), 400, "invalid")
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("returned/lazy", 400), ("returned/error_detail", 400), ("fail/lazy", 409)]
+)
+def test_lazy_detail_keeps_its_code(client: Client, settings: Any, path: str, status: int) -> None:
+    settings.LANGUAGE_CODE = "de"
+    body = shaped(client.get(f"/api/{path}"), status, "taken")
+    assert (body["detail"], body["errors"]) == ("Konflikt", [])
+
+
+def test_returned_members_become_extensions(client: Client) -> None:
+    body = shaped(client.get("/api/returned/members"), 400, "bad_request")
+    assert (body["detail"], body["retry_in"], body["until"]) == ("Wait.", 30, "2026-11-01T00:00:00Z")
+    assert (body["title"], body["errors"]) == ("Bad request", [])
+
+
+def test_raised_members_become_extensions(client: Client) -> None:
+    body = shaped(client.get("/api/fail/members"), 409, "taken")
+    # REST framework converts the leaves of a detail to strings.
+    assert (body["detail"], body["retry_in"], body["errors"]) == ("Conflict", "30", [])
+    assert shaped(client.get("/api/fail/default_code"), 409, "overdrawn")["retry_in"] == "30"
+
+
+def test_extensions_have_the_encoding_of_django(client: Client) -> None:
+    body = shaped(client.get("/api/fail/values"), 400, "x")
+    assert (body["balance"], body["wait"]) == ("30.00", "P1DT00H00M00S")
+    assert (body["at"], body["tags"]) == ("10.0.0.1", ["a"])
+
+
+@pytest.mark.parametrize("how", ["throttled_text", "throttled_members"])
+def test_code_and_extensions_do_not_depend_on_the_shape_of_the_detail(client: Client, how: str) -> None:
+    answer = client.get(f"/api/fail/{how}")
+    body = shaped(answer, 429, "rate_limited")
+    assert (body["title"], body["detail"], body["retry_after"]) == ("Too many requests", "Wait.", 3)
+    assert (answer.headers["Retry-After"], body.get("queue")) == ("3", None if how == "throttled_text" else "long")
+
+
+def test_list_of_details_keeps_extensions(client: Client) -> None:
+    assert shaped(client.get("/api/fail/throttled_list"), 429, "rate_limited")["retry_after"] == 3
+
+
 def test_verbatim_errors_are_not_converted(client: Client) -> None:
     answer = client.get("/api/returned/verbatim")
     assert (answer.status_code, answer.json()) == (400, {"error": "invalid_or_expired"})
@@ -239,6 +292,44 @@ def test_middleware_converts_errors_without_handlers(client: Client) -> None:
     with override_settings(ROOT_URLCONF="tests.contract.urls_without_handlers"):
         shaped(client.get("/api/nowhere"), 404, "not_found")
         shaped(client.get("/api/defect"), 500, "internal_error")
+
+
+def test_without_named_paths_other_views_keep_their_errors(client: Client, settings: Any) -> None:
+    assert shaped(client.get("/api/json"), 409, "conflict")
+    del settings.CONTRACT_API_PATHS
+    for path in ("/api/json", "/api/returned/json"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()) == (409, {"error": "closed"})
+    assert client.get("/api/html").content == b"<h1>No</h1>"
+    shaped(client.get("/api/returned/detail"), 400, "taken")
+
+
+def test_without_named_paths_only_pages_of_django_are_converted(
+    client: Client, settings: Any, monkeypatch: Any
+) -> None:
+    del settings.CONTRACT_API_PATHS
+    settings.ROOT_URLCONF = "tests.contract.urls_without_handlers"
+    shaped(client.get("/api/nowhere"), 404, "not_found")
+    shaped(client.get("/api/defect", headers={"host": "evil.example"}), 400, "bad_request")
+    monkeypatch.setattr(urls_without_handlers, "handler404", views.json_refusal, raising=False)
+    assert client.get("/api/nowhere").json() == {"error": "closed"}
+
+
+def locked_out(get_response: Any) -> Any:
+    """Like the middleware of django-axes, which replaces the response of the view."""
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        get_response(request)
+        return views.json_refusal(request)
+
+    return respond
+
+
+def test_without_named_paths_json_of_middleware_stays(client: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.locked_out"]
+    shaped(client.get("/api/returned/detail"), 409, "conflict")
+    del settings.CONTRACT_API_PATHS
+    assert client.get("/api/returned/detail").json() == {"error": "closed"}
 
 
 def test_type_is_blank_without_the_catalogue(client: Client) -> None:
@@ -273,8 +364,6 @@ def test_lone_surrogate_in_a_message_is_replaced(client: Client) -> None:
 def test_outages_are_recognized() -> None:
     import sqlite3
 
-    from django.db import OperationalError
-
     def caused(error: Exception, cause: Exception) -> Exception:
         error.__cause__ = cause
         return error
@@ -282,8 +371,42 @@ def test_outages_are_recognized() -> None:
     locked = caused(OperationalError("database is locked"), sqlite3.OperationalError("database is locked"))
     missing = caused(OperationalError("no such table: x"), sqlite3.OperationalError("no such table: x"))
     assert (is_outage(locked), is_outage(missing), is_outage(ValueError())) == (True, False, False)
+    full = caused(OperationalError("database or disk is full"), sqlite3.OperationalError("database or disk is full"))
+    assert is_outage(full)
+    assert is_outage(OperationalError(1021, "Disk full"))
+    assert is_outage(OperationalError(1114, "The table 'x' is full"))
     assert is_outage(OperationalError(2006, "gone away"))
     assert not is_outage(OperationalError(1054, "Unknown column"))
+
+
+def test_lost_races_are_recognized() -> None:
+    assert is_outage(OperationalError(1213, "Deadlock found"))
+    assert not is_outage(IntegrityError("UNIQUE constraint failed: shop_order.number"))
+    # By a statement, as on MariaDB. A retry would fail in the same way.
+    for number in (1216, 1217, 1451, 1452):
+        assert not is_outage(IntegrityError(number, "a foreign key constraint fails"))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "mysql", reason="MariaDB checks foreign keys at each statement")
+@pytest.mark.parametrize(("transaction", "outage"), [(atomic, True), (nullcontext, False)])
+def test_foreign_key_is_an_outage_only_at_the_commit(transaction: Any, outage: bool) -> None:
+    """A view that saved a wrong key told its client to repeat the request every 5 seconds."""
+    with pytest.raises(IntegrityError) as raised, transaction():
+        Permission.objects.create(name="x", codename="x", content_type_id=10**6)
+    assert is_foreign_key_violation(raised.value)
+    assert is_outage(raised.value) is outage
+
+
+def test_vanished_row_is_404(rf: Any) -> None:
+    from rest_framework.request import Request
+
+    from dovetail_contract.problems import exception_handler
+    from dovetail_core.transactions import Vanished
+
+    answer = exception_handler(Vanished("shop.Order"), {"request": Request(rf.post("/api/orders"))})
+    assert answer is not None
+    assert (answer.status_code, json.loads(answer.content)["code"]) == (404, "not_found")
 
 
 @pytest.mark.parametrize(("language", "title"), [("de", "Nicht gefunden"), ("en", "Not found"), ("fr", "Not found")])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import itertools
 import os
+import socket
 import socketserver
 import subprocess
 import sys
@@ -15,22 +18,29 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
 from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, override_settings
+from django.urls import path as route
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from rest_framework.views import APIView
 
-from dovetail_contract.checks import check_rates, check_store
+from dovetail_contract.checks import check_rates, check_shares, check_store, check_views
 from dovetail_contract.conf import conf
+from dovetail_contract.middleware import CacheControlMiddleware
+from dovetail_contract.testing import reset_rate_limits
 from dovetail_contract.throttling import policies
 from dovetail_contract.throttling.limiter import Limited, Limiter, limiter
 from dovetail_contract.throttling.policies import Policy, make_policy, parse_rate
-from dovetail_contract.throttling.stores import Check, MemoryStore, StoreUnavailable, decide
+from dovetail_contract.throttling.stores import Check, MemoryStore, Result, StoreUnavailable, decide
+from dovetail_contract.throttling.stores import now as clock
 from dovetail_core import context
 
 REDIS = os.environ.get("REDIS_URL", "")
@@ -161,11 +171,27 @@ def test_no_window_exceeds_burst_plus_rate(limit: int, window: int, steps: list[
 def test_expired_entries_are_removed(monkeypatch: Any) -> None:
     store = MemoryStore()
     clock = [10**18]
-    monkeypatch.setattr("dovetail_contract.throttling.stores.time.time_ns", lambda: clock[0])
+    monkeypatch.setattr("dovetail_contract.throttling.stores.time.monotonic_ns", lambda: clock[0])
     for _ in range(30_000):
         clock[0] += 10**7
         store.hit([check(limit=1, window=1)])
     assert len(store._full_at) <= 10_001
+
+
+def test_number_of_entries_is_bounded(monkeypatch: Any) -> None:
+    """With an IPv6 network for each request, the memory of the process grew until the limits were full again."""
+    monkeypatch.setattr("dovetail_contract.throttling.stores.MAX_ENTRIES", 2_000)
+    monkeypatch.setattr("dovetail_contract.throttling.stores._SWEEP", 100)
+    store, sizes = MemoryStore(), []
+    often = check(key="often")
+    for number in range(5_000):
+        asked_at = clock()
+        store.learn([often, check(key=str(number))], [Result(True, 9, 0, 3600)] * 2, asked_at=asked_at)
+        sizes.append(len(store._full_at))
+    assert max(sizes) <= 2_001
+    # Not with every request: copying the entries would stop the other threads.
+    assert sum(after < before for before, after in itertools.pairwise(sizes)) <= 5
+    assert store.known([often, check(key="4999"), check(key="0")]) == [pytest.approx(3600 * SECOND, rel=0.01)] * 2 + [0]
 
 
 # --- through views ---------------------------------------------------------------------------------------------------
@@ -260,6 +286,66 @@ def test_successful_authentication_is_not_counted() -> None:
         assert limited("/api/private", authorization=basic("ada", "right")).status_code == 200
 
 
+@pytest.mark.django_db
+@override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
+def test_asking_whether_somebody_is_signed_in_is_no_failure() -> None:
+    # Pages of django-allauth and of session APIs ask this again and again. The whole network was blocked.
+    for path in ("/api/private", "/api/session"):
+        assert [limited(path).status_code for _ in range(4)] == [401] * 4
+    # A password in the body, a header of the view's own, and a rejected token can be guesses.
+    assert [Client().post("/api/session").status_code for _ in range(3)] == [401, 401, 429]
+    reset_rate_limits()
+    assert [limited("/api/keyed", key="a").status_code for _ in range(3)] == [401, 401, 429]
+    reset_rate_limits()
+    assert [limited("/api/session", authorization="Bearer a").status_code for _ in range(3)] == [401, 401, 429]
+
+
+@pytest.mark.django_db
+@override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
+def test_asking_with_headers_of_browsers_and_proxies_is_no_failure(settings: Any) -> None:
+    settings.DOVETAIL_CLIENT_ADDRESS_HEADER = "Clientaddress"
+    settings.CSRF_HEADER_NAME = "HTTP_X_XSRF_TOKEN"
+    names = ["accept-language", "clientaddress", "content-type", "cookie", "if-none-match", "sec-fetch-site"]
+    headers = dict.fromkeys([*names, "x-forwarded-for", "x-xsrf-token"], "a")
+    assert [Client(headers=headers).get("/api/session").status_code for _ in range(4)] == [401] * 4
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        ("/api/session?token=a", ""),
+        ("/api/session", "X-Session-Token"),
+        ("/api/session", "X-Forwarded-Access-Token"),
+        ("/api/flattened", "X-API-Key"),
+    ],
+)
+@override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
+def test_guesses_outside_of_authorization_are_limited(path: str, header: str) -> None:
+    headers = {header: "a"} if header else {}
+    assert [Client(headers=headers).get(path).status_code for _ in range(3)] == [401, 401, 429]
+
+
+@pytest.mark.django_db
+@override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
+def test_body_of_get_may_be_a_guess() -> None:
+    answers = [Client().generic("GET", "/api/session", '{"token": "a"}').status_code for _ in range(3)]
+    assert answers == [401, 401, 429]
+
+
+@pytest.mark.django_db
+@override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
+def test_not_authenticated_is_no_failure_with_other_headers() -> None:
+    # Pages poll lists after their session has expired, and send headers of their own.
+    headers = {"X-Client-Version": "5"}
+    assert [Client(headers=headers).get("/api/private?limit=5").status_code for _ in range(4)] == [401] * 4
+
+
+@override_settings(CONTRACT_RATE_LIMIT_FAILURES="2/hour")
+def test_code_of_a_failure_may_be_no_text() -> None:
+    assert [Client().get("/api/returned/code_list").status_code for _ in range(3)] == [401] * 3
+
+
 @override_settings(CONTRACT_RATE_LIMIT_FLOOD="2/hour", CONTRACT_RATE_LIMIT_FAILURES=None)
 def test_flood_is_refused_first() -> None:
     assert [limited("/api/nowhere").status_code for _ in range(3)] == [404, 404, 429]
@@ -351,6 +437,196 @@ def test_policy_can_override_on_error() -> None:
     ways = {"small": {"rate": "2/hour", "on_error": "deny"}, "anon": "9/hour"}
     with override_settings(CONTRACT_RATE_LIMITS=ways, CONTRACT_RATE_LIMIT_STORE=Down):
         assert limited().status_code == 503
+
+
+class Flaky:
+    """A shared store that can be unavailable, and can be restarted."""
+
+    def __init__(self) -> None:
+        self.counts = MemoryStore()
+        self.available = True
+
+    def hit(self, checks: Any, *, charge: bool = True) -> Any:
+        if not self.available:
+            raise StoreUnavailable
+        return self.counts.hit(checks, charge=charge)
+
+
+def fleet(store: Any, processes: int) -> list[Limiter]:
+    return [Limiter(store) for _ in range(processes)]
+
+
+def passes(process: Limiter, limit: int, *, charge: bool = True) -> bool:
+    return process.decide([Limited(make_policy("fleet", f"{limit}/day"), limit, "one")], charge=charge).refused is None
+
+
+@given(
+    processes=st.integers(1, 6),
+    limit=st.integers(1, 12),
+    requests=st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=80),
+)
+@examples(deadline=None)
+def test_processes_without_store_never_allow_twice_the_limit(
+    processes: int, limit: int, requests: list[tuple[int, bool]]
+) -> None:
+    store, allowed = Flaky(), 0
+    members = fleet(store, processes)
+    with override_settings(DOVETAIL_PROCESSES=processes):
+        for member, store.available in requests:
+            allowed += passes(members[member % processes], limit)
+    assert allowed <= 2 * limit
+
+
+def test_processes_without_store_share_what_is_left() -> None:
+    store = Flaky()
+    members = fleet(store, 4)
+    with override_settings(DOVETAIL_PROCESSES=4):
+        assert [passes(member, 60) for member in members * 5] == [True] * 20
+        store.available = False
+        # Each knows of 17 to 20 requests, and allows a quarter of the rest.
+        assert [sum(passes(member, 60) for _ in range(60)) for member in members] == [10, 10, 10, 10]
+        store.available = True
+        # The store learns of 57 to 60 requests.
+        assert [passes(member, 60) for member in members] == [True] * 3 + [False]
+
+
+def test_requests_without_store_are_counted_when_it_returns() -> None:
+    store = Flaky()
+    (one,) = fleet(store, 1)
+    store.available = False
+    assert [passes(one, 5) for _ in range(3)] == [True] * 3
+    assert passes(one, 5, charge=False)
+    store.available = True
+    assert [passes(one, 5) for _ in range(3)] == [True, True, False]
+    (other,) = fleet(store, 1)
+    assert not passes(other, 5)
+
+
+def test_restarted_store_is_told_what_was_counted() -> None:
+    store = Flaky()
+    members = fleet(store, 2)
+    assert [passes(member, 6) for member in members * 3] == [True] * 6
+    store.counts.clear()
+    # The first process knows of 5 requests, the second of all.
+    assert [passes(member, 6) for member in members] == [True, False]
+    store.counts.clear()
+    assert [passes(member, 6) for member in members] == [False, False]
+
+
+def test_limit_below_processes_refuses_without_store() -> None:
+    store = Flaky()
+    store.available = False
+    with override_settings(DOVETAIL_PROCESSES=4):
+        assert [passes(fleet(store, 1)[0], limit) for limit in (3, 4)] == [False, True]
+
+
+def test_answers_may_be_read_out_of_order() -> None:
+    local = MemoryStore()
+    one = check(limit=10, window=10)
+    asked_at = clock()
+    local.learn([one], [Result(True, 8, 0, 2)], asked_at=asked_at)
+    # The answer to an earlier request, which another thread reads later.
+    local.learn([one], [Result(True, 9, 0, 1)], asked_at=asked_at)
+    assert local.known([one])[0] == pytest.approx(2 * SECOND, abs=SECOND / 2)
+
+
+def test_lost_count_of_one_policy_charges_no_other_twice(store: Any) -> None:
+    """A second call with the lost count charged the policies that were in step again: 95 left, not 96."""
+    calls: list[int] = []
+
+    def hit(checks: Any, *, charge: bool = True) -> Any:
+        calls.append(len(checks))
+        return store.hit(checks, charge=charge)
+
+    process = Limiter(SimpleNamespace(hit=hit))
+    name = uuid4().hex
+    wide = Limited(make_policy(name, "100/hour"), 100, "wide")
+    narrow = Limited(make_policy(name, "3/hour"), 3, "narrow")
+    for _ in range(2):
+        process.decide([wide, narrow])
+    lose(store, narrow)
+    third = process.decide([wide, narrow])
+    assert [result.remaining for result in third.results] == [97, 0]
+    lose(store, narrow)
+    assert process.decide([wide, narrow]).refused is not None
+    assert process.decide([wide]).results[0].remaining == 96
+    assert len(calls) == 5
+
+
+def lose(store: Any, limited: Limited) -> None:
+    key = limited.check().key
+    if isinstance(store, MemoryStore):
+        del store._full_at[key]
+    else:
+        import redis
+
+        with redis.Redis.from_url(REDIS) as client:
+            assert client.delete(f"{{dovetail.rate}}:{key}") == 1
+
+
+def test_uncharged_request_is_not_remembered_as_used() -> None:
+    store = Flaky()
+    (one,) = fleet(store, 1)
+    for _ in range(5):
+        assert passes(one, 2, charge=False)
+    store.available = False
+    assert [passes(one, 2) for _ in range(3)] == [True, True, False]
+
+
+SLOW_WORKER = """
+import sys, time
+from django.conf import settings
+settings.configure(SECRET_KEY="x" * 40, DOVETAIL_PROCESSES=4)
+from dovetail_contract.contrib import redis
+from dovetail_contract.throttling.limiter import Limited, Limiter
+from dovetail_contract.throttling.policies import make_policy
+redis.PAUSE = 0.02
+limiter = Limiter(redis.RedisStore(sys.argv[1]))
+limited = Limited(make_policy(sys.argv[2], "60/hour"), 60, "one")
+print("ready", flush=True)
+sys.stdin.readline()
+allowed = 0
+for _ in range(60):
+    allowed += limiter.decide([limited]).refused is None
+    time.sleep(0.01)
+print(allowed)
+"""
+
+
+class SlowRedis(socketserver.StreamRequestHandler):
+    """Passes each answer of Redis on after 45 to 65 ms: now within the timeout of 50 ms, now beyond it."""
+
+    def handle(self) -> None:
+        url = urlsplit(REDIS)
+        delays = itertools.cycle([0.045, 0.055, 0.045, 0.065])
+        with socket.create_connection((url.hostname, url.port or 6379)) as target:
+
+            def answer() -> None:
+                with contextlib.suppress(OSError):
+                    while data := target.recv(65536):
+                        time.sleep(next(delays) if data.startswith((b"+0 ", b"+1 ")) else 0)
+                        self.request.sendall(data)
+
+            threading.Thread(target=answer, daemon=True).start()
+            with contextlib.suppress(OSError):
+                while data := self.request.recv(65536):
+                    target.sendall(data)
+
+
+@pytest.mark.skipif(not REDIS, reason="REDIS_URL is not set")
+def test_slow_redis_never_allows_twice_the_limit() -> None:
+    """When each process counted for itself, 4 processes allowed 240 requests of a limit of 60; now about 65."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SlowRedis) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = urlsplit(REDIS)._replace(netloc=f"127.0.0.1:{server.server_address[1]}").geturl()
+        command = [sys.executable, "-c", SLOW_WORKER, url, uuid4().hex]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        workers = [subprocess.Popen(command, **pipes) for _ in range(4)]
+        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 4  # type: ignore[union-attr]
+        allowed = [int(output) for output, _ in ThreadPoolExecutor(4).map(lambda w: w.communicate("\n"), workers)]
+        server.shutdown()
+    assert 50 <= sum(allowed) <= 120
 
 
 @pytest.mark.skipif(find_spec("redis") is None, reason="redis is not installed")
@@ -623,6 +899,35 @@ def test_invalid_rate_fails_the_check(declared: Any, settings: Any) -> None:
     assert [found.id for found in check_rates(None)] == ["dovetail_contract.E002"]
 
 
+def test_rates_are_checked_for_throttles_of_views(settings: Any) -> None:
+    settings.CONTRACT_RATE_LIMITS = {"small": "5"}
+    assert [message.id for message in check_rates(None)] == ["dovetail_contract.E002"]
+    settings.ROOT_URLCONF = "tests.contract.urls_without_handlers"
+    assert list(check_rates(None)) == []
+
+
+def test_checks_pass_over_classes_that_are_properties(monkeypatch: Any, settings: Any) -> None:
+    settings.ROOT_URLCONF, settings.CONTRACT_RATE_LIMITS = f"{__name__}", {"small": "5"}
+    monkeypatch.setattr(f"{__name__}.urlpatterns", [route("", Properties.as_view())], raising=False)
+    assert list(check_rates(None)) == []
+    assert list(check_views(None)) == []
+    response = CacheControlMiddleware(lambda request: HttpResponse())
+    assert response.process_view(HttpRequest(), Properties.as_view(), (), {}) is None
+
+
+class Properties(APIView):
+    """A view whose classes depend on the request."""
+
+    contract = {"filter": {"title": ["eq"]}}
+    authentication_classes = filter_backends = throttle_classes = queryset = property(lambda view: [])
+
+
+def test_rates_are_checked_without_reading_routes(monkeypatch: Any, settings: Any) -> None:
+    monkeypatch.setattr("dovetail_contract.checks.routes", None)
+    settings.CONTRACT_RATE_LIMITS = SMALL
+    assert list(check_rates(None)) == []
+
+
 def test_policy_is_cached_until_it_changes() -> None:
     declared: dict[str, Any] = {"small": {"rate": "5/min", "burst": 2}}
     first = policies.find_policy("small", declared, {})
@@ -643,10 +948,66 @@ class NoHash:
 
 
 def test_memory_store_warns_on_deployment(settings: Any) -> None:
+    assert [message.id for message in check_store(None)] == ["dovetail_contract.W002"]
+    settings.ROOT_URLCONF = "tests.contract.urls_without_handlers"
     assert list(check_store(None)) == []
     throttle = "dovetail_contract.throttling.RateLimitThrottle"
     settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_CLASSES": [throttle]}
     assert [found.id for found in check_store(None)] == ["dovetail_contract.W002"]
+
+
+def test_shares_of_limits_are_checked_on_deployment(settings: Any) -> None:
+    throttle = "dovetail_contract.throttling.RateLimitThrottle"
+    rates = {"anon": "60/min", "few": "3/min", "none": None, "broken": "1"}
+    limits = {
+        "denied": {"rate": "2/min", "on_error": "deny"},
+        "burst": {"rate": "60/min", "burst": 2},
+        "plan": Policy("plan", by_plan, 60),
+    }
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": rates}
+    settings.CONTRACT_RATE_LIMITS = limits
+    settings.CONTRACT_RATE_LIMIT_STORE = Down
+    settings.MIDDLEWARE, settings.ROOT_URLCONF = [], "tests.contract.urls_without_handlers"
+    assert list(check_shares(None)) == []
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_CLASSES": [throttle]}
+    (unknown,) = check_shares(None)
+    assert unknown.id == "dovetail_contract.W005"
+    assert "every process allows the full limit, because DOVETAIL_PROCESSES is not set." in unknown.msg
+    settings.DOVETAIL_PROCESSES = 4
+    few, burst = check_shares(None)
+    assert (few.id, burst.id) == ("dovetail_contract.W006", "dovetail_contract.W006")
+    assert "all requests that 'few' limits are refused: its limit of 3 is smaller than" in few.msg
+    assert "'burst' limits are refused: its limit of 2" in burst.msg
+    settings.CONTRACT_RATE_LIMIT_ON_ERROR = "allow"
+    assert list(check_shares(None)) == []
+    settings.CONTRACT_RATE_LIMIT_STORE = MemoryStore
+    settings.CONTRACT_RATE_LIMIT_ON_ERROR = "local"
+    assert list(check_shares(None)) == []
+
+
+@pytest.mark.parametrize(
+    ("middleware", "urls", "ids", "refused"),
+    [
+        ("RateLimitMiddleware", "urls_without_handlers", ["W005"], ["failures"]),
+        ("UTCMiddleware", "urls", ["W005"], ["small"]),
+        ("RateLimitMiddleware", "urls", ["W005"], ["small", "failures"]),
+        ("UTCMiddleware", "urls_without_handlers", [], []),
+    ],
+)
+def test_shares_are_checked_for_middleware_and_views(
+    settings: Any, middleware: str, urls: str, ids: list[str], refused: list[str]
+) -> None:
+    settings.MIDDLEWARE = [f"dovetail_contract.middleware.{middleware}"]
+    settings.ROOT_URLCONF = f"tests.contract.{urls}"
+    # No request of this policy is ever allowed, with any number of processes.
+    settings.CONTRACT_RATE_LIMITS = {"small": {"rate": "9/min", "burst": 2, "cost": 3}}
+    settings.CONTRACT_RATE_LIMIT_FAILURES = "3/min"
+    settings.CONTRACT_RATE_LIMIT_STORE = Down
+    assert [message.id for message in check_shares(None)] == [f"dovetail_contract.{name}" for name in ids]
+    settings.DOVETAIL_PROCESSES = 4
+    messages = list(check_shares(None))
+    assert {message.id for message in messages} <= {"dovetail_contract.W006"}
+    assert [message.msg.split("'")[1] for message in messages] == refused
 
 
 def test_limiter_follows_settings() -> None:

@@ -28,6 +28,12 @@ def test_email_field_is_the_one_named_by_the_model(monkeypatch: pytest.MonkeyPat
     assert not accounts.has_field(Group, "last_login")
 
 
+def test_second_factor_app_is_the_installed_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert accounts.second_factor_app() is None
+    monkeypatch.setattr(accounts, "SECOND_FACTOR_APPS", ("django_otp", "django.contrib.auth"))
+    assert accounts.second_factor_app() == "django.contrib.auth"
+
+
 def test_address_of_returns_the_stored_address() -> None:
     assert accounts.address_of(make()) == "Ada@Example.com"
     assert accounts.address_of(make("bo", email="")) == ""
@@ -124,7 +130,35 @@ def test_passwordless_account_has_its_address_as_username() -> None:
         accounts.create_passwordless_account("ada@example.com")
 
 
+@pytest.mark.parametrize("address", ["o'neil@example.com", "a" * 151, ""])
+def test_passwordless_account_is_validated(address: str) -> None:
+    with pytest.raises(ValidationError):
+        accounts.create_passwordless_account(address)
+    assert not User.objects.exists()
+
+
 def test_passwordless_account_of_a_model_without_addresses_has_a_username(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(User, "EMAIL_FIELD", "nowhere")
     user = accounts.create_passwordless_account("ada@example.com", User)
     assert (user.username, user.email) == ("ada@example.com", "")
+
+
+@isolate_apps("django.contrib.auth")
+def test_model_without_username_and_password_can_be_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user model need not inherit ``AbstractBaseUser``."""
+
+    class Person(models.Model):
+        email = models.EmailField()
+
+        class Meta:
+            app_label = "auth"
+
+        def __str__(self) -> str:
+            return "a person"
+
+    monkeypatch.setattr(Person, "save", lambda self: None)
+    person = accounts.create_passwordless_account("ada@example.com", Person)
+    assert (accounts.label_of(person), accounts.label_of(Person())) == ("ada@example.com", "a person")
+    monkeypatch.setattr(Person, "EMAIL_FIELD", "nowhere", raising=False)
+    with pytest.raises(ValidationError, match="Person has no field for an e-mail address"):
+        accounts.create_passwordless_account("ada@example.com", Person)

@@ -22,6 +22,7 @@ from dovetail_core.conf import (
     boolean,
     callable_object,
     integer,
+    limits,
     model_label,
     one_of,
     optional,
@@ -150,6 +151,17 @@ def test_e001_names_the_value_and_the_allowed_values(name: str, value: object, m
     assert isinstance(errors[0], checks.Error)
 
 
+def test_e001_gives_the_reason_why_an_import_is_improperly_configured(tmp_path: Any, monkeypatch: Any) -> None:
+    """Such as a serializer of a user model that is not installed."""
+    (tmp_path / "unconfigured.py").write_text(
+        "from django.core.exceptions import ImproperlyConfigured\nraise ImproperlyConfigured('No user model')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with override_settings(SAMPLE_HOOK="unconfigured.hook"):
+        (message,) = conf.check()
+    assert message.msg == "SAMPLE_HOOK is 'unconfigured.hook', which cannot be imported: No user model."
+
+
 def test_import_of_an_invalid_object_is_e001() -> None:
     with override_settings(SAMPLE_ISSUER="django.VERSION"):
         (error,) = conf.check()
@@ -205,6 +217,20 @@ def test_documentation_is_a_table_of_all_settings() -> None:
     ]
 
 
+_NO_LIMITS = [
+    3,
+    (3, 60),
+    [(3,)],
+    [(3, 60, 1)],
+    [(0, 60)],
+    [(3, -1)],
+    [(3, 60.0)],
+    [(True, 60)],
+    ["ab"],
+    "3/min",
+    "",
+    None,
+]
 _NO_ADDRESSES = ["/b", "//a.example/{token}", "https://", "ftp://a.example", "javascript:x", "http://[", 7, None]
 
 
@@ -219,6 +245,7 @@ _NO_ADDRESSES = ["/b", "//a.example/{token}", "https://", "ftp://a.example", "ja
         (integer(0, 9), [0, 9], [-1, 10, 1.0, False, "1", None]),
         (integer(24), [24, 10**9], [23, True, None]),
         (callable_object, [print, dict], ["builtins.print", 7, None]),
+        (limits, [(), [], ((3, 60),), [[3, 60], (5, 3600)]], _NO_LIMITS),
         (optional_callable, [print, None], ["builtins.print", 7]),
         (optional(positive_integer), [1, None], [0, "1"]),
         (web_address, ["", "https://a.example/b?c#d", "http://[::1]:80"], _NO_ADDRESSES),

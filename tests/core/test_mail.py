@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import threading
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -30,8 +33,10 @@ AT = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
     cache.clear()
+    mail._cache_circuit.close()
     yield
     cache.clear()
+    mail._cache_circuit.close()
 
 
 def letter(**values: Any) -> mail.Letter:
@@ -93,9 +98,10 @@ def test_brand_that_is_wrong_is_reported_by_check(brand: Any, problem: str) -> N
     assert error.id == "dovetail_core.E001"
 
 
+@pytest.mark.parametrize("name", ["DOVETAIL_MAIL_PER_RECIPIENT", "DOVETAIL_MAIL_PER_ORGANIZATION"])
 @pytest.mark.parametrize("value", [0, -1, "10", True, 1.5])
-def test_budget_that_is_no_count_is_reported_by_check(value: Any) -> None:
-    with override_settings(DOVETAIL_MAIL_PER_RECIPIENT=value):
+def test_budget_that_is_no_count_is_reported_by_check(name: str, value: Any) -> None:
+    with override_settings(**{name: value}):
         (error,) = conf.check()
     assert "must be a whole number of at least 1" in error.msg
 
@@ -163,11 +169,113 @@ def test_background_mail_is_sent_by_a_thread() -> None:
     assert len(outbox.outbox) == 2
 
 
+def test_background_work_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    threads: list[str] = []
+
+    def work() -> None:
+        threads.append(threading.current_thread().name)
+        raise RuntimeError("ada@example.com")
+
+    mail.in_background(work, label="Parcel 7")
+    mail.wait_for_background_mail()
+    assert threads[0].startswith("dovetail-mail")
+    assert [record.getMessage() for record in caplog.records] == ["Parcel 7 could not be sent: RuntimeError."]
+
+
+def test_background_mail_is_limited_while_the_mail_server_hangs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(mail, "_waiting", threading.BoundedSemaphore(2))
+    answers = threading.Event()
+    with patch.object(mail, "connection", lambda: SimpleNamespace(send_messages=lambda messages: answers.wait())):
+        for number in range(3):
+            letter(label=f"Mail {number}").send_in_background()
+        answers.set()
+        mail.wait_for_background_mail()
+    assert [record.getMessage() for record in caplog.records] == [
+        "Mail 2 was not sent: 1000 mails of this process wait for the mail server."
+    ]
+    letter().send_in_background()
+    mail.wait_for_background_mail()
+    assert len(outbox.outbox) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_forked_process_sends_in_threads_of_its_own() -> None:
+    letter().send_in_background()
+    pool, waiting = mail._threads(), mail._waiting
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12: the process has threads
+        child = os.fork()
+    if child == 0:  # pragma: no cover  # another process
+        os._exit(mail._threads() is pool or mail._waiting is waiting)
+    assert os.waitpid(child, 0)[1] == 0
+    mail.wait_for_background_mail()
+
+
+def test_mail_that_no_thread_takes_keeps_no_place_in_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail, "_waiting", threading.BoundedSemaphore(1))
+    mail._threads().shutdown()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        letter().send_in_background()
+    mail._threads.cache_clear()
+    letter().send_in_background()
+    mail.wait_for_background_mail()
+    assert len(outbox.outbox) == 1
+
+
 def test_background_thread_leaves_no_database_connection_open() -> None:
     with patch.object(mail.connections, "close_all") as close_all:
         letter().send_in_background()
         mail.wait_for_background_mail()
     close_all.assert_called_once_with()
+
+
+@pytest.mark.parametrize(
+    ("connection", "by_thread"),
+    [
+        ({"vendor": "postgresql", "in_atomic_block": False}, True),
+        ({"vendor": "postgresql", "in_atomic_block": True}, False),  # Django's TestCase
+        ({"vendor": "sqlite", "in_atomic_block": False, "is_in_memory_db": lambda: False}, True),
+        ({"vendor": "sqlite", "in_atomic_block": False, "is_in_memory_db": lambda: True}, False),
+    ],
+)
+def test_letter_is_composed_where_its_rows_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], by_thread: bool
+) -> None:
+    connections = _Connections(default=SimpleNamespace(**connection))
+    monkeypatch.setattr(mail, "connections", connections)
+    threads: list[str] = []
+
+    def compose() -> mail.Letter:
+        threads.append(threading.current_thread().name)
+        return letter()
+
+    mail.compose_in_background(compose, label="Parcel 7", using="default")
+    mail.wait_for_background_mail()
+    assert threads[0].startswith("dovetail-mail") is by_thread
+    assert len(outbox.outbox) == 1
+    mail.compose_in_background(lambda: None, label="Parcel 8", using="default")
+    mail.wait_for_background_mail()
+    assert len(outbox.outbox) == 1
+
+
+class _Connections(dict[str, Any]):
+    def close_all(self) -> None:
+        pass
+
+
+# The attack: mails to a mail server that hangs hold connections of a pool, for which requests wait.
+def test_hung_mail_server_holds_no_database_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    monkeypatch.setattr(mail, "_threads_can_read", lambda using: True)
+    monkeypatch.setattr(mail.connections, "close_all", lambda: steps.append("close"))
+    monkeypatch.setattr(
+        mail, "connection", lambda: SimpleNamespace(send_messages=lambda messages: steps.append("send"))
+    )
+    mail.compose_in_background(letter, label="Parcel 7", using="default")
+    mail.wait_for_background_mail()
+    assert steps == ["close", "send", "close"]
 
 
 def test_failure_is_logged_without_address_link_and_traceback(caplog: pytest.LogCaptureFixture) -> None:
@@ -182,6 +290,12 @@ def test_failure_is_logged_without_address_link_and_traceback(caplog: pytest.Log
     ]
     assert "ada" not in repr(letter())
     assert "s3cret" not in repr(letter())
+
+
+@pytest.fixture(autouse=True)
+def _same_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mails are counted by clock hours. A test may begin in one and end in the next."""
+    monkeypatch.setattr("dovetail_core.mail.time", SimpleNamespace(time=lambda: 0.0))
 
 
 # The attack: a stranger fills a victim's mailbox with mails that anyone can request.
@@ -221,10 +335,77 @@ def test_budget_has_no_extra_winner_among_threads() -> None:
 
 
 def test_budget_without_a_cache_sends(caplog: pytest.LogCaptureFixture) -> None:
-    with patch("django.core.cache.backends.locmem.LocMemCache.incr", side_effect=ConnectionError):
+    with patch("django.core.cache.backends.locmem.LocMemCache.incr", side_effect=ConnectionError) as incr:
         letter().send()
-    assert len(outbox.outbox) == 1
-    assert "The cache did not count a mail" in caplog.text
+        letter().send()
+    assert len(outbox.outbox) == 2
+    # A cache that hangs delays one mail only, and not each.
+    assert incr.call_count == 1
+    assert caplog.text.count("The cache did not count a mail") == 1
+
+
+# The attack: organizations of one stranger invite a victim, each as often as it may.
+@override_settings(DOVETAIL_MAIL_PER_RECIPIENT=2)
+def test_organizations_share_three_times_the_budget() -> None:
+    sent = {
+        name: [mail.within_budget("ada@example.com", kind="x", organization=name) for _ in range(3)] for name in "abcd"
+    }
+    assert sent == {"a": [True, True, False], "b": [True, True, False], "c": [True, True, False], "d": [False] * 3}
+    assert mail.within_budget("bo@example.com", kind="x", organization="a")
+
+
+@override_settings(DOVETAIL_MAIL_PER_ORGANIZATION=2)
+def test_organization_has_a_budget_for_all_recipients() -> None:
+    assert [mail.within_organization_budget(name) for name in "aaab"] == [True, True, False, True]
+    with override_settings(DOVETAIL_MAIL_PER_ORGANIZATION=None):
+        assert mail.within_organization_budget("a")
+
+
+# The attack: an invitation carries the text and the link of a stranger, who named an organization like this.
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Acme & Söhne <GmbH>", "Acme & Söhne <GmbH>"),
+        ("  J. P. Morgan 2.10 .NET ", "J. P. Morgan 2.10 .NET"),
+        ("株式会社ドット", "株式会社ドット"),
+        ("Locked! See http://evil.com/login?a=1 now", "Locked! See now"),
+        ("Locked! See HTTPS://evil.com", "Locked! See"),
+        ("hxxp:\\\\evil.com javascript://x", "—"),
+        ("www.evil.com", "—"),
+        ("See evil.com", "See evil com"),
+        ("See evil.com/login", "See evil com/login"),
+        ("ada@evil.co.uk", "ada@evil co uk"),
+        ("evil.рф xn--e1afmkfd.xn--p1ai", "evil рф xn--e1afmkfd xn--p1ai"),
+        # Dots and slashes of other scripts, which programs treat alike or which look alike.
+        ("evil．com evil。com evil｡com evil․com", "evil com evil com evil com evil com"),
+        ("ｈｔｔｐ：／／evil", "—"),
+        ("ｗｗｗ．evil．com", "—"),
+        # Zero-width, soft-hyphen, combining and variation characters hide a domain from patterns, and not from readers.
+        ("evil\u200b.\u200dcom", "evil com"),
+        ("evil.\u00adcom", "evil com"),
+        ("evil.c\u034fom evil.\ufe0fcom", "evil com evil com"),
+        ("ht\u200btp://evil", "—"),
+        # Bidirectional controls: this reads evil.com.
+        ("\u202emoc.live\u202c", "moc live"),
+        ("\u2066Acme\u2069", "Acme"),
+        ("Acme\r\nBcc: eve@example.com", "Acme Bcc: eve@example com"),
+        ("Acme\x00\x1b\u2028\u0085Inc", "Acme Inc"),
+        ("\ud800Acme\ue000", "Acme"),
+        ("x" * 61, "x" * 59 + "…"),
+        ("x" * 60, "x" * 60),
+        ("", "—"),
+        (7, "7"),
+    ],
+)
+def test_name_that_a_stranger_chose_contains_no_link(name: object, shown: str) -> None:
+    assert mail.display_name(name) == shown
+
+
+def test_name_takes_linear_time_to_clean() -> None:
+    began = time.monotonic()
+    for text in ("a" * 100_000, "a." * 100_000, "www." * 100_000, "\u202e" * 100_000, "http:" * 100_000):
+        assert len(mail.display_name(text)) <= 60
+    assert time.monotonic() - began < 1
 
 
 # The fault: a mail server that accepts connections and says nothing.

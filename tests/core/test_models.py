@@ -7,10 +7,11 @@ from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.db.migrations.serializer import serializer_factory
+from django.db.migrations.state import ModelState
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from dovetail_core.models import SettingForeignKey, dependency, get_setting_model, named_model, target
+from dovetail_core.models import PrimaryKeyIndex, SettingForeignKey, dependency, get_setting_model, named_model, target
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +115,28 @@ def test_get_setting_model_does_not_cache_errors() -> None:
         for _ in range(2):
             with pytest.raises(LookupError):
                 get_setting_model("SAMPLE_OWNER_MODEL")
+
+
+@isolate_apps("django.contrib.auth")
+def test_primary_key_index_is_a_plain_index_on_the_model_s_own_key() -> None:
+    class Newest(models.Model):
+        owner = models.CharField(max_length=10)
+
+        class Meta:
+            abstract = True
+            app_label = "auth"
+            indexes = [PrimaryKeyIndex(fields=["owner", "-pk"])]
+
+    class Numbered(Newest):
+        pass
+
+    class Coded(Newest):
+        code = models.CharField(max_length=10, primary_key=True)
+
+    for model, key in ((Numbered, "-id"), (Coded, "-code")):
+        plain = models.Index(fields=["owner", key])
+        plain.set_name_with_model(model)
+        (index,) = model._meta.indexes
+        assert index.deconstruct() == plain.deconstruct()
+        assert ModelState.from_model(model).options["indexes"] == [plain]  # makemigrations compares them with ==
+        assert model.check() == []

@@ -10,13 +10,18 @@ import pytest
 
 pytest.importorskip("rest_framework", reason="REST framework is not installed: core does not need it")
 
+from django.contrib.auth.models import User
+from django.db import transaction
+from rest_framework.authentication import BasicAuthentication
+from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
 import dovetail_core
-from dovetail_core.rest.views import RefusalMixin, payload
+from dovetail_core.rest.views import RefusalMixin, RowsMixin, payload
+from dovetail_core.transactions import Vanished
 
 
 class ParcelError(Exception):
@@ -76,6 +81,50 @@ def test_refusal_has_text_code_and_status(error: Exception, status: int, code: s
     assert response.data["detail"].code == code
 
 
+class Forbidden(ParcelError):
+    code = "forbidden"
+
+
+class SignedInView(ParcelView):
+    refusals = {Forbidden: 403, **ParcelView.refusals}
+
+    class authentication_class(BasicAuthentication):  # noqa: N801
+        def authenticate(self, request: Request) -> Any:
+            return request._request.signed_in, None
+
+    authentication_classes = (authentication_class,)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("error", "status"), [(Vanished(), 404), (LookupError(), 404), (Forbidden(), 403)])
+def test_refusal_of_a_deleted_user_is_401(error: Exception, status: int) -> None:
+    def status_of(user: Any) -> int:
+        request = APIRequestFactory().post("/", {}, format="json")
+        request.signed_in = user
+        return SignedInView.as_view()(request, error=error).status_code
+
+    user = User.objects.create(username="ada")
+    assert status_of(user) == status
+    User.objects.all().delete()
+    assert status_of(user) == 401
+
+
+@pytest.mark.django_db
+def test_refusal_in_a_broken_transaction_is_no_server_error() -> None:
+    user = User.objects.create(username="ada")
+
+    class AtomicView(SignedInView):
+        def post(self, request: Request, error: Exception | None = None) -> Response:
+            with transaction.atomic(savepoint=False):
+                return super().post(request, error)
+
+    request: Any = APIRequestFactory().post("/", {}, format="json")
+    request.signed_in = user
+    # As under ATOMIC_REQUESTS: no query is possible until the rollback, so a deleted user is not recognized.
+    with transaction.atomic():
+        assert AtomicView.as_view()(request, error=Vanished()).status_code == 404
+
+
 def test_refusal_with_a_field_is_a_serializer_error() -> None:
     response = post(error=UnknownDoor("No such door."))
     assert (response.status_code, response.data) == (400, {"door": ["No such door."]})
@@ -104,3 +153,27 @@ def test_only_rest_requires_rest_framework() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
     for name in set(names) - set(without):
         importlib.import_module(name)
+
+
+class MailboxView(RowsMixin, GenericAPIView[User]):
+    queryset = User.objects.none()
+
+    def get_rows(self) -> Any:
+        return User.objects.filter(pk=self.request.user.pk)
+
+
+def test_view_of_a_schema_generator_has_no_rows() -> None:
+    view: Any = MailboxView()
+    view.request = None
+    assert (view.get_queryset().model, view.get_queryset().query.is_empty()) == (User, True)
+    view.request = Request(APIRequestFactory().get("/"))
+    assert not view.get_queryset().query.is_empty()
+    view.swagger_fake_view = True
+    assert view.get_queryset().query.is_empty()
+
+
+def test_view_without_rows_is_a_defect() -> None:
+    view: Any = type("EmptyView", (RowsMixin, GenericAPIView), {})()
+    view.request = Request(APIRequestFactory().get("/"))
+    with pytest.raises(NotImplementedError, match=r"EmptyView must define get_rows\(\)"):
+        view.get_queryset()

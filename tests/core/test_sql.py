@@ -5,14 +5,36 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, Permission, User, UserManager
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, connections
-from django.db.models import BigIntegerField, Count, F, Model, QuerySet, Value
+from django.db import IntegrityError, connection, connections, transaction
+from django.db.models import (
+    CASCADE,
+    BigIntegerField,
+    Count,
+    F,
+    JSONField,
+    Manager,
+    Model,
+    OneToOneField,
+    QuerySet,
+    Value,
+)
 from django.test import override_settings
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
-from dovetail_core.sql import CompiledQuery, Placeholder, bind, compiled, once, pad
+from dovetail_core.sql import (
+    CompiledInsert,
+    CompiledQuery,
+    CompiledUpdate,
+    Placeholder,
+    SelectFrom,
+    bind,
+    compiled,
+    is_plain,
+    once,
+    pad,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -81,10 +103,64 @@ def test_instances_defer_other_columns() -> None:
     assert user.username == "ada"
 
 
-@pytest.mark.parametrize("queryset", [lambda: Group.objects.values_list("name"), with_permissions])
-def test_instances_requires_a_queryset_of_instances(queryset: Any) -> None:
+def test_instances_requires_a_queryset_of_instances() -> None:
     with pytest.raises(TypeError, match=r"Call rows\(\) instead"):
-        CompiledQuery(queryset(), using="default").instances()
+        CompiledQuery(Group.objects.values_list("name"), using="default").instances()
+
+
+def test_instances_have_annotations_as_attributes() -> None:
+    group = Group.objects.create(name="ada")
+    (instance,) = CompiledQuery(with_permissions().only("pk"), using="default").instances()
+    assert (instance, instance.number, instance.double) == (group, 0, group.pk * 2)
+    assert instance.get_deferred_fields() == {"name"}
+
+
+class Active(Manager["Group"]):
+    def get_queryset(self) -> QuerySet[Group]:
+        return super().get_queryset().filter(name="ada")
+
+
+class Limited(QuerySet["Group"]):
+    def filter(self, *args: Any, **kwargs: Any) -> Any:
+        return super().filter(*args, **kwargs)[:1]
+
+
+class Named(QuerySet["Group"]):
+    def named(self, name: str) -> Any:
+        return self.filter(name=name)
+
+
+class Tracked(QuerySet["Group"]):
+    @property
+    def query(self) -> Any:
+        return self._query
+
+    @query.setter
+    def query(self, query: Any) -> None:
+        self._query = query
+
+
+def overridden() -> Manager[Group]:
+    manager = Manager[Group]()
+    manager.get_queryset = nobody  # type: ignore[method-assign]
+    return manager
+
+
+@pytest.mark.parametrize(
+    ("manager", "plain"),
+    [
+        (Manager(), True),
+        (UserManager(), True),
+        (Manager.from_queryset(Named)(), True),
+        (Active(), False),
+        (Manager.from_queryset(Limited)(), False),
+        (Limited.as_manager(), False),
+        (Tracked.as_manager(), False),
+        (overridden(), False),
+    ],
+)
+def test_manager_is_plain_without_overridden_methods_of_django(manager: Any, plain: bool) -> None:
+    assert is_plain(manager) is plain
 
 
 def test_values_are_converted_to_python_types() -> None:
@@ -100,6 +176,12 @@ def test_columns_include_annotations() -> None:
     query = compiled(with_permissions, using="default")
     assert query.columns == ["id", "name", "number", "double"]
     assert query.rows() == [[group.pk, "ada", 0, group.pk * 2]]
+
+
+def test_rows_may_have_annotations_only() -> None:
+    Group.objects.create(name="Poets")
+    query = CompiledQuery(Group.objects.annotate(one=Value(1)).values("one"), using="default")
+    assert (query.columns, query.rows()) == (["one"], [[1]])
 
 
 def test_padded_lists_share_a_query_for_each_power_of_two() -> None:
@@ -167,6 +249,134 @@ def test_unqualified_omits_the_table_name() -> None:
     assert query.rows({"name": "ada"}) == [[group.pk, "ada"]]
     joined = Permission.objects.filter(content_type__model="group", group=None)
     assert "." in CompiledQuery(joined, using="default", unqualified=True).sql
+
+
+@pytest.mark.parametrize(
+    ("queryset", "declared"),
+    [
+        (lambda: Permission.objects.filter(content_type__model="x"), True),
+        (lambda: Permission.objects.filter(content_type__in=ContentType.objects.filter(model="x")), True),
+        (lambda: Permission.objects.filter(group__name="x"), False),
+        (lambda: Permission.objects.filter(pk__in=Group.objects.filter(name="x").values("pk")), False),
+    ],
+)
+def test_sql_has_the_tables_that_it_reads_if_all_are_declared(queryset: Any, declared: bool) -> None:
+    sql = CompiledQuery(queryset(), using="default", reads=[Permission, ContentType]).sql
+    tables = ("auth_permission", "django_content_type") if declared else None
+    assert getattr(sql, "tables", None) == tables
+    assert not isinstance(CompiledQuery(queryset(), using="default").sql, SelectFrom)
+
+
+def test_update_is_compiled_once() -> None:
+    ada, bo = (User.objects.create(username=name) for name in ("ada", "bo"))
+    name, joined = (Placeholder(name, User._meta.get_field(name)) for name in ("username", "date_joined"))
+    update = CompiledUpdate(
+        User.objects.filter(username=name), {"date_joined": joined, "is_staff": True}, using="default"
+    )
+    moment = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
+    with CaptureQueriesContext(connection) as statements:
+        assert [update.execute({"username": name, "date_joined": moment}) for name in ("ada", "eve")] == [1, 0]
+    assert len(statements) == 2
+    for user in (ada, bo):
+        user.refresh_from_db()
+    assert (ada.date_joined, ada.is_staff, bo.is_staff) == (moment, True, False)
+
+
+def test_update_binds_values_as_they_are_saved() -> None:
+    place = Placeholder("data", JSONField())
+    parameters = [place, place.assigning("data")]
+    assert [str(value) for value in bind(parameters, {"data": None}, connection)] == [
+        str(place.output_field.get_db_prep_value(None, connection)),
+        "None",  # NULL, as with QuerySet.update()
+    ]
+
+
+def test_update_rejects_fields_that_convert_placeholders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attack: an encrypted field would store a constant, the encrypted text of the placeholder."""
+    field = User._meta.get_field("first_name")
+    monkeypatch.setattr(field, "get_db_prep_save", lambda value, connection: str(value)[::-1])
+    place = Placeholder("name", field)
+    with pytest.raises(ValueError, match="for fields that convert expressions: first_name"):
+        CompiledUpdate(User.objects.filter(first_name=place), {"first_name": place}, using="default")
+
+
+@isolate_apps("tests.core")
+def test_update_rejects_fields_of_a_parent() -> None:
+    class Team(Group):
+        group = OneToOneField(Group, CASCADE, parent_link=True, related_name="+")
+
+        class Meta:
+            app_label = "core"
+
+    with pytest.raises(ValueError, match="cannot change fields of a parent model"):
+        CompiledUpdate(Team._base_manager.filter(pk=1), {"name": "x"}, using="default")
+
+
+def group_values() -> dict[str, Any]:
+    return {name: Placeholder(name, Group._meta.get_field(name)) for name in ("id", "name")}
+
+
+def test_insert_is_compiled_once() -> None:
+    insert = CompiledInsert(Group, group_values(), using="default")
+    with CaptureQueriesContext(connection) as statements:
+        assert [insert.execute({"id": 900 + number, "name": f"{number}"}) for number in range(2)] == [1, 1]
+    assert len(statements) == 2
+    assert list(Group.objects.order_by("pk").values_list("pk", "name")) == [(900, "0"), (901, "1")]
+
+
+def test_insert_can_ignore_rows_that_exist() -> None:
+    if connection.vendor == "mysql":
+        pytest.skip("needs SQLite or PostgreSQL: MariaDB also ignores other errors")
+    Group.objects.create(pk=900, name="first")
+    insert = CompiledInsert(Group, group_values(), using="default", ignore_conflicts=True)
+    with transaction.atomic():
+        assert insert.execute({"id": 901, "name": "first"}) == 0
+        assert insert.execute({"id": 901, "name": "second"}) == 1
+    assert Group.objects.count() == 2
+
+
+def test_insert_of_a_row_that_exists_marks_the_transaction() -> None:
+    Group.objects.create(pk=900, name="first")
+    insert = CompiledInsert(Group, group_values(), using="default")
+    with transaction.atomic():
+        with pytest.raises(IntegrityError):
+            insert.execute({"id": 901, "name": "first"})
+        assert connection.needs_rollback
+
+
+def test_insert_needs_a_value_for_each_field() -> None:
+    """A default would be computed once, and all rows would get the same key or time."""
+    with pytest.raises(ValueError, match=r"needs a value for each field: id\."):
+        CompiledInsert(Group, {"name": "x"}, using="default")
+
+
+def test_insert_rejects_fields_that_convert_placeholders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Group._meta.get_field("name"), "get_db_prep_save", lambda value, connection: str(value)[::-1])
+    with pytest.raises(ValueError, match="for fields that convert expressions: name"):
+        CompiledInsert(Group, group_values(), using="default")
+
+
+@isolate_apps("tests.core")
+def test_insert_rejects_fields_of_a_parent() -> None:
+    class Club(Group):
+        group = OneToOneField(Group, CASCADE, parent_link=True, related_name="+")
+
+        class Meta:
+            app_label = "core"
+
+    with pytest.raises(ValueError, match="cannot write fields of a parent model"):
+        CompiledInsert(Club, {}, using="default")
+
+
+def test_failed_update_marks_the_transaction() -> None:
+    User.objects.create(username="ada")
+    User.objects.create(username="bo")
+    name = Placeholder("username", User._meta.get_field("username"))
+    update = CompiledUpdate(User.objects.filter(username="bo"), {"username": name}, using="default")
+    with transaction.atomic():
+        with pytest.raises(IntegrityError):
+            update.execute({"username": "ada"})
+        assert connection.needs_rollback
 
 
 def test_placeholder_prepares_its_value_like_the_field() -> None:

@@ -1,25 +1,20 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.established.installation import DRIVERS, PYTHONS, ROOT, Environment, Installation
+from tests.established.installation import DRIVERS, PYTHONS, Environment, Installation
 from tests.established.packages import PARTS
 from tests.interpreters import find
+from tests.wheels import build
 
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("wheels")
-    for package in ("core", *PARTS):
-        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-        subprocess.run(build, cwd=ROOT / "packages" / package, check=True, capture_output=True)
-    return {path.name.split("-")[0].removeprefix("dovetail_"): path for path in folder.glob("*.whl")}
+    return build(("core", *PARTS), tmp_path_factory.mktemp("wheels"))
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-UV = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+from tests.wheels import ROOT, STEPS, UV, run
+
 DRIVERS = {"postgres": ["psycopg[binary]>=3.2"], "mysql": ["pymysql>=1.1"]}
 
 # The project's driver creates and drops the databases, without the project.
@@ -30,20 +28,6 @@ for statement in statements:
     connection.cursor().execute(statement)
 connection.close()
 """
-
-# Starting Python and Django takes most of a management command's time.
-STEPS = """
-import runpy, sys
-import django
-from django.core.management import execute_from_command_line
-for step in sys.argv[1:]:
-    if step.endswith(".py"):
-        django.setup()
-        runpy.run_path(step)
-    else:
-        execute_from_command_line(["manage.py", *step.split()])
-"""
-
 
 MIGRATE = ["migrate --database default", "migrate --database archive"]
 
@@ -145,17 +129,3 @@ class Installation:
             "DJANGO_SETTINGS_MODULE": self.settings,
             "PYTHONPATH": str(self.project),
         }
-
-
-def run(command: Sequence[object], folder: Path | None = None, environment: dict[str, str] | None = None) -> str:
-    finished = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
-    return finished.stdout

@@ -35,6 +35,6 @@ def test_keys_of_the_projects_people(
     project.write("with_packages_urls.py", urls("apikeys"))
     project.settings = "with_packages"
     project.run(CHECK, *MIGRATE, DRIFT, "session", "apikeys_of_users", "test")
-    acting = '\nAPI_KEYS_PRINCIPAL = "dovetail_apikeys.principal.owner"\n'
-    project.write("with_packages.py", of_users + acting)
-    assert project.tables(CHECK, "apikeys_of_users", "migrate dovetail_apikeys zero") == tables
+    everywhere = '\nAPI_KEYS_ACCEPT = "everywhere"\n'
+    project.write("with_packages.py", of_users + everywhere)
+    assert project.tables(CHECK, "test", "migrate dovetail_apikeys zero") == tables

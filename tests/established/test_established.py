@@ -1,4 +1,7 @@
-"""The wheels, installed by settings only into a project that stood before them, and taken out again."""
+"""The wheels, installed into a project that stood before them, and taken out again.
+
+Settings are enough, and with tenancy admin classes that show one company at a time.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.established.installation import MIGRATE, PYTHONS, ROOT, Installation
+from tests.established.installation import MIGRATE, PYTHONS, Installation
 from tests.established.packages import PARTS, settings, urls
+from tests.wheels import ROOT
 
 SETS = [*((name,) for name in PARTS), tuple(PARTS)]
 CELLS = [(django, packages, None) for django in PYTHONS for packages in SETS] + [
@@ -42,6 +46,34 @@ class Migration(migrations.Migration):
     operations = [AddOrganization("Order", "company")]
 """
 
+# The check dovetail_core.W002 names the project's own classes, which show every company.
+ADMINS = {
+    "companies/admin.py": """
+from django.contrib import admin
+from companies.models import Company, Industry
+from dovetail_core.admin import LimitToOrganizations
+
+
+@admin.register(Company)
+class CompanyAdmin(LimitToOrganizations, admin.ModelAdmin):
+    organization_field = "pk"
+
+
+admin.site.register(Industry)
+""",
+    "accounts/admin.py": """
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from accounts.models import User
+from dovetail_core.admin import LimitToOrganizations
+
+
+@admin.register(User)
+class LimitedUserAdmin(LimitToOrganizations, UserAdmin):
+    organization_field = "company"
+""",
+}
+
 CHECK = "check --fail-level WARNING"
 DRIFT = "makemigrations --check --dry-run"
 
@@ -65,6 +97,9 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     project.write("with_packages.py", settings(*packages))
     project.write("with_packages_urls.py", urls(*packages))
     project.settings = "with_packages"
+    if "tenancy" in packages:
+        for path, text in ADMINS.items():
+            project.write(path, text)
     both = ["both"] if len(packages) > 1 else []
     # The project's own tests know nothing of the packages.
     added = project.tables(CHECK, *MIGRATE, DRIFT, "session", *packages, *both, "test") - tables
@@ -72,6 +107,8 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     assert added.isdisjoint({"dovetail_identity_user", "dovetail_tenancy_organization"})
 
     project.run(*(f"migrate dovetail_{package} zero" for package in reversed(packages)))
+    for path in ADMINS:
+        project.write(path, (ROOT / "tests/projects/established" / path).read_text())
     project.settings = "established.settings"
     project.pip("uninstall", *(f"dovetail-{name}" for name in ("core", *packages)))
     up_to_date = (f"{migrate} --check" for migrate in MIGRATE)

@@ -1,4 +1,4 @@
-"""The same wheel with its extra: where simplejwt is there, signing in by mail ends in its pair."""
+"""The same wheel with its extra: sign-in by mail gives simplejwt's pair once the project's API accepts it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from tests.established.installation import MIGRATE, Installation
 from tests.established.packages import settings, urls
 from tests.established.test_established import CHECK, DRIFT
 
+JWT = """
+REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"].append("rest_framework_simplejwt.authentication.JWTAuthentication")
+"""
 
-def test_signing_in_by_mail_ends_in_a_session_and_with_the_extra_in_a_pair(
+
+def test_mail_gives_a_session_until_the_api_accepts_a_pair(
     install: Callable[[str, str | None], Installation], wheels: dict[str, Path]
 ) -> None:
     project = install("5.2", None)
@@ -24,4 +28,6 @@ def test_signing_in_by_mail_ends_in_a_session_and_with_the_extra_in_a_pair(
 
     project.install(f"{wheels['magiclink']}[jwt]")
     assert "simplejwt" in project.pip("list")
+    project.run(CHECK, DRIFT, "magiclink", "session")
+    project.write("with_packages.py", settings("magiclink") + JWT)
     project.run(CHECK, DRIFT, "magiclink", "session")

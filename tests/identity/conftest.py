@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from rest_framework.test import APIClient
 
+from dovetail_core import attempts
 from dovetail_core.events import Event, domain_event
 from tests.identity.hashers import CountingHasher
 
@@ -13,6 +14,13 @@ from tests.identity.hashers import CountingHasher
 collect_ignore = ["own_user_project", "parallel"]
 if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.identity.settings":
     collect_ignore.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_attempts() -> Iterator[None]:
+    attempts.reset()
+    yield
+    attempts.reset()
 
 
 @pytest.fixture

@@ -4,23 +4,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import jwt
 import pytest
 from django.core.exceptions import ValidationError
 from django.db.models import ProtectedError, RestrictedError
 from django.db.models.signals import pre_delete
 from django.test import override_settings
-from django.utils import timezone
+from django.utils import timezone, translation
 from pytest_django import DjangoAssertNumQueries
+from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
+from rest_framework.fields import CharField, ChoiceField
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
 from rest_framework.test import APIClient, APIRequestFactory, force_authenticate
+from rest_framework.views import APIView
 from rest_framework_simplejwt.authentication import JWTAuthentication as SimpleJWTAuthentication
 from rest_framework_simplejwt.models import TokenUser
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 
 from dovetail_identity.api.account_views import MeView
+from dovetail_identity.api.authentication import JWTAuthentication
+from dovetail_identity.api.serializers import UserSerializer, _copy
 from dovetail_identity.models import User
+from dovetail_identity.services import issue_tokens
+from dovetail_identity.sessions.tokens import live_sessions
 from dovetail_identity.testing import sign_in
 from tests.identity.factories import make_user
 
@@ -30,6 +39,39 @@ URL = "/api/v1/me/"
 
 def _time(value: Any) -> str:
     return value.isoformat().replace("+00:00", "Z")  # type: ignore[no-any-return]  # a datetime in UTC
+
+
+def test_fields_are_copies_with_labels_in_the_active_language() -> None:
+    labels = {}
+    for language in ("en", "de", "en"):
+        with translation.override(language):
+            field = UserSerializer().fields["first_name"]
+            labels[language] = str(field.label)
+            field.label = "changed"
+            field.read_only = True
+    assert (labels["en"], labels["de"]) == ("First name", "Vorname")
+    assert UserSerializer().fields["first_name"].read_only is False
+
+
+def test_copies_of_fields_share_their_choices() -> None:
+    """To copy the names of all time zones takes longer than to build the field."""
+    field = ChoiceField(choices=[("UTC", "UTC")], style={"rows": [1]})
+    copied = _copy(field)
+    assert copied.choices == field.choices
+    assert copied._kwargs["choices"] is field._kwargs["choices"]
+    assert copied._kwargs["style"]["rows"] is not field._kwargs["style"]["rows"]
+
+
+def test_subclass_of_the_serializer_has_its_own_fields() -> None:
+    class Short(UserSerializer):
+        class Meta(UserSerializer.Meta):
+            fields = ("id",)
+
+        def get_fields(self) -> dict[str, Any]:
+            return {**super().get_fields(), **self.context["fields"]}
+
+    assert list(Short(context={"fields": {"extra": CharField()}}).fields) == ["id", "extra"]
+    assert list(Short(context={"fields": {}}).fields) == ["id"]
 
 
 def test_account_takes_one_query(client: APIClient, django_assert_num_queries: DjangoAssertNumQueries) -> None:
@@ -58,6 +100,17 @@ def test_account_accepts_a_django_session(client: APIClient) -> None:
     assert client.get(URL).json()["id"] == str(user.pk)
     assert client.patch(URL, {"first_name": "Ada"}).json()["first_name"] == "Ada"
     assert client.delete(URL).status_code == 204
+    assert client.get(URL).status_code == 401
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEaReR"])
+def test_bearer_scheme_ignores_case(client: APIClient, scheme: str) -> None:
+    access = issue_tokens(make_user(), request=None)["access"]
+    client.credentials(HTTP_AUTHORIZATION=f"{scheme} {access}")
+    assert client.get(URL).status_code == 200
+    client.credentials(HTTP_AUTHORIZATION=f"{scheme} {access} x")
+    assert client.get(URL).json()["code"] == "bad_authorization_header"
+    client.credentials(HTTP_AUTHORIZATION=f"Token {access}")
     assert client.get(URL).status_code == 401
 
 
@@ -90,6 +143,51 @@ def test_token_with_another_type_of_user_id_is_401(client: APIClient, user_id: A
 def test_malformed_header_is_401(client: APIClient, header: bytes) -> None:
     client.credentials(HTTP_AUTHORIZATION=header.decode("latin-1"))
     assert client.get(URL).status_code == 401
+
+
+class OpaqueAuthentication(BaseAuthentication):
+    """Accepts every Bearer token, as a stand-in for the class of another issuer."""
+
+    def authenticate(self, request: Any) -> Any:
+        return make_user(), request.META["HTTP_AUTHORIZATION"]
+
+
+class AfterOurs(APIView):
+    authentication_classes = (JWTAuthentication, OpaqueAuthentication)
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: Any) -> Response:
+        return Response(type(request.auth).__name__)
+
+
+def _oidc() -> str:
+    claims = {"sid": "0b4c8a7e-4b2c-4b7d-9c68-1f2d3c4b5a69", "typ": "Bearer", "iss": "https://login.example"}
+    return jwt.encode(claims, "k" * 32, algorithm="HS256")
+
+
+@pytest.mark.parametrize(
+    "token",
+    [lambda: "opaque-session-token", _oidc, lambda: AccessToken.for_user(make_user()), lambda: "a.b.c"],
+    ids=["allauth", "OpenID", "simplejwt", "not a JWT"],
+)
+def test_other_bearer_tokens_are_left_to_other_classes(token: Any) -> None:
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {token()}")
+    assert AfterOurs.as_view()(request).data == "str"
+
+
+def test_token_of_an_ended_session_is_not_left_to_other_classes(client: APIClient) -> None:
+    user = make_user()
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {issue_tokens(user, request=None)['access']}")
+    assert AfterOurs.as_view()(request).data == "AccessToken"
+    live_sessions(user).update(revoked_at=timezone.now())
+    assert AfterOurs.as_view()(request).status_code == 401
+
+
+def test_token_of_another_issuer_is_left_to_other_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    access = issue_tokens(make_user(), request=None)["access"]
+    monkeypatch.setattr(api_settings, "ISSUER", "https://api.example", raising=False)
+    request = APIRequestFactory().get("/", HTTP_AUTHORIZATION=f"Bearer {access}")
+    assert AfterOurs.as_view()(request).data == "str"
 
 
 def test_account_accepts_simplejwt_authentication() -> None:

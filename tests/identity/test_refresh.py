@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
 import pytest
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.state import token_backend
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken, SlidingToken, Token
 
-from dovetail_identity.models import User
+from dovetail_identity.models import Session, User
 from dovetail_identity.services import issue_tokens
+from dovetail_identity.sessions import tokens
 from tests.identity.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +25,7 @@ VERIFY = "/api/auth/jwt/verify/"
 
 def _expired(kind: type[Token], user: User) -> str:
     token = kind.for_user(user)
-    token.set_exp(lifetime=timedelta(seconds=-1))
+    token.set_exp(lifetime=timedelta(minutes=-1))
     return str(token)
 
 
@@ -97,6 +101,39 @@ def test_expired_token_is_401(client: APIClient) -> None:
     user = make_user()
     assert client.post(REFRESH, {"refresh": _expired(RefreshToken, user)}).status_code == 401
     assert client.post(VERIFY, {"token": _expired(AccessToken, user)}).status_code == 401
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(25, 200), (35, 401)])
+def test_tokens_tolerate_half_a_minute_of_clock_skew(client: APIClient, seconds: int, status: int) -> None:
+    """Without leeway, a token of a server whose clock is a second ahead was 401 "Token is invalid" on the next one."""
+    skew = timedelta(seconds=seconds)
+    past, future = timezone.now() - skew, timezone.now() + skew
+    for claims in ({"exp": past}, {"iat": future}):
+        pair = issue_tokens(make_user(), request=None)
+        Session.objects.update(expires_at=claims.get("exp", future))
+        changed: dict[str, Token] = {}
+        for kind, name in ((RefreshToken, "refresh"), (AccessToken, "access")):
+            token = kind(pair[name])  # type: ignore[literal-required, arg-type]  # an encoded token
+            for claim, time in claims.items():
+                token.payload[claim] = int(time.timestamp())
+            changed[name] = token
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {changed['access']}")
+        assert client.get("/api/v1/me/").status_code == status
+        client.credentials()
+        for token in changed.values():
+            assert client.post(VERIFY, {"token": str(token)}).status_code == status
+        assert client.post(REFRESH, {"refresh": str(changed["refresh"])}).status_code == status
+
+
+def test_leeway_of_the_project_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_backend, "leeway", 0)
+    # Not the settings: simplejwt would replace its own settings object, of which other modules have the old one.
+    monkeypatch.setattr(tokens, "settings", SimpleNamespace(SIMPLE_JWT={"LEEWAY": 0}))
+    tokens.install_leeway()
+    assert token_backend.get_leeway() == timedelta(0)
+    monkeypatch.setattr(tokens, "settings", SimpleNamespace())
+    tokens.install_leeway()
+    assert token_backend.get_leeway() == timedelta(seconds=30)
 
 
 def test_forged_token_is_401(client: APIClient) -> None:

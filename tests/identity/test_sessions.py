@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from django.db.models import QuerySet
 from django.test import RequestFactory
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -169,7 +170,7 @@ def test_token_without_a_session_is_401(client: APIClient) -> None:
 
 def test_expired_session_is_401(client: APIClient) -> None:
     tokens = services.issue_tokens(make_user(), request=None)
-    Session.objects.update(expires_at=timezone.now())
+    Session.objects.update(expires_at=timezone.now() - timedelta(minutes=1))
     assert client.post(REFRESH, {"refresh": tokens["refresh"]}).status_code == 401
     assert _bearer(client, tokens["access"]) == 401
 
@@ -329,6 +330,22 @@ def test_delete_ends_one_session(client: APIClient) -> None:
     assert client.get(ME).status_code == 200
     assert _bearer(client, other["access"]) == 401
     assert Session.objects.exclude(revoked_at=None).get().revoked_reason == "revoked"
+
+
+def test_session_that_is_read_from_a_replica_ends(client: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = make_user()
+    other = services.issue_tokens(user, request=None)
+    sign_in(client, user)
+    first = QuerySet.first
+
+    def of_replica(rows: QuerySet[Any]) -> Any:
+        row = first(rows)
+        if isinstance(row, Session):
+            row._state.db = "replica"
+        return row
+
+    monkeypatch.setattr(QuerySet, "first", of_replica)
+    assert client.delete(f"/api/v1/me/sessions/{AccessToken(other['access'])['sid']}/").status_code == 204
 
 
 def test_session_of_another_user_is_404(client: APIClient) -> None:

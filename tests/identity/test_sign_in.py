@@ -69,7 +69,7 @@ def test_response_does_not_reveal_whether_the_account_exists(
     assert answer.json() == {"detail": "No active account found with the given credentials"}
     assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
     assert hashes.calls == 1
-    assert len(queries) == 1
+    assert len(queries) == 2  # for the limits, and for the backend
 
 
 def test_inactive_account_of_a_lenient_backend_has_the_same_response(
@@ -150,17 +150,18 @@ def test_other_credentials_are_ignored(client: APIClient) -> None:
     assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
 
 
-def test_sign_in_takes_three_statements_and_one_for_last_login(
+def test_sign_in_takes_four_statements_and_one_for_last_login(
     client: APIClient, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = make_user(email="ada@example.com")
-    # The user, the known devices, the session, and a savepoint and its release in the transaction of the test.
-    with django_assert_num_queries(5):
+    # The account for the limits, the user, the known devices, the session, and a savepoint and its release in the
+    # transaction of the test.
+    with django_assert_num_queries(6):
         assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
     user.refresh_from_db()
     assert user.last_login is None
     monkeypatch.setattr(api_settings, "UPDATE_LAST_LOGIN", True)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         assert client.post(URL, {"email": "ada@example.com", "password": PASSWORD}).status_code == 200
     user.refresh_from_db()
     assert user.last_login is not None

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from rest_framework.test import APIClient
 
+from dovetail_core import attempts
 from dovetail_core.events import Event, domain_event
 
 # test_parallel.py runs these tests in a separate process.
@@ -19,10 +20,12 @@ if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.magiclink.settings":
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> Iterator[None]:
-    # It contains the counters of guesses and requests.
+    # It contains the counters of guesses and requests. The process has those of an unavailable cache.
     cache.clear()
+    attempts.reset()
     yield
     cache.clear()
+    attempts.reset()
 
 
 @pytest.fixture

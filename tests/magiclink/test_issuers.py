@@ -8,11 +8,17 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth.backends import BaseBackend
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
 from rest_framework import serializers
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.test import APIClient
 
-from dovetail_magiclink import get_magic_link_model, issuers
+from dovetail_magiclink import get_magic_link_model, issuers, services
 from dovetail_magiclink.testing import mailed_code
 
 pytestmark = pytest.mark.django_db
@@ -20,13 +26,23 @@ Ask = Callable[..., str]
 Post = Callable[..., Any]
 MagicLink = get_magic_link_model()
 SESSION = "dovetail_magiclink.issuers.django_session"
+SESSIONS = "dovetail_identity.services.issue_tokens"
+PAIR = "dovetail_magiclink.contrib.simplejwt.issue_tokens"
+JWT = "rest_framework_simplejwt.authentication.JWTAuthentication"
 needs_simplejwt = pytest.mark.skipif(
     find_spec("rest_framework_simplejwt") is None, reason="djangorestframework-simplejwt is not installed"
 )
 
 
+@pytest.fixture
+def jwt_api(settings: Any) -> None:
+    authenticators = [JWT, "rest_framework.authentication.SessionAuthentication"]
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_AUTHENTICATION_CLASSES": authenticators}
+
+
 @needs_simplejwt
-def test_default_issuer_returns_simplejwt_pair_if_installed(post: Post, ask: Ask, user: Any) -> None:
+@pytest.mark.usefixtures("jwt_api")
+def test_default_issuer_returns_simplejwt_pair_if_accepted(post: Post, ask: Ask, user: Any) -> None:
     from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
     ask()
@@ -39,6 +55,7 @@ def test_default_issuer_returns_simplejwt_pair_if_installed(post: Post, ask: Ask
 
 
 @needs_simplejwt
+@pytest.mark.usefixtures("jwt_api")
 def test_user_authentication_rule_rejects_user_and_keeps_code(post: Post, ask: Ask, user: Any, settings: Any) -> None:
     ask()
     with patch("rest_framework_simplejwt.settings.api_settings.USER_AUTHENTICATION_RULE", lambda user: False):
@@ -49,12 +66,86 @@ def test_user_authentication_rule_rejects_user_and_keeps_code(post: Post, ask: A
     assert user.last_login is None
 
 
-def test_default_issuer_without_simplejwt_starts_session(post: Post, ask: Ask, user: Any, client: APIClient) -> None:
-    with patch("dovetail_magiclink.issuers.find_spec", return_value=None):
-        ask()
-        answer = post("verify", token=mailed_code())
+def test_default_issuer_starts_session_although_simplejwt_is_installed(
+    post: Post, ask: Ask, user: Any, client: APIClient
+) -> None:
+    ask()
+    answer = post("verify", token=mailed_code())
     assert answer.json().keys() == {"user"}
     assert client.session["_auth_user_id"] == str(user.pk)
+
+
+class OwnSession(SessionAuthentication):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("authenticators", "path"),
+    [
+        ([], SESSION),
+        ([f"{__name__}.OwnSession"], SESSION),
+        (["rest_framework.authentication.TokenAuthentication"], SESSION),
+        pytest.param([f"{__name__}.OwnSession", JWT], PAIR, marks=needs_simplejwt),
+        pytest.param([f"{__name__}.identitys_class", JWT], SESSIONS, marks=needs_simplejwt),
+    ],
+)
+def test_default_issuer_follows_authentication_classes(settings: Any, authenticators: list[str], path: str) -> None:
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "DEFAULT_AUTHENTICATION_CLASSES": authenticators}
+    assert issuers.issuer_path() == path
+
+
+@needs_simplejwt
+def test_simplejwt_class_accepts_all_tokens_and_identity_only_its_own() -> None:
+    simplejwt, identity = import_string(JWT), __getattr__("identitys_class")
+    assert issuers.is_accepted(SESSIONS, [simplejwt])
+    assert issuers.is_accepted(SESSIONS, [identity])
+    assert issuers.is_accepted(PAIR, [simplejwt])
+    assert not issuers.is_accepted(PAIR, [identity])
+    assert not issuers.is_accepted(SESSIONS, [OwnSession])
+
+
+def __getattr__(name: str) -> Any:
+    """Return a stand-in for the class of dovetail-identity, which inherits from simplejwt's. It is not installed."""
+    if name != "identitys_class":
+        raise AttributeError(name)
+    from rest_framework_simplejwt.authentication import JWTAuthentication
+
+    return type("JWTAuthentication", (JWTAuthentication,), {"__module__": "dovetail_identity.api.authentication"})
+
+
+class LimitsOnly:
+    """Like the backend of django-axes, which has no ``get_user``."""
+
+    def authenticate(self, request: Any, **credentials: Any) -> None:
+        return None
+
+
+class OthersOnly(BaseBackend):
+    """Knows none of the users, as a backend for a directory of employees does."""
+
+
+def test_session_uses_first_backend_that_returns_user(
+    post: Post, ask: Ask, user: Any, client: APIClient, settings: Any
+) -> None:
+    backends = [f"{__name__}.LimitsOnly", f"{__name__}.OthersOnly", "django.contrib.auth.backends.ModelBackend"]
+    settings.AUTHENTICATION_BACKENDS = backends
+    ask()
+    assert post("verify", token=mailed_code()).status_code == 200
+    assert client.session["_auth_user_backend"] == backends[-1]
+    # What AuthenticationMiddleware does in the next request.
+    request = HttpRequest()
+    request.session = client.session
+    assert get_user(request) == user
+
+
+def test_session_is_rejected_if_no_backend_returns_user(
+    post: Post, ask: Ask, user: Any, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.LimitsOnly", f"{__name__}.OthersOnly"]
+    ask()
+    assert post("verify", token=mailed_code()).status_code == 400
+    assert MagicLink.objects.get().used_at is None
+    assert "no backend of AUTHENTICATION_BACKENDS returns the user" in caplog.text
 
 
 def test_session_key_is_rotated_on_sign_in(post: Post, ask: Ask, user: Any, client: APIClient, settings: Any) -> None:
@@ -142,3 +233,20 @@ def test_failing_issuer_keeps_code_valid(post: Post, ask: Ask, user: Any, settin
 def test_session_issuer_is_selected_by_dotted_path(settings: Any) -> None:
     settings.MAGIC_LINK_TOKEN_ISSUER = SESSION
     assert issuers.token_issuer() is issuers.django_session
+
+
+def test_session_can_be_saved_after_second_attempt(ask: Callable[..., str], user: Any, rf: Any) -> None:
+    request = rf.post("/")
+    request.session = SessionStore()
+    request.session["basket"] = 1
+    request.session.save()
+    ask()
+    conflict = OperationalError(1213, "Deadlock found")
+    with patch("dovetail_magiclink.services.verification._record_sign_in", side_effect=[conflict, None]):
+        # In the transaction of the test, the service is not repeated.
+        with pytest.raises(OperationalError):
+            services.sign_in(token=mailed_code(), request=request)
+        assert services.sign_in(token=mailed_code(), request=request)
+    request.session.save()
+    saved = SessionStore(request.session.session_key)
+    assert (saved["_auth_user_id"], saved["basket"]) == (str(user.pk), 1)

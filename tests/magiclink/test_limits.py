@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 import pytest
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.exceptions import Throttled
@@ -309,8 +310,32 @@ def test_evicted_counter_restarts(clock: Clock) -> None:
     with patch.object(cache, "add", side_effect=[False, True]):
         assert limits.add("a", 1, 60) == 1
     limits.add("b", -1, 60)
-    with patch.object(cache, "add", return_value=False), pytest.raises(RuntimeError, match="MAGIC_LINK_CACHE"):
-        limits.add("c", 1, 60)
+
+
+def test_guesses_are_limited_without_the_cache(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+    """Before, `magic/verify/` answered 500 while Redis was away."""
+    ask()
+    settings.MAGIC_LINK_FAILURES_PER_NETWORK = ((3, 86400),)
+    with patch.object(LocMemCache, "add", side_effect=ConnectionError) as add:
+        compared = "dovetail_magiclink.services.verification._consume"
+        with patch(compared, return_value=None) as consume:
+            for _ in range(5):
+                assert post("verify", token="12345678").status_code == 400
+        assert consume.call_count == 3
+        assert post("verify", token=mailed_code()).status_code == 400
+        assert post("verify", k=mailed_key()).status_code == 200
+    # After a failure, the cache is left alone for a while.
+    assert add.call_count == 1
+
+
+def test_spent_budget_without_the_cache_blocks_unbound_codes(post: Post, ask: Ask, user: Any, settings: Any) -> None:
+    ask()
+    settings.MAGIC_LINK_RISK_BUDGET = ((2e-8, 86400),)
+    settings.MAGIC_LINK_CACHE = "away"
+    statuses = [post("verify", token="12345678").status_code for _ in range(3)]
+    assert statuses == [400] * 3
+    assert post("verify", token=mailed_code()).status_code == 400
+    assert post("request", email="new@example.com").status_code == 202
 
 
 def test_service_raises_too_many_requests(rf: Any, clock: Clock) -> None:

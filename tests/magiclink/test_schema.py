@@ -5,12 +5,24 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("issuer", [None, "dovetail_magiclink.issuers.django_session"])
-def test_schema_describes_responses(settings: Any, issuer: str | None) -> None:
+def issue(user: Any, *, request: Any, amr: Any) -> dict[str, str]:
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("issuer", "allowed", "names"),
+    [
+        (None, None, {"user"}),
+        (issue, None, {"access", "refresh", "user"}),
+        (issue, lambda user, *, request: True, {"access", "refresh", "user", "next"}),
+    ],
+)
+def test_schema_describes_responses(settings: Any, issuer: object, allowed: object, names: set[str]) -> None:
     generators = pytest.importorskip("drf_spectacular.generators", reason="drf-spectacular is not installed")
     from drf_spectacular.drainage import GENERATOR_STATS
 
     settings.MAGIC_LINK_TOKEN_ISSUER = issuer
+    settings.MAGIC_LINK_ALLOWED = allowed
     settings.REST_FRAMEWORK = {
         **settings.REST_FRAMEWORK,
         "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -23,8 +35,8 @@ def test_schema_describes_responses(settings: Any, issuer: str | None) -> None:
     assert requested["responses"].keys() == {"202"}
     assert verified["responses"].keys() == {"200", "400"}
     components = schema["components"]["schemas"]
-    keys = components["MagicSignedIn"]["properties"].keys()
-    assert keys == ({"user"} if issuer else keys)
-    assert "user" in keys
+    signed_in = components["MagicSignedIn"]
+    assert signed_in["properties"].keys() == names
+    assert set(signed_in.get("required", ())) == (set() if allowed else names)
     assert components["MagicRefused"]["properties"].keys() == {"error"}
     assert "get" not in schema["paths"]["/api/auth/magic/verify/"]

@@ -275,6 +275,14 @@ def test_signup_rejects_existing_username(post: Post, ask: Ask, settings: Any) -
     assert refused(post("verify", token=mailed_code()))
 
 
+def test_signup_rejects_address_that_the_model_rejects(post: Post, ask: Ask, settings: Any) -> None:
+    # An apostrophe is valid in an address, and invalid in Django's user name.
+    settings.MAGIC_LINK_SIGNUP = True
+    ask("o'neil@example.com")
+    assert refused(post("verify", token=mailed_code()))
+    assert not get_user_model().objects.exists()
+
+
 def _create(*, email: str, request: Any) -> Any:
     return get_user_model().objects.create_user(f"of-{email}", email=email, first_name=request.path)
 

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.checks import run_checks
 
-from dovetail_notify import NotificationType, Rendered, checks
-from dovetail_notify.transports import base as transports_base
+from dovetail_notify import NotificationType, Rendered, checks, transports
 from dovetail_notify.transports.push.vapid import generate
 from dovetail_notify.types import registry
 
@@ -114,6 +113,36 @@ def test_unknown_channels_of_a_type_are_reported(types):
     ]
 
 
+def test_path_as_the_link_of_a_mail_needs_the_site(settings):
+    settings.NOTIFY_SITE_URL = ""
+    (message,) = checks.check_site()  # orders.shipped, whose example links to /orders/A-1
+    assert message.id == "dovetail_notify.E016"
+    assert "'/orders/A-1' in mails of 'orders.shipped'" in message.msg
+    settings.NOTIFY_SITE_URL = "https://app.example.com"
+    assert list(checks.check_site()) == []
+
+
+@pytest.mark.parametrize("channel", ["in_app", "push"])
+def test_path_as_a_link_outside_of_mail_needs_no_site(settings, monkeypatch, types, channel):
+    settings.NOTIFY_SITE_URL = ""
+    shown = types("Shown", "tests.shown", channels={channel: True}, render=lambda self: Rendered(title="x", url="/x"))
+    monkeypatch.setattr(registry, "all", lambda: [shown])
+    assert list(checks.check_site()) == []
+
+
+class OwnTransport(transports.Transport):
+    pass
+
+
+@pytest.mark.parametrize(
+    "configured", [{}, {"email": f"{__name__}.OwnTransport"}, {"email": "nowhere.Transport"}, ["email"]]
+)
+def test_project_without_the_mail_transport_needs_no_addresses(settings, configured):
+    settings.NOTIFY_TRANSPORTS = configured
+    settings.NOTIFY_SITE_URL = settings.NOTIFY_UNSUBSCRIBE_URL = ""
+    assert list(checks.check_site()) == list(checks.check_unsubscribe()) == []
+
+
 def test_mail_without_unsubscribe_url_is_a_deployment_warning(settings):
     settings.NOTIFY_UNSUBSCRIBE_URL = ""
     assert "dovetail_notify.W003" in check_ids(include_deployment_checks=True)
@@ -136,7 +165,7 @@ def test_valid_push_settings_have_no_messages(web_push):
 
 
 def test_push_without_its_dependencies_names_the_extra(web_push, monkeypatch):
-    monkeypatch.setattr(transports_base, "find_spec", lambda name: None if name == "httpcore" else object())
+    monkeypatch.setattr(transports, "find_spec", lambda name: None if name == "httpcore" else object())
     (message,) = checks.check_transports()
     assert (message.id, message.hint) == ("dovetail_notify.E010", "pip install dovetail-notify[push]")
     assert "httpcore" in message.msg
@@ -196,7 +225,7 @@ def test_webhooks_without_an_endpoint_hook_are_an_error(settings):
     settings.NOTIFY_WEBHOOK_ENDPOINT = lambda user, organization_key: None
     assert list(checks.check_transports()) == []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transports_base, "find_spec", lambda name: None)
+        patch.setattr(transports, "find_spec", lambda name: None)
         assert [message.id for message in checks.check_transports()] == ["dovetail_notify.E010"]
     settings.NOTIFY_WEBHOOK_ENDPOINT = "nowhere.endpoint"
     assert list(checks.check_transports()) == []

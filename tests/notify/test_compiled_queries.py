@@ -17,7 +17,7 @@ from rest_framework.test import APIRequestFactory, force_authenticate
 from dovetail_notify import get_notification_model
 from dovetail_notify.api.pagination import CursorPagination
 from dovetail_notify.api.views import NotificationViewSet
-from dovetail_notify.inbox.reading import InboxFilter, Unread, inbox_of_key, page, unread_of
+from dovetail_notify.inbox.reading import InboxFilter, Unread, count, inbox, inbox_of_key, page, unread_of
 from tests.notify.factories import make_user
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +56,7 @@ def people() -> list[Any]:
     return people
 
 
-@pytest.mark.parametrize("organizations", [None, [], ["1"], ["1", "3"]])
+@pytest.mark.parametrize("organizations", [None, [], ["1"], ["1", "3"], list("1345678")])
 @pytest.mark.parametrize("bound", [None, "1"])
 @pytest.mark.parametrize("lookup", [None, "lt", "lte", "gt", "gte"])
 def test_compiled_page_equals_the_orms(people, organizations, bound, lookup, settings):
@@ -73,6 +73,16 @@ def test_compiled_page_equals_the_orms(people, organizations, bound, lookup, set
             found = page(person, shown=shown, organization_key=bound, lookup=lookup, key=lookup and middle, limit=5)
             assert [vars(row) | {"_state": None} for row in found] == [vars(row) | {"_state": None} for row in rows]
             assert all((row._state.db, row._state.adding) == ("default", False) for row in found)
+
+
+def test_organization_may_be_any_type_of_key(people, settings):
+    settings.NOTIFY_ORGANIZATIONS = lambda user: [1, 2]
+    person, shown = people[0], InboxFilter()
+    unread = inbox(person, organization_key=1).filter(read_at=None)
+    assert unread_of(person, organization_key=1) == Unread(unread.count(), False) == Unread(8, False)
+    rows = shown.apply(inbox(person, organization_key=1)).order_by("-pk")
+    assert page(person, shown=shown, organization_key=1, limit=50) == list(rows)
+    assert count(person, shown=shown, organization_key=1, limit=50) == len(rows) == 8
 
 
 def test_second_list_reuses_the_query_with_its_own_values(people, api, user, compiled):
@@ -133,7 +143,7 @@ def test_changed_setting_compiles_the_page_again(people, compiled):
     assert compiled == ["Notification"] * 2
 
 
-@pytest.mark.parametrize("organizations", [None, [], ["1", "3"]])
+@pytest.mark.parametrize("organizations", [None, [], ["1", "3"], list("1345678")])
 @pytest.mark.parametrize("bound", [None, "1"])
 def test_compiled_unread_count_equals_the_orms(people, organizations, bound, settings, django_assert_num_queries):
     settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
@@ -157,3 +167,29 @@ def test_custom_queryset_is_counted(people, user):
     force_authenticate(request, user)
     assert Everybody.as_view({"get": "unread_count"})(request).data == {"unread": 32, "capped": False}
     assert NotificationViewSet.as_view({"get": "unread_count"})(request).data == {"unread": 0, "capped": False}
+
+
+@pytest.mark.parametrize("organizations", [None, [], ["1", "3"], list("1345678")])
+@pytest.mark.parametrize("shown", [InboxFilter(), InboxFilter(unread=True, type="a"), InboxFilter(types=())])
+def test_count_equals_the_number_of_rows(people, organizations, shown, settings):
+    settings.NOTIFY_ORGANIZATIONS = None if organizations is None else lambda user: organizations
+    expected = len(page(people[0], shown=shown, limit=50))
+    with CaptureQueriesContext(connection) as queries:
+        assert count(people[0], shown=shown, limit=50) == expected
+    assert all("COUNT(" in query["sql"] for query in queries)
+    assert count(people[0], shown=shown, limit=1) == min(1, expected)
+
+
+def test_total_of_a_list_is_counted(people):
+    class Counted(CursorPagination):
+        def paginate(self, *args: Any, count: Any, **options: Any) -> list[Any]:
+            self.total = count(5)
+            return super().paginate(*args, **options)
+
+        def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any]:
+            raise NotImplementedError
+
+    request = APIRequestFactory().get(LIST)
+    force_authenticate(request, people[0])
+    with override_settings(NOTIFY_PAGINATION_CLASS=Counted):
+        assert NotificationViewSet.as_view({"get": "list"})(request).data["meta"]["total"] == 5

@@ -14,10 +14,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
+from dovetail_core.queues import CircuitBreaker
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.models import Delivery
 from dovetail_notify.outbox.digests import send_digests
-from dovetail_notify.outbox.runner import CircuitBreaker
 from dovetail_notify.outbox.worker import deliver, resend
 from dovetail_notify.realtime.socket_authentication import issue_ticket
 from dovetail_notify.services import purge_notifications, remove_notification, set_preference, update_notification
@@ -351,7 +351,7 @@ def test_rolled_back_savepoint_keeps_the_other_announcement(settings, transactio
 
 
 def test_failing_runner_fails_nothing_and_is_paused(settings, transactional_db, caplog, monkeypatch):
-    monkeypatch.setattr("dovetail_notify.outbox.runner._circuit_breaker", CircuitBreaker())
+    monkeypatch.setattr("dovetail_notify.outbox.runner._circuit", CircuitBreaker())
     calls: list[str] = []
 
     def broker_is_down(using: str) -> None:
@@ -370,30 +370,6 @@ def test_failing_runner_fails_nothing_and_is_paused(settings, transactional_db, 
     # A broker's client takes seconds to fail, so the runner is not called again; workers look at the outbox anyway.
     assert calls == ["default"]
     assert deliver().sent == 2
-
-
-def test_circuit_breaker_lets_one_caller_retry(monkeypatch):
-    now = 0.0
-    monkeypatch.setattr("dovetail_notify.outbox.runner.time.monotonic", lambda: now)
-    breaker = CircuitBreaker()
-    calls: list[str] = []
-
-    def fail(name: str) -> None:
-        calls.append(name)
-        # A call in another thread at the same time.
-        breaker.call(calls.append, "other")
-        raise ConnectionError
-
-    breaker.call(fail, "first")
-    # Before the first failure, parallel calls are not skipped.
-    assert calls == ["first", "other"]
-    now = 11.0
-    breaker.call(fail, "second")
-    assert calls == ["first", "other", "second"]
-    now = 22.0
-    breaker.call(calls.append, "third")
-    breaker.call(calls.append, "fourth")
-    assert calls[3:] == ["third", "fourth"]
 
 
 def test_default_runner_sends_after_commit(transactional_db):

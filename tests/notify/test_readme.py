@@ -6,13 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import dovetail_notify
-from dovetail_notify import checks, events
+from dovetail_notify import checks, events, transports
 from dovetail_notify.conf import conf
 from dovetail_notify.realtime import protocol
-from dovetail_notify.transports import base as transports_base
-from dovetail_notify.transports import webhook
+from dovetail_notify.transports import push, webhook
 from dovetail_notify.transports.push import apns, fcm, web_push
-from dovetail_notify.transports.push import transport as push
 
 PACKAGE = Path(__file__).parents[2] / "packages/notify"
 README = (PACKAGE / "README.md").read_text()
@@ -24,7 +22,7 @@ def test_settings_table_matches_the_declaration() -> None:
 
 def test_every_check_has_a_row() -> None:
     assert checks.__file__ is not None
-    modules = (checks, transports_base, push, web_push, fcm, apns, webhook)
+    modules = (checks, transports, push, web_push, fcm, apns, webhook)
     texts = [Path(str(module.__file__)).read_text() for module in modules]
     used = set(re.findall(r"dovetail_notify\.[EWI]\d{3}", "".join(texts)))
     rows = re.findall(r"^\| `(dovetail_notify\.[EWI]\d{3})` \| \S.* \| \S.* \|$", README, flags=re.MULTILINE)

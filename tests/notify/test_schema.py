@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -101,11 +102,11 @@ def test_every_notification_matches_the_schema(api, user, version):
     assert not [
         each for each in GENERATOR_STATS._error_cache | GENERATOR_STATS._warn_cache if "otification" in str(each)
     ]
-    valid = validator(openapi, "Notification")
+    valid = validator(openapi, "NotifyNotification")
     kinds = []
     for row in answer["data"]:
         valid.validate(row)
-        kinds.append((row["type"], validator(openapi, "OtherNotification").is_valid(row)))
+        kinds.append((row["type"], validator(openapi, "NotifyOtherNotification").is_valid(row)))
     assert kinds == [
         ("gone.long", True),
         ("orders.quiet", False),
@@ -122,7 +123,7 @@ def test_every_notification_matches_the_schema(api, user, version):
 def test_payload_of_another_shape_does_not_match(api, user, version, change):
     notify(FULL, to=user)
     (row,) = api.get("/api/v1/notifications/").json()["data"]
-    valid = validator(document(), "Notification")
+    valid = validator(document(), "NotifyNotification")
     assert valid.is_valid(row)
     row["payload"] |= change
     assert not valid.is_valid(row)
@@ -133,15 +134,26 @@ def test_payload_of_another_shape_does_not_match(api, user, version, change):
 def test_each_type_has_an_example_and_a_discriminator_entry(version):
     openapi = document()
     schemas = openapi["components"]["schemas"]
-    mapping = schemas["KnownNotification"]["discriminator"]["mapping"]
+    mapping = schemas["NotifyKnownNotification"]["discriminator"]["mapping"]
     assert sorted(mapping) == [cls.key for cls in registry.all()]
-    assert [each["$ref"] for each in schemas["KnownNotification"]["oneOf"]] == list(mapping.values())
+    assert [each["$ref"] for each in schemas["NotifyKnownNotification"]["oneOf"]] == list(mapping.values())
     for cls in registry.all():
         name = mapping[cls.key].rpartition("/")[2]
         example = schemas[name]["example"]
         validator(openapi, name).validate(example)
         payload = name.removesuffix("Notification") + "Payload"
         assert schemas[payload]["example"] == example["payload"] == payloads.encode(cls.from_example())
+
+
+def test_components_begin_with_the_package(made):
+    """Components with bare names were replaced by a project's component of the same name."""
+    made.append(type("Known", (NotificationType,), {"render": lambda self: Rendered(title="x")}, key="known"))
+    schemas = document()["components"]["schemas"]
+    assert {"NotifyOrdersShippedPayload", "NotifyOrdersShippedCarrier", "NotifySecuritySignedInType"} <= set(schemas)
+    # drf-spectacular names the page of a list, a partial update, and the enums of serializers.
+    assert [name for name in schemas if not re.match("(Paginated|Patched)?Notify|[A-Z][a-z]+Enum$", name)] == []
+    # The type "known" does not replace the union.
+    assert schemas["NotifyKnownNotification"]["discriminator"]["mapping"]["known"].endswith("/NotifyKnown2Notification")
 
 
 def test_document_is_deterministic():
@@ -151,9 +163,9 @@ def test_document_is_deterministic():
 def test_similar_keys_get_distinct_component_names(made):
     for key in ("tests.made_up", "tests.made.up"):
         made.append(type("MadeUp", (NotificationType,), {"render": lambda self: Rendered(title="x")}, key=key))
-    mapping = document()["components"]["schemas"]["KnownNotification"]["discriminator"]["mapping"]
+    mapping = document()["components"]["schemas"]["NotifyKnownNotification"]["discriminator"]["mapping"]
     named = {mapping[cls.key].rpartition("/")[2] for cls in made}
-    assert named == {"TestsMadeUpNotification", "TestsMadeUp2Notification"}
+    assert named == {"NotifyTestsMadeUpNotification", "NotifyTestsMadeUp2Notification"}
 
 
 def test_example_that_does_not_render_is_omitted(made, caplog):
@@ -162,7 +174,7 @@ def test_example_that_does_not_render_is_omitted(made, caplog):
 
     made.append(type("Broken", (NotificationType,), {"render": render}, key="tests.broken"))
     schemas = document()["components"]["schemas"]
-    assert "example" not in schemas["TestsBrokenNotification"]
+    assert "example" not in schemas["NotifyTestsBrokenNotification"]
     assert "The schema has no example of tests.broken: RuntimeError." in caplog.text
     assert "secret" not in caplog.text
 
@@ -170,8 +182,8 @@ def test_example_that_does_not_render_is_omitted(made, caplog):
 def test_without_types_the_schema_is_an_object(monkeypatch):
     monkeypatch.setattr(registry, "_types", {})
     schemas = document()["components"]["schemas"]
-    assert schemas["Notification"]["properties"]["payload"]["type"] == "object"
-    assert "KnownNotification" not in schemas
+    assert schemas["NotifyNotification"]["properties"]["payload"]["type"] == "object"
+    assert "NotifyKnownNotification" not in schemas
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -78,8 +79,8 @@ def test_committed_row_is_sent_as_the_list_shows_it(user):
 def test_users_get_their_own_rows_from_one_encoded_frame(user, monkeypatch):
     others = list(make_users(5))
     templates = []
-    template = frames._FrameTemplate
-    monkeypatch.setattr(frames, "_FrameTemplate", lambda row: templates.append(row) or template(row))
+    template = frames.FrameTemplate
+    monkeypatch.setattr(frames, "FrameTemplate", lambda row: templates.append(row) or template(row))
 
     async def main() -> None:
         async with AsyncExitStack() as stack:
@@ -337,6 +338,14 @@ def test_ticket_opens_one_socket_once(user):
         assert await refusal(ticket=ticket) == (4401, "unauthenticated")
 
     run(main)
+
+
+def test_ticket_tolerates_half_a_minute_of_clock_skew(user):
+    """A server whose clock is 30 seconds ahead refused every ticket of the others."""
+    for seconds, accepted in ((55, True), (65, False)):
+        ticket = issue_ticket(user=user)
+        with mock.patch("django.utils.timezone.now", return_value=timezone.now() + timedelta(seconds=seconds)):
+            assert (redeem_ticket(ticket) is not None) is accepted
 
 
 def test_invalid_tickets_are_refused(user):

@@ -25,7 +25,7 @@ from dovetail_notify.services import register_device
 from dovetail_notify.testing import FakePush
 from dovetail_notify.transports import transport_for
 from dovetail_notify.transports.email import EmailTransport
-from dovetail_notify.transports.http.base import HttpResponse
+from dovetail_notify.transports.http import HttpResponse
 from dovetail_notify.transports.http.calls import clients
 from dovetail_notify.transports.push import PushMessage, Result
 from dovetail_notify.transports.push.vapid import b64decode, generate

@@ -100,7 +100,8 @@ def test_a_report_that_broke_off_fails(summarize: Any, tmp_path: Path) -> None:
 
 
 def test_a_test_skipped_where_everything_is_here_fails(summarize: Any) -> None:
-    status, lines = summarize(**{"services-composed": (0, case("test_a", "<skipped message='no broker'/>"))})
+    skipped = case("test_a", "<skipped message='no broker'/>") + case("test_b", "<skipped message='needs SQLite'/>")
+    status, lines = summarize(**{"services-composed": (0, skipped)})
     assert (status, lines[-1]) == (1, "1 passed, 1 failed")
 
 
@@ -159,14 +160,35 @@ def test_the_guard_accepts_only_known_reasons_to_skip(guard: ModuleType, reason:
 
 
 @pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("core/test_net.py::test_a", "core/test_net.py::test_a"),
+        ("core/test_net.py", "core/test_net.py"),
+        ("core", "core/test_net.py::test_a"),
+    ],
+)
+@pytest.mark.parametrize(
     ("cost", "wrong"), [({}, True), ({"cpu": 0.4}, True), ({"cpu": 1.4}, False), ({"processes": 1}, False)]
 )
-def test_the_guard_names_a_cheap_test_with_the_marker(
-    guard: ModuleType, monkeypatch: pytest.MonkeyPatch, cost: dict[str, Any], wrong: bool
+def test_the_guard_names_an_entry_of_cheap_tests(
+    guard: ModuleType, monkeypatch: pytest.MonkeyPatch, entry: str, name: str, cost: dict[str, Any], wrong: bool
 ) -> None:
-    monkeypatch.setitem(guard.MARKED, "process", ["core/test_net.py::test_a"])
+    monkeypatch.setitem(guard.MARKED, "process", [entry])
     messages = list(guard.wrongly_marked(placed(*EVERYWHERE, test=f"{CASE.test}[x]", **cost)))
-    assert [message.split(" is marked")[0] for message in messages] == ([CASE.test] if wrong else [])
+    assert [message.split(" is marked")[0] for message in messages] == ([name] if wrong else [])
+
+
+def test_tests_of_one_module_may_share_a_process(guard: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(guard.MARKED, "process", ["core/test_net.py"])
+    runs = placed(*EVERYWHERE, test="tests.core.test_net::test_b")
+    assert list(guard.wrongly_marked(placed(*EVERYWHERE, processes=1) + runs)) == []
+
+
+def test_cheap_test_in_a_folder_of_expensive_tests_is_named(guard: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(guard.MARKED, "process", ["core"])
+    runs = placed(*EVERYWHERE, test="tests.core.test_net::test_b")
+    (message,) = guard.wrongly_marked(placed(*EVERYWHERE, processes=1) + runs)
+    assert message.startswith("core/test_net.py::test_b is marked")
 
 
 @pytest.mark.parametrize(("cost", "named"), [({"cpu": 2.9}, 0), ({"cpu": 3.1}, 1), ({"processes": 1}, 1)])

@@ -15,7 +15,15 @@ from django.utils.translation.template import templatize
 PACKAGES = sorted(path.parent.parent for path in Path(__file__).parents[2].glob("packages/*/src/*/locale/de"))
 LANGUAGES = ("de", "en")
 # Django and simplejwt have some of the other packages' texts, and theirs are not to be overruled.
-_WHOLE = {"dovetail_apikeys", "dovetail_contract", "dovetail_core", "dovetail_notify", "dovetail_tenancy"}
+_WHOLE = {
+    "dovetail_apikeys",
+    "dovetail_audit",
+    "dovetail_contract",
+    "dovetail_core",
+    "dovetail_flags",
+    "dovetail_notify",
+    "dovetail_tenancy",
+}
 WHOLE = [path for path in PACKAGES if path.name in _WHOLE]
 # The packages may translate the texts of core that they show. Theirs take precedence over core's own.
 CORE = Path(__file__).parents[2] / "packages/core/src/dovetail_core"

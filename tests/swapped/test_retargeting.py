@@ -59,7 +59,7 @@ takes_a_minute = pytest.mark.skipif(
 
 def migration() -> str:
     """The README's own."""
-    how_to = README.split("### Changing the organization model later")[1]
+    how_to = README.split("### Changing the organization model later")[1].partition("\n#")[0]
     (code,) = re.findall(r"```python\n(from django.db import migrations.+?)```", how_to, flags=re.DOTALL)
     return str(code)
 

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection
 
+from dovetail_core import attempts
 from dovetail_tenancy.models import TenantModel
 from dovetail_tenancy.operations import EnableRowSecurity
 from dovetail_tenancy.testing import as_tenant  # noqa: F401
@@ -37,6 +38,11 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
         for model in apps.get_models():
             if issubclass(model, TenantModel):
                 EnableRowSecurity(model.__name__).database_forwards(model._meta.app_label, editor, as_state, as_state)
+
+
+@pytest.fixture(autouse=True)
+def _no_attempts() -> None:
+    attempts.reset()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,7 @@ _WITHOUT: dict[str, tuple[bool, str]] = {
         test_a_taken_slug_gets_a_suffix test_changing_to_a_taken_slug_is_refused
         test_a_user_who_is_no_sole_owner_is_deleted test_an_organization_cannot_be_added_for_an_inactive_owner
         test_adding_an_organization_creates_its_owner_membership test_a_person_creates_an_organization
+        test_the_admin_site_reports_a_row_that_was_deleted_meanwhile
         test_an_organization_is_created_with_its_owner test_ownership_is_transferred
         test_an_action_transfers_ownership test_an_owner_reads_changes_and_deletes_the_organization
         test_an_owner_can_become_the_contact test_an_update_refuses_a_taken_slug_and_the_owner

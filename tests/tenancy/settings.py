@@ -51,7 +51,7 @@ TEMPLATES = [
 
 DOVETAIL_TRAILING_SLASH = False
 # Many tests mail the same person.
-DOVETAIL_MAIL_PER_RECIPIENT = None
+DOVETAIL_MAIL_PER_ORGANIZATION = DOVETAIL_MAIL_PER_RECIPIENT = None
 TENANCY_INVITATION_SENDER = "dovetail_tenancy.mail.send_invitation"
 TENANCY_INVITATION_ACCEPT_URL = "https://app.example.com/invitations#token={token}"
 STATIC_URL = "static/"

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib import admin
+from django.contrib.admin.sites import AdminSite, all_sites
+from django.contrib.auth.models import Permission
 from django.core import checks as django_checks
 from django.db import models
 from django.test.utils import isolate_apps
 
+import dovetail_core.admin
+from dovetail_core.admin import LimitToOrganizations
 from dovetail_tenancy import checks
-from dovetail_tenancy.models import OrganizationForeignKey, TenantModel
+from dovetail_tenancy.models import Invitation, OrganizationForeignKey, TenantModel
 
 
 def found(settings: Any, **values: Any) -> dict[str, str]:
@@ -40,6 +45,10 @@ def test_the_lane_passes_all_checks() -> None:
         ("MAX_ORGANIZATIONS", "nowhere.at_all"),
         ("BEFORE_INVITE", 7),
         ("ROLES", {"admin": []}),
+        ("MEMBERSHIP_FIELDS", ["person"]),
+        ("MEMBERSHIP_FIELDS", {"person": "user"}),
+        ("MEMBERSHIP_FIELDS", {"user": "a.b"}),
+        ("ORGANIZATION_CREATION", "yes"),
     ],
 )
 def test_an_invalid_value_is_an_error(settings: Any, name: str, value: Any) -> None:
@@ -52,6 +61,32 @@ def test_an_invalid_value_is_an_error(settings: Any, name: str, value: Any) -> N
 )
 def test_a_valid_value_passes(settings: Any, name: str, value: Any) -> None:
     assert found(settings, **{name: value}) == {}
+
+
+def test_deployment_with_proxies_checks_their_headers(settings: Any) -> None:
+    settings.DOVETAIL_TRUSTED_PROXIES = ["10.0.0.1"]
+    messages = django_checks.run_checks(tags=["security"], include_deployment_checks=True)
+    assert "dovetail_core.W005" in [message.id for message in messages]
+
+
+def test_admin_of_rows_of_another_organization_model_is_named(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(LimitToOrganizations, admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
+        pass
+
+    class Other(Plain):
+        organization_field = "content_type"
+
+    site = AdminSite()
+    # Checks of other tests would see it until it is collected as garbage.
+    all_sites.discard(site)
+    monkeypatch.setattr(dovetail_core.admin, "all_sites", {site})
+    site.register(Invitation, Plain)
+    assert [*checks.check_admins(None)] == []
+    site.register(Permission, Other)
+    (message,) = checks.check_admins(None)
+    assert (message.id, message.obj, bool(message.hint)) == ("dovetail_tenancy.W022", Other, True)
+    settings.DOVETAIL_ADMIN_ORGANIZATIONS = lambda request: None
+    assert [*checks.check_admins(None)] == []
 
 
 def test_sign_up_requires_a_token_issuer(settings: Any) -> None:
@@ -95,6 +130,8 @@ def test_tenant_models_that_are_not_isolated_are_reported() -> None:
     "meta",
     [
         {"indexes": [models.Index(fields=["-organization", "name"], name="by_name")]},
+        {"indexes": [models.Index(fields=["organization_id", "name"], name="by_key")]},
+        {"indexes": [models.Index(models.F("organization").desc(), name="by_expression")]},
         {"constraints": [models.UniqueConstraint(fields=["organization", "name"], name="once")]},
         {"unique_together": [("organization", "name")]},
     ],

@@ -4,6 +4,7 @@ import logging
 import re
 from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +14,7 @@ from django.core import mail
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.test import override_settings
 from django.utils import timezone, translation
 
@@ -34,6 +35,7 @@ from dovetail_tenancy.exceptions import (
     WrongAccount,
 )
 from dovetail_tenancy.models import Invitation
+from dovetail_tenancy.services.organizations import lock_organization
 from tests.tenancy.factories import make_organization, make_user, membership_of
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +51,12 @@ def _commits(django_capture_on_commit_callbacks: Any, monkeypatch: pytest.Monkey
     from dovetail_core import mail as core_mail
 
     monkeypatch.setattr(core_mail.transaction, "on_commit", lambda send, **kwargs: send())
+
+
+@pytest.fixture(autouse=True)
+def _same_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mails are counted by clock hours. A test may begin in one and end in the next."""
+    monkeypatch.setattr("dovetail_core.mail.time", SimpleNamespace(time=lambda: 0.0))
 
 
 def sent_token() -> str:
@@ -308,7 +316,7 @@ def test_worker_computes_the_token_and_its_broker_gets_none(acme: Any, bo: Any, 
 
     settings.TENANCY_INVITATION_SENDER = "dovetail_tenancy.contrib.celery.send_invitation"
     published: list[Any] = []
-    with patch.object(celery.send_invitation_by_worker, "delay", lambda *arguments: published.append(arguments)):
+    with patch.object(celery.send_invitation_by_worker, "apply_async", lambda args, **_: published.append(args)):
         invitation = services.invite(organization=acme, email="bo@example.com", role="member", language="de")
     assert published == [(str(invitation.pk), "de")]
     # The key was rotated between the request and the worker.
@@ -353,6 +361,89 @@ def test_organization_cannot_fill_a_mailbox_with_invitations(acme: Any, bo: Any,
     assert len(mail.outbox) == 3
     (token,) = re.findall(r"#token=(\S+)", mail.outbox[1].body)
     services.accept_invitation(token=token, user=bo)
+
+
+def test_refused_invitations_do_not_count_as_mails(acme: Any, bo: Any, settings: Any) -> None:
+    member = services.add_member(organization=acme, user=bo, role="member").user
+    settings.DOVETAIL_MAIL_PER_ORGANIZATION = 2
+    cache.clear()
+    invitation, _ = invited(acme, "cy@example.com")
+
+    def invite(email: str, **more: Any) -> Any:
+        return services.invite(organization=acme, email=email, role="member", **more)
+
+    for refuse, error in (
+        (lambda: invite(bo.email), AlreadyMember),
+        (lambda: invite("cy@example.com"), AlreadyInvited),
+        (lambda: invite("dee@example.com", actor=member), RoleNotAllowed),
+        (lambda: services.resend_invitation(invitation=invitation, actor=member), RoleNotAllowed),
+    ):
+        with pytest.raises(error):
+            refuse()
+    services.revoke_invitation(invitation=invitation)
+    with pytest.raises(InvitationClosed):
+        services.resend_invitation(invitation=invitation)
+    invited(acme, "cy@example.com")
+    assert len(mail.outbox) == 2
+
+
+def test_organizations_of_a_stranger_cannot_fill_a_mailbox(settings: Any) -> None:
+    settings.DOVETAIL_MAIL_PER_RECIPIENT = 1
+    cache.clear()
+    for number in range(3):
+        invited(make_organization(f"Evil {number}"), "bo@example.com")
+    with pytest.raises(LimitReached):
+        invited(make_organization("Evil 3"), "bo@example.com")
+    assert len(mail.outbox) == 3
+
+
+def test_organization_cannot_mail_every_address_of_a_list(acme: Any, settings: Any) -> None:
+    settings.DOVETAIL_MAIL_PER_ORGANIZATION = 2
+    cache.clear()
+    for number in range(2):
+        invited(acme, f"victim{number}@example.com")
+    with pytest.raises(LimitReached, match="The limit of 2 invitation mails of one organization in an hour is reached"):
+        services.invite(organization=acme, email="victim2@example.com", role="member")
+    assert len(mail.outbox) == 2
+
+
+def test_hung_cache_does_not_hold_the_lock_of_the_organization(acme: Any) -> None:
+    calls: list[str] = []
+    module = "dovetail_tenancy.services.invitations"
+
+    def lock(*args: Any, **kwargs: Any) -> Any:
+        calls.append("lock")
+        return lock_organization(*args, **kwargs)
+
+    with (
+        patch(f"{module}.lock_organization", lock),
+        patch(f"{module}.within_budget", lambda *args, **kwargs: calls.append("count") or True),
+    ):
+        invitation, _ = invited(acme)
+        services.resend_invitation(invitation=invitation)
+    assert calls == ["count", "lock"] * 2
+
+
+# The attack: strangers name their organization and themselves after the text that a victim is to read in our mail.
+def test_invitation_shows_no_link_of_strangers(ada: Any) -> None:
+    organization = make_organization("Account locked, see evil.com\u202e\r\nnow " + "x" * 60, owner=ada)
+    with patch.object(type(ada), "__str__", lambda person: "Support\u200b http://evil.com/a www.evil.com"):
+        invited(organization, actor=ada)
+    (message,) = mail.outbox
+    ((html, _),) = message.alternatives
+    shown = "Account locked, see evil com now xxxxxxxxxxxxxxxxxxxxxxxxxx…"
+    assert message.subject == f"Invitation to {shown}"
+    assert f"Support has invited you to join {shown}." in message.body
+    assert f"Support has invited you to join {shown}." in html
+    for text in (message.subject, message.body, html):
+        assert "evil.com" not in text
+        assert not set(text) & {"\u202e", "\u200b", "\r"}
+
+
+def test_invitation_shows_the_address_of_its_inviter(acme: Any, ada: Any) -> None:
+    with patch.object(type(ada), "__str__", lambda person: person.email):
+        invited(acme, actor=ada)
+    assert f"{ada.email} has invited you" in mail.outbox[0].body
 
 
 def test_by_default_a_thread_sends(acme: Any, settings: Any) -> None:
@@ -506,3 +597,21 @@ def test_the_task_purges_invitations(acme: Any) -> None:
     invitation, _ = invited(acme)
     rows.filter(pk=invitation.pk).update(expires_at=timezone.now() - timedelta(days=99))
     assert celery.purge_invitations() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_repeated_invitation_counts_one_mail(settings: Any) -> None:
+    settings.DOVETAIL_MAIL_PER_RECIPIENT = 1
+    deadlocks = [OperationalError(1213, "Deadlock found")]
+
+    def fail_once(event: Event, **_: Any) -> None:
+        if event.name == "invitation.created" and deadlocks:
+            raise deadlocks.pop()
+
+    organization = make_organization()
+    domain_event.connect(fail_once)
+    try:
+        services.invite(organization=organization, email="once@example.com", role="member")
+    finally:
+        domain_event.disconnect(fail_once)
+    assert (deadlocks, Invitation.objects.count()) == ([], 1)

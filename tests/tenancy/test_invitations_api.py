@@ -4,15 +4,18 @@ import json
 import re
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.core import mail
+from django.db import OperationalError
 from django.test import TestCase, override_settings
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from dovetail_tenancy import services
 from dovetail_tenancy.models import Invitation
+from dovetail_tenancy.services import invitations
 from tests.tenancy.factories import client_of, invite, make_organization, make_user, membership_of
 
 pytestmark = pytest.mark.django_db
@@ -233,3 +236,53 @@ def test_machines_can_read_but_not_create_invitations(acme: Any, bo: Any) -> Non
     for caller in (machine, client_of(bo, auth=Key(acme.pk))):
         assert caller.post("/api/invitations/accept", {"token": token}, format="json").status_code == 403
     assert rows.get().status == "pending"
+
+
+@pytest.mark.parametrize("action", ["accept", "decline"])
+def test_wrong_tokens_of_one_address_are_limited(
+    acme: Any, bo: Any, action: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TENANCY_INVITATION_FAILURES_PER_NETWORK = ((3, 10**9),)
+    compared: list[str] = []
+    pending = invitations._pending
+    monkeypatch.setattr(invitations, "_pending", lambda token: (compared.append(token), pending(token))[1])
+    _, token = invite(acme, bo.email)
+    other = client_of(make_user())
+
+    def answer(client: Any, token: str, **extra: str) -> int:
+        return int(client.post(f"/api/invitations/{action}", {"token": token}, format="json", **extra).status_code)
+
+    if action == "accept":
+        # The token is right, so this is no guess.
+        assert [answer(other, token) for _ in range(5)] == [409] * 5
+    compared.clear()
+    assert [answer(other, "wrong") for _ in range(5)] == [400] * 3 + [429] * 2
+    assert len(compared) == 3
+    refused = client_of(bo).post(f"/api/invitations/{action}", {"token": token}, format="json")
+    assert (refused.status_code, int(refused["Retry-After"]) > 0) == (429, True)
+    assert answer(client_of(bo), token, REMOTE_ADDR="203.0.113.9") in (200, 204)
+
+
+def test_clients_without_an_address_do_not_share_a_limit(acme: Any, bo: Any, settings: Any) -> None:
+    # The server listens at a Unix socket.
+    settings.TENANCY_INVITATION_FAILURES_PER_NETWORK = ((1, 10**9),)
+    _, token = invite(acme, bo.email)
+    wrong = [post("decline", "wrong", REMOTE_ADDR="").status_code for _ in range(3)]
+    assert (wrong, post("decline", token, REMOTE_ADDR="").status_code) == ([400] * 3, 204)
+
+
+def test_failures_of_the_server_do_not_count_as_wrong_tokens(
+    acme: Any, bo: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TENANCY_INVITATION_FAILURES_PER_NETWORK = ((1, 10**9),)
+    _, token = invite(acme, bo.email)
+    with monkeypatch.context() as patched:
+        patched.setattr(invitations, "_answer", Mock(side_effect=OperationalError("the server closed the connection")))
+        for _ in range(2):
+            with pytest.raises(OperationalError):
+                post("decline", token)
+    assert post("decline", token).status_code == 204
+
+
+def post(action: str, token: str, **extra: str) -> Any:
+    return client_of(None).post(f"/api/invitations/{action}", {"token": token}, format="json", **extra)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from dovetail_core import context
-from dovetail_tenancy import TenantRequired, current_tenant_id, tenant, unscoped
+from dovetail_tenancy import TenantMismatch, TenantRequired, current_tenant_id, exceptions, tenant, unscoped
 from dovetail_tenancy.isolation.scope import fill_slot
 from dovetail_tenancy.middleware import TenantMiddleware
 from tests import asynchronous
@@ -130,6 +131,17 @@ def test_credential_decides_the_organization(acme: Any, globex: Any, rf: Request
     assert refused.data["detail"].code == "organization_mismatch"
 
 
+@pytest.mark.parametrize("named", [None, "Acme"])
+def test_response_with_render_needs_no_context(rf: RequestFactory, named: str | None) -> None:
+    class Rendered(HttpResponse):
+        def render(self) -> Rendered:
+            return self
+
+    request, response = rf.get("/"), Rendered()
+    request.tenancy_named = named  # type: ignore[attr-defined]  # set by process_view
+    assert TenantMiddleware(lambda request: response).process_template_response(request, response) is response
+
+
 def test_personal_credential_ends_with_the_membership(user: Any, acme: Any, globex: Any) -> None:
     def call() -> Any:
         request = APIRequestFactory().get("/documents/")
@@ -201,3 +213,7 @@ def test_scope_is_closed_when_a_view_raises(acme: Any, user: Any) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         TenantMiddleware(view)(RequestFactory().get("/"))
     assert current_tenant_id() is None
+
+
+def test_isolation_exceptions_are_also_in_the_module_of_exceptions() -> None:
+    assert (exceptions.TenantRequired, exceptions.TenantMismatch) == (TenantRequired, TenantMismatch)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from django.contrib import admin, messages
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from dovetail_core.events import Event, domain_event
+from dovetail_core.transactions import Vanished
 from dovetail_tenancy import get_membership_model, get_organization_model, services
 from tests.tenancy.documents.factories import make_document
 from tests.tenancy.factories import make_organization, make_user, membership_of
@@ -74,6 +75,19 @@ def test_adding_an_organization_creates_its_owner_membership(client: Client, see
     assert (organization.slug, organization.owner) == ("acme", ada)
     assert membership_of(ada, organization).role == "owner"
     assert [event.name for event in seen] == ["organization.created", "member.added"]
+
+
+@pytest.mark.parametrize("error", [Vanished("x"), IntegrityError("FOREIGN KEY constraint failed")])
+def test_the_admin_site_reports_a_row_that_was_deleted_meanwhile(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def vanish(**kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(services, "create_organization", vanish)
+    data = {"name": "Acme", "owner": make_user().pk}
+    answer = client.post(reverse(admin_page(Organization, "add")), data, follow=True)
+    assert "was deleted meanwhile" in complaints(answer)[0]
 
 
 def test_an_organization_cannot_be_added_for_an_inactive_owner(client: Client) -> None:

@@ -18,6 +18,7 @@ from rest_framework.test import APIClient
 
 from dovetail_tenancy import get_membership_model, get_organization_model
 from dovetail_tenancy.api import views
+from dovetail_tenancy.base import AbstractOrganization
 from tests.tenancy.factories import client_of, make_organization, make_user
 from tests.tenancy.lanes import NEEDS_MORE, has_slug, needs_a_name_only
 
@@ -91,6 +92,21 @@ def test_a_person_creates_an_organization() -> None:
         "role": "owner",
     }
     assert Membership._default_manager.get().user == ada
+
+
+def test_creation_can_be_disabled(settings: Any) -> None:
+    settings.TENANCY_ORGANIZATION_CREATION = False
+    answer = client_of(make_user()).post(LIST, {"name": "Acme"}, format="json")
+    assert (answer.status_code, answer.data["detail"].code) == (403, "organization_creation_disabled")
+    assert "TENANCY_ORGANIZATION_CREATION = True" in answer.data["detail"]
+    assert not Organization._default_manager.exists()
+
+
+def test_only_our_models_permit_creation_by_default(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.TENANCY_ORGANIZATION_CREATION = None
+    assert views.may_people_create_organizations() is issubclass(Organization, AbstractOrganization)
+    monkeypatch.setattr(views, "get_organization_model", lambda: Group)
+    assert not views.may_people_create_organizations()
 
 
 @pytest.mark.parametrize(
@@ -299,6 +315,16 @@ def test_a_person_with_an_organization_credential_needs_role_and_scope() -> None
     assert wide.post(LIST, {"name": "New"}, format="json").status_code == 403
     stranger = client_of(make_user(), auth=ApiKey(mine.pk, ("organization:*",)))
     assert stranger.get(f"{LIST}/{mine.pk}").status_code == 404
+
+
+def test_scopes_of_a_users_own_credential_limit_roles() -> None:
+    ada = make_user()
+    mine = make_organization("Acme", owner=ada)
+    key = client_of(ada, auth=ApiKey(None, ("members:view",)))
+    assert [str(item["id"]) for item in key.get(LIST).json()["data"]] == [str(mine.pk)]
+    assert key.get(f"{LIST}/{mine.pk}/members").status_code == 200
+    assert key.patch(f"{LIST}/{mine.pk}", {"name": "Apex"}, format="json").status_code == 403
+    assert key.post(LIST, {"name": "New"}, format="json").status_code == 403
 
 
 def test_a_machine_without_an_organization_sees_nothing() -> None:

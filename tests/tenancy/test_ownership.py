@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db.models.signals import post_save
 from django.test import override_settings
 
 from dovetail_core.events import Event, domain_event
 from dovetail_tenancy import get_membership_model, services
+from dovetail_tenancy.conf import membership_lookups
 from dovetail_tenancy.exceptions import Gone, LastOwner, OwnerCannotSignIn, RoleNotAllowed
 from tests.tenancy.factories import client_of, make_organization, make_user, membership_of
 
@@ -52,6 +54,27 @@ def test_a_transfer_by_the_system_demotes_the_contact_only() -> None:
     services.add_member(organization=organization, user=cy, role="owner")
     services.transfer_ownership(organization=organization, to=bo)
     assert [role(user, organization) for user in (ada, bo, cy)] == ["admin", "owner", "owner"]
+
+
+@pytest.mark.parametrize("change", ["demotes", "deletes"])
+def test_a_receiver_may_change_the_previous_owner_itself(change: str) -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+
+    def allow_one_owner(instance: Any, **kwargs: Any) -> None:
+        if instance.role == "owner":
+            others = Membership._base_manager.filter(**membership_lookups(organization=organization, role="owner"))
+            others = others.exclude(pk=instance.pk)
+            _ = others.update(**membership_lookups(role="member")) if change == "demotes" else others.delete()
+
+    post_save.connect(allow_one_owner, sender=Membership)
+    try:
+        services.transfer_ownership(organization=organization, to=bo, actor=ada)
+    finally:
+        post_save.disconnect(allow_one_owner, sender=Membership)
+    remaining = Membership._base_manager.filter(**membership_lookups(organization=organization, user=ada))
+    assert [membership.role for membership in remaining] == (["member"] if change == "demotes" else [])
+    assert role(bo, organization) == "owner"
 
 
 def test_an_owner_can_become_the_contact() -> None:

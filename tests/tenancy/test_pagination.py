@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+from django.db import connection
 
-from dovetail_tenancy import services
+from dovetail_tenancy import get_membership_model, services
+from dovetail_tenancy.models import Invitation
+from tests.plans import sorts
 from tests.tenancy.factories import client_of, make_organization, make_user
 
 pytestmark = pytest.mark.django_db
@@ -72,3 +76,14 @@ def test_an_invalid_cursor_is_refused() -> None:
     ):
         answer = client.get(where, {"cursor": cursor})
         assert (answer.status_code, list(answer.json())) == (400, ["cursor"])
+
+
+@pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="needs SQLite: plans of others depend on the rows, see composed"
+)
+@pytest.mark.parametrize(("name", "model"), [("members", get_membership_model()), ("invitations", Invitation)])
+def test_lists_are_in_the_order_of_an_index(name: str, model: Any) -> None:
+    ada = make_user()
+    organization = make_organization(owner=ada)
+    client = client_of(ada)
+    assert not sorts(lambda: client.get(f"{LIST}/{organization.pk}/{name}"), model._meta.db_table)

@@ -11,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.db.models import Exists, F, Max, OuterRef, Q, Subquery
+from django.db.models.sql import Query
 
 from dovetail_tenancy import TenantMismatch, TenantRequired, current_tenant_id, tenant, unscoped
 from tests.tenancy.documents.factories import make_document, make_organization, make_user
@@ -95,6 +96,27 @@ def test_prefetches_follow_the_pin(acme: Any, globex: Any) -> None:
         assert texts(prefetching(acme).iterator(chunk_size=1)) == ["about ours"]
         assert texts(async_to_sync(streamed)()) == ["about ours"]
         assert current_tenant_id() == globex.pk
+
+
+def test_prefetch_builds_no_filter_for_each_row(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    build_filter = Query.build_filter
+
+    def count(query: Query, *args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        return build_filter(query, *args, **kwargs)
+
+    def builds() -> int:
+        calls.clear()
+        with tenant(acme):
+            assert texts(Document.objects.prefetch_related("notes"))
+        return len(calls)
+
+    monkeypatch.setattr(Query, "build_filter", count)
+    with_one_row = builds()
+    for number in range(3):
+        make_document(acme, f"more {number}", author=make_user())
+    assert builds() == with_one_row
 
 
 def test_stream_consumer_keeps_its_scope(acme: Any, globex: Any) -> None:

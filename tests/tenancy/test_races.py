@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import IntegrityError, connection, connections
+from django.db import connection, connections
 
+from dovetail_core.transactions import Vanished
 from dovetail_tenancy import get_membership_model, get_organization_model, services
-from dovetail_tenancy.conf import OWNER
+from dovetail_tenancy.conf import OWNER, membership_lookups
 from dovetail_tenancy.exceptions import (
     AccountExists,
     AlreadyInvited,
@@ -176,6 +178,22 @@ def test_concurrent_additions_create_one_membership() -> None:
         assert Membership._default_manager.filter(organization=organization, user=user).count() == 1
 
 
+@pytest.mark.parametrize("way", ["addition", "acceptance"])
+def test_membership_written_outside_the_services_is_refused(way: str, settings: Any) -> None:
+    organization, user = make_organization(), make_user()
+    services.invite(organization=organization, email=user.email, role="member")
+    token = mail.outbox[-1].body.partition("#token=")[2].split()[0]
+
+    def write_elsewhere(**kwargs: Any) -> None:
+        fields = membership_lookups(organization=organization, user=user, role="member")
+        at_once(Membership(**fields).save)
+
+    settings.TENANCY_BEFORE_ADD_MEMBER = write_elsewhere
+    accepting = partial(services.accept_invitation, token=token, user=user)
+    with pytest.raises(AlreadyMember):
+        (joining(user, organization) if way == "addition" else accepting)()
+
+
 def test_concurrent_organizations_of_one_name_get_different_slugs() -> None:
     for number in range(ROUNDS):
         outcomes = at_once(*(founding(f"Acme {number}") for _ in range(4)))
@@ -199,10 +217,11 @@ def test_a_user_who_joins_while_being_deleted_leaves_no_rows() -> None:
     for _ in range(ROUNDS):
         organization, user = make_organization(), make_user()
         owner, key = organization.owner, user.pk
-        deleted, joined = at_once(deletion(user, organization), joining(user, organization, OWNER))
+        # Two instances, because deletion removes the key from one.
+        deleted, joined = at_once(deletion(copy.copy(user), organization), joining(user, organization, OWNER))
         assert deleted is None
-        # If the addition is late, the foreign key rejects it.
-        assert isinstance(joined, Membership | IntegrityError)
+        # If the addition is late, the foreign key rejects it, twice.
+        assert isinstance(joined, Membership | Vanished)
         assert not Membership._default_manager.filter(user=key).exists()
         organization.refresh_from_db()
         assert organization.owner == owner

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models.signals import post_delete, post_save
+from django.test.utils import CaptureQueriesContext
 
 from dovetail_core.events import Event, domain_event
 from dovetail_tenancy import get_membership_model, get_organization_model, services, unscoped
+from dovetail_tenancy.conf import membership_lookups
 from dovetail_tenancy.exceptions import (
     AlreadyMember,
     Conflict,
@@ -280,6 +284,55 @@ def test_the_contact_stays_when_another_owner_leaves() -> None:
     assert organization.owner == ada
 
 
+@pytest.mark.parametrize("way", ["demoted", "removed"])
+@pytest.mark.parametrize("by", ["hook", "signal", "model"])
+def test_owners_that_a_project_changes_are_read_again(
+    way: str, by: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bo = make_user(), make_user()
+    organization = make_organization(owner=ada)
+    services.add_member(organization=organization, user=bo, role="owner")
+    membership = membership_of(ada, organization)
+    other = Membership._base_manager.filter(pk=membership_of(bo, organization).pk)
+
+    def demote_other(**kwargs: Any) -> None:
+        other.update(**membership_lookups(role="member"))
+
+    if by == "hook":
+        settings.TENANCY_BEFORE_REMOVE_MEMBER = settings.TENANCY_BEFORE_CHANGE_ROLE = demote_other
+    elif by == "model":  # of the project, whose methods change other rows, as a trigger or a cascade would
+        monkeypatch.setattr(Membership, "__module__", "own.models")
+        for method in (Membership.save, Membership.delete):
+
+            def own(self: Any, *, method: Any = method, **options: Any) -> None:
+                demote_other()
+                method(self, **options)
+
+            monkeypatch.setattr(Membership, method.__name__, own)
+    else:
+        post_delete.connect(demote_other, sender=Membership)
+        post_save.connect(demote_other, sender=Membership)
+    change = partial(services.change_role, role="member") if way == "demoted" else services.remove_member
+    try:
+        with pytest.raises(LastOwner):
+            change(membership=membership)
+    finally:
+        post_delete.disconnect(demote_other, sender=Membership)
+        post_save.disconnect(demote_other, sender=Membership)
+
+
+def test_changes_of_plain_members_do_not_read_the_owners() -> None:
+    ada, bo, cy = make_user(), make_user(), make_user()
+    organization = make_organization(owner=ada, member=bo)
+    leaving = services.add_member(organization=organization, user=cy, role="member")
+    with CaptureQueriesContext(connection) as queries:
+        services.change_role(membership=membership_of(bo, organization), role="admin")
+        services.remove_member(membership=leaving)
+        services.leave_organization(organization=organization, user=bo)
+    # No index finds the owners of a large organization.
+    assert not [query["sql"] for query in queries if "'owner'" in query["sql"]]
+
+
 # rank
 
 
@@ -425,6 +478,23 @@ def test_deletion_can_delete_the_organizations_as_well(events: list[Event]) -> N
     assert list(Organization._default_manager.all()) == [shared]
     assert roles(shared) == {bo.username: "owner"}
     assert names(events) == ["organization.deleted", "member.removed"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deletion_is_repeated_if_the_commit_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = make_user()
+    make_organization(member=ada)
+    commit, failures = connection.commit, [OperationalError(1213, "Deadlock found")]
+
+    def fail_once() -> None:
+        if failures:
+            raise failures.pop()
+        commit()
+
+    monkeypatch.setattr(connection, "commit", fail_once)
+    services.delete_user(ada)
+    assert (failures, ada.pk) == ([], None)
+    assert not get_user_model()._default_manager.filter(username=ada.username).exists()
 
 
 def test_on_owned_rejects_other_values() -> None:

@@ -15,11 +15,12 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from dovetail_apikeys import services
-from dovetail_apikeys.exceptions import AlreadyRotated
+from dovetail_apikeys.exceptions import AlreadyRotated, NotActive, NotAMember
 from dovetail_apikeys.models import APIKey
 from dovetail_apikeys.verification import authentication, usage
-from dovetail_core.events import Event
-from tests.apikeys.factories import bearer, make_firm, make_key
+from dovetail_core.events import Event, emit
+from tests.apikeys.factories import bearer, make_firm, make_key, make_user
+from tests.apikeys.firms.models import Employee, Firm
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 10 if settings.DATABASES["default"]["ATOMIC_REQUESTS"] else 25
@@ -49,6 +50,33 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
         thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in threads)
     return outcomes
+
+
+def _is_member(organization_id: Any, user_id: Any) -> bool:
+    return Employee.objects.filter(firm=organization_id, user=user_id).exists()
+
+
+def _remove_member(firm: Any, user: Any) -> None:
+    with transaction.atomic():
+        # As tenancy does before it ends a membership.
+        if connection.features.has_select_for_update:
+            Firm.objects.select_for_update(no_key=connection.features.has_select_for_no_key_update).get(pk=firm.pk)
+        Employee.objects.filter(user=user).delete()
+        emit("member.removed", organization_id=firm.pk, data={"user_id": str(user.pk)})
+
+
+@pytest.mark.parametrize("rotate", [False, True], ids=["create", "rotate"])
+def test_no_key_survives_a_simultaneous_removal(rotate: bool, settings: Any) -> None:
+    settings.API_KEYS_REVOKE_WITH_MEMBER = True
+    settings.API_KEYS_IS_MEMBER = f"{__name__}._is_member"
+    for _ in range(ROUNDS):
+        firm = make_firm()
+        user = make_user(firm)
+        old, _raw = make_key(firm, created_by=user)
+        create = partial(services.rotate_api_key, old) if rotate else partial(make_key, firm, created_by=user)
+        outcomes = at_once(create, partial(_remove_member, firm, user))
+        assert all(isinstance(outcome, tuple | NotAMember | NotActive | None) for outcome in outcomes), outcomes
+        assert not APIKey.objects.filter(organization=firm, revoked_at=None).exists(), outcomes
 
 
 def test_simultaneous_rotations_create_one_successor() -> None:

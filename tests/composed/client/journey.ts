@@ -66,8 +66,8 @@ do {
 assert.deepEqual(numbers, ["G-3", "G-2", "G-1"]);
 
 // A payload is typed by the notification's type; one that the schema does not know has some object.
-type Notification = components["schemas"]["Notification"];
-type Known = components["schemas"]["KnownNotification"];
+type Notification = components["schemas"]["NotifyNotification"];
+type Known = components["schemas"]["NotifyKnownNotification"];
 const known = (notification: Notification): notification is Known => notification.type === "security.new_device";
 await api.POST("/api/auth/jwt/token/", {
   body: { email: "ada@example.com", password: "demo-password" },

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from ipaddress import IPv4Address
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -10,12 +12,13 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.db.utils import ConnectionHandler
-from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, StreamingHttpResponse
-from django.views.decorators.csrf import csrf_protect
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden, JsonResponse, StreamingHttpResponse
+from django.utils.translation import gettext_lazy
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from rest_framework import serializers, status
 from rest_framework.authentication import BaseAuthentication, BasicAuthentication, SessionAuthentication
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException, Throttled, ValidationError
+from rest_framework.exceptions import APIException, AuthenticationFailed, ErrorDetail, Throttled, ValidationError
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
@@ -70,6 +73,29 @@ class Overdrawn(APIException):
     default_detail = "The account is overdrawn."
 
 
+class Retired(APIException):
+    status_code = status.HTTP_410_GONE
+
+
+class Plain(APIException):
+    """Sets a detail that REST framework has not converted to an ``ErrorDetail``."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "taken"
+
+    def __init__(self, detail: Any) -> None:
+        self.detail = detail
+
+
+class Busy(Throttled):
+    """A throttle of the project, with a detail of its own."""
+
+    wait = 2.5
+
+    def __init__(self, detail: Any) -> None:
+        APIException.__init__(self, detail)
+
+
 AWAY = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/nowhere/at/all.sqlite3"}
 
 
@@ -79,9 +105,19 @@ class FailView(OpenView):
     def get(self, request: Request, how: str) -> Response:
         failures: dict[str, Exception] = {
             "defect": RuntimeError("postgres://root:secret@db"),
-            "forbidden": PermissionDenied("a secret reason"),
+            "forbidden": PermissionDenied("Orders are closed."),
+            "forbidden_code": PermissionDenied("Orders are closed.", "closed", "for the log"),
+            "forbidden_bare": PermissionDenied(),
             "overdrawn": Overdrawn(),
+            "lazy": Plain(gettext_lazy("Conflict")),
+            "members": Overdrawn({"detail": gettext_lazy("Conflict"), "code": "taken", "retry_in": 30, "status": 200}),
+            "default_code": Overdrawn({"detail": "Wait.", "retry_in": 30}),
+            "gone": Retired("Use orders."),
             "throttled": Throttled(wait=0.2),
+            "throttled_text": Busy("Wait."),
+            "throttled_members": Busy({"detail": "Wait.", "queue": "long"}),
+            "throttled_list": Busy(["Wait."]),
+            "values": Problem("x", balance=Decimal("30.00"), wait=timedelta(1), at=IPv4Address("10.0.0.1"), tags={"a"}),
             "problem": Problem("frozen", "Frozen.", status=409, balance=3, status_text="x", headers={"X-Extra": "1"}),
             "query": ValidationError({"limit": ["No."]}, "invalid_query"),
             "database": OperationalError("connection to server at 10.0.0.1 failed"),
@@ -104,17 +140,47 @@ class PrivateView(APIView):
         raise Problem("expired", "Sign in anew.", status=401)
 
 
+class KeyAuthentication(BaseAuthentication):
+    def authenticate(self, request: Request) -> None:
+        raise AuthenticationFailed
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Key"
+
+
+class KeyedView(OpenView):
+    """A view whose credential has a header of its own."""
+
+    authentication_classes = (KeyAuthentication,)
+
+
+class FlattenedView(KeyedView):
+    """A view of a project whose errors have no code."""
+
+    def get_exception_handler(self) -> Any:
+        return lambda exc, context: Response({"error": str(exc.detail)}, exc.status_code)
+
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
 class ReturnedView(OpenView):
     """Returns errors instead of raising them."""
 
-    def get(self, request: Request, how: str) -> Response:
+    def get(self, request: Request, how: str) -> HttpResponse:
+        if how == "json":
+            return JsonResponse({"error": "closed"}, status=409)
         bodies: dict[str, Any] = {
             "verbatim": {"error": "invalid_or_expired"},
             "other": {"error": "something"},
             "detail": {"detail": "Taken.", "code": "taken"},
+            "lazy": {"detail": gettext_lazy("Conflict"), "code": "taken"},
+            "error_detail": {"detail": ErrorDetail(gettext_lazy("Conflict"), "taken")},
+            "members": {"detail": "Wait.", "retry_in": 30, "until": AT, "title": "No", "errors": 1, "instance": "/x"},
             "fields": {"name": ["Too long."]},
+            "code_list": {"code": ["bad"]},
         }
-        return Response(bodies[how], status.HTTP_400_BAD_REQUEST)
+        return Response(bodies[how], 401 if how == "code_list" else 400)
 
 
 @csrf_protect
@@ -127,6 +193,16 @@ def html_refusal(request: HttpRequest) -> HttpResponse:
     answer["X-Kept"] = "yes"
     answer.set_cookie("seen", "1")
     return answer
+
+
+def json_refusal(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return JsonResponse({"error": "closed"}, status=409)
+
+
+@csrf_exempt
+def session(request: HttpRequest) -> HttpResponse:
+    """Like a view of django-allauth, which says that nobody is signed in."""
+    return JsonResponse({"meta": {"is_authenticated": False}}, status=401)
 
 
 def defect(request: HttpRequest) -> HttpResponse:

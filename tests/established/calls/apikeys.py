@@ -33,8 +33,8 @@ def client(key):
 
 
 shop = client(raw)
-# A view of the project's own, in the other database.
-answer = shop.get("/api/archive/")
+# A view of the project's own, in the other database, that declares keys.
+answer = shop.get("/api/machines/archive/")
 assert answer.status_code == 200, answer.content
 assert answer.wsgi_request.META["HTTP_AUTHORIZATION"] == f"Bearer {raw}"
 
@@ -42,7 +42,14 @@ answer = shop.post("/api/v1/api-keys/", {"name": "Till"}, content_type="applicat
 assert answer.status_code == 201, answer.content
 assert answer.json()["created_by"] is None
 till = client(answer.json()["key"])
-assert till.get("/api/archive/").status_code == 200
+assert till.get("/api/machines/archive/").status_code == 200
+# The project's other views see no key, and answer as to an anonymous request.
+for unchanged in ("/api/archive/", "/api/orders/"):
+    anonymous, answered = Client(SERVER_NAME="localhost").get(unchanged), till.get(unchanged)
+    assert (answered.status_code, answered.json()["detail"]) == (403, anonymous.json()["detail"]), unchanged
+# A view for people that a key reaches nevertheless: 403, and not 500, for request.user.company.
+refused = till.get("/api/machines/orders/")
+assert refused.status_code == 403, refused.content
 # It has no scopes: the endpoints of keys are closed to it.
 assert till.get("/api/v1/api-keys/").status_code == 403
 assert [row["name"] for row in shop.get("/api/v1/api-keys/").json()["data"]] == ["Till", "Shop"]
@@ -54,7 +61,8 @@ for key in APIKey.objects.all():
 path = f"/api/v1/api-keys/{answer.json()['id']}/"
 assert shop.post(f"{path}revoke/").status_code == 204
 for bad in (till, client("dvt_live_x"), Client(SERVER_NAME="localhost", HTTP_X_API_KEY="x")):
-    answer = bad.get("/api/archive/")
+    assert bad.get("/api/archive/").status_code == 403
+    answer = bad.get("/api/machines/archive/")
     assert (answer.status_code, answer.json()["detail"]) == (401, "Invalid API key."), answer.content
     assert answer["WWW-Authenticate"] == 'Bearer realm="api"'
 # Nobody is who nobody was.

@@ -18,7 +18,7 @@ def test_ambiguous_address_is_treated_as_unknown_and_logged(
     make_user(email="ada@example.com")
     make_user(email="ADA@example.com")
     hashes.calls = 0
-    with django_assert_num_queries(3):  # one, and the savepoint of the request and its release
+    with django_assert_num_queries(4):  # two, and the savepoint of the request and its release
         answer = client.post("/api/auth/jwt/token/", {"email": "ada@example.com", "password": PASSWORD})
     assert answer.status_code == 401
     assert hashes.calls == 1

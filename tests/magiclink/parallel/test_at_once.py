@@ -22,7 +22,9 @@ from tests.magiclink.conftest import wrong
 pytestmark = pytest.mark.django_db(transaction=True)
 MagicLink = get_magic_link_model()
 PARALLEL = 50
-ROUNDS = 4 if django_settings.DATABASES["default"]["ATOMIC_REQUESTS"] else 20
+_DATABASE = django_settings.DATABASES["default"]
+# A client in Python makes 50 connections to MariaDB in a second, so 20 rounds would take a minute of CPU there.
+ROUNDS = 4 if _DATABASE["ATOMIC_REQUESTS"] else 8 if _DATABASE["ENGINE"].endswith("mysql") else 20
 REQUEST, VERIFY = "/api/auth/magic/request/", "/api/auth/magic/verify/"
 
 

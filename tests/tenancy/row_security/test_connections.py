@@ -11,14 +11,17 @@ from typing import Any
 import psycopg
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, connections, transaction
 from django.test import Client
 from psycopg import sql
 
+from dovetail_core.sql import CompiledQuery, SelectFrom
 from dovetail_tenancy import get_organization_model, tenant, unscoped
 from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper
-from dovetail_tenancy.row_security.policies import bypass_role
+from dovetail_tenancy.row_security import session
+from dovetail_tenancy.row_security.policies import SETTING, bypass_role
 from dovetail_tenancy.row_security.session import Session
 from tests.asynchronous import run
 from tests.roles import administrator
@@ -69,6 +72,138 @@ def test_transaction_mode_sends_nothing_outside_transactions(
         statements.execute()
     session = any("SESSION" in part for parts in sent for part in parts)
     assert session == (mode == "session")
+
+
+def accounts() -> CompiledQuery:
+    """Return a query like those that authenticate a request."""
+    model = get_user_model()
+    return CompiledQuery(model._base_manager.order_by(), using="default", reads=[model])
+
+
+def read_only(table: str, text: str, wrapper: Any = connection) -> list[Any]:
+    """Execute a query that claims to read only ``table``."""
+    query = SelectFrom(text)
+    query.tables = (table,)
+    with wrapper.cursor() as cursor:
+        cursor.execute(query)
+        return [value for (value,) in cursor.fetchall()]
+
+
+def test_requests_of_one_organization_send_no_setting(
+    acme: Any, globex: Any, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    query = accounts()
+    query.rows()
+    requests = [(acme, ["a1", "a2"])] * 3 + [(globex, ["g1"]), (acme, ["a1", "a2"])]
+    with round_trips(monkeypatch) as sent:
+        for organization, titles in requests:
+            assert query.rows()
+            with tenant(organization):
+                assert statements.execute() == titles
+    # In transaction mode, BEGIN with the setting, and COMMIT.
+    assert len(sent) == (3 if mode == "session" else 2 * len(requests))
+
+
+def test_setting_of_the_session_survives_transactions(acme: Any, globex: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection.close()
+    connection.ensure_connection()
+    with round_trips(monkeypatch) as sent, tenant(acme):
+        for end in (transaction.commit, transaction.rollback):
+            assert statements.execute() == ["a1", "a2"]
+            transaction.set_autocommit(False)
+            with tenant(globex):
+                assert statements.execute() == ["g1"]
+            end()
+            transaction.set_autocommit(True)
+        assert statements.execute() == ["a1", "a2"]
+    assert [" ".join(parts).split()[1] for parts in sent] == ["SESSION", "LOCAL", "LOCAL"]
+
+
+@pytest.mark.parametrize("table", ["documents_document", "titles", "missing"])
+def test_query_of_other_tables_never_shows_rows_of_the_last_request(acme: Any, table: str) -> None:
+    """The attack: a connection that another request has used still shows its organization."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE VIEW titles AS SELECT title FROM documents_document")
+    try:
+        with tenant(acme):
+            assert statements.execute() == ["a1", "a2"]
+        assert read_only(table, f"SELECT title FROM {'titles' if table == 'titles' else 'documents_document'}") == []
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP VIEW titles")
+
+
+def test_query_of_plain_tables_keeps_its_role(acme: Any) -> None:
+    table = get_user_model()._meta.db_table
+    with transaction.atomic():
+        with unscoped(reason="a test"):
+            assert statements.shown()[1] == bypass_role()
+        assert set(read_only(table, f"SELECT current_user FROM {table}")) == {connection.settings_dict["USER"]}
+
+
+@pytest.fixture
+def plain_schema(db: None) -> Iterator[None]:
+    """Create a schema with a table of the same name, which has no row security."""
+    with connection.schema_editor() as editor:
+        editor.execute("CREATE SCHEMA plainer")
+        editor.execute("CREATE TABLE plainer.documents_document AS SELECT 'x'::text AS title")
+    yield
+    connection.close()
+    with connection.schema_editor() as editor:
+        editor.execute("DROP SCHEMA plainer CASCADE")
+
+
+def test_alias_with_another_search_path_is_not_trusted(acme: Any, plain_schema: None) -> None:
+    plain = DatabaseWrapper({**connection.settings_dict, "OPTIONS": {"options": "-c search_path=plainer"}}, "plainer")
+    try:
+        assert read_only("documents_document", statements.TITLES, plain) == ["x"]
+        with tenant(acme):
+            assert statements.execute() == ["a1", "a2"]
+        assert read_only("documents_document", statements.TITLES) == []
+    finally:
+        plain.close()
+
+
+@pytest.mark.parametrize(
+    "change", ["SET search_path = {}", "SET SCHEMA '{}'", "SELECT set_config('search_path', '{}', false)"]
+)
+def test_changed_search_path_is_not_trusted(acme: Any, plain_schema: None, change: str) -> None:
+    """The attack: the first request reads a plain table of another schema, as with django-tenants."""
+    with connection.cursor() as cursor:
+        cursor.execute(change.format("plainer"))
+        assert read_only("documents_document", statements.TITLES) == ["x"]
+        cursor.execute(change.format("public"))
+    with tenant(acme):
+        assert statements.execute() == ["a1", "a2"]
+    assert read_only("documents_document", statements.TITLES) == []
+
+
+def test_migration_in_another_thread_does_not_break_a_query(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Cleared(dict[Any, bool]):
+        def __setitem__(self, *item: Any) -> None:
+            """Behave as if ``forget_tables()`` came directly after."""
+
+    monkeypatch.setattr(session, "_independent", Cleared())
+    assert accounts().rows()
+
+
+def test_migration_that_enables_row_security_is_noticed(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with connection.schema_editor() as editor:
+        editor.execute("CREATE TABLE probe AS SELECT 1 AS one")
+    try:
+        with tenant(acme):
+            statements.execute()
+        assert read_only("probe", "SELECT one FROM probe") == [1]
+        with connection.schema_editor() as editor:
+            editor.execute("ALTER TABLE probe ENABLE ROW LEVEL SECURITY")
+        with tenant(acme):
+            statements.execute()
+        with round_trips(monkeypatch) as sent:
+            read_only("probe", "SELECT one FROM probe")
+        assert len(sent) == 1
+    finally:
+        with connection.schema_editor() as editor:
+            editor.execute("DROP TABLE probe")
 
 
 def test_isolation_level_can_be_set_first(acme: Any, mode: str) -> None:
@@ -192,6 +327,97 @@ def test_pooled_connection_forgets_its_last_user(acme: Any, globex: Any, pooled:
         assert titles(other) == ["g1"]
     other.close()
     assert titles(pooled) == []
+
+
+def test_check_of_a_pool_does_not_write_into_another_session(acme: Any, globex: Any) -> None:
+    """The pool calls ``check`` in the thread that takes the connection which another thread has returned."""
+    pool = {"min_size": 2, "max_size": 2, "check": lambda taken: taken.execute("SELECT 1")}
+    options = {**connection.settings_dict, "OPTIONS": {"pool": pool}}
+    wrapper, other = DatabaseWrapper(options, "checked"), DatabaseWrapper(options, "checked")
+
+    def titles() -> list[str]:
+        with wrapper.cursor() as cursor:
+            cursor.execute(statements.TITLES)
+            return [title for (title,) in cursor.fetchall()]
+
+    try:
+        wrapper.pool.open()
+        wrapper.pool.wait()
+        with tenant(acme):
+            wrapper.ensure_connection()
+            returned = wrapper.connection
+            wrapper.close()
+            assert titles() == ["a1", "a2"]
+        with tenant(globex):
+            other.ensure_connection()
+            assert other.connection is returned
+            assert titles() == ["g1"]
+    finally:
+        other.close()
+        wrapper.close()
+        wrapper.close_pool()
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+def test_transaction_of_the_driver_reverts_the_setting(acme: Any, globex: Any, mode: str, rolled_back: bool) -> None:
+    with tenant(acme):
+        assert statements.execute() == ["a1", "a2"]
+    with tenant(globex):
+        for _ in range(2):
+            with connection.connection.transaction(force_rollback=rolled_back):
+                assert statements.execute() == ["g1"]
+        assert statements.execute() == ["g1"]
+
+
+def test_savepoint_of_the_driver_reverts_the_setting(acme: Any, globex: Any) -> None:
+    with transaction.atomic():
+        with tenant(acme):
+            assert statements.execute() == ["a1", "a2"]
+        with tenant(globex):
+            with connection.connection.transaction():
+                assert statements.execute() == ["g1"]
+                raise psycopg.Rollback
+            assert statements.execute() == ["g1"]
+
+
+def test_commit_of_the_driver_reverts_the_setting(acme: Any, globex: Any) -> None:
+    with tenant(acme):
+        assert statements.execute() == ["a1", "a2"]
+    with transaction.atomic(), tenant(globex):
+        for _ in range(2):
+            assert statements.execute() == ["g1"]
+            connection.connection.commit()
+
+
+def test_interrupted_setting_is_sent_again(acme: Any, globex: Any, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """A worker's timeout is raised after the server has executed SET."""
+    send = Session._send
+
+    def interrupt(self: Session, *arguments: Any) -> None:
+        send(self, *arguments)
+        raise TimeoutError
+
+    with tenant(acme):
+        assert statements.execute() == ["a1", "a2"]
+        with monkeypatch.context() as patch, tenant(globex):
+            patch.setattr(Session, "_send", interrupt)
+            with pytest.raises(TimeoutError):
+                statements.execute()
+        assert statements.execute() == ["a1", "a2"]
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [("set_config('Tenancy.Organization', %s, false)", []), ("set_config(%s, %s, false)", [SETTING])],
+)
+def test_setting_of_a_statement_is_corrected_after_commit(
+    acme: Any, globex: Any, mode: str, function: str, names: list[str]
+) -> None:
+    with tenant(acme):
+        assert statements.execute() == ["a1", "a2"]
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SELECT {function}", [*names, str(globex.pk)])
+        assert statements.execute() == ["a1", "a2"]
 
 
 def test_assumed_role_is_restored(acme: Any, admin_settings: dict[str, Any], mode: str) -> None:

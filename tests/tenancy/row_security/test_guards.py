@@ -17,7 +17,6 @@ from dovetail_tenancy.backends.postgresql import base
 from dovetail_tenancy.backends.postgresql.base import DatabaseWrapper, SynchronizedCursor
 from dovetail_tenancy.isolation import fields, querysets, scope
 from dovetail_tenancy.isolation.scope import active_scope, current_scope
-from dovetail_tenancy.operations import enable_row_security
 from dovetail_tenancy.row_security import policies, session
 from dovetail_tenancy.row_security.session import Session
 from tests.tenancy.row_security import (
@@ -47,23 +46,31 @@ class World:
             yield
 
 
-def after_commit(world: World) -> None:
-    with tenant(world.acme):
-        assert statements.execute() == ["a1", "a2"]
-    with tenant(world.globex):
-        with transaction.atomic():
-            assert statements.execute() == ["g1"]
-        assert statements.execute() == ["g1"]
+def after_the_end_of_a_transaction(*, rolled_back: bool) -> Proof:
+    """The driver begins the next transaction without a cursor."""
+
+    def proof(world: World) -> None:
+        connection.ensure_connection()
+        with tenant(world.acme):
+            with transaction.atomic():
+                assert statements.execute() == ["a1", "a2"]
+                transaction.set_rollback(rolled_back)
+            with connection.connection.transaction():
+                assert statements.execute() == ["a1", "a2"]
+
+    return proof
 
 
-def after_rollback(world: World) -> None:
-    with tenant(world.acme):
-        assert statements.execute() == ["a1", "a2"]
-    with tenant(world.globex):
-        with transaction.atomic():
-            assert statements.execute() == ["g1"]
-            transaction.set_rollback(True)
-        assert statements.execute() == ["g1"]
+def after_the_end_by_the_driver(world: World) -> None:
+    test_connections.test_commit_of_the_driver_reverts_the_setting(world.acme, world.globex)
+
+
+def after_a_block_of_the_driver(world: World) -> None:
+    test_connections.test_savepoint_of_the_driver_reverts_the_setting(world.acme, world.globex)
+
+
+def after_returning_to_the_pool(world: World) -> None:
+    test_connections.test_check_of_a_pool_does_not_write_into_another_session(world.acme, world.globex)
 
 
 def after_rollback_to_savepoint(world: World) -> None:
@@ -78,9 +85,11 @@ def after_rollback_to_savepoint(world: World) -> None:
 
 
 def after_an_error(world: World) -> None:
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The server has no savepoint before the first statement.
+        cursor.execute("SELECT 1")
         savepoint = connection.savepoint()
-        with pytest.raises(DatabaseError), connection.cursor() as cursor:
+        with pytest.raises(DatabaseError):
             cursor.execute("SELECT 1/0")
         # The server accepts nothing else now.
         with tenant(world.globex):
@@ -184,6 +193,14 @@ def by_a_report(world: World) -> None:
 
 def by_who_asks_nothing(world: World) -> None:
     test_connections.test_unrelated_statement_does_not_resolve_the_organization(world.acme, world.globex)
+
+
+def by_other_tables(world: World) -> None:
+    test_connections.test_query_of_other_tables_never_shows_rows_of_the_last_request(world.acme, "documents_document")
+
+
+def by_the_role_of_accounts(world: World) -> None:
+    test_connections.test_query_of_plain_tables_keeps_its_role(world.acme)
 
 
 def by_grants(world: World) -> None:
@@ -309,8 +326,17 @@ def unchanged(*args: Any) -> Iterator[None]:
 
 
 GUARDS: dict[str, tuple[Take, Proof]] = {
-    "forgetting at commit": (method_of_django("_commit"), after_commit),
-    "forgetting at rollback": (method_of_django("_rollback"), after_rollback),
+    "forgetting at commit": (method_of_django("_commit"), after_the_end_of_a_transaction(rolled_back=False)),
+    "forgetting at rollback": (method_of_django("_rollback"), after_the_end_of_a_transaction(rolled_back=True)),
+    "forgetting at the driver's commit": (
+        attribute(Session, "end_transaction", lambda self: None),
+        after_the_end_by_the_driver,
+    ),
+    "forgetting after the driver's block": (
+        attribute(base, "with_transactions", lambda kind: kind),
+        after_a_block_of_the_driver,
+    ),
+    "leaving the connection to the pool": (method_of_django("_close"), after_returning_to_the_pool),
     "forgetting after ROLLBACK TO": (without_statement(savepoints_only=True), after_rollback_to_savepoint),
     "forgetting at connect": (attribute(Session, "forget", lambda self: None), after_reconnecting),
     "silence in a failed transaction": (synchronising_when_broken, after_an_error),
@@ -330,6 +356,14 @@ GUARDS: dict[str, tuple[Take, Proof]] = {
     "SET, which is no query": (with_set_config, by_isolation),
     "telling rows from utilities": (attribute(session, "_ROWS", session.re.compile("")), by_utilities),
     "asking for the bypass role": (always_switching, by_missing_role),
+    "looking for row security": (
+        attribute(Session, "_is_independent", lambda self, driver, query: True),
+        by_other_tables,
+    ),
+    "the session's own role": (
+        attribute(Session, "_is_independent", lambda self, driver, query: True),
+        by_the_role_of_accounts,
+    ),
     "a queryset's own organization": (
         attribute(querysets.PinnedQuery, "get_compiler", Query.get_compiler),
         by_pinned_queries,
@@ -345,7 +379,7 @@ GUARDS: dict[str, tuple[Take, Proof]] = {
         by_grants,
     ),
     "being told of a missing role": (
-        attribute(enable_row_security, "_require_role", lambda connection: None),
+        attribute(policies, "prepare", lambda connection: True),
         by_an_explained_role,
     ),
     "FORCE": (enabling_without("FORCE"), by_any_key("bigint")),

@@ -177,7 +177,7 @@ def may_create_roles(settings: Any, admin_settings: dict[str, Any]) -> Iterator[
 def test_bypass_role_is_created_if_permitted(may_create_roles: str) -> None:
     with Invoice(models.BigAutoField(primary_key=True)) as table:
         table.migrate(EnableRowSecurity("Invoice"))
-        assert policies.exists(connection)
+        assert policies.prepare(connection)
         with connection.cursor() as cursor:
             cursor.execute("SELECT roles::text FROM pg_policies WHERE tablename = 'firms_invoice' ORDER BY policyname")
             assert cursor.fetchall() == [(f"{{{may_create_roles}}}",), ("{public}",)]

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from dovetail_core.middleware import Middleware
+
+
+class ParcelMiddleware(Middleware):
+    pass
