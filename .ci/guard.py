@@ -31,6 +31,8 @@ ELSEWHERE = {
     "tests.packaging": {"SQLite", "PostgreSQL"},
     # Makes environments of its own, for every Django and on every database.
     "tests.established": {"SQLite", "PostgreSQL", "the oldest Python and Django"},
+    # Makes an environment with the versions of each project, on SQLite.
+    "tests.adoption": {"SQLite", "PostgreSQL", "the oldest Python and Django"},
     # Is about the environment that runs it.
     "tests.test_installed": {"SQLite", "PostgreSQL"},
 }
@@ -47,6 +49,8 @@ REASONS = {
     ],
     "PostgreSQL": [r"SQLite", r"MariaDB", r"every other database", r"this Django has"],
     "the oldest Python and Django": [
+        # The composition runs on PostgreSQL there.
+        r"only SQLite reports its space",
         r"PostgreSQL",
         r"MariaDB",
         r"SQLite has one writer",
@@ -88,24 +92,33 @@ def may_lack(reason: str, column: str) -> bool:
     return any(re.search(pattern, reason) for pattern in REASONS[column])
 
 
-def is_marked(case: Case, marker: str = "process") -> bool:
+def place(case: Case) -> str:
+    """Return the function of this test as tests/markers.toml names it."""
     module, _, function = case.function.partition("::")
-    path = module.removeprefix("tests.").replace(".", "/")
-    function = f"{path}.py::{function.rpartition('::')[2]}"
-    return any(function == entry or function.startswith((f"{entry}/", f"{entry}::")) for entry in MARKED[marker])
+    return f"{module.removeprefix('tests.').replace('.', '/')}.py::{function.rpartition('::')[2]}"
+
+
+def entry(case: Case, marker: str = "process") -> str | None:
+    """Return the entry of tests/markers.toml that marks this test, or None."""
+    function = place(case)
+    matches = (name for name in MARKED[marker] if function == name or function.startswith((f"{name}/", f"{name}::")))
+    return next(matches, None)
 
 
 def wrongly_marked(ran: Iterable[Case]) -> Iterator[str]:
-    """The functions that are marked ``process``, although none of their runs starts one or takes long."""
+    """Yield the functions and modules marked ``process`` of which no run starts a process or takes long.
+
+    An entry that names a module is judged as one, because its tests may share a process that the first of them starts.
+    """
     runs: dict[str, list[Case]] = defaultdict(list)
     for case in ran:
-        if case.skipped is None and case.failure is None and is_marked(case):
-            runs[case.function].append(case)
-    for function, own in sorted(runs.items()):
+        if case.skipped is None and case.failure is None and (name := entry(case)):
+            runs[name if name.endswith(".py") else place(case)].append(case)
+    for name, own in sorted(runs.items()):
         cpu = max(case.cpu for case in own)
         if cpu < CHEAP and not any(case.processes for case in own):
             yield (
-                f"{function} is marked `process` in tests/markers.toml, but starts no process and takes less than "
+                f"{name} is marked `process` in tests/markers.toml, but starts no process and takes less than "
                 f"{CHEAP} s of CPU: take it out, so that it runs on every pair of Python and Django"
             )
 
@@ -114,7 +127,7 @@ def unmarked(ran: Iterable[Case]) -> Iterator[str]:
     """The functions that start processes or take long, and are not marked; each once, with its highest cost."""
     worst: dict[str, Case] = {}
     for case in ran:
-        if (case.cpu > EXPENSIVE or case.processes) and not is_marked(case):
+        if (case.cpu > EXPENSIVE or case.processes) and not entry(case):
             worst[case.function] = max(worst.get(case.function, case), case, key=lambda run: run.cpu)
     for function, case in sorted(worst.items()):
         yield f"not in tests/markers.toml: {function} ({case.cpu:.1f} s of CPU, {case.processes} processes)"
