@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
+from tests import asynchronous  # noqa: F401  # threads close their connections
+
 # Tests in other processes.
 collect_ignore = ["parallel"]
 if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.audit.settings":

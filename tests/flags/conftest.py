@@ -9,6 +9,7 @@ import pytest
 from dovetail_core.events import Event, domain_event
 from dovetail_flags.evaluation.facade import flags as facade
 from dovetail_flags.services import create_flag, update_flag
+from tests import asynchronous  # noqa: F401  # threads close their connections
 
 # test_parallel.py runs these tests in a separate process.
 collect_ignore = ["parallel"]

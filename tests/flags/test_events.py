@@ -16,6 +16,7 @@ from dovetail_flags import flags, services
 from dovetail_flags.api import events
 from dovetail_flags.api.ofrep import EvaluationView
 from dovetail_flags.types.context import Context
+from tests import asynchronous
 from tests.flags.api_world import KeyAuthentication, flag
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,9 +28,6 @@ def keys(monkeypatch):
     monkeypatch.setattr(EvaluationView, "authentication_classes", [KeyAuthentication])
     monkeypatch.setattr(events, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(events._Look, "due", 0.0)
-    yield
-    # In the thread of sync code, whose connection the test client leaves open.
-    asyncio.run(sync_to_async(connections.close_all)())
 
 
 async def offer(**headers):
@@ -67,7 +65,7 @@ def test_stream_announces_a_change(settings):
         await response.streaming_content.aclose()
         return json.loads(message.removeprefix(b"data: "))
 
-    message = asyncio.run(run())
+    message = asynchronous.run(run())
     assert message == {"type": "refetchEvaluation", "etag": flags.token()}
     assert events._streams == {}
 
@@ -83,7 +81,7 @@ def test_stream_lets_clients_ask_for_scheduled_rules(monkeypatch):
         await response.streaming_content.aclose()
         return parts
 
-    assert [part.startswith(b"data: ") for part in asyncio.run(run())] == [False, True, True]
+    assert [part.startswith(b"data: ") for part in asynchronous.run(run())] == [False, True, True]
 
 
 def test_ticket_opens_one_stream():
@@ -94,7 +92,7 @@ def test_ticket_opens_one_stream():
         first.close()
         return first.status_code, second.status_code
 
-    assert asyncio.run(run()) == (200, 403)
+    assert asynchronous.run(run()) == (200, 403)
 
 
 @pytest.mark.parametrize("change", ["", "x", "expired"])
@@ -107,7 +105,7 @@ def test_invalid_tickets_are_refused(change, monkeypatch):
             url = url.partition("=")[0] + "=" + change
         return await AsyncClient().get(url)
 
-    response = asyncio.run(run())
+    response = asynchronous.run(run())
     assert (response.status_code, response.json()["errorCode"]) == (403, "GENERAL")
 
 
@@ -119,7 +117,7 @@ def test_tag_does_not_depend_on_the_ticket():
         assert first.json()["eventStreams"] != second.json()["eventStreams"]
         return await offer(**{"If-None-Match": first.headers["ETag"]})
 
-    assert asyncio.run(run()).status_code == 304
+    assert asynchronous.run(run()).status_code == 304
 
 
 def test_caller_has_a_limited_number_of_streams(monkeypatch):
@@ -134,7 +132,7 @@ def test_caller_has_a_limited_number_of_streams(monkeypatch):
         for response in responses[1:]:
             await response.streaming_content.aclose()
 
-    asyncio.run(run())
+    asynchronous.run(run())
     assert events._streams == {}
 
 
@@ -173,7 +171,7 @@ async def opened(*callers):
 def test_process_has_a_limited_number_of_streams(monkeypatch, callers, expected):
     """Anonymous clients can be any number of callers, and would hold all connections."""
     monkeypatch.setattr(events, "ALL_STREAMS", 2)
-    assert asyncio.run(opened(*callers)) == expected
+    assert asynchronous.run(opened(*callers)) == expected
     assert events._streams == {}
 
 
@@ -183,7 +181,7 @@ def test_full_process_lets_clients_poll(monkeypatch):
         monkeypatch.setattr(events, "ALL_STREAMS", 0)
         return await AsyncClient().get(url), await offer()
 
-    refused, offered = asyncio.run(run())
+    refused, offered = asynchronous.run(run())
     assert (refused.status_code, refused.json()["errorCode"]) == (503, "GENERAL")
     assert "eventStreams" not in offered.json()
 
@@ -195,7 +193,7 @@ def test_stream_ends_after_its_time(monkeypatch):
         response = await AsyncClient().get(await stream_url())
         return [part async for part in response.streaming_content]
 
-    assert asyncio.run(asyncio.wait_for(run(), 10)) == [b": keep-alive\n\n"]
+    assert asynchronous.run(asyncio.wait_for(run(), 10)) == [b": keep-alive\n\n"]
 
 
 def test_wsgi_offers_no_streams():
@@ -205,7 +203,7 @@ def test_wsgi_offers_no_streams():
 
 
 def test_other_methods_are_not_allowed():
-    assert asyncio.run(AsyncClient().post("/ofrep/v1/events")).status_code == 405
+    assert asynchronous.run(AsyncClient().post("/ofrep/v1/events")).status_code == 405
 
 
 def test_stream_holds_no_connection_to_the_database(settings):
@@ -220,4 +218,4 @@ def test_stream_holds_no_connection_to_the_database(settings):
         return opened
 
     connections.close_all()
-    assert asyncio.run(run()) == [] or connection.vendor == "sqlite"
+    assert asynchronous.run(run()) == [] or connection.vendor == "sqlite"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -24,6 +23,7 @@ from dovetail_core import context as core_context
 from dovetail_flags import Declared, flags, services
 from dovetail_flags.contrib import openfeature as bridge
 from dovetail_flags.contrib.openfeature_store import DovetailProvider, OpenFeatureMiddleware, RequestContext
+from tests import asynchronous
 from tests.flags.api_world import flag, only, user
 
 MEMORY = {
@@ -161,7 +161,7 @@ def test_event_loop_is_not_blocked_while_the_provider_starts():
         return flags.enabled("checkout")
 
     with use(Slow({"checkout": InMemoryFlag("on", {"on": True})})):
-        assert asyncio.run(run()) is True
+        assert asynchronous.run(run()) is True
 
 
 def test_events_of_the_provider_decide_on_health():
@@ -249,7 +249,7 @@ def test_sdk_methods_for_event_loops_read_changes(client):
             (await client.get_object_details_async("none", {})).error_code,
         )
 
-    assert asyncio.run(run()) == (True, 1.0, "TYPE_MISMATCH", "FLAG_NOT_FOUND", "FLAG_NOT_FOUND")
+    assert asynchronous.run(run()) == (True, 1.0, "TYPE_MISMATCH", "FLAG_NOT_FOUND", "FLAG_NOT_FOUND")
 
 
 def test_sdk_announces_changes(client):
@@ -278,8 +278,8 @@ def test_sdk_uses_the_context_of_the_unit_of_work(client):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_sdk_uses_the_context_of_the_request(client, settings, asynchronous, rf):
+@pytest.mark.parametrize("is_async", [False, True])
+def test_sdk_uses_the_context_of_the_request(client, settings, is_async, rf):
     api.set_transaction_context_propagator(RequestContext())
     person = user()
     condition = {"attribute": "user", "op": "eq", "values": [str(person.pk)]}
@@ -293,8 +293,8 @@ def test_sdk_uses_the_context_of_the_request(client, settings, asynchronous, rf)
     async def async_view(request):
         return view(request)
 
-    if asynchronous:
-        response = asyncio.run(OpenFeatureMiddleware(async_view)(request))
+    if is_async:
+        response = asynchronous.run(OpenFeatureMiddleware(async_view)(request))
     else:
         response = OpenFeatureMiddleware(view)(request)
     assert response.content == b"True"

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db import connections
 from django.http import Http404, HttpResponse
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import AsyncRequestFactory, RequestFactory
@@ -26,6 +23,7 @@ from dovetail_flags import FlagRequired, flag_required, flags, services
 from dovetail_flags.evaluation.context import default_context
 from dovetail_flags.middleware import FlagsMiddleware
 from dovetail_flags.testing import override_flags
+from tests import asynchronous
 from tests.flags.conftest import rule, split
 
 Make = Callable[..., Any]
@@ -50,15 +48,7 @@ class Machine:
 
 
 def run_async(function: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run it in an event loop, and close the connections of its thread."""
-
-    async def run() -> Any:
-        try:
-            return await function()
-        finally:
-            await sync_to_async(connections.close_all)()
-
-    return asyncio.run(run())
+    return asynchronous.run(function())
 
 
 def test_context_of_anonymous_request_has_no_key(request_: Any) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import signal
@@ -11,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
@@ -22,6 +20,7 @@ from dovetail_flags.providers import changes, database
 from dovetail_flags.providers.base import Provider
 from dovetail_flags.types.context import Context
 from dovetail_flags.types.details import Details
+from tests import asynchronous
 from tests.flags.conftest import change
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -348,20 +347,18 @@ def test_event_loop_never_queries(committed: Any, clock: Clock) -> None:
     async def evaluate() -> tuple[bool, bool]:
         before = flags.enabled("new-checkout")
         await flags.arefresh()
-        await sync_to_async(connections.close_all)()
         return before, flags.enabled("new-checkout")
 
     with CaptureQueriesContext(connection):
-        assert asyncio.run(evaluate()) == (True, False)
+        assert asynchronous.run(evaluate()) == (True, False)
 
 
 def test_async_evaluation_reads_flags_that_are_due(committed: Any) -> None:
     async def evaluate() -> tuple[bool, bool, str]:
         details = await flags.adetails("new-checkout")
-        await sync_to_async(connections.close_all)()
         return await flags.aenabled("new-checkout"), await flags.avalue("new-checkout"), details.reason
 
-    assert asyncio.run(evaluate()) == (True, True, "STATIC")
+    assert asynchronous.run(evaluate()) == (True, True, "STATIC")
 
 
 def test_refresh_of_zero_seconds_queries_each_time(committed: Any, settings: Any) -> None:

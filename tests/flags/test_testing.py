@@ -8,6 +8,7 @@ from dovetail_flags import Declared, declare, flags
 from dovetail_flags.evaluation.declared import declared_flags
 from dovetail_flags.testing import assert_flags_used, override_flags
 from dovetail_flags.types import declaration
+from tests import asynchronous
 
 # Without a database: an override makes no query.
 
@@ -42,9 +43,7 @@ async def decorated() -> bool:
 
 
 def test_override_decorates_an_async_function() -> None:
-    import asyncio
-
-    assert asyncio.run(decorated())
+    assert asynchronous.run(decorated())
 
 
 def test_fixture_overrides_until_the_end_of_the_test(pytestconfig: pytest.Config, request: Any) -> None:

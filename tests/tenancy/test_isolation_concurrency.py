@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connections
 
 from dovetail_tenancy import TenantRequired, current_tenant_id, tenant
 from tests import asynchronous
@@ -39,7 +40,7 @@ def titles_on_a_connection_of_its_own() -> list[str]:
     try:
         return titles()
     finally:
-        asynchronous.close_connections()
+        connections.close_all()
 
 
 async def natively() -> list[str]:
