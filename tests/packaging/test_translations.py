@@ -97,6 +97,19 @@ def test_a_text_is_translated_here_or_where_it_comes_from(package):
         assert set(texts) - {""} <= said(package) | said(CORE), language
 
 
+def test_packages_translate_a_text_alike():
+    # Django merges the catalogues of all apps into one. Of two translations, all apps show that of the app which comes
+    # first in INSTALLED_APPS. A word with two meanings needs a message context.
+    translations: dict[str, dict[tuple[str, ...], list[str]]] = {}
+    for package in PACKAGES:
+        for text, translated in written(package / "locale/de/LC_MESSAGES/django.po").items():
+            if text:
+                translations.setdefault(text, {}).setdefault(tuple(translated), []).append(package.name)
+    shared = [found for found in translations.values() if sum(map(len, found.values())) > 1]
+    assert shared
+    assert [found for found in shared if len(found) > 1] == []
+
+
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_what_is_compiled_is_what_is_written(package):
     for language in LANGUAGES:
