@@ -37,6 +37,19 @@ def sent_to_a_worker(broker: str, results: str, *, pool: str) -> dict[str, Any]:
     finally:
         worker.send_signal(signal.SIGTERM)
         output, _ = worker.communicate(timeout=30)
+        _delete(queue, broker)
     assert sender.returncode == 0, sender.stderr + output
     found: dict[str, Any] = json.loads(sender.stdout)
     return found
+
+
+def _delete(name: str, broker: str) -> None:
+    """Delete the worker's queue and its exchange, which are durable."""
+    from kombu import Connection, Exchange, Queue
+
+    with Connection(broker) as connection:
+        queue = Queue(name, Exchange(name), routing_key=name, channel=connection.default_channel)
+        # With Redis, only the process that has declared a queue knows its bindings.
+        queue.declare()
+        queue.delete()
+        queue.exchange.delete()
