@@ -100,6 +100,22 @@ def test_view_that_cannot_be_inspected_is_a_warning() -> None:
     assert finding.message == f"{__name__}.ParcelView (GET parcels/) cannot be inspected: KeyError: 'role'"
 
 
+def test_views_are_inspected_once_for_a_project() -> None:
+    inspected: list[str] = []
+
+    def get_permissions(view: Any) -> Any:
+        inspected.append(view.request.method)
+        return []
+
+    with parcel.project(ROOT_URLCONF=urlconf(route(get_permissions=get_permissions, post=Response))):
+        project = Project()
+        assert doctor.operations(project) is doctor.operations(project)
+        list(doctor.examine(project))
+        assert inspected == ["GET", "POST"]
+        doctor.operations(Project())
+        assert inspected == ["GET", "POST"] * 2
+
+
 def get_authenticators(view: Any) -> Any:
     return [view.depot()] if view.request.method == "GET" else []
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from weakref import WeakKeyDictionary
 
 from django.apps import apps
 from django.conf import settings
@@ -65,8 +66,21 @@ class Operation:
         return f"{self.method} {self.route.path}"
 
 
-def operations(project: Project) -> Iterator[Operation]:
-    """Yield all operations of REST framework's views. ``error`` is set if the view cannot be inspected."""
+# Several packages examine the operations, and inspecting a view runs its setup() and creates its permissions.
+_operations: Final[WeakKeyDictionary[Project, tuple[Operation, ...]]] = WeakKeyDictionary()
+
+
+def operations(project: Project) -> Sequence[Operation]:
+    """Return all operations of REST framework's views. ``error`` is set if the view cannot be inspected.
+
+    Each view is inspected once for a ``Project``, whoever calls this function.
+    """
+    if project not in _operations:
+        _operations[project] = tuple(_inspected(project))
+    return _operations[project]
+
+
+def _inspected(project: Project) -> Iterator[Operation]:
     for route in project.routes:
         view = getattr(route.callback, "cls", None)
         # The routers of REST framework add a variant of each route for ?format= in the path.
@@ -100,7 +114,7 @@ def _inspect(operation: Operation) -> None:
 
 
 def examine(project: Project) -> Iterator[Finding]:
-    endpoints = list(operations(project))
+    endpoints = operations(project)
     yield from _unreadable(endpoints)
     yield from _credentials(project, endpoints)
     yield from _issuers(project, endpoints)
