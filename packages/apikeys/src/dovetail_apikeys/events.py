@@ -23,6 +23,7 @@ Deleting an organization deletes its keys without emitting events for them.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from dovetail_apikeys.base import AbstractAPIKey
@@ -49,3 +50,10 @@ def emit_key(
         data={"prefix": api_key.key_prefix, **data},
         using=using,
     )
+
+
+def emit_rotation(
+    api_key: AbstractAPIKey, successor: AbstractAPIKey, end: datetime, *, actor: object = None, using: str
+) -> None:
+    data = {"successor_id": str(successor.pk), "successor_prefix": successor.key_prefix, "expires_at": end.isoformat()}
+    emit_key(API_KEY_ROTATED, api_key, actor=actor, using=using, **data)

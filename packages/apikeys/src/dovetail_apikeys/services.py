@@ -141,9 +141,7 @@ def rotate_api_key(
     Raise ``AlreadyRotated``, ``NotActive``, ``InvalidValue``, ``BeyondOwn``, ``NotAMember`` or ``Gone``, and
     ``Vanished`` if the person was deleted.
     """
-    grace = timedelta(seconds=conf.ROTATION_GRACE) if grace is None else grace
-    if not timedelta() <= grace <= timedelta(seconds=LONGEST_GRACE):
-        raise InvalidValue("grace", f"Must be from 0 to {LONGEST_GRACE} seconds.")
+    grace = _grace(grace)
     using = router.db_for_write(type(api_key), instance=api_key)
     person = _person(actor, within)
     with transaction.atomic(using=using):
@@ -152,23 +150,11 @@ def rotate_api_key(
         successor = _successor(old, _expiry(expires_at or old.expires_at, within), within)
         # Otherwise the successor stays valid after the membership of a person who has its raw key.
         successor.created_by_id = person or old.created_by_id
-        end = timezone.now() + grace
-        if old.expires_at is None or old.expires_at > end:
-            old.expires_at = end
-        # The event below contains the expiry, so api_key.expiring does not announce it again.
-        _rows(old, using).update(expires_at=old.expires_at, expiry_announced=old.expires_at)
+        end = _expire_after(grace, old, using=using)
         raw = _insert(successor, using=using)
         _clear_cache(using)
-        events.emit_key(
-            events.API_KEY_ROTATED,
-            old,
-            actor=actor,
-            using=using,
-            successor_id=str(successor.pk),
-            successor_prefix=successor.key_prefix,
-            expires_at=old.expires_at.isoformat(),
-        )
-    api_key.expires_at = old.expires_at
+        events.emit_rotation(old, successor, end, actor=actor, using=using)
+    api_key.expires_at = end
     return successor, raw
 
 
@@ -321,6 +307,15 @@ def _successor(old: AbstractAPIKey, expires_at: datetime | None, within: APIKeyC
     return successor
 
 
+def _expire_after(grace: timedelta, api_key: AbstractAPIKey, *, using: str) -> datetime:
+    """Let the key expire after ``grace``, unless it expires earlier. Return its expiry."""
+    end = min(filter(None, (timezone.now() + grace, api_key.expires_at)))
+    # The event api_key.rotated contains the expiry, so api_key.expiring does not announce it again.
+    _rows(api_key, using).update(expires_at=end, expiry_announced=end)
+    api_key.expires_at = end
+    return end
+
+
 def _rows(api_key: AbstractAPIKey, using: str) -> QuerySet[AbstractAPIKey]:
     return type(api_key)._base_manager.using(using).filter(pk=api_key.pk)
 
@@ -360,6 +355,13 @@ def _expiry(expires_at: datetime | None, within: APIKeyCredential | None) -> dat
     if latest is not None and expires_at is not None and expires_at > latest:
         raise BeyondOwn(f"an expiry after {latest.isoformat()}")
     return expires_at or latest
+
+
+def _grace(grace: timedelta | None) -> timedelta:
+    grace = timedelta(seconds=conf.ROTATION_GRACE) if grace is None else grace
+    if not timedelta() <= grace <= timedelta(seconds=LONGEST_GRACE):
+        raise InvalidValue("grace", f"Must be from 0 to {LONGEST_GRACE} seconds.")
+    return grace
 
 
 def _networks(allowed: Iterable[str], within: APIKeyCredential | None) -> list[str]:
