@@ -87,6 +87,8 @@ class OwnSession(SessionAuthentication):
         (["rest_framework.authentication.TokenAuthentication"], SESSION),
         pytest.param([f"{__name__}.OwnSession", JWT], PAIR, marks=needs_simplejwt),
         pytest.param([f"{__name__}.identitys_class", JWT], SESSIONS, marks=needs_simplejwt),
+        # The nearest base decides: identity's class, which inherits from simplejwt's, rejects tokens without a session.
+        pytest.param([f"{__name__}.projects_class", JWT], SESSIONS, marks=needs_simplejwt),
     ],
 )
 def test_default_issuer_follows_authentication_classes(settings: Any, authenticators: list[str], path: str) -> None:
@@ -99,18 +101,25 @@ def test_simplejwt_class_accepts_all_tokens_and_identity_only_its_own() -> None:
     simplejwt, identity = import_string(JWT), __getattr__("identitys_class")
     assert issuers.is_accepted(SESSIONS, [simplejwt])
     assert issuers.is_accepted(SESSIONS, [identity])
+    assert not issuers.is_accepted(PAIR, [__getattr__("projects_class")])
     assert issuers.is_accepted(PAIR, [simplejwt])
     assert not issuers.is_accepted(PAIR, [identity])
     assert not issuers.is_accepted(SESSIONS, [OwnSession])
 
 
 def __getattr__(name: str) -> Any:
-    """Return a stand-in for the class of dovetail-identity, which inherits from simplejwt's. It is not installed."""
-    if name != "identitys_class":
+    """Return a stand-in for the class of dovetail-identity, which inherits from simplejwt's, or a subclass of it.
+
+    dovetail-identity is not installed.
+    """
+    if name not in ("identitys_class", "projects_class"):
         raise AttributeError(name)
     from rest_framework_simplejwt.authentication import JWTAuthentication
 
-    return type("JWTAuthentication", (JWTAuthentication,), {"__module__": "dovetail_identity.api.authentication"})
+    ours = type("JWTAuthentication", (JWTAuthentication,), {"__module__": "dovetail_identity.api.authentication"})
+    if name == "identitys_class":
+        return ours
+    return type("ProjectAuthentication", (type("BaseAuthentication", (ours,), {}),), {})
 
 
 class LimitsOnly:
