@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from dovetail_identity.admin import UserAdmin
@@ -84,6 +84,101 @@ def test_password_change_in_admin_ends_the_sessions_of_the_user(staff: Client) -
     assert staff.post(f"{URL}{user.pk}/password/", body).status_code == 302
     assert list(Session.objects.filter(revoked_at=None).values_list("user", flat=True)) == [other.pk]
     assert Session.objects.get(user=user).revoked_reason == "password_changed"
+
+
+@pytest.fixture
+def support() -> User:
+    """Staff with permission to change users, and through a group to view sessions."""
+    user = make_user(email="support@example.com", is_staff=True)
+    user.user_permissions.add(_permission("change_user"))
+    user.groups.add(_group("support", "view_session"))
+    return user
+
+
+@pytest.fixture
+def helpdesk(support: User) -> Client:
+    client = Client()
+    client.force_login(support)
+    return client
+
+
+def _permission(codename: str) -> Permission:
+    return Permission.objects.get(content_type__app_label="dovetail_identity", codename=codename)
+
+
+def _group(name: str, *codenames: str) -> Group:
+    group = Group.objects.create(name=name)
+    group.permissions.set(map(_permission, codenames))
+    return group
+
+
+def _users_with_more_permissions() -> list[User]:
+    auditor = make_user(email="auditor@example.com")
+    auditor.groups.add(_group("auditors", "delete_session"))
+    former = make_user(email="former@example.com", is_active=False)
+    former.user_permissions.add(_permission("delete_user"))
+    superuser = User.objects.create_superuser("root@example.com", PASSWORD)
+    inactive = User.objects.create_superuser("old@example.com", PASSWORD, is_active=False)
+    return [auditor, former, superuser, inactive]
+
+
+def test_staff_cannot_change_users_with_more_permissions(helpdesk: Client) -> None:
+    new = {"usable_password": "true", "password1": "another-Password-1", "password2": "another-Password-1"}
+    for user in _users_with_more_permissions():
+        page = helpdesk.get(f"{URL}{user.pk}/change/")
+        assert page.status_code == 200
+        assert [message.level_tag for message in page.context["messages"]] == ["warning"]
+        assert "permissions that you do not have" in page.content.decode()
+        assert 'name="email"' not in page.content.decode()
+        body = _form(user, email="mine@example.com", is_staff="on")
+        assert helpdesk.post(f"{URL}{user.pk}/change/", body).status_code == 403
+        assert helpdesk.get(f"{URL}{user.pk}/password/").status_code == 403
+        assert helpdesk.post(f"{URL}{user.pk}/password/", new).status_code == 403
+        after = User.objects.get(pk=user.pk)
+        assert (after.email, after.is_staff, after.password) == (user.email, user.is_staff, user.password)
+
+
+def test_staff_change_users_without_more_permissions(helpdesk: Client) -> None:
+    user, equal = make_user(), make_user(is_staff=True)
+    equal.user_permissions.add(_permission("change_user"), _permission("view_session"))
+    new = {"usable_password": "true", "password1": "another-Password-1", "password2": "another-Password-1"}
+    for each in (user, equal):
+        page = helpdesk.get(f"{URL}{each.pk}/change/")
+        assert "warning" not in [message.level_tag for message in page.context["messages"]]
+        assert helpdesk.post(f"{URL}{each.pk}/password/", new).status_code == 302
+        assert User.objects.get(pk=each.pk).check_password("another-Password-1")
+    group = Group.objects.get(name="support")
+    body = _form(user, groups=[group.pk], user_permissions=[_permission("change_user").pk])
+    assert helpdesk.post(f"{URL}{user.pk}/change/", body).status_code == 302
+    assert User.objects.get(pk=user.pk).get_all_permissions() == {
+        "dovetail_identity.change_user",
+        "dovetail_identity.view_session",
+    }
+
+
+def test_staff_cannot_grant_permissions_that_they_lack(helpdesk: Client, support: User) -> None:
+    auditors, delete = _group("auditors", "view_session", "delete_session"), _permission("delete_user")
+    for user in (make_user(), support):
+        body = _form(user, is_staff="on", groups=[auditors.pk], user_permissions=[delete.pk])
+        answer = helpdesk.post(f"{URL}{user.pk}/change/", body)
+        assert set(answer.context["adminform"].form.errors) == {"groups", "user_permissions"}
+        body = _form(user, is_staff="on", is_superuser="on")
+        assert helpdesk.post(f"{URL}{user.pk}/change/", body).status_code == 302
+        after = User.objects.get(pk=user.pk)
+        assert (after.is_superuser, after.get_all_permissions()) == (False, set())
+
+
+def test_superusers_change_superusers_and_grant_all_permissions(staff: Client) -> None:
+    user = User.objects.create_superuser("root2@example.com", PASSWORD)
+    group, permission = _group("auditors", "delete_session"), _permission("delete_user")
+    body = _form(user, is_staff="on", is_superuser="on", groups=[group.pk], user_permissions=[permission.pk])
+    assert staff.post(f"{URL}{user.pk}/change/", body).status_code == 302
+    after = User.objects.get(pk=user.pk)
+    assert after.is_superuser
+    assert (after.groups.get(), after.user_permissions.get()) == (group, permission)
+    body = _form(user, is_staff="on")
+    assert staff.post(f"{URL}{user.pk}/change/", body).status_code == 302
+    assert not User.objects.get(pk=user.pk).is_superuser
 
 
 def test_users_are_ordered_by_address(staff: Client) -> None:
