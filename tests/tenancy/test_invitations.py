@@ -35,6 +35,7 @@ from dovetail_tenancy.exceptions import (
     WrongAccount,
 )
 from dovetail_tenancy.models import Invitation
+from dovetail_tenancy.services import invitations
 from dovetail_tenancy.services.organizations import lock_organization
 from tests.tenancy.factories import make_organization, make_user, membership_of
 
@@ -521,6 +522,26 @@ def test_an_account_created_concurrently_is_recognized(acme: Any, settings: Any)
     _, token = invited(acme)
     # The savepoint removes this account; the account of a parallel request would remain.
     with pytest.raises(IntegrityError):
+        services.sign_up_by_invitation(token=token, request=None)
+    assert rows.get().status == "pending"
+
+
+@override_settings(TENANCY_TOKEN_ISSUER=issue)
+def test_account_created_after_the_check_is_recognized(acme: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts_with = invitations._accounts_with
+    first = iter([True])
+
+    def created_meanwhile(address: str) -> Any:
+        users = accounts_with(address)
+        if next(first, False):
+            make_user(username=address, email=address)
+            return users.none()
+        return users
+
+    monkeypatch.setattr(invitations, "_accounts_with", created_meanwhile)
+    _, token = invited(acme, "new@example.com")
+    # The user name is taken, which the validation of the default function reports.
+    with pytest.raises(AccountExists):
         services.sign_up_by_invitation(token=token, request=None)
     assert rows.get().status == "pending"
 

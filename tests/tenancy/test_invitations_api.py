@@ -7,7 +7,9 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core import mail
+from django.core.exceptions import ValidationError
 from django.db import OperationalError
 from django.test import TestCase, override_settings
 from django.utils import timezone
@@ -189,6 +191,37 @@ def test_accepting_creates_an_account_and_signs_in(acme: Any, bo: Any) -> None:
     _, token = invite(acme, "bo@example.com")
     exists = APIClient().post("/api/invitations/accept", {"token": token}, format="json")
     assert (exists.status_code, exists.data["detail"].code) == (403, "account_exists")
+
+
+def _requires_phone(*, email: str, invitation: Any) -> Any:
+    make_user(email=email)
+    raise ValidationError({"phone": ["This field is required."]})
+
+
+def _rejects_domain(*, email: str, invitation: Any) -> Any:
+    raise ValidationError("Use your company address.", code="domain")
+
+
+@pytest.mark.parametrize(
+    ("create_user", "body"),
+    [
+        (_requires_phone, {"phone": ["This field is required."]}),
+        (_rejects_domain, {"non_field_errors": ["Use your company address."]}),
+    ],
+)
+def test_account_that_cannot_be_created_is_refused_by_field(
+    acme: Any, settings: Any, create_user: Any, body: Any
+) -> None:
+    settings.TENANCY_INVITATION_SIGNUP, settings.TENANCY_TOKEN_ISSUER = True, issue
+    settings.TENANCY_INVITATION_CREATE_USER = create_user
+    _, token = invite(acme, "new@example.com")
+    before = get_user_model()._default_manager.count()
+    for _attempt in range(2):
+        answer = APIClient().post("/api/invitations/accept", {"token": token}, format="json")
+        assert (answer.status_code, answer.json()) == (400, body)
+    assert (get_user_model()._default_manager.count(), rows.get().status) == (before, "pending")
+    del settings.TENANCY_INVITATION_CREATE_USER
+    assert APIClient().post("/api/invitations/accept", {"token": token}, format="json").status_code == 200
 
 
 def test_declining_requires_only_the_link(acme: Any) -> None:

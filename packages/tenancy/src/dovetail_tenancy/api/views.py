@@ -8,16 +8,17 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, cast
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import CharField, Model, OuterRef, QuerySet, Subquery, Value
 from django.http import Http404
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied, Throttled
+from rest_framework.exceptions import MethodNotAllowed, NotAuthenticated, PermissionDenied, Throttled, ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import BaseSerializer
+from rest_framework.serializers import BaseSerializer, as_serializer_error
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from dovetail_core import accounts
@@ -262,6 +263,9 @@ class InvitationTokenView(RefusalMixin, GenericAPIView[Any]):
             return Response({"error": exc.code}, status=status.HTTP_400_BAD_REQUEST)
         if isinstance(exc, exceptions.AccountExists):
             exc = NotAuthenticated(str(exc), code=exc.code)
+        if isinstance(exc, DjangoValidationError):
+            # Of the function that creates the account, or another function of the project.
+            exc = ValidationError(as_serializer_error(exc))
         if isinstance(exc, TooManyAttempts):
             exc = Throttled(wait=math.ceil(exc.wait))
         return super().handle_exception(exc)

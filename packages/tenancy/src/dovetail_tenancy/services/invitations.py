@@ -171,7 +171,7 @@ def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[A
 
     ``TENANCY_INVITATION_CREATE_USER`` creates the account, ``TENANCY_TOKEN_ISSUER`` the tokens. Raise
     ``AccountExists`` if the address has an account, because an invitation must not bypass its password; otherwise what
-    ``accept_invitation`` raises.
+    these functions and ``accept_invitation`` raise. The invitation is then still pending.
     """
     invitation = _pending(token)
     if _accounts_with(invitation.email).exists():
@@ -183,7 +183,7 @@ def sign_up_by_invitation(*, token: str, request: HttpRequest | None) -> tuple[A
         try:
             with transaction.atomic(using=using):
                 user = conf.INVITATION_CREATE_USER(email=invitation.email, invitation=invitation)
-        except IntegrityError:
+        except (IntegrityError, ValidationError):
             if _accounts_with(invitation.email).exists():
                 raise AccountExists from None
             raise
