@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import threading
 import time
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -14,6 +17,7 @@ pytest.importorskip("channels", reason="Channels is not installed")
 from dovetail_notify import get_notification_model, notify, realtime
 from dovetail_notify.realtime import messages
 from dovetail_notify.realtime.channels import layer as channels_layer
+from dovetail_notify.realtime.hub import Hub
 from tests.notify.cluster import free_port, wait_until
 from tests.notify.factories import make_user
 from tests.notify.orders.notifications import OrderShipped
@@ -127,9 +131,83 @@ def test_dropped_messages_are_counted(settings, monkeypatch):
     sender = channels_layer.SenderThread()
     before = realtime.statistics.dropped
     for number in range(8):
-        sender.put({"messages": [number]})
+        sender.put({"messages": [state_of(number)]})
     assert realtime.statistics.dropped - before == 3
     assert not sender.flush(0.05)
     settings.CHANNEL_LAYERS = MEMORY
     # A layer that reaches no other process needs no messages.
     assert sender.flush(20)
+
+
+def state_of(*users: object) -> dict[str, Any]:
+    return {"type": "frame", "users": [str(user) for user in users], "frame": {"type": "state"}}
+
+
+class SlowLayer:
+    """A layer that reaches other processes, whose sends wait until ``released`` is set."""
+
+    def __init__(self) -> None:
+        self.begun, self.released = threading.Event(), threading.Event()
+        self.sent: list[Any] = []
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        self.begun.set()
+        await asyncio.to_thread(self.released.wait)
+        self.sent.append(message["messages"])
+
+
+@pytest.fixture
+def slow_layer(monkeypatch) -> Any:
+    layer = SlowLayer()
+    monkeypatch.setattr(channels_layer.layers, "get_channel_layer", lambda: layer)
+    monkeypatch.setattr(channels_layer, "_QUEUE_SIZE", 5)
+    return layer
+
+
+def test_burst_beyond_the_queue_ends_with_one_message_for_its_users(slow_layer):
+    close = {"type": "close", "user": "2", "session": None, "organization": None, "reason": "session_revoked"}
+    sender = channels_layer.SenderThread()
+    sender.put({"messages": [state_of(0)]})
+    assert slow_layer.begun.wait(20)
+    sender.put({"messages": [state_of(1, 2), close]})
+    for _ in range(7):
+        sender.put({"messages": [state_of(1)]})
+    slow_layer.released.set()
+    assert sender.flush(20)
+    # The first message was being sent when it was dropped.
+    assert slow_layer.sent == [
+        [state_of(0)],
+        *[[state_of(1)]] * 5,
+        [close, {"type": "lost", "users": ["0", "1", "2"]}],
+    ]
+
+
+@pytest.mark.parametrize("users", [None, [str(number) for number in range(6)]])
+def test_burst_for_many_users_ends_with_one_message_for_all(slow_layer, users):
+    sender = channels_layer.SenderThread()
+    rows = {"type": "rows", "using": "default", "after": 0, "batch": str(uuid4()), "users": users}
+    for _ in range(8):
+        sender.put({"messages": [rows]})
+    slow_layer.released.set()
+    assert sender.flush(20)
+    assert slow_layer.sent[-1] == [{"type": "lost", "users": None}]
+    assert slow_layer.sent.count(slow_layer.sent[-1]) == 1
+
+
+@pytest.mark.parametrize("everyone", [False, True])
+def test_lost_messages_cause_one_resync_and_a_sweep(settings, monkeypatch, everyone):
+    settings.NOTIFY_SOCKET_SWEEP_SECONDS = 3600
+    monkeypatch.setattr(messages, "publish", lambda contents: None)
+    user, other = make_user(), make_user()
+
+    async def main() -> None:
+        async with await open_socket(user) as socket, await open_socket(other) as unconcerned:
+            await socket.receive("hello")
+            await unconcerned.receive("hello")
+            await call(notify, SHIPPED, to=[user, other])
+            Hub.current().take({"type": "lost", "users": None if everyone else [str(user.pk)]})
+            assert [(await socket.receive())["type"] for _ in range(2)] == ["resync", "notification"]
+            expected = ["resync", "notification"] if everyone else ["notification"]
+            assert [(await unconcerned.receive())["type"] for _ in expected] == expected
+
+    run(main)

@@ -3,14 +3,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.checks import run_checks
+from django.db import models
+from django.test.utils import isolate_apps
 
 from dovetail_notify import NotificationType, Rendered, checks, transports
+from dovetail_notify.base import AbstractNotification
 from dovetail_notify.transports.push.vapid import generate
 from dovetail_notify.types import registry
 
@@ -60,7 +64,26 @@ def test_misspelt_setting_is_a_warning(settings):
     assert "dovetail_notify.W001" in check_ids()
 
 
-def test_notification_model_without_auto_key_is_an_error(settings, monkeypatch):
+@isolate_apps("tests.notify.orders")
+@pytest.mark.parametrize(
+    ("name", "key", "ids"),
+    [
+        ("id", models.AutoField(primary_key=True), []),
+        ("id", models.BigIntegerField(primary_key=True), ["dovetail_notify.E002"]),
+        ("id", models.UUIDField(primary_key=True, default=uuid.uuid4), ["dovetail_notify.E002"]),
+        ("number", models.BigAutoField(primary_key=True), ["dovetail_notify.E002"]),
+    ],
+)
+def test_notification_model_needs_an_auto_key_named_id(monkeypatch, name, key, ids):
+    fields: dict[str, Any] = {"id": None, name: key, "__module__": "tests.notify.orders.models"}
+    model = type("OwnNotification", (AbstractNotification,), fields)
+    monkeypatch.setattr(checks, "get_notification_model", lambda: model)
+    found = list(checks.check_model())
+    assert [message.id for message in found] == ids
+    assert all(message.msg.endswith(f"Its key is the {type(key).__name__} {name}.") for message in found)
+
+
+def test_other_model_as_notification_model_is_an_error(monkeypatch):
     from django.contrib.auth.models import Group
 
     monkeypatch.setattr(checks, "get_notification_model", lambda: Group)

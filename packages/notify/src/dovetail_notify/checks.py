@@ -31,11 +31,13 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 @register(Tags.models)
 def check_model(**_: Any) -> Iterator[CheckMessage]:
     model: type[models.Model] = get_notification_model()
-    if not issubclass(model, AbstractNotification) or not isinstance(model._meta.pk, models.AutoField):
+    key = model._meta.pk
+    if not issubclass(model, AbstractNotification) or not isinstance(key, models.AutoField) or key.name != "id":
         yield Error(
             f"NOTIFY_NOTIFICATION_MODEL names {model._meta.label}, which is not an AbstractNotification with an "
-            "auto-incrementing integer key.",
-            hint="Inherit from dovetail_notify.base.AbstractNotification, and do not replace its primary key.",
+            f"auto-incrementing integer key named id. Its key is the {type(key).__name__} {key.name}.",
+            hint="Inherit from dovetail_notify.base.AbstractNotification, and do not replace its primary key: the "
+            "database numbers the rows of a fan-out, and cursors contain these numbers.",
             obj=model,
             id="dovetail_notify.E002",
         )

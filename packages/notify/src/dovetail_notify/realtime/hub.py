@@ -128,6 +128,16 @@ class Hub:
     def _take_recheck(self, message: Message) -> None:
         self._run(revalidate(self.all(message.get("user"))))
 
+    def _take_lost(self, message: Message) -> None:
+        """Handle that another process has dropped messages for these users, or for all users if there are many."""
+        users = message["users"]
+        for user in [None] if users is None else users:
+            for socket in self.all(user):
+                socket.put(_RESYNC)
+        # The dropped messages may also have announced rows, or users and sessions to check again.
+        self._run(self.sweep())
+        self._run(revalidate(self.all()))
+
     async def _read(self) -> None:
         while True:
             await self._wake.wait()

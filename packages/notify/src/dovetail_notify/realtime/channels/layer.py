@@ -9,13 +9,15 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from channels import layers  # type: ignore[import-untyped]  # has no types
 
-from dovetail_notify.realtime.messages import process_id, statistics
+from dovetail_notify.realtime.messages import Message, process_id, statistics
 
 if TYPE_CHECKING:
     from dovetail_notify.realtime.hub import Hub
@@ -55,45 +57,90 @@ class _Retries:
         self._pause = min(self._pause * 2, _MAX_PAUSE)
 
 
+@dataclass
+class _Lost:
+    """What remains of dropped messages: their users, and the messages that close sockets."""
+
+    users: set[str] = field(default_factory=set)
+    everyone: bool = False
+    closing: list[Message] = field(default_factory=list)
+
+    def add(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            users = message.get("users", ())
+            if users is None or len(self.users) > _QUEUE_SIZE:
+                self.everyone = True
+            else:
+                self.users.update(users)
+            # A hub cannot find out later that disconnect() was called.
+            if message["type"] == "close" and len(self.closing) < _QUEUE_SIZE:
+                self.closing.append(message)
+
+    def messages(self) -> list[Message]:
+        return [*self.closing, {"type": "lost", "users": None if self.everyone else sorted(self.users)}]
+
+
 class SenderThread:
     """A thread with its own event loop that sends messages to the channel layer.
 
     ``async_to_sync(layer.group_send)`` would open an event loop and a connection for each call, and a request that has
     just committed would wait for a Redis that is down. While the layer is down, the thread keeps the last
-    ``_QUEUE_SIZE`` messages and tries again.
+    ``_QUEUE_SIZE`` messages and tries again. It drops earlier messages. After the last one, it sends one message about
+    them, because their users would otherwise not learn of changes that no new row shows.
     """
 
     def __init__(self) -> None:
-        self._queue: deque[dict[str, Any]] = deque(maxlen=_QUEUE_SIZE)
+        self._queue: deque[Message] = deque()
+        self._lost: _Lost | None = None
+        self._lock = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._wake = asyncio.Event()
         run = partial(self._loop.run_until_complete, self._send())
         threading.Thread(target=run, name="dovetail_notify.sender", daemon=True).start()
 
-    def put(self, content: dict[str, Any]) -> None:
-        if len(self._queue) == _QUEUE_SIZE:
-            statistics.dropped += 1
-        self._queue.append(content)
+    def put(self, content: Message) -> None:
+        with self._lock:
+            if len(self._queue) >= _QUEUE_SIZE:
+                statistics.dropped += 1
+                self._lost = self._lost or _Lost()
+                self._lost.add(self._queue.popleft()["messages"])
+            self._queue.append(content)
         self._loop.call_soon_threadsafe(self._wake.set)
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> bool:
         """Wait until everything is sent. Called when the process ends, perhaps right after a notification."""
         end = time.monotonic() + seconds
-        while self._queue and time.monotonic() < end:
+        while (self._queue or self._lost) and time.monotonic() < end:
             time.sleep(0.01)
-        return not self._queue
+        return not (self._queue or self._lost)
+
+    def _next(self) -> Message | None:
+        with self._lock:
+            if not self._queue and self._lost is not None:
+                self._queue.append({"origin": process_id(), "messages": self._lost.messages()})
+                self._lost = None
+            return self._queue[0] if self._queue else None
+
+    def _remove(self, content: Message) -> None:
+        with self._lock:
+            if self._queue and self._queue[0] is content:
+                self._queue.popleft()
+
+    def _clear(self) -> None:
+        with self._lock:
+            self._queue.clear()
+            self._lost = None
 
     async def _send(self) -> None:
         retries = _Retries()
         while True:
-            if not self._queue:
+            if (content := self._next()) is None:
                 await self._wake.wait()
                 self._wake.clear()
                 continue
-            content = self._queue[0]
             try:
                 if not reaches_other_processes():
-                    self._queue.clear()
+                    self._clear()
                     continue
                 message = {"type": "dovetail.notify", **content}
                 await asyncio.wait_for(layers.get_channel_layer().group_send(GROUP, message), _MAX_PAUSE * 2)
@@ -103,15 +150,14 @@ class SenderThread:
                 continue
             retries.reset()
             statistics.relayed += len(content["messages"])
-            if self._queue and self._queue[0] is content:
-                self._queue.popleft()
+            self._remove(content)
 
 
 _sender: tuple[int, SenderThread] | None = None
 _start_lock = threading.Lock()
 
 
-def relay(content: dict[str, Any]) -> None:
+def relay(content: Message) -> None:
     """Send a message to other processes in the thread of this process. A fork starts a thread of its own."""
     global _sender
     with _start_lock:
