@@ -18,6 +18,7 @@ from dovetail_tenancy.isolation.scope import Scope, override_database_scope
 if not is_psycopg3:
     raise ImproperlyConfigured("dovetail_tenancy.backends.postgresql requires psycopg 3: pip install 'psycopg[binary]'")
 
+import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 
 from dovetail_tenancy.row_security import policies
@@ -106,8 +107,10 @@ class DatabaseSchemaEditor(schema.DatabaseSchemaEditor):
             forget_tables()
 
 
-#: The seconds after its last use in which a connection needs no query to be checked.
-RECENTLY = 0.5
+#: The seconds after its last use in which a connection needs no query to be checked. Load balancers and firewalls
+#: forget a silent connection after a minute or more. After half a second, many threads that share the requests of a
+#: busy server would send the query.
+RECENTLY = 5
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -170,15 +173,23 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Return whether the server still serves the connection, as ``CONN_HEALTH_CHECKS`` asks before each request.
 
         The server sends nothing to a connection in which nothing happens, except its farewell and the end of the
-        stream, after which the socket is readable. Otherwise Django's ``SELECT 1`` would cost each request a round
-        trip, and a second one that removes the organization of the previous request.
+        stream, after which the socket is readable. Otherwise a query would cost each request a round trip.
         """
-        # A server or a firewall that vanishes sends no farewell, so only ``SELECT 1`` finds that out, after a pause.
+        # A server or a firewall that vanishes sends no farewell, so only a query finds that out, after a pause.
         is_recent = time.monotonic() - self._used_at < RECENTLY
-        return (is_recent and self._is_silent()) or super().is_usable()
+        return self.connection is not None and ((is_recent and self._is_silent()) or self._answers())
+
+    def _answers(self) -> bool:
+        try:
+            # A cursor of this connection would first remove the organization of the previous request, although this
+            # query reads no table, and the next request would have to send it again.
+            psycopg.Cursor(self.connection).execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
 
     def _is_silent(self) -> bool:
-        if self.connection is None or not hasattr(select, "poll"):  # Windows has no poll()
+        if not hasattr(select, "poll"):  # Windows has no poll()
             return False
         server = self.connection.pgconn
         if server.status != ConnStatus.OK or server.transaction_status != TransactionStatus.IDLE:
