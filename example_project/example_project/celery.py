@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from celery.signals import worker_init
@@ -12,6 +13,8 @@ from example_project import garbage
 __all__ = ["app"]
 
 garbage.collect_rarely()
+# Celery would run the system checks and discard their messages. They import all views, which a worker does not need.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "true")
 
 
 @worker_init.connect(dispatch_uid="example_project.celery")

@@ -29,7 +29,7 @@ from dovetail_identity.api.authentication import JWTAuthentication
 from dovetail_identity.api.serializers import UserSerializer, _copy
 from dovetail_identity.models import User
 from dovetail_identity.services import issue_tokens
-from dovetail_identity.sessions.tokens import live_sessions
+from dovetail_identity.sessions.queries import live_sessions
 from dovetail_identity.testing import sign_in
 from tests.identity.factories import make_user
 

@@ -11,10 +11,9 @@ from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from dovetail_identity import services
 from dovetail_identity.models import Session, User
-from dovetail_identity.sessions.revocation import RevocationReason
-from dovetail_identity.sessions.tokens import alias_of
+from dovetail_identity.sessions.queries import alias_of
+from dovetail_identity.sessions.revocation import RevocationReason, revoke_all_sessions, revoke_session
 
 # The stubs declare these classes of Django as generic, but they accept no type arguments at run time.
 
@@ -38,7 +37,7 @@ class PasswordForm(forms.AdminPasswordChangeForm):  # type: ignore[type-arg]  # 
         with transaction.atomic(using=alias_of(self.user)):
             user = super().save(commit)
             if commit:
-                services.revoke_all_sessions(user, reason=RevocationReason.PASSWORD_CHANGED)
+                revoke_all_sessions(user, reason=RevocationReason.PASSWORD_CHANGED)
         return user
 
 
@@ -151,5 +150,5 @@ class SessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as above
 
     @admin.action(description=_("End the selected sessions"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, sessions: models.QuerySet[Session]) -> None:
-        ended = sum(services.revoke_session(session) for session in sessions.select_related("user"))
+        ended = sum(revoke_session(session) for session in sessions.select_related("user"))
         self.message_user(request, _("%d sessions were ended.") % ended)

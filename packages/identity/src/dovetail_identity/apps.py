@@ -31,9 +31,7 @@ class IdentityConfig(AppConfig):
         from dovetail_core.optional import import_schema_extension, prefix_definitions
         from dovetail_identity import checks as identity_checks
         from dovetail_identity.sessions.attempts import succeed_by_another_backend
-        from dovetail_identity.sessions.tokens import install_leeway
 
-        install_leeway()
         user_logged_in.connect(
             succeed_by_another_backend, dispatch_uid="dovetail_identity.sessions.succeed_by_another_backend"
         )

@@ -1,3 +1,5 @@
+"""System checks. Those about tokens import simplejwt late: processes that run no checks do not need it."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -18,19 +20,15 @@ from django.db.models.functions import Lower, Upper
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 from rest_framework.settings import api_settings
-from rest_framework_simplejwt import settings as simplejwt
-from rest_framework_simplejwt.exceptions import InvalidToken
 
 from dovetail_core.accounts import email_field, second_factor_app
 from dovetail_core.attempts import is_shared
 from dovetail_core.conf import conf as core_conf
 from dovetail_core.rest.authentication import claimants_before
-from dovetail_identity.api.authentication import JWTAuthentication
 from dovetail_identity.backends import LimitsAttempts
 from dovetail_identity.conf import conf
 from dovetail_identity.fields import NormalizedEmailField
 from dovetail_identity.registration import create_user, missing_fields
-from dovetail_identity.sessions.tokens import RefreshToken
 
 #: Enough for the counts of thousands of accounts and addresses. Django's default is 300.
 _FEWEST_ENTRIES: Final = 10_000
@@ -47,6 +45,8 @@ def check_settings(**_: Any) -> list[CheckMessage]:
 
 
 def check_simplejwt(**_: Any) -> Iterator[CheckMessage]:
+    from rest_framework_simplejwt import settings as simplejwt
+
     blacklist = "rest_framework_simplejwt.token_blacklist"
     if simplejwt.api_settings.BLACKLIST_AFTER_ROTATION and not apps.is_installed(blacklist):
         yield Error(
@@ -65,6 +65,12 @@ def check_simplejwt(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_tokens(**_: Any) -> Iterator[CheckMessage]:
+    from rest_framework_simplejwt import settings as simplejwt
+    from rest_framework_simplejwt.exceptions import InvalidToken
+
+    from dovetail_identity.api.authentication import JWTAuthentication
+    from dovetail_identity.sessions.tokens import RefreshToken
+
     if not _signs_in():
         return
     step, classes = "signing", [item.__name__ for item in simplejwt.api_settings.AUTH_TOKEN_CLASSES]
@@ -98,6 +104,8 @@ def check_tokens(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_order(**_: Any) -> Iterator[CheckMessage]:
+    from dovetail_identity.api.authentication import JWTAuthentication
+
     for earlier, order in claimants_before(JWTAuthentication):
         yield Warning(
             f"{earlier} comes before JWTAuthentication and reads all Bearer tokens: it rejects those of jwt/token/, or "
@@ -150,6 +158,8 @@ def check_password_reset(**_: Any) -> Iterator[CheckMessage]:
 
 # For deployment only, because these settings are harmless and projects may also use simplejwt's views.
 def check_rotation(**_: Any) -> Iterator[CheckMessage]:
+    from rest_framework_simplejwt import settings as simplejwt
+
     names = ("ROTATE_REFRESH_TOKENS", "BLACKLIST_AFTER_ROTATION")
     active = [name for name in names if getattr(simplejwt.api_settings, name)]
     if active:
@@ -185,6 +195,8 @@ def check_other_email(**_: Any) -> Iterator[CheckMessage]:
 
 
 def check_signing_key(**_: Any) -> Iterator[CheckMessage]:
+    from rest_framework_simplejwt import settings as simplejwt
+
     symmetric = str(simplejwt.api_settings.ALGORITHM).startswith("HS")
     if symmetric and simplejwt.api_settings.SIGNING_KEY in {settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS}:
         yield Warning(
@@ -301,6 +313,8 @@ def _comes_from(packages: tuple[str, ...], backend: type[Any]) -> bool:
 
 def _signs_in() -> bool:
     """Return whether the project creates or accepts tokens. Others may use the package for its user model only."""
+    from dovetail_identity.api.authentication import JWTAuthentication
+
     # The stubs know the paths of the setting, and not that api_settings imports them.
     authenticators = cast("Sequence[type]", api_settings.DEFAULT_AUTHENTICATION_CLASSES)
     if any(issubclass(authenticator, JWTAuthentication) for authenticator in authenticators):

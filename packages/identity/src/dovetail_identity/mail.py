@@ -18,7 +18,6 @@ from django.contrib.auth import get_user_model
 from django.db import router
 from django.utils import timezone, translation
 from django.views.decorators.debug import sensitive_variables
-from rest_framework_simplejwt.settings import api_settings
 
 from dovetail_core.accounts import accounts_with, address_of
 from dovetail_core.mail import Letter, after_commit, attempt, compose_in_background, language_of, time_zone_of
@@ -114,6 +113,9 @@ def _only(accounts: list[Any]) -> Any:
 
 
 def _may_sign_in(account: Any) -> bool:
+    # Imported late: see sessions/queries.py.
+    from rest_framework_simplejwt.settings import api_settings
+
     return bool(api_settings.USER_AUTHENTICATION_RULE(account))
 
 

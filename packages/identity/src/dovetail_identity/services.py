@@ -14,6 +14,7 @@ from dovetail_identity import events
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.registration.passwords import change_password, request_password_reset, reset_password
 from dovetail_identity.registration.sign_up import purge_registrations, register, verify_email
+from dovetail_identity.sessions.queries import Tokens, alias_of
 from dovetail_identity.sessions.revocation import (
     RevocationReason,
     purge_sessions,
@@ -23,7 +24,6 @@ from dovetail_identity.sessions.revocation import (
 )
 from dovetail_identity.sessions.rotation import refresh_tokens, verify_token
 from dovetail_identity.sessions.sign_in import issue_tokens, sign_in
-from dovetail_identity.sessions.tokens import Tokens, alias_of
 
 __all__ = [
     "InvalidOrExpired",

@@ -14,7 +14,6 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's names
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
-from rest_framework.schemas.generators import is_api_view
 
 from dovetail_core.accounts import email_field, second_factor_app
 from dovetail_core.inspection import classes_of, routes
@@ -205,6 +204,9 @@ def _pair_problem() -> str | None:
 
 
 def _authenticators_of_views() -> Iterator[type]:
+    # Imported late: it imports all authentication classes, which a process that runs no checks may not need.
+    from rest_framework.schemas.generators import is_api_view
+
     for view in (route.callback for route in routes()):
         if is_api_view(view):
             yield from classes_of(view, "authentication_classes")

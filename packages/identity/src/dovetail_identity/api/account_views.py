@@ -22,7 +22,7 @@ from dovetail_identity.api.permissions import IsPerson
 from dovetail_identity.api.serializers import SessionSerializer, UserSerializer, current_session
 from dovetail_identity.conf import conf
 from dovetail_identity.models import Session
-from dovetail_identity.sessions.tokens import live_sessions
+from dovetail_identity.sessions.queries import live_sessions
 
 
 class DeletionRefused(APIException):

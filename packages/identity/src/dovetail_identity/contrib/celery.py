@@ -6,15 +6,16 @@ from celery import shared_task
 from django.db import router
 
 from dovetail_core.queues import publish_task
-from dovetail_identity import services
 from dovetail_identity.mail import Mail, deliver, in_background
 from dovetail_identity.models import Registration
+from dovetail_identity.registration.sign_up import purge_registrations
+from dovetail_identity.sessions import revocation
 
 
 @shared_task(name="dovetail_identity.purge_sessions", ignore_result=True)
 def purge_sessions() -> int:
     """Delete expired sessions and registrations, and return how many. Once a day is enough."""
-    return services.purge_sessions() + services.purge_registrations()
+    return revocation.purge_sessions() + purge_registrations()
 
 
 @shared_task(name="dovetail_identity.send_mail", ignore_result=True)

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from dovetail_core.accounts import email_field, has_field, required_fields
-from dovetail_identity.sessions.tokens import alias_of
+from dovetail_identity.sessions.queries import alias_of
 
 
 def create_user(*, email: str, password: str, first_name: str, last_name: str) -> Any:

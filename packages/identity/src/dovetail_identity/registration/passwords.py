@@ -17,7 +17,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
-from rest_framework_simplejwt.settings import api_settings
 
 from dovetail_core.accounts import has_field
 from dovetail_core.events import emit
@@ -27,8 +26,8 @@ from dovetail_identity.conf import conf
 from dovetail_identity.exceptions import InvalidOrExpired
 from dovetail_identity.registration.link_tokens import user_of_reset_token
 from dovetail_identity.sessions.attempts import begin_change, begin_link, clear_account
+from dovetail_identity.sessions.queries import alias_of
 from dovetail_identity.sessions.revocation import RevocationReason, revoke_all_sessions
-from dovetail_identity.sessions.tokens import alias_of
 
 logger = logging.getLogger("dovetail.identity")
 
@@ -77,6 +76,9 @@ def reset_password(*, token: str, password: str, request: HttpRequest | None = N
     Raises ``InvalidOrExpired`` for the token, ``ValidationError`` with the key ``password`` for a weak password, and
     ``TooManyAttempts``.
     """
+    # Imported late: see sessions/queries.py.
+    from rest_framework_simplejwt.settings import api_settings
+
     reservation = begin_link(request)
     user = user_of_reset_token(token)
     if not api_settings.USER_AUTHENTICATION_RULE(user):

@@ -25,8 +25,7 @@ from dovetail_identity.models import Registration
 from dovetail_identity.registration.link_tokens import registration_of_token
 from dovetail_identity.registration.passwords import check_strength
 from dovetail_identity.sessions.attempts import begin_link
-from dovetail_identity.sessions.sign_in import issue_tokens
-from dovetail_identity.sessions.tokens import Tokens
+from dovetail_identity.sessions.queries import Tokens
 
 
 @sensitive_variables("password")
@@ -69,6 +68,9 @@ def verify_email(token: str, *, request: HttpRequest | None) -> tuple[Any, Token
 # Without the count of the attempt, which is not rolled back: a second attempt would count again.
 @retry_on_conflict
 def _create_verified(key: UUID, reservation: Reservation, request: HttpRequest | None) -> tuple[Any, Tokens]:
+    # Imported late: see sessions/queries.py.
+    from dovetail_identity.sessions.sign_in import issue_tokens
+
     using = router.db_for_write(Registration)
     rows = Registration._base_manager.using(using).filter(pk=key, expires_at__gt=timezone.now())
     registration = rows.first()

@@ -16,7 +16,7 @@ from dovetail_core.events import emit
 from dovetail_core.transactions import retry_on_conflict
 from dovetail_identity import events
 from dovetail_identity.models import Session
-from dovetail_identity.sessions.tokens import RefreshToken, alias_of, sessions_of
+from dovetail_identity.sessions.queries import alias_of, sessions_of
 
 
 class RevocationReason(StrEnum):
@@ -50,6 +50,9 @@ def revoke_all_sessions(
 
 def sign_out(refresh: str) -> None:
     """End the session of a refresh token, even if it is superseded. Raise ``TokenError`` for any other token."""
+    # Imported late: see sessions/queries.py.
+    from dovetail_identity.sessions.tokens import RefreshToken
+
     session_id, _generation = RefreshToken(refresh).position  # type: ignore[arg-type]  # an encoded token
     session = Session._base_manager.select_related("user").filter(pk=session_id, revoked_at=None).first()
     if session is not None:

@@ -20,10 +20,10 @@ from rest_framework_simplejwt.utils import datetime_to_epoch
 from dovetail_core.sql import Placeholder, compiled
 from dovetail_identity.models import Session
 from dovetail_identity.sessions.clients import address_of
+from dovetail_identity.sessions.queries import Tokens
 from dovetail_identity.sessions.revocation import RevocationReason, revoke_session
 from dovetail_identity.sessions.tokens import (
     RefreshToken,
-    Tokens,
     check_sign_in_allowed,
     expiry_limit,
     user_and_session_state,

@@ -26,7 +26,8 @@ from dovetail_identity import events
 from dovetail_identity.models import Session
 from dovetail_identity.sessions import attempts
 from dovetail_identity.sessions.clients import address_of, device_label, network_of
-from dovetail_identity.sessions.tokens import RefreshToken, Tokens, alias_of, first_refresh_token, sessions_of
+from dovetail_identity.sessions.queries import Tokens, alias_of, sessions_of
+from dovetail_identity.sessions.tokens import RefreshToken, first_refresh_token
 
 logger = logging.getLogger("dovetail.identity")
 

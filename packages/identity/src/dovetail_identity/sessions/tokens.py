@@ -1,11 +1,11 @@
-"""JSON Web Tokens (RFC 7519) of sessions, their users, and the sessions of a user of any model."""
+"""JSON Web Tokens (RFC 7519) of sessions, and their users."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias, TypedDict
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID, uuid5
 
 from django.conf import settings
@@ -41,14 +41,13 @@ def install_leeway() -> None:
         token_backend.leeway = LEEWAY
 
 
+# Every process that verifies tokens of sessions imports this module.
+install_leeway()
+
+
 def expiry_limit(now: datetime) -> datetime:
     """Return the time after which a session must expire to be live for its tokens at ``now``."""
     return now - token_backend.get_leeway()
-
-
-class Tokens(TypedDict):
-    access: str
-    refresh: str
 
 
 class RefreshToken(simplejwt.RefreshToken):
@@ -84,18 +83,6 @@ def session_id_of(token: object) -> UUID:
         return UUID(token.get(SESSION_CLAIM))  # type: ignore[attr-defined]  # other objects raise AttributeError
     except (AttributeError, TypeError, ValueError):
         raise TokenError(_("Token is invalid")) from None
-
-
-def alias_of(user: AbstractBaseUser) -> str:
-    return router.db_for_write(user.__class__, instance=user)
-
-
-def sessions_of(user: AbstractBaseUser) -> QuerySet[Session]:
-    return Session._base_manager.using(alias_of(user)).filter(user=user.pk)
-
-
-def live_sessions(user: AbstractBaseUser) -> QuerySet[Session]:
-    return sessions_of(user).filter(revoked_at=None, expires_at__gt=timezone.now())
 
 
 class _Lookup(NamedTuple):

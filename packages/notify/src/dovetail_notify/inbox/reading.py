@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -13,14 +13,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet, Value
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
-from rest_framework import serializers
-from rest_framework.request import Request
 
 from dovetail_core.sql import CompiledQuery, Placeholder
 from dovetail_notify.base import AbstractNotification, get_notification_model
 from dovetail_notify.conf import conf
 from dovetail_notify.sql import fetch
 from dovetail_notify.types import current_payload
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
 
 UNREAD_CAP: Final = 100
 # Each part of a statement takes PostgreSQL 0.1 ms. Members of more organizations get one condition for all of them.
@@ -235,9 +236,12 @@ def _capped(count: int) -> Unread:
 
 def timestamp_format() -> Callable[[Any], Any]:
     """Return a function that writes timestamps as DRF does, in the time zone that is active now."""
+    # Imported late: a worker writes no timestamps of the API, and does not need the serializers.
+    from rest_framework.serializers import DateTimeField
+
     # The zone is the same for a whole page; looking it up for each timestamp reads two thread-locals.
     zone = timezone.get_current_timezone() if settings.USE_TZ else None
-    return serializers.DateTimeField(default_timezone=zone).to_representation
+    return DateTimeField(default_timezone=zone).to_representation
 
 
 def represent(row: AbstractNotification, timestamp: Callable[[Any], Any]) -> dict[str, Any]:

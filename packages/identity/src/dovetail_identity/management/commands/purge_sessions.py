@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from django.utils.translation import gettext as _
 
 from dovetail_core.commands import Purge, PurgeCommand
-from dovetail_identity import services
+from dovetail_identity.registration.sign_up import purge_registrations
+from dovetail_identity.sessions import revocation
 
 
 class Command(PurgeCommand):
@@ -13,6 +14,6 @@ class Command(PurgeCommand):
 
     def purges(self) -> Iterable[tuple[str, Purge]]:
         return [
-            (_("expired sessions"), services.purge_sessions),
-            (_("expired registrations"), services.purge_registrations),
+            (_("expired sessions"), revocation.purge_sessions),
+            (_("expired registrations"), purge_registrations),
         ]
