@@ -4,10 +4,12 @@ import gc
 import json
 import re
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext, override_settings
 from hypothesis import given
@@ -15,13 +17,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
-from dovetail_audit.exports import cef, json_lines, ocsf
+from dovetail_audit.exports import cef, json_lines, ocsf, writer
 from dovetail_audit.exports.writer import export
 from dovetail_audit.models import Entry
 from dovetail_audit.proofs import InvalidProof, verify_entry
 from dovetail_audit.sealing.checkpoints import SigningKey
 from dovetail_audit.services import record, seal
 from tests.audit.factories import START, entries, entry, sealed
+from tests.audit.logs import sealed_log
+from tests.audit.memory import peak
 
 ATTACK = "a=b|c\\d\r\nCEF:0|Forged|x|1|x|x|10|act=\x1b[2Jforged\u2028\x85"
 FULL = {
@@ -213,6 +217,21 @@ def test_export_holds_one_batch_in_memory() -> None:
     alive = [sum(isinstance(item, Entry) for item in gc.get_objects()) for _ in chunks]
     assert len(alive) == 4
     assert max(alive) <= 1000
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("options", ["--format=jsonl", "--format=jsonl --proofs", "--format=cef", "--format=ocsf"])
+def test_memory_of_an_export_does_not_grow_with_the_log(
+    options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "batches", partial(writer.batches, size=10))
+    peaks: list[int] = []
+    for more in (15, 15, 270):
+        sealed_log(more)
+        arguments = ("audit_export", tmp_path / str(len(peaks)), *options.split())
+        peaks.append(peak(lambda arguments=arguments: call_command(*map(str, arguments), verbosity=0)))
+    # The first also fills caches. The last log is ten times as long as the second.
+    assert peaks[2] < 2 * peaks[1], peaks
 
 
 @pytest.mark.django_db

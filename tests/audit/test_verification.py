@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,9 +16,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dovetail_audit.models import Entry, Leaf, Tile
+from dovetail_audit.sealing import sealer
 from dovetail_audit.sealing.checkpoints import SigningKey
 from dovetail_audit.services import attempt, record, seal
-from dovetail_audit.verification import scan
+from dovetail_audit.verification import scan, tree
 from dovetail_audit.verification.findings import TAMPERING, Finding, Kind, exit_status
 from dovetail_audit.verification.scan import verify, verify_entry, verify_organization
 from tests.audit.logs import (
@@ -35,6 +37,7 @@ from tests.audit.logs import (
     sealed_log,
     write,
 )
+from tests.audit.memory import peak
 
 pytestmark = pytest.mark.django_db
 
@@ -327,6 +330,19 @@ def test_queries_grow_with_thousands_of_entries_only(django_assert_max_num_queri
     sealed_log(100, 100, 100, 300)
     with django_assert_max_num_queries(20):
         assert list(verify()) == []
+
+
+@pytest.mark.parametrize("sealing", [seal, lambda: None], ids=["sealed", "unsealed"])
+def test_memory_does_not_grow_with_the_log(sealing: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, size in ((scan, "_CHUNK", 10), (tree, "_CHUNK", 10), (sealer, "BATCH", 2)):
+        monkeypatch.setattr(module, name, size)
+    peaks: list[int] = []
+    for more in (15, 15, 270):
+        write(more)
+        sealing()
+        peaks.append(peak(lambda: list(verify())))
+    # The first also fills caches. The last log is ten times as long as the second.
+    assert peaks[2] < 2 * peaks[1], peaks
 
 
 def test_damaged_newest_checkpoint_does_not_hide_entries() -> None:
