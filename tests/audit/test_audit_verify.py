@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, OperationalError, connection
 
 from dovetail_audit.management.commands import audit_verify
 from dovetail_audit.sealing.checkpoints import SigningKey
@@ -126,6 +126,9 @@ def test_entry_organization_and_start_can_be_chosen() -> None:
         (["--since", "1"], "no checkpoint at or before 1"),
         (["--since", "9", "--organization", "acme"], "only one of"),
         (["--organization", "acme", "--anchor", "x"], "whole log"),
+        (["--workers", "0"], "at least 1; got 0"),
+        (["--workers", "-3"], "at least 1; got -3"),
+        (["--organization", "acme", "--workers", "2"], "--workers needs the whole log"),
         (["--anchor", "/nowhere/file"], "cannot be read"),
         (["--anchor", "/dev/null"], "signed note"),
     ],
@@ -135,6 +138,15 @@ def test_wrong_arguments_exit_with_2(arguments: list[str], message: str) -> None
     status, _output, errors = run(*arguments)
     assert status == 2
     assert message in errors
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="needs SQLite: other databases are not in memory")
+def test_database_in_memory_is_not_verified_by_several_workers() -> None:
+    sealed_log(3)
+    status, _output, errors = run("--workers", "2")
+    assert status == 2
+    assert "database in memory belongs to one process" in errors
+    assert run("--workers", "1")[0] == 0
 
 
 def test_damaged_start_exits_with_2() -> None:

@@ -21,7 +21,6 @@ from dovetail_core.transactions import is_conflict
 from tests.audit.logs import CHECKPOINTS, ENTRIES, LEAVES, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
-SEALER = Path(__file__).with_name("sealer.py")
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -53,11 +52,12 @@ def assert_sealed_once() -> None:
     assert list(verify()) == []
 
 
-def start_sealer(*arguments: str) -> subprocess.Popen[str]:
+def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start a program of this folder with the test database."""
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.audit.settings_on_file"}
     name = str(connection.settings_dict["NAME"])
     return subprocess.Popen(
-        [sys.executable, str(SEALER), name, *arguments],
+        [sys.executable, str(Path(__file__).with_name(program)), name, *arguments],
         env=environment | {"PYTHONPATH": str(Path(__file__).parents[3])},
         stdout=subprocess.PIPE,
         text=True,
@@ -68,7 +68,7 @@ def test_killed_sealer_leaves_no_gap_and_no_duplicate() -> None:
     write(20)
     seal()
     write(500)
-    process = start_sealer("60")
+    process = start("sealer.py", "60")
     assert process.stdout is not None
     assert process.stdout.readline() == "holding\n"
     process.send_signal(signal.SIGKILL)

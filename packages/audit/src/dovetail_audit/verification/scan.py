@@ -23,6 +23,7 @@ from dovetail_audit.verification import rows
 from dovetail_audit.verification.findings import Finding, Kind
 from dovetail_audit.verification.prove import reader
 from dovetail_audit.verification.tree import Anchor, Walk, uncovered
+from dovetail_audit.verification.workers import check_workers, compare_all
 
 #: Called with the number of leaves that are verified, and of all that will be.
 Progress = Callable[[int, int], None]
@@ -39,6 +40,7 @@ def verify(
     since: int | datetime | None = None,
     anchors: Sequence[str] = (),
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> Iterator[Finding]:
     """Compare all entries with the tree, and the tree with its checkpoints. Yield what does not agree.
 
@@ -46,15 +48,19 @@ def verify(
     signed notes from outside the database. Memory does not grow with the number of entries. The log may be written,
     sealed, erased and pruned meanwhile.
 
-    Raise ``ValueError`` if ``since`` names no checkpoint or an anchor cannot be compared, and ``BrokenSeal`` if the
-    checkpoint to start from is damaged.
+    With more than one of ``workers``, so many new processes compare the entries, and this one the tree. The findings
+    and their order are the same. The settings must be a module (``DJANGO_SETTINGS_MODULE``).
+
+    Raise ``ValueError`` if ``since`` names no checkpoint, an anchor cannot be compared, or ``workers`` is less than 1
+    or more than 1 with an SQLite database in memory. Raise ``BrokenSeal`` if the checkpoint to start from is damaged.
     """
     using = using or databases.home()
+    check_workers(using, workers)
     frontier = Frontier() if since is None else _start(using, since)
     notes = [_anchor(note, frontier.size) for note in anchors]
     last = newest(using)
     size = 0 if last is None else last.pk
-    yield from _verify_sealed(using, frontier, size, notes, progress)
+    yield from _verify_sealed(using, Walk(using, frontier, size, notes), progress, workers)
     yield from uncovered(using)
     yield from _verify_unsealed(using)
     yield from _open_intents(using)
@@ -80,21 +86,30 @@ def verify_organization(organization: str, *, using: str | None = None) -> Itera
     yield from _verify_chosen(using or databases.home(), Q(organization=key_of(organization)))
 
 
-def _verify_sealed(
-    using: str, frontier: Frontier, size: int, anchors: Sequence[Anchor], progress: Progress | None
-) -> Iterator[Finding]:
-    start, compared, erased, pruned = frontier.size, frontier.size, 0, 0
-    walk = Walk(using, frontier, size, anchors)
+def _verify_sealed(using: str, walk: Walk, progress: Progress | None, workers: int) -> Iterator[Finding]:
+    start, erased, pruned = walk.position, 0, 0
+    for result in compare_all(using, _steps(walk), workers):
+        if isinstance(result, Finding):
+            yield result
+            continue
+        compared, part = result
+        yield from part.findings
+        erased, pruned = erased + part.erased, pruned + part.pruned
+        if progress is not None:
+            progress(compared - start, walk.size - start)
+    yield from _summary(using, erased, pruned, whole=start == 0)
+
+
+def _steps(walk: Walk) -> Iterator[Finding | tuple[int, int]]:
+    """Yield the findings of the walk, and the ranges of leaves behind it whose entries are to be compared."""
+    start = walk.position
     for finding in walk.run():
         if finding is not None:
             yield finding
-        while compared < walk.position and (compared + _CHUNK <= walk.position or walk.position == size):
-            part = rows.compare(using, compared, stop := min(compared + _CHUNK, size))
-            yield from part.findings
-            erased, pruned, compared = erased + part.erased, pruned + part.pruned, stop
-            if progress is not None:
-                progress(compared - start, size - start)
-    yield from _summary(using, erased, pruned, whole=start == 0)
+        while start < walk.position and (start + _CHUNK <= walk.position or walk.position == walk.size):
+            stop = min(start + _CHUNK, walk.size)
+            yield start, stop
+            start = stop
 
 
 def _summary(using: str, erased: int, pruned: int, *, whole: bool) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ class Walk:
     def __init__(self, using: str, frontier: Frontier, size: int, anchors: Iterable[Anchor] = ()) -> None:
         self._using = using
         self._frontier = frontier
-        self._start, self._size = frontier.size, size
+        self._start, self.size = frontier.size, size
         self._anchors = sorted(anchors, key=lambda anchor: anchor.pk)
         self._leaves = _leaves(using, self._start, size)
         self._waiting: _Leaf | None = None
@@ -57,10 +57,10 @@ class Walk:
 
     def run(self) -> Iterator[Finding | None]:
         """Yield the findings, and None after each checkpoint."""
-        rows: Iterator[Checkpoint | Anchor] = _checkpoints(self._using, self._start, self._size)
+        rows: Iterator[Checkpoint | Anchor] = _checkpoints(self._using, self._start, self.size)
         for target in merge(rows, self._anchors, key=lambda target: target.pk):
-            if target.pk > self._size:
-                message = f"The anchor covers {target.pk} leaves; the log has only {self._size}: it was truncated."
+            if target.pk > self.size:
+                message = f"The anchor covers {target.pk} leaves; the log has only {self.size}: it was truncated."
                 yield Finding(Kind.ANCHOR_INCONSISTENT, message)
                 continue
             yield from self._advance(target.pk)
@@ -154,7 +154,7 @@ class Walk:
             return
         # The attack: somebody has the secret keys of the project, but not the signing key, and rewrites the log.
         with_key = checkpoints.is_signed(row.signature)
-        if not with_key and (self._signed or (row.pk == self._size and bool(conf.VERIFYING_KEYS))):
+        if not with_key and (self._signed or (row.pk == self.size and bool(conf.VERIFYING_KEYS))):
             message = "The checkpoint has no signature of a signing key, although the log is signed."
             yield Finding(Kind.SIGNATURE_INVALID, message, position=last)
         self._signed = self._signed or with_key

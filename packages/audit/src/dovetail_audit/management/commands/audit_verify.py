@@ -42,6 +42,9 @@ class Command(BaseCommand):
             help="A checkpoint that was stored outside the database; can be repeated.",
         )
         parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object per line.")
+        parser.add_argument(
+            "--workers", type=int, default=1, metavar="N", help="Compare the entries in N processes. Default: 1."
+        )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         # Exit status 1 accuses somebody of tampering. Whatever else fails, such as a check or the database, is 2.
@@ -75,14 +78,16 @@ class Command(BaseCommand):
         if sum(options[name] is not None for name in ("since", "entry", "organization")) > 1:
             raise CommandError("Use only one of --since, --entry and --organization.", returncode=2)
         if options["entry"] is not None or options["organization"] is not None:
-            if options["anchor"]:
-                raise CommandError("--anchor needs the whole log, without --entry and --organization.", returncode=2)
+            for name in ("anchor", "workers"):
+                if options[name] not in ([], 1):
+                    message = f"--{name} needs the whole log, without --entry and --organization."
+                    raise CommandError(message, returncode=2)
             if options["entry"] is not None:
                 return verify_entry(options["entry"])
             return verify_organization(options["organization"])
         notes = [_read(path) for path in options["anchor"]]
         progress = Progress(self) if options["verbosity"] else None
-        return verify(since=_since(options["since"]), anchors=notes, progress=progress)
+        return verify(since=_since(options["since"]), anchors=notes, progress=progress, workers=options["workers"])
 
     def _print(self, finding: Finding, form: str) -> None:
         if form == "json":
