@@ -7,3 +7,4 @@ import os
 from example_project.settings import *  # noqa: F403  # the other settings
 
 CELERY_TASK_DEFAULT_QUEUE = os.environ["TEST_QUEUE"]
+CELERY_IMPORTS = ["tests.composed.revoking"]
