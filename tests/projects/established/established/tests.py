@@ -5,7 +5,8 @@ from typing import Any
 from accounts.models import User
 from archive.models import ArchivedOrder
 from companies.models import Company
-from django.test import TestCase
+from django.db import transaction
+from django.test import TestCase, TransactionTestCase
 from orders.models import Order
 
 
@@ -71,3 +72,27 @@ class EstablishedTests(TestCase):
         self.client.login(username="owner", password="grain-and-stone")
         for page in ("accounts/user", "companies/company"):
             assert self.client.get(f"/admin/{page}/").status_code == 200
+
+
+class CommittedTests(TransactionTestCase):
+    """Their rows are committed, and all tables are flushed after each test."""
+
+    databases = {"default", "archive"}
+
+    def setUp(self) -> None:
+        company = Company.objects.create(name="Old Mill")
+        User.objects.create_user("miller", password="grain-and-stone", company=company)
+        self.client.post("/api/session/", {"username": "miller", "password": "grain-and-stone"})
+
+    def test_an_order_is_committed_with_its_request(self) -> None:
+        answer = self.client.post("/api/orders/", {"number": "7", "total": "12.50"})
+        assert answer.status_code == 201
+        assert not transaction.get_connection().in_atomic_block
+        assert [order.number for order in Order.objects.all()] == ["7"]
+
+    def test_a_refused_request_is_rolled_back(self) -> None:
+        self.client.delete("/api/session/")
+        assert self.client.post("/api/orders/", {"number": "7", "total": "12.50"}).status_code == 403
+        assert not Order.objects.exists()
+        # Nothing is left of the test before it.
+        assert User.objects.count() == Company.objects.count() == 1
