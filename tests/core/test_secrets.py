@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+import pytest
 from django.test import override_settings
 from django.utils.crypto import salted_hmac
 
@@ -44,6 +45,25 @@ def test_secret_key_and_fallbacks_are_the_default_peppers() -> None:
         assert list(keyed_hashes("invitation", "abc"))[1:] == [stored]
     with override_settings(SECRET_KEY=NEW, SECRET_KEY_FALLBACKS=[]):
         assert stored not in keyed_hashes("invitation", "abc")
+
+
+def test_changed_settings_take_effect_after_the_key_was_derived() -> None:
+    expected = {}
+    for key in (NEW, OLD, NEW, OLD):
+        with override_settings(SECRET_KEY=key):
+            assert expected.setdefault(key, keyed_hash("invitation", "abc")) == keyed_hash("invitation", "abc")
+    with override_settings(DOVETAIL_SECRET_PEPPERS=[NEW.encode()], SECRET_KEY=OLD):
+        assert keyed_hash("invitation", "abc") == expected[NEW]
+    assert expected[NEW] != expected[OLD]
+
+
+def test_key_is_derived_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    derived: list[bytes] = []
+    monkeypatch.setattr(hmac, "new", lambda key, **kwargs: derived.append(key) or hmac.HMAC(key, **kwargs))
+    with override_settings(SECRET_KEY="a key of this test alone", SECRET_KEY_FALLBACKS=["and its fallback"]):
+        hashes = {tuple(keyed_hashes("purpose", str(number))) for number in range(3)}
+    assert len(hashes) == 3
+    assert len(derived) == 2
 
 
 def test_peppers_replace_the_secret_key() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from django.conf import settings
 from django.utils.crypto import constant_time_compare
@@ -39,6 +40,14 @@ def keyed_hashes(purpose: str, value: str) -> Iterator[str]:
     message = f"{len(purpose)}:{purpose}{value}".encode()
     keys: Sequence[str | bytes] = conf.SECRET_PEPPERS or (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     for pepper in keys:
-        # The key is derived, so that no hash equals a MAC that Django computes with the same SECRET_KEY.
-        key = hashlib.sha256(b"dovetail.secrets" + force_bytes(pepper)).digest()
-        yield hmac.new(key, message, hashlib.sha256).hexdigest()
+        mac = _keyed(force_bytes(pepper)).copy()
+        mac.update(message)
+        yield mac.hexdigest()
+
+
+# By the pepper itself, so that a changed setting takes effect at once. To derive and schedule the key takes longer than
+# the MAC of a short message.
+@lru_cache(maxsize=16)
+def _keyed(pepper: bytes) -> hmac.HMAC:
+    # The key is derived, so that no hash equals a MAC that Django computes with the same SECRET_KEY.
+    return hmac.new(hashlib.sha256(b"dovetail.secrets" + pepper).digest(), digestmod=hashlib.sha256)
