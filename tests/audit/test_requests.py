@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import AnonymousUser
 from django.db import connection, connections
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
+from rest_framework.authtoken.models import Token
 
+from dovetail_audit import record
 from dovetail_audit.entries import refusals, units
 from dovetail_audit.models import Entry
+from dovetail_audit.services import seal
+from dovetail_audit.verification.scan import verify
 from dovetail_core import context
 from dovetail_core.events import emit
 from tests.asynchronous import run
@@ -46,13 +52,99 @@ def test_entry_names_the_user_that_rest_framework_authenticated(client: Client, 
     assert (entry.ip, entry.user_agent, entry.origin) == ("192.0.2.7", "curl/8", "api")
 
 
-def test_lazy_user_is_not_read_for_an_entry(client: Client, user: Any) -> None:
+def test_entry_reads_a_user_whom_the_view_did_not_read_once(client: Client, user: Any) -> None:
     client.force_login(user)
     client.get("/page/")  # compiles the statement
     with CaptureQueriesContext(connection) as queries:
+        response = client.get("/page/?times=2")
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT", "SELECT", "INSERT", "INSERT"]
+    for entry in Entry.objects.filter(action="page.read"):
+        assert (entry.actor_kind, entry.actor, entry.auth) == ("user", str(user.pk), "session")
+    assert response.headers["Vary"] == "Cookie"
+
+
+@pytest.mark.parametrize("path", ["/page/?times=0", "/nowhere/"])
+def test_request_without_an_entry_makes_no_query(client: Client, user: Any, path: str) -> None:
+    client.force_login(user)
+    with CaptureQueriesContext(connection) as queries:
+        client.get(path)
+    assert len(queries) == 0
+
+
+def test_entry_with_an_actor_does_not_read_the_user(client: Client, user: Any) -> None:
+    client.force_login(user)
+    client.get("/page/")
+    with CaptureQueriesContext(connection) as queries, context.bind(principal=user):
         client.get("/page/")
     assert [query["sql"].split()[0] for query in queries] == ["INSERT"]
-    assert Entry.objects.filter(action="page.read").latest("pk").actor_kind == "anonymous"
+
+
+def test_entry_without_a_session_reads_nothing(client: Client) -> None:
+    client.get("/page/")
+    with CaptureQueriesContext(connection) as queries:
+        client.get("/page/")
+    assert [query["sql"].split()[0] for query in queries] == ["INSERT"]
+    assert {entry.actor_kind for entry in Entry.objects.all()} == {"anonymous"}
+
+
+def test_entry_names_the_user_of_a_token(client: Client, user: Any) -> None:
+    key = Token.objects.create(user=user).key
+    client.get("/token-things/", headers={"authorization": f"Token {key}"})
+    entry = Entry.objects.get(action="thing.read")
+    assert (entry.actor_kind, entry.actor, entry.auth) == ("user", str(user.pk), "token")
+
+
+def test_session_does_not_name_the_actor_of_a_view_with_tokens(client: Client, user: Any) -> None:
+    """The view does not accept the session, so the request is anonymous."""
+    client.force_login(user)
+    client.get("/token-things/")
+    assert Entry.objects.get(action="thing.read").actor_kind == "anonymous"
+
+
+def test_entry_before_the_view_authenticates_does_not_read_the_session(client: Client, user: Any) -> None:
+    client.force_login(user)
+    client.get("/early-things/")
+    assert Entry.objects.get(action="thing.begun").actor_kind == "anonymous"
+    assert Entry.objects.get(action="thing.read").actor == str(user.pk)
+
+
+def test_token_that_no_view_verified_names_nobody(client: Client, user: Any) -> None:
+    client.get("/page/", headers={"authorization": f"Token {Token.objects.create(user=user).key}"})
+    assert Entry.objects.get(action="page.read").actor_kind == "anonymous"
+
+
+def test_entry_is_recorded_although_the_user_cannot_be_read(
+    client: Client, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.force_login(user)
+    calls: list[HttpRequest] = []
+
+    def get_user(request: HttpRequest) -> Any:
+        calls.append(request)
+        raise RuntimeError
+
+    monkeypatch.setattr("django.contrib.auth.middleware.get_user", get_user)
+    client.get("/page/?times=2")
+    assert [entry.actor_kind for entry in Entry.objects.filter(action="page.read")] == ["anonymous"] * 2
+    assert len(calls) == 1
+    assert "could not be read" in caplog.text
+
+
+def test_backend_may_record_while_it_reads_the_user(client: Client, user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get_user(self: ModelBackend, key: object) -> Any:
+        record("backend.asked")
+        return user
+
+    client.force_login(user)
+    monkeypatch.setattr(ModelBackend, "get_user", get_user)
+    client.get("/page/")
+    assert Entry.objects.filter(action="backend.asked").count() == 1
+    assert Entry.objects.get(action="page.read").actor == str(user.pk)
+
+
+def test_unauthenticated_user_is_an_anonymous_actor(rf: Any) -> None:
+    assert record("page.read", actor=AnonymousUser()).actor_kind == "system"
+    assert record("page.read", actor=AnonymousUser(), request=rf.get("/")).actor_kind == "anonymous"
 
 
 @pytest.mark.parametrize(("path", "origin"), [("/page/", "web"), ("/things/", "api"), ("/admin-things/", "admin_api")])
@@ -273,6 +365,20 @@ def test_refusal_of_an_async_view_names_the_user(user: Any) -> None:
 
     run(get())
     assert Entry.objects.get(action="request.denied").actor == str(user.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_event_of_an_async_refusal_names_the_user(user: Any) -> None:
+    async def get() -> None:
+        client = AsyncClient()
+        await client.aforce_login(user)
+        await client.get("/async-page/?event=page.denied")
+
+    run(get())
+    entry = Entry.objects.get(action="page.denied")
+    assert (entry.actor_kind, entry.actor, entry.actor_label) == ("user", str(user.pk), "ada")
+    seal()
+    assert list(verify()) == []
 
 
 def test_refusal_is_recorded_although_another_entry_fails(rf: Any, caplog: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, path
+from rest_framework.authentication import TokenAuthentication
 from rest_framework.exceptions import NotAuthenticated
 from rest_framework.exceptions import PermissionDenied as Forbidden
 from rest_framework.permissions import AllowAny, IsAdminUser
@@ -40,6 +41,21 @@ class Things(APIView):
         return Response({}, status=201)
 
 
+class TokenThings(APIView):
+    authentication_classes = [TokenAuthentication]
+    permission_classes = [AllowAny]
+
+    def get(self, request: Request) -> Response:
+        record("thing.read")
+        return Response({})
+
+
+class EarlyThings(Things):
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        record("thing.begun")
+        super().initial(request, *args, **kwargs)
+
+
 class AdminThings(APIView):
     admin = {"permission": "shop.view_product"}
     permission_classes = [IsAdminUser]
@@ -50,18 +66,23 @@ class AdminThings(APIView):
 
 
 def page(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-    record("page.read")
+    for _ in range(int(request.GET.get("times", "1"))):
+        record("page.read")
     if "denied" in request.GET:
         raise PermissionDenied
     return HttpResponse("page")
 
 
 async def apage(request: HttpRequest) -> HttpResponse:
+    if "event" in request.GET:
+        emit(request.GET["event"])
     raise PermissionDenied
 
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("things/", Things.as_view()),
+    path("token-things/", TokenThings.as_view()),
+    path("early-things/", EarlyThings.as_view()),
     path("admin-things/", AdminThings.as_view()),
     path("page/", page),
     path("async-page/", apage),

@@ -12,7 +12,8 @@ class AuditMiddleware(Middleware):
     """Lets entries find the request, and records refusals and failures after its transaction.
 
     Put it after the authentication middleware. Entries hold the user and credential that REST framework or Django has
-    authenticated. For a refusal whose view has not read ``request.user``, the user is read after the response.
+    authenticated. If a view has not read ``request.user``, its first entry without another actor does. As for any such
+    view, the response then varies on the cookie.
     """
 
     def respond(self, request: HttpRequest) -> HttpResponseBase:

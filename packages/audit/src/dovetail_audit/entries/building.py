@@ -46,7 +46,6 @@ def build(
     unit = units.current()
     request = request or (unit.request if unit else None)
     person = actor if isinstance(actor, Who) else principals.who(actor, request)
-    kind, key, label = principals.target_of(target)
     if intent is not None:
         extra = {**(extra or {}), "intent": intent}
     data, private = _documents(parameters, changes, personal, extra)
@@ -57,28 +56,27 @@ def build(
         # Without fold, which no database stores.
         at=(at or timezone.now()).replace(fold=0),
         organization=_text(principals.organization_key(organization_id, request), 64),
-        actor_kind=person.kind,
-        actor=_text(person.key, 64),
-        auth=_text(person.auth, 32),
-        impersonator=_text(principals.key_of(impersonator) or person.impersonator, 64),
         action=action[:100],
         outcome=outcome,
         status=status,
         problem=_text(problem, 64),
-        target_kind=_text(kind, 100),
-        target=_text(key, 64),
-        origin=_text(units.origin(), 16),
-        request_id=_text(request_id or principals.request_id_of(request), 64),
         data=data,
-        actor_label=_personal(person.label, 256) or None,
-        target_label=_personal(label, 256) or None,
-        ip=principals.address_of(request),
-        user_agent=_personal(principals.user_agent_of(request), 256),
         private=private or None,
         salt=os.urandom(16),
         version=canonical.VERSION,
+        **_actor_columns(person, impersonator),
+        **_target_columns(target),
+        **_request_columns(request, request_id),
     )
     return authenticate(entry)
+
+
+def name_actor(entry: Entry, request: HttpRequest | None) -> None:
+    """Name the actor of an unsaved, anonymous entry, once the user of its request can be read."""
+    if entry.actor_kind == Entry.ActorKind.ANONYMOUS:
+        for name, value in _actor_columns(principals.who(None, request), entry.impersonator).items():
+            setattr(entry, name, value)
+        authenticate(entry)
 
 
 def authenticate(entry: Entry) -> Entry:
@@ -111,6 +109,34 @@ def _validate(action: str, outcome: str, status: int | None) -> None:
         raise ValueError(f"An outcome must be one of {', '.join(sorted(OUTCOMES))}; got {outcome!r}.")
     if status is not None and not is_status(status):
         raise ValueError(f"A status must be an HTTP status from 100 to 999, or None; got {status!r}.")
+
+
+def _actor_columns(person: Who, impersonator: object) -> dict[str, Any]:
+    return {
+        "actor_kind": person.kind,
+        "actor": _text(person.key, 64),
+        "actor_label": _personal(person.label, 256) or None,
+        "auth": _text(person.auth, 32),
+        "impersonator": _text(principals.key_of(impersonator) or person.impersonator, 64),
+    }
+
+
+def _target_columns(target: object) -> dict[str, Any]:
+    kind, key, label = principals.target_of(target)
+    return {
+        "target_kind": _text(kind, 100),
+        "target": _text(key, 64),
+        "target_label": _personal(label, 256) or None,
+    }
+
+
+def _request_columns(request: HttpRequest | None, request_id: str | None) -> dict[str, Any]:
+    return {
+        "origin": _text(units.origin(), 16),
+        "request_id": _text(request_id or principals.request_id_of(request), 64),
+        "ip": principals.address_of(request),
+        "user_agent": _personal(principals.user_agent_of(request), 256),
+    }
 
 
 def _documents(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from dovetail_core.secrets import keyed_hash
 logger = logging.getLogger("dovetail.audit")
 
 _RESOLVED: Final = "_dovetail_audit_organization"
+_USER_READ: Final = "_dovetail_audit_user_read"
 _API_KEY_PREFIX: Final = "apikey:"
 #: Fields that name an object, of which the first that is loaded is used. ``str()`` may query the database.
 _LABELS: Final = ("name", "title", "label", "number", "slug")
@@ -44,11 +46,15 @@ SYSTEM: Final = Who("system")
 
 
 def who(actor: object = None, request: HttpRequest | None = None) -> Who:
-    """Return the actor. Make no query: a lazy ``request.user`` that nobody has read stays unread."""
+    """Return the actor. Only an entry without another actor reads a ``request.user`` that no view has read."""
     unit = units.current()
     request = request or (unit.request if unit else None)
-    user, credential = authenticated(request)
     principal = actor if actor is not None else context.principal()
+    if not getattr(principal, "is_authenticated", True):  # an AnonymousUser
+        principal = None
+    if principal is None and request is not None:
+        resolve_user(request)
+    user, credential = authenticated(request)
     if principal is None:
         principal = user
     elif not _is_same(principal, user):
@@ -73,16 +79,42 @@ def authenticated(request: HttpRequest | None) -> tuple[Any, Any]:
 
 
 def resolve_user(request: HttpRequest) -> None:
-    """Read a lazy ``request.user`` after the response, for the entry of a refusal: the view may not have read it.
+    """Read a lazy ``request.user`` once, for an entry of a request whose view has not read it."""
+    if not is_unread(request) or _is_async():
+        return
+    attributes = vars(request)
+    # Before the query: an authentication backend that records an entry must not begin it again.
+    attributes[_USER_READ] = True
+    try:
+        bool(attributes["user"].is_authenticated)
+    except Exception:
+        # If this broke the transaction, the INSERT of the entry fails too.
+        logger.exception("The user of a request could not be read, so its entries have no actor.")
 
-    Nothing is read for a request without a session cookie.
+
+def is_unread(request: HttpRequest) -> bool:
+    """Return whether a session may name a user whom nobody has read.
+
+    That does not matter for a view of REST framework: its own classes authenticate the request, and they may not accept
+    the session.
     """
-    user = vars(request).get("user")
-    if isinstance(user, LazyObject) and settings.SESSION_COOKIE_NAME in request.COOKIES:
-        try:
-            bool(user.is_authenticated)
-        except Exception:
-            logger.exception("The user of a refused request could not be read, so the entry has no actor.")
+    attributes = vars(request)
+    return (
+        isinstance(attributes.get("user"), LazyObject)
+        and vars(attributes["user"])["_wrapped"] is empty
+        and "_acached_user" not in attributes
+        and _USER_READ not in attributes
+        and settings.SESSION_COOKIE_NAME in request.COOKIES
+        and not hasattr(getattr(request.resolver_match, "func", None), "cls")
+    )
+
+
+def _is_async() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _described(principal: Any, credential: Any, request: HttpRequest | None, *, is_of_request: bool) -> Who:

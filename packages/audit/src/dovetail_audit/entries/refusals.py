@@ -18,7 +18,7 @@ from django.http.response import HttpResponseBase
 
 from dovetail_audit.conf import conf
 from dovetail_audit.entries import principals
-from dovetail_audit.entries.building import build
+from dovetail_audit.entries.building import build, name_actor
 from dovetail_audit.entries.databases import alias_for
 from dovetail_audit.entries.units import Unit
 from dovetail_audit.entries.writing import insert
@@ -99,7 +99,6 @@ def _logged(write: Callable[[], object]) -> None:
 def _write_response(unit: Unit, request: HttpRequest, response: HttpResponseBase) -> None:
     outcome = None if unit.is_refusal_recorded else _outcome(request, response)
     if outcome is not None:
-        principals.resolve_user(request)
         _write(_of_response(outcome, request, response), request)
 
 
@@ -109,8 +108,13 @@ def defer(unit: Unit, entry: Entry, *, unless_recorded: bool = False) -> None:
     ``unless_recorded``: only if no event of the request describes the refusal better.
     """
 
+    # Only async code has not read the user by now.
+    is_unread = unit.request is not None and principals.is_unread(unit.request)
+
     def write() -> None:
         if not (unless_recorded and unit.is_refusal_recorded):
+            if is_unread:
+                name_actor(entry, unit.request)
             _write(entry, unit.request)
             unit.is_refusal_recorded = True
 
