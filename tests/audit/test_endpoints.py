@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.models import Session
 from django.db import connection
+from django.db.models import Model
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
+from rest_framework.authtoken.models import Token
 
 from dovetail_audit.models import Entry
 from dovetail_audit.proofs import verify_entry
@@ -187,6 +190,38 @@ def test_key_that_is_an_address_is_found_by_it(staff: Client) -> None:
     record("order.paid", actor="bob@example.com", target=("shop.Order", "1"))
     for query in ("filter[actor]=ada@example.com", "filter[target_kind]=shop.Order&filter[target]=lot@example.com"):
         assert ids(staff.get(f"{LOG}?{query}")) == [str(match.pk)]
+
+
+def of_session(key: str) -> str:
+    return f"filter[target_kind]=sessions.Session&filter[target]={key}"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", [Session, Token])
+def test_target_whose_key_is_a_secret_is_found_by_it(staff: Client, model: type[Model]) -> None:
+    kind, key = model._meta.label, "a1b2" * 8
+    rows = [record("session.ended", target=model(pk=key)), record("session.ended", target=(kind, key))]
+    record("session.ended", target=model(pk="c3d4" * 8))
+    assert key not in rows[0].target
+    # By the key, and by what the entry holds.
+    for text in (key, rows[0].target):
+        found = ids(staff.get(f"{LOG}?filter[target_kind]={kind}&filter[target]={text}"))
+        assert found == [str(row.pk) for row in reversed(rows)]
+
+
+@pytest.mark.django_db
+def test_hashed_key_is_found_after_the_secret_key_is_rotated(client: Client, settings: Any) -> None:
+    key = "a1b2" * 8
+    old = record("session.ended", target=("sessions.Session", key), actor="ada@example.com", organization_id="a@b.org")
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another-secret-key-of-32-characters", [settings.SECRET_KEY]
+    new = record("session.ended", target=("sessions.Session", key), actor="ada@example.com", organization_id="a@b.org")
+    assert new.target != old.target
+    expected = [str(new.pk), str(old.pk)]
+    administrator(client, "view_entry")
+    for query in (of_session(key), "filter[actor]=ada@example.com", "filter[organization]=a@b.org"):
+        assert ids(client.get(f"{ALL}?{query}")) == expected
+    settings.AUDIT_LOG_ORGANIZATION = lambda request: "a@b.org"
+    assert ids(client.get(LOG)) == expected
 
 
 @pytest.mark.django_db
@@ -371,6 +406,17 @@ def test_export_is_recorded(staff: Client, settings: Any) -> None:
     recorded = _recorded("audit.exported")
     assert (recorded["format"], recorded["count"]) == ("cef", 2)
     assert recorded["filters"]["filter[actor]"] == "7"
+
+
+@pytest.mark.django_db
+def test_recorded_export_holds_no_secret_key_of_its_filters(staff: Client) -> None:
+    key = "a1b2" * 8
+    target = record("session.ended", target=("sessions.Session", key)).target
+    staff.get(f"{EXPORT}&{of_session(key)}&filter[actor]=ada@example.com")
+    filters = _recorded("audit.exported")["filters"]
+    assert filters["filter[target]"] == target
+    assert filters["filter[actor]"].startswith("hashed:")
+    assert not Entry.objects.get(action="audit.exported").private
 
 
 @pytest.mark.django_db

@@ -158,6 +158,15 @@ def test_replay_finds_the_person_after_a_change_of_secret_keys(ada: Any, setting
     assert replay_erasures() == 1
 
 
+def test_key_that_was_hashed_before_a_rotation_is_erased(settings: Any) -> None:
+    """Keys that are addresses are hashed."""
+    record("order.paid", actor="ada@example.com", personal={"name": "Ada"})
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another-secret-key-of-32-characters!!"
+    record("order.sent", actor="ada@example.com", personal={"name": "Ada"})
+    assert erase_subject(user="ada@example.com", reason="request 7") == 2
+
+
 def test_replay_without_recorded_erasures_reads_no_entries(django_assert_max_num_queries: Any, storage: Path) -> None:
     record("order.paid")
     with django_assert_max_num_queries(1):

@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from dovetail_audit.entries import databases
 from dovetail_audit.entries.admin_log import AuditModelAdmin
-from dovetail_audit.entries.principals import key_of
+from dovetail_audit.entries.principals import keys_of
 from dovetail_audit.models import Checkpoint, Entry
+from dovetail_audit.reading.filters import is_key
 from dovetail_audit.reading.rows import with_leaf
 from dovetail_audit.verification.integrity import Integrity, integrity_of
 from dovetail_core.admin import LimitToOrganizations
@@ -170,8 +171,8 @@ class CheckpointAdmin(ReadOnlyAdmin):
 
 def _exactly(text: str) -> Q:
     """Return the condition that an indexed column equals the text. A search for a part of it would read every row."""
-    key = key_of(text)
-    return Q(action=text) | Q(actor=key) | Q(request_id=text) | Q(organization=key)
+    keys = keys_of(text)
+    return Q(action=text) | is_key("actor", keys) | Q(request_id=text) | is_key("organization", keys)
 
 
 def _formatted(value: object) -> SafeString:

@@ -22,12 +22,12 @@ from dovetail_audit.api.serializers import EntrySerializer, ProofSerializer
 from dovetail_audit.api.streams import stream
 from dovetail_audit.conf import conf
 from dovetail_audit.entries import databases
-from dovetail_audit.entries.principals import key_of
+from dovetail_audit.entries.principals import keys_of
 from dovetail_audit.events import AUDIT_EXPORTED
 from dovetail_audit.exceptions import NotSealed
 from dovetail_audit.exports.writer import FORMATS, export
 from dovetail_audit.models import Entry
-from dovetail_audit.reading.filters import FILTERS, Filter, span
+from dovetail_audit.reading.filters import FILTERS, Filter, is_key, recordable, span
 from dovetail_audit.reading.rows import with_sealed
 from dovetail_audit.verification.prove import prove
 from dovetail_core import events
@@ -95,7 +95,7 @@ class EntryViews(RefusalMixin, RowsMixin, ListModelMixin, RetrieveModelMixin, Ge
         if count > conf.MAX_EXPORT:
             text = _("An export contains at most %(maximum)d entries. Narrow the filters.")
             raise ValidationError({"filter[at][gte]": [text % {"maximum": conf.MAX_EXPORT}]}, "invalid_query")
-        filters = {key: value for key, value in request.query_params.items() if key.startswith("filter")}
+        filters = recordable(dict(request.query_params.lists()), self.entry_filters)
         # Before the first byte: a client that breaks off has read the entries all the same.
         data = {"format": name, "proofs": proofs, "count": count, "filters": filters}
         events.emit(AUDIT_EXPORTED, actor=request.user, organization_id=self.organization, data=data, using=rows.db)
@@ -154,7 +154,7 @@ class EntryViewSet(EntryViews):
     def get_rows(self) -> QuerySet[Entry]:
         organization = self.organization
         rows = super().get_rows()
-        return rows if organization is None else rows.filter(organization=key_of(organization))
+        return rows if organization is None else rows.filter(is_key("organization", keys_of(organization)))
 
 
 def _imported(permission: Any) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.apps import apps
 from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Model
@@ -21,12 +23,13 @@ from dovetail_audit.entries.diffs import tracked_fields
 from dovetail_audit.entries.patterns import is_secret_key, redact_text
 from dovetail_core import context
 from dovetail_core.net import client_address
-from dovetail_core.secrets import keyed_hash
+from dovetail_core.secrets import keyed_hashes
 
 logger = logging.getLogger("dovetail.audit")
 
 _RESOLVED: Final = "_dovetail_audit_organization"
 _USER_READ: Final = "_dovetail_audit_user_read"
+_HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}")
 _API_KEY_PREFIX: Final = "apikey:"
 #: Fields that name an object, of which the first that is loaded is used. ``str()`` may query the database.
 _LABELS: Final = ("name", "title", "label", "number", "slug")
@@ -169,19 +172,41 @@ def key_of(value: object) -> str:
     A key that is an e-mail address or a secret is hashed: an erasure removes names, but not the keys in sealed columns.
     So is a long key: a cut would name another object.
     """
-    if value is None:
-        return ""
-    text = str(value.pk if isinstance(value, Model) else getattr(value, "pk", value))
-    return _hashed(text) if "@" in text or len(text) > 64 or redact_text(text) != text else text
+    return "" if value is None else next(_forms(_text(value)))
 
 
-def target_key(model: type[Model], key: object) -> str:
+def keys_of(value: object) -> list[str]:
+    """Return the keys that entries may hold for an object: for a hashed key, one for each accepted pepper."""
+    return [] if value is None else [*_forms(_text(value))]
+
+
+def target_key(model: type[Model] | None, key: object) -> str:
     """Return the key that entries hold for an object of the model. The key of a session or of a token is hashed."""
-    return _hashed(str(key)) if is_secret_key(model._meta.pk.name, key) else key_of(key)
+    return "" if key is None else next(_forms(_text(key), model))
 
 
-def _hashed(text: str) -> str:
-    return f"hashed:{keyed_hash('dovetail_audit.key.1', text)[:32]}"
+def target_keys(kind: str, key: str) -> list[str]:
+    """Return the keys that entries may hold for an object of the model that ``kind`` names."""
+    return [*_forms(key, _model_of(kind))]
+
+
+def _text(value: object) -> str:
+    return str(value.pk if isinstance(value, Model) else getattr(value, "pk", value))
+
+
+def _forms(text: str, model: type[Model] | None = None) -> Iterator[str]:
+    is_secret = model is not None and is_secret_key(model._meta.pk.name, text)
+    if not (is_secret or "@" in text or len(text) > 64 or redact_text(text) != text) or _HASHED.fullmatch(text):
+        yield text
+    else:
+        yield from (f"hashed:{value[:32]}" for value in keyed_hashes("dovetail_audit.key.1", text))
+
+
+def _model_of(kind: str) -> type[Model] | None:
+    try:
+        return apps.get_model(kind)
+    except (LookupError, ValueError):  # no model, such as "operation"
+        return None
 
 
 def label_of(value: Any) -> str:
@@ -205,7 +230,8 @@ def target_of(value: object) -> tuple[str, str, str]:
     if isinstance(value, Model):
         return value._meta.label, target_key(value._meta.model, value.pk), label_of(value)
     if isinstance(value, tuple) and len(value) == 2:
-        return str(value[0]), key_of(value[1]), ""
+        kind = str(value[0])
+        return kind, target_key(_model_of(kind), value[1]), ""
     return "", key_of(value), ""
 
 

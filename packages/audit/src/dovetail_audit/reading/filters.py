@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
 
-from dovetail_audit.entries.principals import key_of
+from dovetail_audit.entries.principals import keys_of, target_keys
 from dovetail_audit.models import Entry
 from dovetail_core.translation import gettext as _
 
@@ -52,8 +52,11 @@ class Filter:
     #: Whether the column holds the key of an object, which entries hash if it is an e-mail address or long.
     is_key: bool = False
 
-    def condition(self, text: str) -> Q:
-        """Return the condition for the text of the parameter. Raise ``ValueError`` with a text for the client."""
+    def condition(self, text: str, target_kind: str = "") -> Q:
+        """Return the condition for the text of the parameter. Raise ``ValueError`` with a text for the client.
+
+        ``target_kind`` is the model of a target, whose keys may be secrets.
+        """
         if self.column == "at":
             return at_condition(self.operator, _moment(text))
         if self.operator == "in":
@@ -61,7 +64,12 @@ class Filter:
             if len(values) > _MAX_VALUES:
                 raise ValueError(_("Must have at most %(maximum)d values.") % {"maximum": _MAX_VALUES})
             return Q(**{f"{self.column}__in": [self._value(value) for value in values]})
-        return Q(**{self.column: self._value(text)})
+        value = self._value(text)
+        return is_key(self.column, self.keys(value, target_kind)) if self.is_key else Q(**{self.column: value})
+
+    def keys(self, text: str, target_kind: str = "") -> list[str]:
+        """Return the keys that entries may hold for the key in the parameter."""
+        return target_keys(target_kind, text) if self.column == "target" else keys_of(text)
 
     def _value(self, text: str) -> str:
         if self.choices and text not in self.choices:
@@ -69,7 +77,12 @@ class Filter:
         if not text or len(text) > self.max_length or not text.isprintable():
             message = _("Must be printable text of 1 to %(maximum)d characters.")
             raise ValueError(message % {"maximum": self.max_length})
-        return key_of(text) if self.is_key else text
+        return text
+
+
+def is_key(column: str, keys: Sequence[str]) -> Q:
+    """Return the condition that the column holds one of the keys of ``principals.keys_of``."""
+    return Q(**{column: keys[0]}) if len(keys) == 1 else Q(**{f"{column}__in": keys})
 
 
 FILTERS: Final[Mapping[str, Filter]] = {
@@ -101,18 +114,29 @@ def filtered(
 
     Raises ``InvalidFilters``.
     """
-    mistakes = list(_incomplete(parameters))
+    mistakes, kind = list(_incomplete(parameters)), _target_kind(parameters)
     for name, values in parameters.items():
         if mistake := _unusable(name, values, filters):
             mistakes.append(mistake)
         elif name in filters:
             try:
-                rows = rows.filter(filters[name].condition(values[0]))
+                rows = rows.filter(filters[name].condition(values[0], kind))
             except ValueError as error:
                 mistakes.append(Mistake(name, "invalid", str(error)))
     if mistakes:
         raise InvalidFilters(mistakes)
     return rows
+
+
+def recordable(parameters: Mapping[str, Sequence[str]], filters: Mapping[str, Filter] = FILTERS) -> dict[str, str]:
+    """Return the filters of the parameters for an entry, with each key as entries hold it: some keys are secrets."""
+    kind = _target_kind(parameters)
+    values = {name: text[0] for name, text in parameters.items() if name in filters}
+    return {name: filters[name].keys(text, kind)[0] if filters[name].is_key else text for name, text in values.items()}
+
+
+def _target_kind(parameters: Mapping[str, Sequence[str]]) -> str:
+    return next(iter(parameters.get("filter[target_kind]", ())), "")
 
 
 def _unusable(name: str, values: Sequence[str], filters: Mapping[str, Filter]) -> Mistake | None:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from dovetail_audit.conf import conf
 from dovetail_audit.entries import databases
 from dovetail_audit.entries.canonical import personal_of, rfc3339
-from dovetail_audit.entries.principals import key_of
+from dovetail_audit.entries.principals import keys_of
 from dovetail_audit.events import AUDIT_SUBJECT_ERASED
 from dovetail_audit.models import PERSONAL, Entry
 from dovetail_audit.reading.rows import batches
@@ -137,7 +137,7 @@ def on_domain_event(event: Event, **kwargs: Any) -> None:
 
 
 def _subjects(user: object, email: str | None) -> set[str]:
-    subjects = {f"user:{key}"} if (key := key_of(user)) else set()
+    subjects = {f"user:{key}" for key in keys_of(user) if key}
     for address in (email, address_of(user) if isinstance(user, Model) else None):
         if address and address.strip():
             subjects.add(f"email:{normalize_address(address)}")
