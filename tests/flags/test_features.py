@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rest_framework.test import APIClient
 
-from dovetail_flags import services
+from dovetail_flags import Declared, flags, services
 from tests.flags.api_world import flag, only, user
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +89,31 @@ def test_schedule_that_begins_is_another_etag(client, monkeypatch):
     monkeypatch.setattr("dovetail_flags.rules.compile.time", lambda: 1_900_000_000)
     after = client.get(URL, headers={"if-none-match": before.headers["ETag"]})
     assert (after.status_code, after.json()["data"][0]["value"]) == (200, True)
+
+
+def test_failing_context_is_an_error_of_the_flags_that_need_it(client, settings, caplog):
+    calls = []
+
+    def fail(request):
+        calls.append(request)
+        raise ConnectionError("no route to crm.internal")
+
+    settings.FLAGS_CONTEXT = fail
+    settings.FLAGS_DECLARED = {"declared": Declared(bool, default=True)}
+    flags._next_log = 0.0
+    flag("plain")
+    for key in ("declared", "other"):
+        flag(key, default_variant="off", rules=only("A"))
+    answer = client.get(URL)
+    error = {"type": "boolean", "variant": None, "reason": "ERROR"}
+    assert answer.json()["data"] == [
+        {"key": "declared", "value": True, **error},
+        {"key": "other", "value": None, **error},
+        {"key": "plain", "value": True, "type": "boolean", "variant": "on", "reason": "STATIC"},
+    ]
+    assert len(calls) == 1
+    assert ["crm.internal" in text for text in caplog.messages] == [True]
+    assert client.get(f"{URL}other/").json() == {"key": "other", "value": None, **error}
 
 
 def test_anonymous_requests_need_another_permission_class(settings):

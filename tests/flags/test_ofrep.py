@@ -226,3 +226,62 @@ def test_cache_of_encoded_flags_grows_with_flags_and_not_with_requests(monkeypat
     assert [ask().content for _ in range(3)] == [first] * 3
     assert len(cache) == 1
     assert ask(organization="B").content != first
+
+
+@pytest.fixture
+def failing_context(settings):
+    """Let FLAGS_CONTEXT fail. Return its calls."""
+    calls = []
+
+    def fail(request):
+        calls.append(request)
+        raise ConnectionError("no route to crm.internal")
+
+    settings.FLAGS_CONTEXT = fail
+    flags._next_log = 0.0
+    return calls
+
+
+def test_failing_context_is_an_error_of_the_flags_that_need_it(failing_context, caplog):
+    flag("plain")
+    for number in range(3):
+        flag(f"ruled-{number}", default_variant="off", rules=only("A"))
+    answer = ask({"targetingKey": "A", "organization": "A"})
+    assert answer.status_code == 200
+    plain, *ruled = answer.json()["flags"]
+    assert (plain["key"], plain["value"]) == ("plain", True)
+    error = {"errorCode": "GENERAL", "errorDetails": "The evaluation failed."}
+    assert ruled == [{"key": f"ruled-{number}", **error} for number in range(3)]
+    # The exception is in the log, and not in the response.
+    assert len(failing_context) == 1
+    [record] = [record for record in caplog.records if record.name == "dovetail.flags"]
+    assert "crm.internal" in record.getMessage()
+    assert record.exc_info
+
+
+def test_failing_context_refuses_a_single_flag_that_needs_it(failing_context):
+    flag("plain")
+    flag("ruled", default_variant="off", rules=only("A"))
+    assert ask(key="plain").json()["value"] is True
+    body = refused(ask(key="ruled"), 400, "GENERAL")
+    assert (body["key"], body["errorDetails"]) == ("ruled", "The evaluation failed.")
+
+
+def test_client_does_not_replace_a_failing_context(failing_context):
+    """A client that may choose its key could otherwise read flags while the service of the plans is unavailable."""
+    flag(default_variant="off", rules=[SPLIT])
+    answer = ask({"targetingKey": "user-1"}, scopes="features:evaluate")
+    assert [item.get("errorCode") for item in answer.json()["flags"]] == ["GENERAL"]
+
+
+def test_invalid_context_of_a_client_is_refused_although_the_servers_fails(failing_context):
+    refused(ask([]), 400, "INVALID_CONTEXT")
+
+
+@pytest.mark.parametrize("result", [None, ("A", {}, 1), ("A", ["plan"])])
+def test_context_of_another_form_is_no_server_error(settings, result):
+    settings.FLAGS_CONTEXT = lambda request: result
+    flag("plain")
+    flag("ruled", default_variant="off", rules=only("A"))
+    plain, ruled = ask().json()["flags"]
+    assert (plain["value"], ruled["errorCode"]) == (True, "GENERAL")

@@ -64,11 +64,20 @@ class EvaluationView(APIView):
         return [imported(permission)() for permission in conf.PERMISSION_CLASSES]
 
     def context(self, request: Request) -> Context:
-        document = self._document(request)
+        """Return the context of the evaluation.
+
+        If FLAGS_CONTEXT fails, each use of the context raises its exception. So the flags that need it have an error,
+        and the others their values, as everywhere. What the client sends of itself must not take its place.
+        """
+        sent = self._document(request).get("context", {})
+        own = flags.context(request)
         try:
-            return merge(flags.context(request), document.get("context", {}), request)
+            return merge(own, sent, request)
         except InvalidContext as error:
             raise Refused(error.code, str(error)) from error
+        except Exception as error:  # noqa: BLE001  # of the project; a flag must not break a request
+            flags.report(error)
+            return own
 
     def _document(self, request: Request) -> dict[str, Any]:
         if request.content_type.partition(";")[0].strip().lower() != "application/json":
@@ -102,9 +111,9 @@ class FlagView(EvaluationView):
         # The same for a flag that clients may not read: names of flags reveal plans.
         if key not in flags.of(request).view.keys(client_visible=True):
             raise NotFound(_("There is no flag %r.") % key)
-        details = flags.details(key, request, targeting_key=context.targeting_key, attributes=context.attributes)
+        details = flags.details_in(context, key, request)
         if details.reason == Reason.ERROR:
-            raise Refused(str(details.error), details.message)
+            raise Refused(str(details.error), _error_text(details))
         return HttpResponse(etags.encode(_evaluation(key, details)), content_type="application/json", headers=_HEADERS)
 
 
@@ -113,14 +122,15 @@ class FlagsView(EvaluationView):
 
     def post(self, request: Request) -> HttpResponse:
         context = self.context(request)
-        evaluations = flags.all(request, targeting_key=context.targeting_key, attributes=context.attributes)
+        evaluations = flags.all_in(context, request)
         # In a fixed order, because the ETag is that of the flags. The URL of the stream differs each time.
         content = b",".join([_encoded(key, evaluations[key]) for key in sorted(evaluations)])
         tag = etags.tag_of(content)
         headers = {**_HEADERS, "ETag": tag}
         if etags.is_current(request, tag):
             return HttpResponse(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
-        offered = streams(request._request, caller_of(request.user, context))
+        # Without a context, the caller may be unknown.
+        offered = streams(request._request, caller_of(request.user, context)) if context.is_loaded else []
         more = b',"eventStreams":%b' % etags.encode(offered) if offered else b""
         content = b'{"flags":[%b]%b}' % (content, more)
         return HttpResponse(content, content_type="application/json", headers=headers)
@@ -148,7 +158,7 @@ def _encoded(key: str, details: Details) -> bytes:
 
 def _evaluation(key: str, details: Details) -> dict[str, Any]:
     if details.reason == Reason.ERROR:
-        return {"key": key, "errorCode": details.error, "errorDetails": details.message or str(details.error)}
+        return {"key": key, "errorCode": details.error, "errorDetails": _error_text(details)}
     metadata = {"version": details.version} if details.version is not None else {}
     return {
         "key": key,
@@ -157,6 +167,13 @@ def _evaluation(key: str, details: Details) -> dict[str, Any]:
         "reason": str(details.reason),
         "metadata": metadata,
     }
+
+
+def _error_text(details: Details) -> str:
+    # The text of an exception may name hosts and tables. It is in the log.
+    if details.error == ErrorCode.GENERAL:
+        return _("The evaluation failed.")
+    return details.message or str(details.error)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -40,20 +40,21 @@ class FeatureViewSet(GenericViewSet[Any]):
     def list(self, request: Request) -> Response:
         """List all flags that clients may read, with the caller's values. The list has one page."""
         # In a fixed order, because the ETag is that of the content.
-        rows = [_row(key, details) for key, details in sorted(flags.all(request).items())]
+        rows = [_row(request, key, details) for key, details in sorted(flags.all(request).items())]
         return _conditional(request, {"data": rows, "meta": {"next": None, "prev": None, "total": len(rows)}})
 
     def retrieve(self, request: Request, key: str) -> Response:
         # The same for a flag that clients may not read: names of flags reveal plans.
         if key not in flags.of(request).view.keys(client_visible=True):
             raise NotFound
-        return _conditional(request, _row(key, flags.details(key, request)))
+        return _conditional(request, _row(request, key, flags.details(key, request)))
 
 
-def _row(key: str, details: Details) -> dict[str, Any]:
+def _row(request: Request, key: str, details: Details) -> dict[str, Any]:
     return {
         "key": key,
-        "type": type_of(details.value),
+        # A failed evaluation without a declared default has no value that could tell the type.
+        "type": type_of(details.value) or flags.kind(key, request),
         "value": details.value,
         "variant": details.variant,
         "reason": str(details.reason),

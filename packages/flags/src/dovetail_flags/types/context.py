@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from django.core.exceptions import SynchronousOnlyOperation
+
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -36,6 +38,7 @@ class Context:
 
     targeting_key: str | None
     attributes: Mapping[str, Any]
+    is_loaded: bool = True
 
     def __init__(self, targeting_key: object = None, attributes: Mapping[str, Any] | None = None) -> None:
         self.targeting_key = None if targeting_key is None else text(targeting_key)
@@ -48,10 +51,11 @@ class Context:
 class LazyContext(Context):
     """A context that is read at first use, because most flags have no rules and need none."""
 
-    __slots__ = ("_read", "is_loaded")
+    __slots__ = ("_error", "_read", "is_loaded")
 
     def __init__(self, read: Callable[[], Context]) -> None:
         self._read = read
+        self._error: Exception | None = None
         self.is_loaded = False
 
     def __getattr__(self, name: str) -> Any:
@@ -62,8 +66,18 @@ class LazyContext(Context):
         return getattr(self, name)
 
     def load(self) -> None:
-        """Read the context if it has not been read."""
-        if not self.is_loaded:
+        """Read the context if it has not been read. A failure is final, and raised again."""
+        if self.is_loaded:
+            return
+        # Each of 200 flags would otherwise wait for the same unavailable service.
+        if self._error is not None:
+            raise self._error
+        try:
             context = self._read()
             self.targeting_key, self.attributes = context.targeting_key, context.attributes
-            self.is_loaded = True
+        except SynchronousOnlyOperation:  # in an event loop; a thread can read the context later
+            raise
+        except Exception as error:
+            self._error = error
+            raise
+        self.is_loaded = True
