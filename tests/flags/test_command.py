@@ -31,6 +31,26 @@ def test_list_shows_state_and_version(make: Make) -> None:
     assert run("list") == "new-checkout on boolean v1 1 rules\nother off boolean v1 0 rules\n"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rules": 5},
+        {"rules": 5, "enabled": False},
+        {"rules": {"serve": "on"}, "enabled": False},
+        {"rules": [{"serve": "nobody"}]},
+        {"variants": []},
+    ],
+)
+def test_list_names_flags_that_cannot_be_evaluated(make: Make, fields: dict[str, Any]) -> None:
+    flag = make("broken")
+    for name, value in fields.items():
+        setattr(flag, name, value)
+    flag.save()
+    make("sound")
+    state = "on" if flag.enabled else "off"
+    assert run("list") == f"broken {state} boolean v1 invalid variants or rules\nsound on boolean v1 0 rules\n"
+
+
 def test_sync_creates_declared_flags_disabled(db: None, settings: Any) -> None:
     settings.FLAGS_DECLARED = {
         "new-checkout": Declared(bool, default=True, client_visible=True, description="The new one."),
@@ -94,6 +114,16 @@ def test_import_names_what_it_leaves_as_it_is(make: Make, tmp_path: Path) -> Non
     assert "--toggle" not in run("import", str(file), "--toggle")
     flag.refresh_from_db()
     assert flag.enabled
+
+
+def test_import_leaves_rules_that_are_no_list_if_it_has_none(make: Make, tmp_path: Path) -> None:
+    flag = make()
+    flag.rules = 5
+    flag.save()
+    file = tmp_path / "flags.json"
+    flags = [{"key": "new-checkout", "type": "boolean"}]
+    file.write_text(json.dumps({"format": services.EXPORT_FORMAT, "flags": flags}))
+    assert run("import", str(file)) == "new-checkout unchanged\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["x.json", "--from", "waffle"], ["missing.json"]])

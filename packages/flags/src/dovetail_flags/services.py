@@ -287,9 +287,15 @@ def _import_one(item: Any, result: ImportResult, toggle: bool, actor: object, re
     result[current.key] = "updated" if changed else "unchanged"
     if values.get("enabled", current.enabled) != current.enabled:
         result.other_states.append(current.key)
-    splits = any(isinstance(rule.get("serve"), Mapping) for rule in current.rules)
-    if splits and values.get("salt", current.salt) != current.salt:
+    if _has_percentage(current.rules) and values.get("salt", current.salt) != current.salt:
         result.other_salts.append(current.key)
+
+
+def _has_percentage(rules: Any) -> bool:
+    # A row that was stored without the services may have anything.
+    return isinstance(rules, list) and any(
+        isinstance(rule, Mapping) and isinstance(rule.get("serve"), Mapping) for rule in rules
+    )
 
 
 def _using() -> str:

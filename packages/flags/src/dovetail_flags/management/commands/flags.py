@@ -17,6 +17,7 @@ from dovetail_flags.base import AbstractFlag, get_flag_model
 from dovetail_flags.evaluation.declared import declared_flags
 from dovetail_flags.exceptions import FlagsError, KeyTaken
 from dovetail_flags.lifecycle.stale import stale
+from dovetail_flags.rules.compile import INVALID
 from dovetail_flags.rules.explain import Step, compiled, explain
 from dovetail_flags.types.context import Context
 from dovetail_flags.types.kinds import is_key
@@ -140,7 +141,7 @@ class Command(BaseCommand):
         try:
             compiled(flag)  # for the exception, which says more than PARSE_ERROR
             explanation = explain(flag, context)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        except INVALID as error:
             raise CommandError(_("The flag has invalid variants or rules: %(error)r") % {"error": error}) from error
         self.stdout.write(_line(flag))
         for step in explanation.steps:
@@ -165,7 +166,16 @@ def _rows() -> Any:
 
 def _line(flag: AbstractFlag) -> str:
     state = "archived" if flag.archived_at else "on" if flag.enabled else "off"
-    return f"{flag.key} {state} {flag.type} v{flag.version} {len(flag.rules)} rules"
+    return f"{flag.key} {state} {flag.type} v{flag.version} {_rules(flag)}"
+
+
+def _rules(flag: AbstractFlag) -> str:
+    try:
+        compiled(flag)
+    except INVALID:
+        return "invalid variants or rules"
+    # The rules of a disabled flag are not compiled.
+    return f"{len(flag.rules)} rules" if isinstance(flag.rules, list) else "invalid variants or rules"
 
 
 def _outcome(step: Step) -> str:
