@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -164,6 +165,105 @@ def test_undeclared_flag_of_a_view_is_a_warning(settings: Any) -> None:
     assert "new-checkout" in message.msg
     settings.FLAGS_DECLARED = {"new-checkout": Declared(bool, default=False)}
     assert not list(checks.check_used())
+
+
+@pytest.fixture
+def template(settings: Any, tmp_path: Path) -> Callable[..., None]:
+    """Write a template of the project, which declares the flag ``known``."""
+    settings.FLAGS_DECLARED = {"known": Declared(bool, default=False)}
+    configured: dict[str, Any] = {**settings.TEMPLATES[0], "DIRS": [tmp_path]}
+
+    def write(source: str, name: str = "shop/cart.html", **options: Any) -> None:
+        settings.TEMPLATES = [{**configured, "OPTIONS": {**configured["OPTIONS"], **options}}]
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(source)
+
+    return write
+
+
+LOAD = "{% load dovetail_flags %}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        LOAD + '{% flag "new-checkout" %}{% endflag %}',
+        LOAD + "{% if x %}{% flag 'new-checkout' %}{% else %}{% endflag %}{% endif %}",
+        LOAD + '{% flag_value "new-checkout" "light" as theme %}',
+        LOAD + '{% flag_value key="new-checkout" %}',
+        '{% load flag from dovetail_flags %}{% flag "new-checkout" %}{% endflag %}',
+        '{% load flag from other %}{% load i18n dovetail_flags %}{% flag "new-checkout" %}{% endflag %}',
+        LOAD + '{% endnothing %}{% %}{% flag "new-checkout" %}',
+        LOAD + '{% comment "why" %}{% endcomment %}{% verbatim x %}{% endverbatim x %}{% flag "new-checkout" %}',
+        LOAD + "{% flag_value 'known' %}" + '{% flag "new-checkout" %}{% endflag %}' * 2,
+    ],
+)
+def test_undeclared_flag_of_a_template_is_a_warning(template: Callable[..., None], source: str) -> None:
+    template(source)
+    [message] = checks.check_templates()
+    assert message.id == "dovetail_flags.W002"
+    assert "'new-checkout', which is not declared: shop/cart.html." in message.msg
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        LOAD + '{% flag "known" %}{% endflag %}',
+        LOAD + "{% flag key %}{% endflag %}",
+        LOAD + '{% flag "new-checkout"|add:suffix %}{% endflag %}',
+        LOAD + "{% flag %}",
+        LOAD + '{% comment %}{% flag "new-checkout" %}{% endflag %}{% endcomment %}',
+        LOAD + '{# {% flag "new-checkout" %}{% endflag %} #}',
+        LOAD + '{% verbatim %}{% flag "new-checkout" %}{% endflag %}{% endverbatim %}',
+        LOAD + '{% verbatim x %}{% endverbatim %}{% flag "new-checkout" %}{% endflag %}{% endverbatim x %}',
+        '{% flag "new-checkout" %}{% endflag %}',
+        '{% load flag_value from dovetail_flags %}{% flag "new-checkout" %}{% endflag %}',
+        LOAD + '{% load flag from tests_other %}{% flag "new-checkout" %}{% endflag %}',
+        "",
+    ],
+)
+def test_other_tags_of_templates_are_no_warning(template: Callable[..., None], source: str) -> None:
+    template(source, libraries={"tests_other": "tests.flags.other_tags"})
+    assert not list(checks.check_templates())
+
+
+def test_template_finds_the_tag_among_the_builtins(template: Callable[..., None]) -> None:
+    template('{% flag "new-checkout" %}{% endflag %}', builtins=["dovetail_flags.templatetags.dovetail_flags"])
+    assert ids(checks.check_templates()) == ["dovetail_flags.W002"]
+
+
+def test_warning_names_three_templates_of_a_flag(template: Callable[..., None]) -> None:
+    for number in range(5):
+        template(LOAD + '{% flag "new-checkout" %}{% endflag %}', f"{number}.html")
+    [message] = checks.check_templates()
+    assert ".html and 2 more." in message.msg
+    assert message.msg.count(".html") == 3
+
+
+def test_template_that_another_one_replaces_is_not_read(template: Callable[..., None], settings: Any) -> None:
+    template(LOAD + '{% flag "new-checkout" %}{% endflag %}', "later/cart.html")
+    template("Without flags", "earlier/cart.html")
+    folder = settings.TEMPLATES[0]["DIRS"][0]
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [folder / "earlier", folder / "later"]}]
+    assert not list(checks.check_templates())
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "DIRS": [folder / "later", folder / "earlier"]}]
+    assert ids(checks.check_templates()) == ["dovetail_flags.W002"]
+
+
+def test_templates_are_not_read_without_declarations(template: Callable[..., None], settings: Any) -> None:
+    template(LOAD + '{% flag "new-checkout" %}{% endflag %}')
+    settings.FLAGS_DECLARED = {}
+    assert not list(checks.check_templates())
+
+
+def test_templates_that_cannot_be_loaded_stop_no_check(template: Callable[..., None], settings: Any) -> None:
+    template(LOAD + '{% flag "new-checkout" %}{% endflag %}', builtins=["nowhere.tags"])
+    assert not list(checks.check_templates())
+    settings.TEMPLATES = [{"BACKEND": "django.template.backends.dummy.TemplateStrings"}]
+    assert not list(checks.check_templates())
+    settings.TEMPLATES = []
+    assert not list(checks.check_templates())
 
 
 def test_missing_middleware_is_a_warning_under_asgi(settings: Any) -> None:

@@ -32,6 +32,7 @@ class FlagsConfig(AppConfig):
         register(checks.check_invalidation)
         register(checks.check_declared)
         register(checks.check_used, Tags.urls)
+        register(checks.check_templates, Tags.templates)
         register(checks.check_middleware)
         register(checks.check_refresh, Tags.database)
         register(checks.check_types, Tags.database)

@@ -13,6 +13,7 @@ from dovetail_flags.base import AbstractFlag, get_flag_model
 from dovetail_flags.conf import DATABASE_PROVIDER, conf
 from dovetail_flags.evaluation.declared import declared_flags
 from dovetail_flags.evaluation.decorators import used_keys
+from dovetail_flags.evaluation.templates import keys_in_templates
 from dovetail_flags.lifecycle.stale import stale
 from dovetail_flags.types.declaration import DECLARATIONS
 from dovetail_flags.types.kinds import PYTHON_TYPES, accepts
@@ -99,6 +100,21 @@ def check_used(**_: Any) -> Iterator[CheckMessage]:
             hint="Declare it in FLAGS_DECLARED or with declare(); `manage.py flags sync` creates it.",
             id="dovetail_flags.W002",
         )
+
+
+def check_templates(**_: Any) -> Iterator[CheckMessage]:
+    """Compare the keys in templates, if the project declares flags at all."""
+    if not _are_valid("DECLARED") or not (declared := declared_flags()):
+        return
+    for key, names in sorted(keys_in_templates().items()):
+        if key not in declared:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            yield Warning(
+                f"Templates use the flag {key!r}, which is not declared: {', '.join(names[:3])}{more}. While it does "
+                "not exist, it is off.",
+                hint="Declare it in FLAGS_DECLARED or with declare(); `manage.py flags sync` creates it.",
+                id="dovetail_flags.W002",
+            )
 
 
 def check_middleware(**_: Any) -> Iterator[CheckMessage]:
