@@ -13,8 +13,8 @@ from dovetail_flags.base import AbstractFlag, get_flag_model
 from dovetail_flags.conf import DATABASE_PROVIDER, conf
 from dovetail_flags.evaluation.declared import declared_flags
 from dovetail_flags.evaluation.decorators import used_keys
-from dovetail_flags.evaluation.templates import keys_in_templates
 from dovetail_flags.lifecycle.stale import stale
+from dovetail_flags.lifecycle.templates import keys_in_templates
 from dovetail_flags.types.declaration import DECLARATIONS
 from dovetail_flags.types.kinds import PYTHON_TYPES, accepts
 
