@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dovetail_audit import record
 from dovetail_audit.models import Entry
-from dovetail_audit.protection import partitions, roles, triggers
+from dovetail_audit.protection import locks, partitions, roles, triggers
 from dovetail_audit.services import seal
 from dovetail_audit.testing import append_only
 from dovetail_audit.verification.scan import verify
@@ -287,6 +289,75 @@ def test_command_names_the_partitions() -> None:
     out = io.StringIO()
     call_command("audit_partition", months=0, stdout=out)
     assert out.getvalue().startswith(f"Partitions created: {TABLE}_")
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseDatabaseWrapper]:
+    """A second connection, for whose locks the commands wait a short time."""
+    monkeypatch.setattr(locks, "LOCK_WAIT", 200)
+    other = connection.copy()
+    yield other
+    other.close()
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_partitioning_names_the_transaction_that_holds_the_table(other: BaseDatabaseWrapper) -> None:
+    with transaction_of(other, f"SELECT 1 FROM {TABLE}") as pid:
+        with pytest.raises(CommandError, match=rf"{TABLE} by process {pid} of role \w+ \(idle in transaction, "):
+            call_command("audit_partition")
+        assert not partitions.is_partitioned(connection)
+    call_command("audit_partition", months=0, stdout=io.StringIO())
+    assert partitions.is_partitioned(connection)
+    with transaction_of(other, f"SELECT 1 FROM {TABLE}"), pytest.raises(CommandError, match="pg_terminate_backend"):
+        call_command("audit_partition", months=1)
+
+
+@on_postgresql
+def test_protection_names_the_transaction_that_holds_a_table(protected: Entry, other: BaseDatabaseWrapper) -> None:
+    with (
+        transaction_of(other, "SELECT 1 FROM dovetail_audit_tile") as pid,
+        pytest.raises(CommandError, match=f"dovetail_audit_tile by process {pid} "),
+    ):
+        call_command("audit_protect", role=APP, owner=OWNER, execute=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW lock_timeout")
+        assert cursor.fetchone()[0] == "0"
+
+
+@contextmanager
+def transaction_of(other: BaseDatabaseWrapper, statement: str) -> Iterator[int]:
+    other.set_autocommit(False)
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+        cursor.execute(statement)
+    yield pid
+    other.rollback()
+    other.set_autocommit(True)
+
+
+@on_mariadb
+def test_protection_stops_at_locked_tables_of_rights(account: str, other: BaseDatabaseWrapper) -> None:
+    run(f"GRANT ALL ON `{connection.settings_dict['NAME']}`.* TO {account}")
+    waits = "SELECT @@SESSION.lock_wait_timeout, @@SESSION.max_statement_time"
+    with connection.cursor() as cursor, other.cursor() as locking:
+        cursor.execute(waits)
+        before = cursor.fetchone()
+        locking.execute("LOCK TABLES mysql.global_priv READ")
+        with pytest.raises(CommandError, match="SHOW FULL PROCESSLIST"):
+            call_command("audit_protect", role=account, execute=True)
+        locking.execute("UNLOCK TABLES")
+        cursor.execute(waits)
+        assert cursor.fetchone() == before
+    assert "DROP" in grants_of(account) or "ALL PRIVILEGES" in grants_of(account)
+    call_command("audit_protect", role=account, execute=True, stdout=io.StringIO())
+    assert "ALL PRIVILEGES" not in grants_of(account)
+
+
+def test_other_errors_of_the_database_are_not_conflicts() -> None:
+    with pytest.raises(OperationalError, match="nonsense"), locks.transaction_with_limited_waits(connection):
+        raise OperationalError("nonsense")
 
 
 def constraint_names() -> list[str]:

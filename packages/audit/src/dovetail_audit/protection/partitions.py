@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dovetail_audit.models import Entry
 from dovetail_audit.protection import triggers
+from dovetail_audit.protection.locks import transaction_with_limited_waits
 
 
 class NotEmpty(Exception):
@@ -21,10 +21,11 @@ class NotEmpty(Exception):
 def partition(connection: BaseDatabaseWrapper, *, months: int, now: datetime) -> list[str]:
     """Partition the table unless it is partitioned, and create the missing partitions of the next ``months``.
 
-    Return the names of new partitions. Entries of other months are in a default partition. Raises ``NotEmpty``. The new
-    table has no grants, so run ``audit_protect`` afterwards.
+    Return the names of new partitions. Entries of other months are in a default partition. Raises ``NotEmpty``, and
+    ``TableInUse`` if another transaction keeps the table locked. The new table has no grants, so run ``audit_protect``
+    afterwards.
     """
-    with transaction.atomic(using=connection.alias):
+    with transaction_with_limited_waits(connection, Entry._meta.db_table):
         if not is_partitioned(connection):
             _convert(connection)
         return [name for name in (_create_month(connection, month) for month in _months(now, months)) if name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from django.db import DatabaseError
@@ -11,11 +11,15 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from dovetail_audit.models import PERSONAL, Checkpoint, Entry, Leaf, Seal, Tile
+from dovetail_audit.protection.locks import transaction_with_limited_waits
 from dovetail_audit.protection.triggers import FUNCTION
 
 #: Names that need no escaping; MySQL's have a host.
 _ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
 _ACCOUNT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,31}(@[A-Za-z0-9_.%:/-]{1,255})?")
+
+#: The models whose tables ``statements()`` concerns.
+MODELS: Final[tuple[type[Model], ...]] = (Entry, Leaf, Tile, Checkpoint, Seal)
 
 _GRANT: Final = re.compile(r"GRANT (?P<rights>.+?) ON (?P<database>\*|`[^`]+`)\.(?P<table>\*|`[^`]+`) TO ")
 _DANGEROUS: Final = ["DROP", "ALTER", "CREATE", "TRIGGER"]
@@ -34,6 +38,17 @@ def statements(connection: BaseDatabaseWrapper, *, role: str, owner: str, eraser
         yield from _mysql(connection, _valid(role, _ACCOUNT))
     else:
         raise NotImplementedError(f"{connection.display_name} has no roles: whoever can write the file can change it.")
+
+
+def execute_all(connection: BaseDatabaseWrapper, lines: Iterable[str]) -> None:
+    """Run the statements. Raise ``TableInUse`` if another connection keeps a table locked.
+
+    PostgreSQL then changes nothing. MariaDB and MySQL commit each statement, and the next run goes on.
+    """
+    tables = [model._meta.db_table for model in MODELS]
+    with transaction_with_limited_waits(connection, *tables), connection.cursor() as cursor:
+        for line in lines:
+            cursor.execute(line)
 
 
 def owns(connection: BaseDatabaseWrapper, model: type[Model]) -> bool:
@@ -72,7 +87,7 @@ def _postgresql(connection: BaseDatabaseWrapper, role: str, owner: str, eraser: 
     def columns(*names: str) -> str:
         return ", ".join(connection.ops.quote_name(name) for name in names)
 
-    for model in (Entry, Leaf, Tile, Checkpoint, Seal):
+    for model in MODELS:
         yield f'ALTER TABLE {table(model)} OWNER TO "{owner}"'
         yield f'REVOKE ALL ON {table(model)} FROM PUBLIC, "{role}"'
         yield f'GRANT SELECT, INSERT ON {table(model)} TO "{role}"'

@@ -19,6 +19,7 @@ from django.db.backends.base.creation import TEST_DATABASE_PREFIX
 from django.db.models import JSONField, Model
 
 from dovetail_audit.models import PERSONAL, Entry
+from dovetail_audit.protection.locks import execute, limited_waits
 from dovetail_core.transactions import is_conflict
 
 FUNCTION: Final = "dovetail_audit_refuse"
@@ -97,8 +98,8 @@ def suspended(connection: BaseDatabaseWrapper) -> Iterator[None]:
     else:
         off = f"DROP TRIGGER IF EXISTS {quote(name)}"
         on = next(statement for statement in creation(connection, Entry) if quote(name) in statement)
-    with _short_waits(connection):
-        _execute(connection, off)
+    with limited_waits(connection, LOCK_WAIT):
+        execute(connection, off)
         try:
             yield
         except BaseException:
@@ -109,30 +110,11 @@ def suspended(connection: BaseDatabaseWrapper) -> Iterator[None]:
         _restore(connection, on)
 
 
-@contextmanager
-def _short_waits(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Limit the time that a statement waits for the lock of a table."""
-    if connection.vendor == "postgresql":
-        _execute(connection, f"SET LOCAL lock_timeout = '{LOCK_WAIT}ms'")
-        yield
-    elif connection.vendor == "mysql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@SESSION.lock_wait_timeout")
-            seconds = int(cursor.fetchone()[0])
-        _execute(connection, "SET SESSION lock_wait_timeout = 1")  # whole seconds
-        try:
-            yield
-        finally:
-            _execute(connection, f"SET SESSION lock_wait_timeout = {seconds}")
-    else:
-        yield
-
-
 def _restore(connection: BaseDatabaseWrapper, statement: str) -> None:
     # On MariaDB, a writer may have taken the table in between. The table must not stay without its trigger.
     while True:
         try:
-            _execute(connection, statement)
+            execute(connection, statement)
         except OperationalError as error:
             if connection.vendor != "mysql" or not is_conflict(error):
                 raise
@@ -152,11 +134,6 @@ def is_test_database(connection: BaseDatabaseWrapper) -> bool:
     file = name.rpartition("/")[2]
     own = connection.settings_dict["TEST"].get("NAME")
     return file.startswith(TEST_DATABASE_PREFIX) or "memory" in name or (own is not None and name == str(own))
-
-
-def _execute(connection: BaseDatabaseWrapper, statement: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
 
 
 def _name(model: type[Model], event: str) -> str:

@@ -7,6 +7,7 @@ from django.db import connections
 from django.utils import timezone
 
 from dovetail_audit.entries.databases import owner
+from dovetail_audit.protection.locks import TableInUse
 from dovetail_audit.protection.partitions import NotEmpty, partition
 
 
@@ -29,4 +30,6 @@ class Command(BaseCommand):
             created = partition(connection, months=months, now=timezone.now())
         except NotEmpty as error:
             raise CommandError("The table has entries, and only an empty one can be partitioned.") from error
+        except TableInUse as error:
+            raise CommandError(str(error)) from error
         self.stdout.write(f"Partitions created: {', '.join(created) or 'none'}.")

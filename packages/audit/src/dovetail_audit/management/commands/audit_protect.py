@@ -3,10 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections, transaction
+from django.db import connections
 
 from dovetail_audit.entries.databases import owner as owner_alias
-from dovetail_audit.protection.roles import statements
+from dovetail_audit.protection.locks import TableInUse
+from dovetail_audit.protection.roles import execute_all, statements
 
 
 class Command(BaseCommand):
@@ -32,7 +33,8 @@ class Command(BaseCommand):
         if not execute:
             self.stdout.write("\n".join(f"{line};" for line in lines))
             return
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            for line in lines:
-                cursor.execute(line)
+        try:
+            execute_all(connection, lines)
+        except TableInUse as error:
+            raise CommandError(str(error)) from error
         self.stdout.write(f"{len(lines)} statements run on {connection.alias!r}.")
