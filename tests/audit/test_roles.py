@@ -269,10 +269,66 @@ def test_late_partition_takes_the_entries_of_its_month() -> None:
 
 @on_postgresql
 @pytest.mark.usefixtures("plain_table")
-def test_table_with_entries_is_not_partitioned() -> None:
+def test_entries_become_the_partition_before_the_next_month() -> None:
+    triggers.install(connection, Entry)
+    indexes, now = constraint_names(), datetime.now(UTC)
+    entries = [record("invoice.paid"), record("invoice.sent")]
+    seal()
+    created = partitions.partition(connection, months=2, now=now)
+    first = f"{TABLE}_before_{months_after(now, 1)}"
+    assert created == [first, f"{TABLE}_{months_after(now, 1)}", f"{TABLE}_{months_after(now, 2)}"]
+    assert partitions.partition(connection, months=3, now=now) == [f"{TABLE}_{months_after(now, 3)}"]
+    assert constraint_names() == indexes
+    assert list(Entry.objects.order_by("pk")) == entries
+    assert partition_of(record("invoice.paid")) == first
+    for name in (TABLE, first, f"{TABLE}_default", created[1]):
+        with pytest.raises(DatabaseError, match="append-only"):
+            run(f"TRUNCATE {name}")
+    for statement in ("UPDATE {0} SET action = 'a.b'", "DELETE FROM {0}"):
+        for name in (TABLE, first):
+            with pytest.raises(DatabaseError, match="append-only"):
+                run(statement.format(name))
+    seal()
+    assert list(verify()) == []
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_first_partition_keeps_its_indexes_and_is_skipped_by_later_searches() -> None:
+    now = datetime.now(UTC)
     record("invoice.paid")
-    with pytest.raises(CommandError, match="The table has entries"):
-        call_command("audit_partition")
+    (indexes,) = rows_of(f"SELECT array_agg(indexrelid ORDER BY indexrelid) FROM pg_index WHERE {of_table(TABLE)}")
+    (first, *_) = partitions.partition(connection, months=1, now=now)
+    query = f"SELECT array_agg(indexrelid ORDER BY indexrelid) FROM pg_index WHERE {of_table(first)}"
+    assert rows_of(query) == [indexes]
+    later = partitions.floor(partitions._next(partitions._first_day(now)))
+    plan = str(rows_of(f"EXPLAIN SELECT * FROM {TABLE} WHERE id >= '{later}'"))
+    assert first not in plan
+    assert f"{TABLE}_{months_after(now, 1)}" in plan
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_partitioned_table_keeps_its_owner_and_rights(protected: Entry) -> None:
+    rights = (
+        f"SELECT relowner, relacl::text, (SELECT array_agg((attname, attacl::text) ORDER BY attname) FROM pg_attribute "
+        f"WHERE attrelid = '{TABLE}'::regclass AND attacl IS NOT NULL) FROM pg_class WHERE oid = '{TABLE}'::regclass"
+    )
+    before = rows_of(rights)
+    (first, *_) = partitions.partition(connection, months=0, now=datetime.now(UTC))
+    assert rows_of(rights) == before
+    as_app(f"SELECT 1 FROM {TABLE}")
+    for name in (TABLE, first):
+        with pytest.raises(DatabaseError, match="permission denied"):
+            as_app(f"DELETE FROM {name}")
+
+
+@on_postgresql
+@pytest.mark.usefixtures("plain_table")
+def test_entry_of_the_future_stops_the_partitioning() -> None:
+    record("invoice.paid")
+    with pytest.raises(partitions.NotPartitioned, match=r"An entry has an id of \d{4}-\d\d or later"):
+        partitions.partition(connection, months=0, now=datetime.now(UTC) - timedelta(days=62))
     assert not partitions.is_partitioned(connection)
 
 
@@ -358,6 +414,26 @@ def test_protection_stops_at_locked_tables_of_rights(account: str, other: BaseDa
 def test_other_errors_of_the_database_are_not_conflicts() -> None:
     with pytest.raises(OperationalError, match="nonsense"), locks.transaction_with_limited_waits(connection):
         raise OperationalError("nonsense")
+
+
+def partition_of(entry: Entry) -> str:
+    ((name,),) = rows_of(f"SELECT tableoid::regclass::text FROM {TABLE} WHERE id = '{entry.pk}'")
+    return str(name)
+
+
+def of_table(name: str) -> str:
+    return f"indrelid = '{name}'::regclass"
+
+
+def rows_of(query: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return cursor.fetchall()
+
+
+def months_after(now: datetime, number: int) -> str:
+    year, month = divmod(now.year * 12 + now.month - 1 + number, 12)
+    return f"{year}_{month + 1:02}"
 
 
 def constraint_names() -> list[str]:

@@ -8,13 +8,13 @@ from django.utils import timezone
 
 from dovetail_audit.entries.databases import owner
 from dovetail_audit.protection.locks import TableInUse
-from dovetail_audit.protection.partitions import NotEmpty, partition
+from dovetail_audit.protection.partitions import NotPartitioned, partition
 
 
 class Command(BaseCommand):
     help = (
-        "Partition the audit entries by month (PostgreSQL), and create the partitions of the next months. Run it while "
-        "there are no entries, before audit_protect, and then once a month."
+        "Partition the audit entries by month (PostgreSQL), and create the partitions of the next months. Run it once "
+        "a month. Entries from before the first run become one partition; writers wait while PostgreSQL reads them."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,8 +28,6 @@ class Command(BaseCommand):
             raise CommandError(f"--months must be from 0 to 120; got {months}.")
         try:
             created = partition(connection, months=months, now=timezone.now())
-        except NotEmpty as error:
-            raise CommandError("The table has entries, and only an empty one can be partitioned.") from error
-        except TableInUse as error:
+        except (NotPartitioned, TableInUse) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Partitions created: {', '.join(created) or 'none'}.")
