@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 from importlib import import_module
 from pathlib import Path
@@ -55,6 +56,17 @@ def test_readme_names_every_event() -> None:
     names = {value for name, value in vars(events).items() if name.startswith("AUDIT_")}
     assert names == set(re.findall(r"`(audit\.\w+)`", README))
     assert all(name in str(events.__doc__) for name in names)
+
+
+def test_events_table_lists_the_events_of_all_packages() -> None:
+    documented = {}
+    for path in PACKAGE.parent.glob("*/src/*/events.py"):
+        names = re.findall(r"^([a-z_]+\.[a-z_]+) ", ast.get_docstring(ast.parse(path.read_text())) or "", re.MULTILINE)
+        documented |= dict.fromkeys(names, path.relative_to(PACKAGE.parent).parts[0])
+    table = README.split("<!-- events -->")[1].split("<!-- /events -->")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \| (\w+) \| \S.* \|$", table, re.MULTILINE)
+    assert documented == {name: package for names, package in rows for name in re.findall(r"`([^`]+)`", names)}
+    assert len(documented) > 40
 
 
 def test_readme_names_every_filter_and_format() -> None:
