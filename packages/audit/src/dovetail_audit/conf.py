@@ -3,7 +3,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
@@ -21,6 +21,8 @@ from dovetail_core.conf import (
     sequence_of_strings,
     web_address,
 )
+
+_STAFF: Final = ("dovetail_audit.api.permissions.IsStaff",)
 
 
 def text(value: object) -> None:
@@ -73,6 +75,12 @@ def _callables(value: object) -> None:
             raise ValueError(f"must hold functions or their dotted paths, and not {item!r}")
         if isinstance(item, str):
             _importable(item, "must hold only functions")
+
+
+def _permissions(value: object) -> None:
+    # The default needs REST framework, without which there is no API.
+    if value != _STAFF:
+        _callables(value)
 
 
 class AuditSettings(AppSettings, prefix="AUDIT_", app_label="dovetail_audit"):
@@ -181,9 +189,9 @@ class AuditSettings(AppSettings, prefix="AUDIT_", app_label="dovetail_audit"):
         optional_callable,
     )
     PERMISSION_CLASSES: Setting[Sequence[Any]] = Setting(
-        ("dovetail_audit.api.permissions.IsStaff",),
+        _STAFF,
         "The permission classes of `audit-log`, or their dotted paths.",
-        _callables,
+        _permissions,
     )
     PAGINATION_CLASS: ImportSetting[Any] = ImportSetting(
         None, "The pagination class of the lists. None: pages by key, newest first.", optional(callable_object)
