@@ -49,12 +49,16 @@ def prepare_ours() -> dict[str, str]:
     create_database()
     from dovetail_apikeys.services import create_api_key
     from dovetail_identity.services import issue_tokens
+    from example_project.startup import prepare
     from tests.composed import factories
 
     organization = factories.organization()
     customer = factories.customer(organization)
     for _ in range(ROWS):
         factories.invoice(organization, customer=customer)
+    # What the service's own wsgi.py does. Without it, each search for garbage would look at all objects of the project,
+    # and at those that the migrations left.
+    prepare()
     _key, raw = create_api_key(organization=organization, name="bench", scopes=["invoices:*", "customers:*"])
     return {"key": f"Bearer {raw}", "jwt": f"Bearer {issue_tokens(organization.owner, request=None)['access']}"}
 
