@@ -10,15 +10,16 @@ from dovetail_contract.problems import handler400, handler403, handler404, handl
 __all__ = ["handler400", "handler403", "handler404", "handler500"]
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("api/auth/", include("dovetail_identity.api.urls")),
-    path("api/auth/", include("dovetail_magiclink.api.urls")),
+    # Django tries the patterns in this order, so those of most requests come first.
+    path("api/v1/", include("billing.api.urls")),
     path("api/v1/", include("dovetail_identity.api.v1_urls")),
+    path("api/v1/", include("dovetail_notify.api.urls")),
     path("api/v1/", include("dovetail_tenancy.api.urls")),
     path("api/v1/", include("dovetail_apikeys.api.urls")),
-    path("api/v1/", include("dovetail_notify.api.urls")),
     path("api/v1/", include("dovetail_audit.api.urls")),
     path("api/v1/", include("dovetail_flags.api.urls")),
-    path("api/v1/", include("billing.api.urls")),
+    path("api/auth/", include("dovetail_identity.api.urls")),
+    path("api/auth/", include("dovetail_magiclink.api.urls")),
     path("", include("dovetail_contract.urls")),
     # At the root, where the clients of OpenFeature expect it.
     path("", include("dovetail_flags.api.ofrep_urls")),
