@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from billing.models import Customer, Invoice, InvoiceLine, InvoiceStatus
 from dovetail_core.events import emit
-from dovetail_core.transactions import Vanished, lock, lock_shared, retry_on_conflict
+from dovetail_core.transactions import Vanished, lock, lock_shared, lock_shared_by_key, retry_on_conflict
 from dovetail_tenancy import get_organization_model, require_tenant
 
 
@@ -43,7 +43,7 @@ class Line(TypedDict):
 @retry_on_conflict
 @transaction.atomic
 def create_customer(**fields: Any) -> Customer:
-    lock_shared(_organization())
+    lock_shared_by_key(get_organization_model(), require_tenant(), using=DEFAULT_DB_ALIAS)
     customer: Customer = Customer.objects.create(**fields)
     emit("customer.created", target=customer)
     return customer

@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+from django.db.models import Manager
 from django.views.debug import ExceptionReporter
 
 from dovetail_core.transactions import (
@@ -21,6 +22,7 @@ from dovetail_core.transactions import (
     is_foreign_key_violation,
     lock,
     lock_shared,
+    lock_shared_by_key,
     retry_on_conflict,
 )
 
@@ -247,6 +249,48 @@ def test_parents_are_locked_in_their_order(locked: Callable[..., Any], locking: 
     for rows, parents in ((deleted, [first]), (child, [first, deleted]), (child, [deleted, first])):
         with pytest.raises(Vanished), transaction.atomic():
             locked(rows, parents=parents)
+
+
+def test_shared_lock_by_key_is_compiled_once(locking: tuple[str, list[str]]) -> None:
+    groups = [Group.objects.create(name=name) for name in ("Poets", "Sailors")]
+    vendor, statements = locking
+    statements.clear()
+    with transaction.atomic():
+        for group in groups:
+            lock_shared_by_key(Group, group.pk)
+    first, second = [sql for sql in statements if sql.startswith("SELECT")]
+    assert first == second
+    assert first.endswith({"postgresql": "FOR KEY SHARE", "mysql": "LOCK IN SHARE MODE"}[vendor])
+    with pytest.raises(Vanished, match=r"auth\.Group"), transaction.atomic():
+        lock_shared_by_key(Group, 0)
+
+
+@pytest.mark.django_db
+def test_shared_lock_by_key_works_on_every_database() -> None:
+    group = Group.objects.create(name="Poets")
+    with transaction.atomic():
+        lock_shared_by_key(Group, group.pk, using="default")
+    with pytest.raises(Vanished), transaction.atomic():
+        lock_shared_by_key(Group, 0)
+
+
+@pytest.mark.usefixtures("locking")
+def test_shared_lock_by_key_asks_a_manager_of_the_project() -> None:
+    class OfTenant(Manager["Group"]):
+        def get_queryset(self) -> Any:
+            return super().get_queryset().filter(name=tenant)
+
+    class Model:
+        _base_manager, _meta = OfTenant(), Group._meta
+
+    Model._base_manager.model = Group
+    model: Any = Model
+    group, tenant = Group.objects.create(name="Poets"), "Poets"
+    with transaction.atomic():
+        lock_shared_by_key(model, group.pk, using="default")
+    tenant = "Sailors"
+    with pytest.raises(Vanished), transaction.atomic():
+        lock_shared_by_key(model, group.pk, using="default")
 
 
 class ReplicaRouter:

@@ -21,6 +21,8 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from django.db.models import BooleanField, F, Model, QuerySet, Subquery
 from django.views.decorators.debug import sensitive_variables
 
+from dovetail_core.sql import CompiledQuery, Placeholder, bind, is_plain, once
+
 P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound=Model)
@@ -34,6 +36,8 @@ _MYSQL_CONFLICTS = {1020, 1205, 1213}
 _MYSQL_NO_PARENT, _MYSQL_REFERRED_TO = {1216, 1452}, {1217, 1451}
 _SQLITE_CONFLICTS = ("database is locked", "database table is locked")
 _SQLITE_FOREIGN_KEY = "FOREIGN KEY constraint failed"
+# The ORM has no such lock; select_for_update() would make all writers of an organization wait for each other.
+_SHARED = {"postgresql": "FOR KEY SHARE", "mysql": "LOCK IN SHARE MODE"}
 # In all languages of PostgreSQL's messages.
 _QUOTATION_MARK = re.compile('["«»„“”]')
 
@@ -125,8 +129,7 @@ def lock_shared(rows: QuerySet[M], *, parents: Sequence[QuerySet[Any]] = ()) -> 
     """
     rows = _after_parents(_writable(rows), parents)
     connection = connections[rows.db]
-    # The ORM has no such lock; select_for_update() would make all writers of an organization wait for each other.
-    suffix = {"postgresql": "FOR KEY SHARE", "mysql": "LOCK IN SHARE MODE"}.get(connection.vendor)
+    suffix = _SHARED.get(connection.vendor)
     if suffix is None:
         exists = bool(_write_nothing(rows))
     else:
@@ -136,6 +139,34 @@ def lock_shared(rows: QuerySet[M], *, parents: Sequence[QuerySet[Any]] = ()) -> 
             exists = cursor.fetchone() is not None
     if not exists:
         raise _vanished(rows, parents)
+
+
+def lock_shared_by_key(model: type[Model], key: object, *, using: str | None = None) -> None:
+    """``lock_shared()`` for the row with a primary key, without building a query each time.
+
+    For services that are called often: to build the query takes longer than to send it. ``using`` is by default the
+    database that a router names for writing.
+    """
+    using = using or router.db_for_write(model)
+    connection = connections[using]
+    suffix = _SHARED.get(connection.vendor)
+    query = once(_compile_key, model, using=using) if suffix else None
+    if query is None:
+        lock_shared(model._base_manager.using(using).filter(pk=key))
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(f"{query.sql} {suffix}", bind(query.parameters, {"pk": key}, connection))
+        if cursor.fetchone() is None:
+            raise Vanished(model._meta.label)
+
+
+def _compile_key(model: type[Model], using: str) -> CompiledQuery | None:
+    """Compile the query for a row, or return None if the ORM must build it each time."""
+    # A project's own manager may select other rows for each tenant.
+    if not is_plain(model._base_manager):
+        return None
+    rows = model._base_manager.using(using).filter(pk=Placeholder("pk", model._meta.pk))
+    return CompiledQuery(rows.order_by().values("pk"), using=using, unqualified=True)
 
 
 class _LockedShared(Subquery):
