@@ -224,9 +224,9 @@ def test_export_holds_one_batch_in_memory() -> None:
 def test_memory_of_an_export_does_not_grow_with_the_log(
     options: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "batches", partial(writer.batches, size=10))
+    monkeypatch.setattr(writer, "batches", partial(writer.batches, size=5))
     peaks: list[int] = []
-    for more in (15, 15, 270):
+    for more in (10, 10, 180):
         sealed_log(more)
         arguments = ("audit_export", tmp_path / str(len(peaks)), *options.split())
         peaks.append(peak(lambda arguments=arguments: call_command(*map(str, arguments), verbosity=0)))

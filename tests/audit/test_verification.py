@@ -334,7 +334,7 @@ def test_queries_grow_with_thousands_of_entries_only(django_assert_max_num_queri
 
 @pytest.mark.parametrize("sealing", [seal, lambda: None], ids=["sealed", "unsealed"])
 def test_memory_does_not_grow_with_the_log(sealing: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name, size in ((scan, "_CHUNK", 10), (tree, "_CHUNK", 10), (sealer, "BATCH", 2)):
+    for module, name, size in ((scan, "_CHUNK", 10), (tree, "_CHUNK", 10), (sealer, "BATCH", 5)):
         monkeypatch.setattr(module, name, size)
     peaks: list[int] = []
     for more in (15, 15, 270):
