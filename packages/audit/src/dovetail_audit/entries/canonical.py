@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 from django.db.models import Model
@@ -56,11 +57,16 @@ _HASHED: Final = (
     "version",
 )
 _COMMITTED: Final = ("actor_label", "target_label", "ip", "user_agent", "private")
+_hashed = attrgetter(*_HASHED)
+_committed = attrgetter(*_COMMITTED)
+
+# Made once: json.dumps() with options makes an encoder for each call, a quarter of the time.
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def canonical(entry: Entry) -> bytes:
     """Return the JSON text that is hashed: all columns but the personal ones, for which the commitment stands."""
-    document = {name: getattr(entry, name) for name in _HASHED}
+    document = dict(zip(_HASHED, _hashed(entry), strict=True))
     document |= {"id": str(entry.pk), "at": rfc3339(entry.at), "commitment": bytes(entry.commitment).hex()}
     return _dump(document)
 
@@ -84,12 +90,12 @@ def commit(personal: Mapping[str, Any], salt: bytes) -> bytes:
 
     Without the salt it reveals nothing, also not to somebody who tries all names. So an erasure deletes the salt too.
     """
-    return hmac.digest(salt, _dump({name: personal.get(name) for name in _COMMITTED}), hashlib.sha256)
+    return hmac.digest(salt, _dump({name: personal.get(name) for name in _COMMITTED}), "sha256")
 
 
 def personal_of(entry: Entry) -> dict[str, Any]:
     """Return the columns of the commitment."""
-    return {name: getattr(entry, name) for name in _COMMITTED}
+    return dict(zip(_COMMITTED, _committed(entry), strict=True))
 
 
 def rfc3339(moment: datetime) -> str:
@@ -141,9 +147,8 @@ def summary(value: object) -> dict[str, Any]:
 
 
 def _dump(value: object) -> bytes:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     # A row that was changed by SQL may contain anything, and verification must be able to report it.
-    return text.encode("utf-8", "replace")
+    return _encode(value).encode("utf-8", "replace")
 
 
 def _text(value: str) -> str:

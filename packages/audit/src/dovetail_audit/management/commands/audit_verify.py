@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -60,10 +62,11 @@ class Command(BaseCommand):
         counts: Counter[Kind] = Counter()
         first: UUID | None = None
         try:
-            for finding in self._findings(options):
-                counts[finding.kind] += 1
-                first = first or (finding.entry if finding.kind in TAMPERING else None)
-                self._print(finding, options["format"])
+            with _frozen():
+                for finding in self._findings(options):
+                    counts[finding.kind] += 1
+                    first = first or (finding.entry if finding.kind in TAMPERING else None)
+                    self._print(finding, options["format"])
         except (BrokenSeal, InvalidSignature, UnknownKey, ValueError) as error:
             raise CommandError(str(error), returncode=2) from error
         status = exit_status(counts)
@@ -120,6 +123,19 @@ class Progress:
         left = round((total - done) / max(rate, 0.001))
         self._command.stderr.write(f"{done} of {total} entries, {rate:.0f}/s, {left} s left")
         self._command.stderr.flush()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Hide the objects of the project from the garbage collector, whose search took a twelfth of the time."""
+    is_frozen = gc.get_freeze_count() > 0
+    if not is_frozen:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if not is_frozen:
+            gc.unfreeze()
 
 
 def _summary(counts: Counter[Kind]) -> str:
