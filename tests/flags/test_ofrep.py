@@ -8,8 +8,9 @@ import pytest
 from rest_framework.test import APIClient
 from rest_framework.throttling import BaseThrottle
 
-from dovetail_flags import flags, services
+from dovetail_flags import Declared, flags, services
 from dovetail_flags.api.ofrep import EvaluationView
+from dovetail_flags.providers.database import Snapshot
 from tests.flags.api_world import KeyAuthentication, flag, only, user
 
 pytestmark = pytest.mark.django_db
@@ -285,3 +286,101 @@ def test_context_of_another_form_is_no_server_error(settings, result):
     flag("ruled", default_variant="off", rules=only("A"))
     plain, ruled = ask().json()["flags"]
     assert (plain["value"], ruled["errorCode"]) == (True, "GENERAL")
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """Return the keys of the flags that requests evaluate."""
+    keys = []
+    evaluate = Snapshot.details
+
+    def details(self, key, default, context):
+        keys.append(key)
+        return evaluate(self, key, default, context)
+
+    monkeypatch.setattr(Snapshot, "details", details)
+    return keys
+
+
+def when(attribute, *values, op="in"):
+    return [{"id": "r", "when": [{"attribute": attribute, "op": op, "values": list(values)}], "serve": "on"}]
+
+
+@pytest.fixture
+def values_for(settings):
+    """Let FLAGS_CONTEXT give these attributes, and return the values of a request."""
+    attributes = {}
+    settings.FLAGS_CONTEXT = lambda request: (attributes.get("user", "x"), dict(attributes))
+
+    def read(**given):
+        attributes.clear()
+        attributes.update(given)
+        return values(ask())
+
+    return read
+
+
+def test_members_of_an_organization_share_one_answer(values_for, evaluated):
+    row = flag(default_variant="off", rules=only("A"))
+    answers = [values_for(organization=organization, user=user) for user, organization in enumerate("AABA")]
+    assert answers == [{"new-checkout": organization == "A"} for organization in "AABA"]
+    assert len(evaluated) == 2
+    services.set_enabled(flag=row, enabled=False)
+    assert values_for(organization="A") == {"new-checkout": False}
+
+
+def test_equal_attributes_of_other_types_have_their_own_answers(values_for):
+    flag(default_variant="off", rules=when("level", "1"))
+    assert [values_for(level=level)["new-checkout"] for level in (True, 1, 1.0, "1", None)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_attribute_that_is_a_list_is_evaluated_each_time(values_for, evaluated):
+    flag(default_variant="off", rules=when("groups", "beta"))
+    assert [values_for(groups=groups)["new-checkout"] for groups in (["beta"], ["beta"], [])] == [True, True, False]
+    assert len(evaluated) == 3
+
+
+def test_answer_ends_when_a_schedule_does(values_for, evaluated, monkeypatch):
+    clock = [0]
+    for module in ("compile", "answers"):
+        monkeypatch.setattr(f"dovetail_flags.rules.{module}.time", lambda: clock[0])
+    sale = {"id": "sale", "when": [], "serve": "on", "from": "2030-03-17T17:46:41Z", "until": "2030-03-17T17:46:43Z"}
+    flag(default_variant="off", rules=[sale])
+    states = []
+    for clock[0] in range(1_900_000_000, 1_900_000_005):
+        states += [values_for()["new-checkout"], values_for()["new-checkout"]]
+    assert states == [False] * 2 + [True] * 4 + [False] * 4
+    assert len(evaluated) == 3
+
+
+def test_failed_evaluation_is_repeated(values_for, evaluated, settings):
+    settings.FLAGS_DECLARED = {"new-checkout": Declared(str, default="x")}
+    flag()
+    for _ in range(2):
+        assert [item["errorCode"] for item in ask().json()["flags"]] == ["TYPE_MISMATCH"]
+    assert len(evaluated) == 2
+
+
+def test_each_request_is_an_exposure(settings):
+    exposed = []
+    settings.FLAGS_EXPOSURE = lambda key, details, context: exposed.append(key)
+    flag()
+    ask()
+    ask()
+    assert exposed == ["new-checkout"] * 2
+
+
+def test_answers_have_a_limited_size(values_for, evaluated, monkeypatch):
+    monkeypatch.setattr("dovetail_flags.rules.answers.MAX_SIZE", 300)
+    flag(default_variant="off", rules=when("plan", "pro"))
+    for number in range(20):
+        values_for(plan=f"plan-{number}")
+    answers = flags.provider.pin().answers
+    assert 0 < len(answers._answers) <= 3
+    assert values_for(plan="pro") == {"new-checkout": True}

@@ -122,10 +122,8 @@ class FlagsView(EvaluationView):
 
     def post(self, request: Request) -> HttpResponse:
         context = self.context(request)
-        evaluations = flags.all_in(context, request)
-        # In a fixed order, because the ETag is that of the flags. The URL of the stream differs each time.
-        content = b",".join([_encoded(key, evaluations[key]) for key in sorted(evaluations)])
-        tag = etags.tag_of(content)
+        # The ETag is that of the flags. The URL of the stream differs each time.
+        content, tag = _content(request, context)
         headers = {**_HEADERS, "ETag": tag}
         if etags.is_current(request, tag):
             return HttpResponse(status=status.HTTP_304_NOT_MODIFIED, headers=headers)
@@ -134,6 +132,21 @@ class FlagsView(EvaluationView):
         more = b',"eventStreams":%b' % etags.encode(offered) if offered else b""
         content = b'{"flags":[%b]%b}' % (content, more)
         return HttpResponse(content, content_type="application/json", headers=headers)
+
+
+def _content(request: Request, context: Context) -> tuple[bytes, str]:
+    """Return the encoded flags and their entity tag."""
+    answers, question = flags.answers(context, request)
+    if answers is not None and question is not None and (stored := answers.get(question)):
+        return stored
+    evaluations = flags.all_in(context, request)
+    # In a fixed order, for the ETag.
+    content = b",".join([_encoded(key, evaluations[key]) for key in sorted(evaluations)])
+    tag = etags.tag_of(content)
+    # A failure may end before a flag changes.
+    if answers is not None and question is not None and not any(details.error for details in evaluations.values()):
+        answers.store(question, content, tag)
+    return content, tag
 
 
 #: The encoded evaluations by the id of their details, which are the same objects until a flag changes. Encoding 200

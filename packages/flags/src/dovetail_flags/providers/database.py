@@ -23,6 +23,7 @@ from dovetail_flags.conf import conf
 from dovetail_flags.models import FlagSet
 from dovetail_flags.providers import changes
 from dovetail_flags.providers.base import Provider, View
+from dovetail_flags.rules.answers import Answers
 from dovetail_flags.rules.compile import INVALID, CompiledFlag, invalid
 from dovetail_flags.rules.explain import COLUMNS
 from dovetail_flags.types.context import Context
@@ -63,12 +64,15 @@ class Snapshot:
     few. Two threads may compile the same flag; both results are equal.
     """
 
-    __slots__ = ("_compiled", "_rows", "_token")
+    __slots__ = ("_answers", "_compiled", "_rows", "_token", "_visible")
 
     def __init__(self, rows: Mapping[str, tuple[Any, ...]], token: str | None) -> None:
         #: The values of ``COLUMNS`` by key; those of ``_JSON`` are texts.
         self._rows = rows
         self._compiled: dict[str, CompiledFlag | BrokenFlag] = {}
+        #: The keys of flags that clients may read, in their order, after the first call that needs them.
+        self._visible: tuple[str, ...] | None = None
+        self._answers: Answers | None = None
         self._token = token
 
     def __len__(self) -> int:
@@ -83,7 +87,10 @@ class Snapshot:
     def keys(self, *, client_visible: bool = False) -> Iterable[str]:
         if not client_visible:
             return list(self._rows)
-        return [key for key, row in self._rows.items() if row[_VISIBLE] and isinstance(self._flag(key), CompiledFlag)]
+        if self._visible is None:
+            visible = (key for key, row in self._rows.items() if row[_VISIBLE])
+            self._visible = tuple(sorted(key for key in visible if isinstance(self._flag(key), CompiledFlag)))
+        return self._visible
 
     def kind(self, key: str) -> str | None:
         flag = self._flag(key)
@@ -91,6 +98,13 @@ class Snapshot:
 
     def token(self) -> str | None:
         return self._token
+
+    @property
+    def answers(self) -> Answers:
+        if self._answers is None:
+            flags = map(self._flag, self.keys(client_visible=True))
+            self._answers = Answers(flag for flag in flags if isinstance(flag, CompiledFlag))
+        return self._answers
 
     def _flag(self, key: str) -> CompiledFlag | BrokenFlag | None:
         flag = self._compiled.get(key)

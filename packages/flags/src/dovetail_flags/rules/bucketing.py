@@ -37,11 +37,9 @@ VECTORS: Final = (
 
 def bucket(salt: str, key: str) -> int:
     """Return the bucket from 0 to 99 999."""
-    return int.from_bytes(sha256(_encoded(f"{salt}:{key}")).digest()[:4]) % BUCKETS
-
-
-def _encoded(text: str) -> bytes:
+    text = f"{salt}:{key}"
     try:
-        return text.encode()
+        data = text.encode()
     except UnicodeEncodeError:
-        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text).encode()
+        data = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text).encode()
+    return int.from_bytes(sha256(data).digest()[:4]) % BUCKETS

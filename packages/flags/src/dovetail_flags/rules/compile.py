@@ -158,7 +158,7 @@ class CompiledFlag:
         """Return the details, or those of a failure if the value does not have the type of ``default``."""
         if default is not None and type(default) not in self.types and not accepts(self.types, default):
             return self.mismatch(default)
-        details = self.evaluate(context)
+        details = self.evaluate(context) if self.rules else self.fallback
         return replace(details, value=own_value(details.value)) if self.copied else details
 
     def mismatch(self, default: Any) -> Details:
