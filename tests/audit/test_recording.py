@@ -221,6 +221,11 @@ def test_token_with_a_claim_names_the_impersonator(user: Any, rf: RequestFactory
     assert (entry.auth, entry.impersonator) == ("jwt", "5")
 
 
+def test_key_with_a_lone_surrogate_is_hashed(db: None) -> None:
+    entry = record("order.paid", target=("shop.Order", "ada@\ud800"))
+    assert entry.target.startswith("hashed:")
+
+
 def test_key_that_is_an_address_is_hashed(db: None) -> None:
     actor = SimpleNamespace(pk="ada@example.com", is_authenticated=True)
     entry = record("invoice.paid", actor=actor, target=("user", "ada@example.com"))

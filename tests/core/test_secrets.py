@@ -35,6 +35,7 @@ def test_purposes_are_separated() -> None:
 
 def test_non_ascii_text_is_hashed() -> None:
     assert len(keyed_hash("purpose", "schlüssel-鍵")) == 64
+    assert keyed_hash("purpose", "\ud800") != keyed_hash("purpose", "\ud801")
 
 
 def test_secret_key_and_fallbacks_are_the_default_peppers() -> None:

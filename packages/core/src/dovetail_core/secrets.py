@@ -36,8 +36,8 @@ def keyed_hashes(purpose: str, value: str) -> Iterator[str]:
     The peppers are ``DOVETAIL_SECRET_PEPPERS``, or if that is empty ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``. Hashes
     made with an older pepper remain valid until it is removed.
     """
-    # The length prefix keeps ("ab", "c") and ("a", "bc") apart.
-    message = f"{len(purpose)}:{purpose}{value}".encode()
+    # The length prefix keeps ("ab", "c") and ("a", "bc") apart. JSON of clients may contain lone surrogates.
+    message = f"{len(purpose)}:{purpose}{value}".encode("utf-8", "surrogatepass")
     keys: Sequence[str | bytes] = conf.SECRET_PEPPERS or (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     for pepper in keys:
         mac = _keyed(force_bytes(pepper)).copy()
