@@ -304,6 +304,14 @@ def test_entries_of_an_organization_are_verified() -> None:
     assert [finding.entry for finding in verify_organization("acme")] == [ours]
 
 
+def test_hashed_organization_is_verified_after_a_rotation(settings: Any) -> None:
+    write(1, organization_id="ada@example.com")
+    seal()
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "another-secret-key-of-32-characters", [settings.SECRET_KEY]
+    ENTRIES.update(action="invoice.refunded")
+    assert list(verify_organization("ada@example.com"))
+
+
 def test_partial_verification_needs_a_valid_checkpoint_and_path() -> None:
     sealed_log(3)
     CHECKPOINTS.update(signature="nothing\n")

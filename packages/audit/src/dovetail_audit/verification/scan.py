@@ -11,11 +11,11 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from dovetail_audit.entries import databases
-from dovetail_audit.entries.principals import key_of
+from dovetail_audit.entries.principals import keys_of
 from dovetail_audit.exceptions import BrokenSeal, UnknownSigner
 from dovetail_audit.models import Checkpoint, Entry, Leaf
 from dovetail_audit.proofs import InvalidProof, verify_inclusion
-from dovetail_audit.reading.filters import first_id
+from dovetail_audit.reading.filters import first_id, is_key
 from dovetail_audit.reading.rows import read
 from dovetail_audit.sealing.merkle import Frontier, IncompleteTree, Tree, leaf_hash
 from dovetail_audit.sealing.sealer import LAG, content_of, is_authentic, load_frontier, newest, unsealed
@@ -83,7 +83,7 @@ def verify_organization(organization: str, *, using: str | None = None) -> Itera
 
     Deleted entries are not found, because only they knew their organization.
     """
-    yield from _verify_chosen(using or databases.home(), Q(organization=key_of(organization)))
+    yield from _verify_chosen(using or databases.home(), is_key("organization", keys_of(organization)))
 
 
 def _verify_sealed(using: str, walk: Walk, progress: Progress | None, workers: int) -> Iterator[Finding]:

@@ -11,12 +11,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
 from dovetail_audit.entries import databases
-from dovetail_audit.entries.principals import key_of
+from dovetail_audit.entries.principals import keys_of
 from dovetail_audit.events import AUDIT_EXPORTED
 from dovetail_audit.exports.writer import FORMATS, export
 from dovetail_audit.management.moments import parse_moment
 from dovetail_audit.models import Entry
-from dovetail_audit.reading.filters import at_condition
+from dovetail_audit.reading.filters import at_condition, is_key
 from dovetail_core.events import emit
 
 
@@ -64,7 +64,7 @@ def _rows(filters: dict[str, str]) -> QuerySet[Entry]:
     if "until" in filters:
         rows = rows.filter(at_condition("lt", parse_moment("--until", filters["until"])))
     if "organization" in filters:
-        rows = rows.filter(organization=key_of(filters["organization"]))
+        rows = rows.filter(is_key("organization", keys_of(filters["organization"])))
     return rows.filter(action=filters["action"]) if "action" in filters else rows
 
 
