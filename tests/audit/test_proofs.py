@@ -402,7 +402,7 @@ def test_exported_entry_without_proof_is_not_verified(tmp_path: Path, capsys: py
     # The break of a line in Unicode stays within the text of JSON.
     unsealed = {"id": "x", "user_agent": "a\u2028b", "proof": None}
     lines.write_text("\n".join(json.dumps(item, ensure_ascii=False) for item in (unsealed, {"proof": document()})))
-    # Not 0: whoever exports could hide a changed entry by removing its proof.
+    # Not 0: the exporter could hide a changed entry by removing its proof.
     assert proofs.main([str(lines), "--key", PUBLIC]) == 3
     assert [line[:11] for line in capsys.readouterr().out.splitlines()] == ["1: no proof", "2: valid: {"]
     lines.write_text(json.dumps(unsealed))

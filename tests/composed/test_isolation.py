@@ -40,7 +40,7 @@ SKIP = {
     "api/v1/push-devices/<str:device_id>": "a person's own, in whichever organization",
     "api/v1/push-devices/web-push-key": "the server's own public key, the same for everybody",
     "api/v1/notifications/stream": "needs ASGI: the package's own tests drive it",
-    "api/v1/notifications/unsubscribe/<str:token>": "by the token of an e-mail, for whoever reads it",
+    "api/v1/notifications/unsubscribe/<str:token>": "by the token of an e-mail, for its reader",
     "api/v1/features/<str:key>": "the flags of the project, which belong to no organization",
     "ofrep/*": "the flags of the project, which belong to no organization",
     "problems/*": "what the codes of errors mean",

@@ -147,7 +147,7 @@ def check_refresh(*, databases: Sequence[str] | None = None, **_: Any) -> Iterat
 def check_types(*, databases: Sequence[str] | None = None, **_: Any) -> Iterator[CheckMessage]:
     """Compare the types of declared and stored flags.
 
-    A difference is no error, because an error stops ``migrate``: whoever may create flags could stop a deployment.
+    A difference is no error, because an error stops ``migrate``: anyone who may create flags could stop a deployment.
     """
     if not _are_valid("FLAG_MODEL", "DECLARED") or _missing_fields():
         return

@@ -24,7 +24,7 @@ VENDOR: Final = "Dovetail"
 PRODUCT: Final = "dovetail-audit"
 
 # The attack: a client puts a line break or a terminal sequence into a header, and forges a second event in the
-# receiver's file or moves the cursor of whoever prints it. Line breaks are escaped, other control characters replaced.
+# receiver's file or moves the cursor of a terminal. Line breaks are escaped, other control characters replaced.
 _CONTROLS = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CUSTOM = 4000
 _FLEXIBLE = 1023

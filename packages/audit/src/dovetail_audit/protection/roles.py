@@ -37,7 +37,9 @@ def statements(connection: BaseDatabaseWrapper, *, role: str, owner: str, eraser
     elif connection.vendor == "mysql":
         yield from _mysql(connection, _valid(role, _ACCOUNT))
     else:
-        raise NotImplementedError(f"{connection.display_name} has no roles: whoever can write the file can change it.")
+        raise NotImplementedError(
+            f"{connection.display_name} has no roles: anyone who can write the file can change it."
+        )
 
 
 def execute_all(connection: BaseDatabaseWrapper, lines: Iterable[str]) -> None:
@@ -91,7 +93,7 @@ def _postgresql(connection: BaseDatabaseWrapper, role: str, owner: str, eraser: 
         yield f'ALTER TABLE {table(model)} OWNER TO "{owner}"'
         yield f'REVOKE ALL ON {table(model)} FROM PUBLIC, "{role}"'
         yield f'GRANT SELECT, INSERT ON {table(model)} TO "{role}"'
-    # Whoever owns the function of the triggers can replace it.
+    # The owner of the function of the triggers can replace it.
     yield f'ALTER FUNCTION {connection.ops.quote_name(FUNCTION)}() OWNER TO "{owner}"'
     yield f'GRANT UPDATE ON {table(Seal)} TO "{role}"'
     yield f'GRANT UPDATE ({columns("anchored_at", "anchor")}) ON {table(Checkpoint)} TO "{role}"'

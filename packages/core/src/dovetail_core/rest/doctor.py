@@ -73,7 +73,7 @@ _operations: Final[WeakKeyDictionary[Project, tuple[Operation, ...]]] = WeakKeyD
 def operations(project: Project) -> Sequence[Operation]:
     """Return all operations of REST framework's views. ``error`` is set if the view cannot be inspected.
 
-    Each view is inspected once for a ``Project``, whoever calls this function.
+    Each view is inspected once for a ``Project``.
     """
     if project not in _operations:
         _operations[project] = tuple(_inspected(project))

@@ -79,7 +79,7 @@ class VerifyView(MagicEndpoint):
             # Returned, not raised: the project's exception handler must not change this body.
             return Response({"error": "invalid_or_expired"}, status.HTTP_400_BAD_REQUEST, headers=_HEADERS)
         if not signed_in.complete:
-            # No details of the account: whoever reads the mailbox has not passed the second factor.
+            # No details of the account: the reader of the mailbox has not passed the second factor.
             return Response(signed_in.answer, headers=_HEADERS)
         user = conf.USER_SERIALIZER(signed_in.user, context=self.get_serializer_context()).data
         return Response({**signed_in.answer, "user": user}, headers=_HEADERS)

@@ -105,7 +105,7 @@ def _issue(user: AbstractBaseUser, *, request: HttpRequest | None) -> SignIn | N
     # session as the user who must pass the second factor. The session is saved with a response of 403 too.
     if conf.ALLOWED is not None and request is not None:
         reject_foreign(request)
-    # Before the issuer: after it, whoever reads the mailbox would be signed in without the second factor.
+    # Before the issuer: after it, a person who reads the mailbox would be signed in without the second factor.
     decision: object = True if conf.ALLOWED is None else conf.ALLOWED(user, request=request)
     if isinstance(decision, str | Promise) and decision:
         return SignIn(user, {"next": str(decision)}, complete=False)
