@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 
 import pytest
@@ -110,3 +111,5 @@ def test_unreachable_service_returns_defaults(monkeypatch):
         assert flags.enabled("new-checkout", default=True) is True
         assert not flags.health().healthy
     flags.reset()
+    # Each attempt to start would otherwise leave a thread that connects for ever.
+    eventually(lambda: not any(thread.name == "ldclient.datasource.streaming" for thread in threading.enumerate()))

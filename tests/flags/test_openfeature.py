@@ -196,6 +196,40 @@ def test_provider_is_closed_with_its_threads():
     assert closed == [True]
 
 
+def test_provider_that_cannot_start_is_closed(caplog):
+    closed = []
+
+    class Failing(InMemoryProvider):
+        def initialize(self, evaluation_context):
+            raise ConnectionError
+
+        def shutdown(self):
+            closed.append(True)
+            raise RuntimeError
+
+    with use(Failing({})):
+        assert flags.enabled("checkout", default=True)
+    assert closed == [True]
+    assert "cannot be shut down" in caplog.text
+
+
+def test_provider_that_starts_after_the_end_is_closed(monkeypatch):
+    monkeypatch.setattr("dovetail_flags.contrib.openfeature.START_SECONDS", 0.01)
+    ended, closed = threading.Event(), threading.Event()
+
+    class Late(InMemoryProvider):
+        def initialize(self, evaluation_context):
+            ended.wait(10)
+
+        def shutdown(self):
+            closed.set()
+
+    with use(Late({})):
+        flags.enabled("checkout")
+    ended.set()
+    assert closed.wait(10)
+
+
 # --- Flags behind the SDK ---------------------------------------------------------------------------------------------
 
 

@@ -66,6 +66,7 @@ class OpenFeatureBridge(Provider):
         # The names that the provider uses beside those of OpenFeature.
         self._reasons = {**_REASONS, **(reasons or {})}
         self._provider: FeatureProvider | None = None
+        self._closed = False
         self._name = "OpenFeature"
         self._lock = threading.Lock()
         self._settled = threading.Event()
@@ -112,13 +113,15 @@ class OpenFeatureBridge(Provider):
             await asyncio.to_thread(self._start)
 
     def close(self) -> None:
-        provider, self._provider = self._provider, None
+        with self._lock:
+            self._closed = True
+            provider, self._provider = self._provider, None
         if provider is not None:
             provider.shutdown()
 
     def _start(self) -> FeatureProvider | None:
         with self._lock:
-            if self._provider is None and time.monotonic() >= self._next_start:
+            if self._provider is None and not self._closed and time.monotonic() >= self._next_start:
                 self._next_start = time.monotonic() + RETRY_SECONDS
                 threading.Thread(target=self._initialize, name="dovetail-flags-provider", daemon=True).start()
         # Waiting in an event loop would stop all of its requests. They get defaults until the provider is ready.
@@ -127,6 +130,7 @@ class OpenFeatureBridge(Provider):
         return self._provider
 
     def _initialize(self) -> None:
+        provider: FeatureProvider | None = None
         try:
             provider = self._create()
             self._name = provider.get_metadata().name
@@ -136,9 +140,14 @@ class OpenFeatureBridge(Provider):
             self._failed(f"{type(error).__name__}: {error}")
             logger.error("The provider of feature flags cannot be started: %s", self._error)
         else:
-            self._ready_at, self._stale_since, self._error = timezone.now(), None, ""
-            self._provider = provider
+            with self._lock:
+                if not self._closed:
+                    self._ready_at, self._stale_since, self._error = timezone.now(), None, ""
+                    self._provider, provider = provider, None
         finally:
+            # A provider that was not started in time goes on trying, in threads of its own.
+            if provider is not None:
+                _shut_down(provider)
             # From now on no evaluation waits, also while a provider that failed is started again.
             self._settled.set()
 
@@ -157,6 +166,13 @@ class OpenFeatureBridge(Provider):
         if now >= self._next_log:
             self._next_log = now + LOG_SECONDS
             logger.error("The provider of feature flags cannot evaluate %r.", key, exc_info=error)
+
+
+def _shut_down(provider: FeatureProvider) -> None:
+    try:
+        provider.shutdown()
+    except Exception:
+        logger.exception("The provider of feature flags cannot be shut down.")
 
 
 def _attributes(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
