@@ -220,7 +220,7 @@ def test_web_client_keeps_values_while_the_server_fails(web_client, monkeypatch)
         raise RuntimeError("broken")
 
     with monkeypatch.context() as patched:
-        patched.setattr("dovetail_flags.api.ofrep.flags.all", fail)
+        patched.setattr("dovetail_flags.api.ofrep._content", fail)
         web.eventually(lambda web: web.send("state")["status"] in {"STALE", "ERROR"})
         assert web.value("new-checkout", False) is True
     services.set_enabled(flag=row, enabled=False)
