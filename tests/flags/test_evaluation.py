@@ -325,7 +325,7 @@ def test_failing_provider_is_logged_once_a_minute(settings: Any, caplog: pytest.
             raise RuntimeError("down")
 
     settings.FLAGS_PROVIDER = Failing
-    facade.flags._next_log = 0.0
+    facade.flags.failures.next_log = 0.0
     for _ in range(100):
         assert flags.enabled("new-checkout", default=True)
     assert len([record for record in caplog.records if record.name == "dovetail.flags"]) == 1

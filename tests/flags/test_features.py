@@ -100,7 +100,7 @@ def test_failing_context_is_an_error_of_the_flags_that_need_it(client, settings,
 
     settings.FLAGS_CONTEXT = fail
     settings.FLAGS_DECLARED = {"declared": Declared(bool, default=True)}
-    flags._next_log = 0.0
+    flags.failures.next_log = 0.0
     flag("plain")
     for key in ("declared", "other"):
         flag(key, default_variant="off", rules=only("A"))

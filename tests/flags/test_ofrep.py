@@ -239,7 +239,7 @@ def failing_context(settings):
         raise ConnectionError("no route to crm.internal")
 
     settings.FLAGS_CONTEXT = fail
-    flags._next_log = 0.0
+    flags.failures.next_log = 0.0
     return calls
 
 

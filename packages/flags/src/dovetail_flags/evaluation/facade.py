@@ -1,22 +1,19 @@
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 from django.http import HttpRequest
 
 from dovetail_flags.conf import conf
 from dovetail_flags.evaluation.context import read_context
 from dovetail_flags.evaluation.declared import declared_flags
+from dovetail_flags.evaluation.failures import Failures
 from dovetail_flags.evaluation.memo import RequestFlags, of_request
 from dovetail_flags.exceptions import UnknownFlag
 from dovetail_flags.providers.base import Invalidation, Provider, View
@@ -24,16 +21,9 @@ from dovetail_flags.providers.changes import Change, flags_changed
 from dovetail_flags.rules.answers import Answers
 from dovetail_flags.types.context import Context, LazyContext
 from dovetail_flags.types.declaration import DECLARATIONS, Declared
-from dovetail_flags.types.details import Details, ErrorCode, Health, Reason, failure, own_value
-
-logger = logging.getLogger("dovetail.flags")
+from dovetail_flags.types.details import Details, ErrorCode, Health, Reason, own_value, with_default
 
 T = TypeVar("T")
-LOG_INTERVAL: Final = 60.0
-_IN_EVENT_LOOP: Final = (
-    "The context of the request needs a query, which an event loop cannot make. Await flags.aenabled(), avalue() or "
-    "adetails(). Before sync calls and templates, await request.flags.aload()."
-)
 #: Called with the key, the details and the context of each evaluation.
 Observer = Callable[[str, Details, Context], object]
 
@@ -58,7 +48,7 @@ class Flags:
         self._declarations = -1
         self._exposure: Observer | None = None
         self._raises = False
-        self._next_log = 0.0
+        self.failures = Failures()
         #: Values that tests set, and functions that tests observe evaluations with.
         self.overrides: Mapping[str, Any] = {}
         self.observers: tuple[Observer, ...] = ()
@@ -193,7 +183,7 @@ class Flags:
                 return Context(targeting_key, attributes)
             return LazyContext(lambda: read_context(None))
         base = of_request(self, request).context
-        return LazyContext(lambda: _extended(base, targeting_key, attributes)) if explicit else base
+        return LazyContext(lambda: base.extended(targeting_key, attributes)) if explicit else base
 
     def of(self, request: Any) -> RequestFlags:
         """Return the flags of a request, as ``request.flags`` does with the middleware."""
@@ -360,13 +350,7 @@ class Flags:
         self._failed(None, error)
 
     def _failed(self, default: Any, error: Exception) -> Details:
-        if isinstance(error, SynchronousOnlyOperation):
-            error = SynchronousOnlyOperation(_IN_EVENT_LOOP)
-        # Once a minute: a provider that fails in each evaluation once wrote 450 000 lines in 20 seconds.
-        if monotonic() >= self._next_log:
-            self._next_log = monotonic() + LOG_INTERVAL
-            logger.error("The evaluation of flags failed: %s", error, exc_info=error)
-        return failure(default, ErrorCode.GENERAL, f"{type(error).__name__}: {error}")
+        return self.failures.details(default, error)
 
     async def _aevaluate(
         self, evaluate: Callable[..., T], key: str, request: HttpRequest | None, options: Mapping[str, Any]
@@ -392,17 +376,6 @@ class Flags:
             with suppress(Exception):
                 of_request(self, request).load()
         return evaluate(key, request, **options)
-
-
-def with_default(details: Details, default: Any) -> Details:
-    """Return the stored details of a request for a caller with this default."""
-    is_default = details.error is not None or (details.variant is None and details.reason == Reason.DEFAULT)
-    return replace(details, value=default) if is_default else details
-
-
-def _extended(base: Context, targeting_key: object, attributes: Mapping[str, Any] | None) -> Context:
-    key = base.targeting_key if targeting_key is None else targeting_key
-    return Context(key, {**base.attributes, **(attributes or {})})
 
 
 flags = Flags()

@@ -47,6 +47,11 @@ class Context:
     def __repr__(self) -> str:
         return f"Context({self.targeting_key!r}, {dict(self.attributes)!r})"
 
+    def extended(self, targeting_key: object, attributes: Mapping[str, Any] | None) -> Context:
+        """Return a context with these attributes beside those of this one, and with this targeting key if it is set."""
+        key = self.targeting_key if targeting_key is None else targeting_key
+        return Context(key, {**self.attributes, **(attributes or {})})
+
 
 class LazyContext(Context):
     """A context that is read at first use, because most flags have no rules and need none."""

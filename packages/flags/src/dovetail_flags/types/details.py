@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -71,3 +71,9 @@ def own_value(value: Any) -> Any:
 
 def failure(default: Any, error: ErrorCode, message: str, version: int | None = None) -> Details:
     return Details(default, None, Reason.ERROR, None, error, version, message)
+
+
+def with_default(details: Details, default: Any) -> Details:
+    """Return the stored details of a request for a caller with this default."""
+    is_default = details.error is not None or (details.variant is None and details.reason == Reason.DEFAULT)
+    return replace(details, value=default) if is_default else details
