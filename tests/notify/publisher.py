@@ -46,6 +46,7 @@ COMMANDS: dict[str, Any] = {
     "session": _session,
     "deactivate": lambda name: User.objects.filter(username=name).update(is_active=False),
     "disconnect": lambda name: realtime.disconnect(user=user(name)),
+    "broadcast": lambda kind: realtime.broadcast(kind),
     "statistics": lambda: [realtime.statistics.relayed, realtime.statistics.failures, realtime.statistics.dropped],
 }
 

@@ -182,6 +182,30 @@ def test_burst_beyond_the_queue_ends_with_one_message_for_its_users(slow_layer):
     ]
 
 
+def hint(kind: str) -> dict[str, Any]:
+    return {"type": "hint", "kind": kind, "organization": None}
+
+
+def test_burst_beyond_the_queue_sends_its_hints_once(slow_layer):
+    sender = channels_layer.SenderThread()
+    for number in range(9):
+        sender.put({"messages": [hint(("features", "prices")[number % 2])]})
+    for _ in range(5):
+        sender.put({"messages": [state_of(1)]})
+    slow_layer.released.set()
+    assert sender.flush(20)
+    assert slow_layer.sent[-1] == [hint("features"), hint("prices"), {"type": "lost", "users": []}]
+
+
+def test_burst_of_many_kinds_of_hints_ends_with_one_message_for_all(slow_layer):
+    sender = channels_layer.SenderThread()
+    for number in range(12):
+        sender.put({"messages": [hint(f"kind-{number}")]})
+    slow_layer.released.set()
+    assert sender.flush(20)
+    assert slow_layer.sent[-1] == [{"type": "lost", "users": None}]
+
+
 @pytest.mark.parametrize("users", [None, [str(number) for number in range(6)]])
 def test_burst_for_many_users_ends_with_one_message_for_all(slow_layer, users):
     sender = channels_layer.SenderThread()

@@ -93,6 +93,20 @@ def test_committed_rows_reach_sockets_of_all_processes(cluster: Cluster) -> None
     assert not any(ticket in log for ticket in tickets)
 
 
+def test_hint_reaches_sockets_of_all_processes(cluster: Cluster) -> None:
+    tickets = [cluster.tell("ticket", name) for name in ("ada", "flo")]
+
+    async def main() -> None:
+        async with connect(cluster, 0, tickets[0]) as one, connect(cluster, 1, tickets[1]) as two:
+            for socket in (one, two):
+                await receive(socket, "hello")
+            cluster.tell("broadcast", "features")
+            for socket in (one, two):
+                assert await receive(socket, "hint") == {"type": "hint", "kind": "features"}
+
+    asyncio.run(main())
+
+
 def test_ticket_opens_one_socket_across_processes(cluster: Cluster) -> None:
     tickets = [cluster.tell("ticket", "eve") for _ in range(20)]
 

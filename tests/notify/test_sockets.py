@@ -176,6 +176,112 @@ def test_hub_stops_with_the_last_socket(user):
     run(main)
 
 
+# --- Hints ------------------------------------------------------------------------------------------------------------
+
+
+def test_hint_reaches_the_sockets_of_its_organization(user, settings):
+    member = make_user()
+    settings.NOTIFY_ORGANIZATIONS = lambda account: ["acme", "globex"] if account == user else ["globex"]
+
+    async def main() -> None:
+        async with (
+            await open_socket(user) as free,
+            await open_socket(user, organization_key="acme") as bound,
+            await open_socket(user, organization_key="globex") as elsewhere,
+            await open_socket(member) as stranger,
+        ):
+            for socket in (free, bound, elsewhere, stranger):
+                await hello(socket)
+            await call(realtime.broadcast, "features", organization="acme")
+            await call(realtime.broadcast, "prices")
+            features, prices = ({"type": "hint", "kind": kind} for kind in ("features", "prices"))
+            for socket in (free, bound):
+                assert [await socket.receive() for _ in range(2)] == [features, prices]
+            # Frames are in the order of the hints, so these sockets have missed the first one.
+            for socket in (elsewhere, stranger):
+                assert await socket.receive() == prices
+
+    run(main)
+
+
+def test_equal_hints_of_a_transaction_are_published_once(monkeypatch):
+    published: list[Any] = []
+    monkeypatch.setattr(messages, "publish", published.extend)
+    with transaction.atomic():
+        for _ in range(1000):
+            realtime.broadcast("features")
+            realtime.broadcast("features", organization=7)
+        assert published == []
+    assert published == [
+        {"type": "hint", "kind": "features", "organization": None},
+        {"type": "hint", "kind": "features", "organization": "7"},
+    ]
+    realtime.broadcast("features")
+    assert len(published) == 3
+
+
+def test_hints_of_a_rollback_are_not_published(monkeypatch):
+    published: list[Any] = []
+    monkeypatch.setattr(messages, "publish", published.extend)
+    with transaction.atomic():
+        realtime.broadcast("features")
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        with transaction.atomic():
+            realtime.broadcast("features")
+            realtime.broadcast("prices")
+            transaction.set_rollback(True)
+        realtime.broadcast("prices")
+    assert [message["kind"] for message in published] == ["prices"]
+
+
+def test_burst_of_hints_is_one_frame(user):
+    async def main() -> None:
+        async with await open_socket(user) as socket:
+            await hello(socket)
+            for number in range(1000):
+                for organization in (None, str(number)):
+                    Hub.current().take({"type": "hint", "kind": "features", "organization": organization})
+            Hub.current().take({"type": "hint", "kind": "prices", "organization": None})
+            assert [(await socket.receive())["kind"] for _ in range(2)] == ["features", "prices"]
+            Hub.current().take({"type": "hint", "kind": "features", "organization": None})
+            assert (await socket.receive())["kind"] == "features"
+
+    run(main)
+
+
+def test_waiting_hint_is_not_added_again(user):
+    admission = Admission(user, None, "", None)
+
+    async def main() -> None:
+        socket = sockets.Socket(admission, None)
+        for text in ("hint", "state", "hint"):
+            socket.put_once(text)
+        assert [await socket.take() for _ in range(2)] == ["hint", "state"]
+        assert socket.idle
+        socket.put_once("hint")
+        assert await socket.take() == "hint"
+
+    run(main)
+
+
+def test_hint_after_the_last_socket_starts_no_task(user):
+    async def main() -> None:
+        async with await open_socket(user) as socket:
+            await hello(socket)
+            hub = Hub.current()
+        hub.take({"type": "hint", "kind": "features", "organization": None})
+        assert hub._tasks == set()
+
+    run(main)
+
+
+@pytest.mark.parametrize("kind", ["", "Features", "features ", "features\n", "-x", "x--y", "ä", "a" * 51])
+def test_invalid_kind_of_a_hint_is_refused(kind):
+    with pytest.raises(ValueError, match="lower-case name of at most 50 characters"):
+        realtime.broadcast(kind)
+
+
 # --- Resuming ---------------------------------------------------------------------------------------------------------
 
 
@@ -710,7 +816,8 @@ def test_protocol_is_fully_documented():
     codes = [value for name, value in vars(protocol).items() if name.isupper() and isinstance(value, int)]
     for code in (code for code in codes if code > 1000 and code != protocol.FRAME_BYTES):
         assert f"\n{code}  ``" in documented
-    for kind in ("hello", "notification", "state", "resumed", "resync", "expiring", "authenticated", "ping", "error"):
+    kinds = "hello notification state hint resumed resync expiring authenticated ping error"
+    for kind in kinds.split():
         assert f"\n``{kind}``" in documented
     assert json.loads(protocol.frame("ping")) == {"type": "ping"}
 

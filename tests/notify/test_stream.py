@@ -105,6 +105,16 @@ def test_new_row_is_an_event_with_its_cursor_as_id(user):
     run(main)
 
 
+def test_hint_is_an_event_without_an_id(user):
+    async def main() -> None:
+        async with Stream(user) as stream:
+            await stream.event()
+            await call(realtime.broadcast, "features")
+            assert await stream.event() == {"event": "hint", "data": {"type": "hint", "kind": "features"}}
+
+    run(main)
+
+
 def test_reconnecting_browser_gets_missed_rows(user):
     async def main() -> None:
         async with Stream(user) as stream:

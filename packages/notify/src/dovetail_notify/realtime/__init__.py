@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dovetail_notify.realtime.messages import disconnect, recheck, statistics
+from dovetail_notify.realtime.messages import broadcast, disconnect, recheck, statistics
 
-__all__ = ["disconnect", "recheck", "statistics"]
+__all__ = ["broadcast", "disconnect", "recheck", "statistics"]

@@ -28,6 +28,9 @@ logger = logging.getLogger("dovetail.notify")
 
 #: The hub waits this long for more messages, to read their rows with the same two queries.
 GATHER_SECONDS = 0.01
+#: Equal hints within this time are one frame, because each makes all clients send a request. It also gives other
+#: processes time to learn of the change before clients ask them.
+HINT_SECONDS = 0.1
 _CHUNK = 200
 # Delivered batches are remembered longer than a sweep looks back.
 _REMEMBERED_SECONDS = 300
@@ -50,6 +53,7 @@ class Hub:
         self._pending: dict[tuple[str | None, UUID], int] = {}
         self._delivered: dict[UUID, float] = {}
         self._reading: set[UUID] = set()
+        self._hints: dict[str, set[str | None]] = {}
         self._floors: deque[tuple[float, int]] = deque()
         self._wake = asyncio.Event()
         self._listening = asyncio.Event()
@@ -116,6 +120,13 @@ class Hub:
                     socket.put(text)
                 else:  # this socket shows one organization, so its unread count differs
                     self._run(self._recount(socket, message["frame"]))
+
+    def _take_hint(self, message: Message) -> None:
+        if not self.sockets:  # the hub has stopped
+            return
+        if not self._hints:
+            self._run(self._send_hints())
+        self._hints.setdefault(message["kind"], set()).add(message["organization"])
 
     def _take_close(self, message: Message) -> None:
         user, session, organization = (message.get(name) for name in ("user", "session", "organization"))
@@ -207,6 +218,15 @@ class Hub:
                 await self._guarded(revalidate(self.all()))
             await asyncio.sleep(min(conf.SOCKET_SWEEP_SECONDS, HEARTBEAT_SECONDS))
 
+    async def _send_hints(self) -> None:
+        await asyncio.sleep(HINT_SECONDS)
+        hints, self._hints = self._hints, {}
+        for kind, organizations in hints.items():
+            text = frame("hint", kind=kind)
+            for socket in self.all():
+                if any(map(socket.shows, organizations)):
+                    socket.put_once(text)
+
     async def _recount(self, socket: Socket, state: dict[str, Any]) -> None:
         changes = {name: value for name, value in state.items() if name not in ("type", "unread", "capped")}
         socket.put(await in_database_thread(frames.state_frame, socket.admission, **changes))
@@ -216,6 +236,7 @@ class Hub:
         messages.listeners[self._loop] = self.take
         self._listening.clear()
         self._floors.clear()
+        self._hints.clear()
         self._run(self._read())
         self._run(self._sweep_forever())
         try:

@@ -1,4 +1,4 @@
-"""Messages to the processes that hold sockets: new rows, changed rows, sockets to close or to check again.
+"""Messages to the processes that hold sockets: new rows, changed rows, hints, sockets to close or to check again.
 
 The hubs of this process get messages directly. Other processes get them through the channel layer, if
 ``CHANNEL_LAYERS`` names one. After a lost message, hubs find new rows in the database within
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from uuid import uuid4
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_out
-from django.db import router, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
 from django.db.models.signals import post_delete, post_save
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -38,6 +39,8 @@ _MEMBER_REMOVED: Final = frozenset({"member.removed", "membership.removed"})
 _MEMBER_CHANGED: Final = frozenset(
     {"member.added", "member.role_changed", "membership.added", "membership.role_changed"}
 )
+_KIND: Final = re.compile(r"[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*", re.ASCII)
+_LONGEST_KIND: Final = 50
 _UID: Final = "dovetail_notify.realtime.messages"
 
 Message = dict[str, Any]
@@ -112,6 +115,31 @@ def disconnect(
 def recheck(user: object = None) -> None:
     """Check now whether the sockets of a user, or all sockets, may stay open, and which organizations they show."""
     publish([{"type": "recheck", "user": key_text(user)}])
+
+
+def broadcast(kind: str, *, organization: object = None, using: str | None = None) -> None:
+    """After commit, send a ``hint`` to the sockets of an organization, or to all sockets, in every process.
+
+    A hint tells clients that something outside the inbox has changed and that they read it again, such as feature
+    flags. It contains only ``kind``: up to 50 lower-case letters and digits, with single ``.``, ``_`` or ``-`` between
+    them. ``organization`` is a model instance or its key. ``using`` is the database of the change, by default
+    ``default``. Equal hints of a transaction are sent once. Raise ``ValueError`` for any other ``kind``.
+    """
+    if len(kind) > _LONGEST_KIND or not _KIND.fullmatch(kind):
+        raise ValueError(f"A hint's kind is a lower-case name of at most {_LONGEST_KIND} characters, not {kind!r}.")
+    hint = (kind, key_text(organization))
+    using = using or DEFAULT_DB_ALIAS
+    unsent: set[tuple[str, str | None]] = vars(connections[using]).setdefault("_dovetail_notify_hints", set())
+
+    # A new function for each call, because Django drops functions that were registered in a savepoint that is rolled
+    # back. A hint that remains in the set after a rollback changes nothing: only functions of the same hint read it.
+    def send() -> None:
+        if hint in unsent:
+            unsent.discard(hint)
+            publish([{"type": "hint", "kind": hint[0], "organization": hint[1]}])
+
+    unsent.add(hint)
+    transaction.on_commit(send, using=using, robust=True)
 
 
 def key_text(value: object) -> str | None:

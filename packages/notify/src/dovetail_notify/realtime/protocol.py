@@ -12,6 +12,9 @@ From the server:
                   of order: distinguish notifications by ``data.id``
 ``state``         Another tab or the API changed notifications: ``ids`` or ``upto``, the new ``read_at``, ``seen_at`` or
                   ``archived_at``, or ``removed``; and the new ``unread`` and ``capped``
+``hint``          ``kind``: something outside the inbox has changed, read it again. Ignore unknown kinds. Equal hints
+                  within a tenth of a second are one frame. A hint may be lost: also read again after ``hello``,
+                  ``resumed`` and ``resync``
 ``resumed``       ``cursor``, ``unread``, ``capped``, ``replayed``: all missed frames have been sent
 ``resync``        Too many frames were missed or are waiting: read the list again
 ``expiring``      ``expires_in``: the credential expires soon. Send ``auth`` with a new ticket, or be closed with 4408
@@ -83,7 +86,7 @@ class Refused(Exception):
         self.reason = reason
 
 
-def frame(kind: str, **content: object) -> str:
+def frame(kind: str, /, **content: object) -> str:
     return encode({"type": kind, **content})
 
 

@@ -65,6 +65,11 @@ class Socket:
         self._waiting.append(text)
         self._wake_up()
 
+    def put_once(self, text: str) -> None:
+        """Add a frame, unless an equal one is waiting."""
+        if text not in self._waiting:
+            self.put(text)
+
     @property
     def idle(self) -> bool:
         return not self._waiting

@@ -59,16 +59,19 @@ class _Retries:
 
 @dataclass
 class _Lost:
-    """What remains of dropped messages: their users, and the messages that close sockets."""
+    """What remains of dropped messages: their users, the messages that close sockets, and one of equal hints."""
 
     users: set[str] = field(default_factory=set)
     everyone: bool = False
     closing: list[Message] = field(default_factory=list)
+    hints: dict[tuple[str, str | None], Message] = field(default_factory=dict)
 
     def add(self, messages: Iterable[Message]) -> None:
         for message in messages:
             users = message.get("users", ())
-            if users is None or len(self.users) > _QUEUE_SIZE:
+            if message["type"] == "hint":
+                self.hints[message["kind"], message["organization"]] = message
+            if users is None or len(self.users) > _QUEUE_SIZE or len(self.hints) > _QUEUE_SIZE:
                 self.everyone = True
             else:
                 self.users.update(users)
@@ -77,7 +80,9 @@ class _Lost:
                 self.closing.append(message)
 
     def messages(self) -> list[Message]:
-        return [*self.closing, {"type": "lost", "users": None if self.everyone else sorted(self.users)}]
+        # After "resync", clients also read again what hints are about.
+        hints = [] if self.everyone else self.hints.values()
+        return [*self.closing, *hints, {"type": "lost", "users": None if self.everyone else sorted(self.users)}]
 
 
 class SenderThread:
