@@ -1,6 +1,7 @@
-"""Receivers of the packages' domain events, which send notifications.
+"""Receivers of the packages' domain events, which send notifications and hints.
 
 A receiver runs in the transaction of its event, so the inbox rows are committed if and only if the event's changes are.
+Hints are sent after commit.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dovetail_core.mail import in_background
 from dovetail_core.queues import publish_task
 from dovetail_notify import NotificationType, notify
 from dovetail_notify.exceptions import ForeignRecipient
+from dovetail_notify.realtime import broadcast
 
 
 def receive(event: Event, **_: Any) -> None:
@@ -99,6 +101,11 @@ def _audit_log_tampered(event: Event) -> None:
     notify(AuditLogTampered(findings=sum(event.data["kinds"].values())), to=superusers)
 
 
+def _features_changed(event: Event) -> None:
+    # The hooks of dovetail_flags run before this hint is sent: they were registered when the flag was saved.
+    broadcast("features", using=event.using)
+
+
 def _managers(event: Event, notification: NotificationType) -> None:
     actor = getattr(event.actor, "pk", None)
     others = managers_of(event.organization_id)
@@ -126,4 +133,10 @@ HANDLERS: dict[str, Callable[[Event], None]] = {
     "invoice.paid": _invoice_paid,
     "user.new_device": _new_device,
     "audit.tampering_found": _audit_log_tampered,
+    "feature.created": _features_changed,
+    "feature.updated": _features_changed,
+    "feature.enabled": _features_changed,
+    "feature.disabled": _features_changed,
+    "feature.archived": _features_changed,
+    "feature.reverted": _features_changed,
 }

@@ -319,6 +319,7 @@ FLAGS_PERMISSION_CLASSES = [
 ]
 FLAGS_CLIENT_ATTRIBUTES = ["app_version", "device"]
 if REDIS_URL:
+    # Pages read flags again after a hint over their socket. The process that answers must have read the change.
     FLAGS_INVALIDATION = "dovetail_flags.contrib.redis.RedisInvalidation"
     FLAGS_INVALIDATION_LOCATION = REDIS_URL
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import transaction
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -14,10 +17,16 @@ from dovetail_audit.models import Entry
 from dovetail_core import context
 from dovetail_core.events import domain_event
 from dovetail_flags import flags, services
+from dovetail_notify import realtime
+from dovetail_notify.realtime.socket_authentication import issue_ticket
+from dovetail_notify.testing import NotificationSocket
 from dovetail_tenancy import get_membership_model
+from example_project import routing
+from tests import asynchronous  # noqa: F401  # closes connections that requests open in their threads
 from tests.composed import factories
 from tests.composed.browser import CHROMIUM, chromium
 from tests.composed.processes import free_port, manage, running, wait_until_up
+from tests.composed.servers import REDIS, Redis
 from tests.composed.test_console import _signed_in, pay
 
 FEATURES = "/api/v1/features"
@@ -145,6 +154,33 @@ def test_kill_switch_is_an_event_with_who_and_why():
     assert (event.data["flag"], event.data["reason"], event.data["version"]) == ("new-checkout", "it burns", 2)
 
 
+# Committed, because sockets have connections of their own.
+@pytest.mark.django_db(transaction=True)
+def test_open_sockets_get_one_hint_for_a_transaction_of_changes():
+    person = factories.user()
+    client, row = factories.client(person), flag(enabled=False, default_variant="on")
+    assert values(client.get(FEATURES)) == {"new-checkout": False}
+
+    @transaction.atomic
+    def change():
+        services.set_enabled(flag=row, enabled=True)
+        for number in range(20):
+            flag(key=f"other-{number}", client_visible=False)
+
+    async def main():
+        ticket = await sync_to_async(issue_ticket)(user=person)
+        headers = {"Origin": "http://testserver"}
+        async with NotificationSocket(ticket, application=routing.websockets(), headers=headers) as socket:
+            assert (await socket.receive())["type"] == "hello"
+            await sync_to_async(change)()
+            await sync_to_async(realtime.broadcast)("end")
+            frames = [await socket.receive() for _ in range(2)]
+            assert frames == [{"type": "hint", "kind": kind} for kind in ("features", "end")]
+            assert values(await sync_to_async(client.get)(FEATURES)) == {"new-checkout": True}
+
+    async_to_sync(main)()
+
+
 @pytest.fixture
 def administration(settings):
     from django.urls import include, path
@@ -208,11 +244,13 @@ def test_declared_flags_are_created_disabled():
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to show the page in")
+@pytest.mark.skipif(REDIS is None, reason="no redis-server to send the change to the server")
 def test_page_follows_a_flag_that_another_process_switches(demo_database_url, tmp_path):
     pytest.importorskip("websockets")
-    port = free_port()
+    port, redis = free_port(), Redis(tmp_path, free_port())
     base = f"http://127.0.0.1:{port}"
-    variables = {"DATABASE_URL": demo_database_url, "DJANGO_DEBUG": "true"}
+    address = {"DATABASE_URL": demo_database_url, "REDIS_URL": f"redis://127.0.0.1:{redis.port}/0"}
+    variables = {**address, "DJANGO_DEBUG": "true"}
 
     def switch(state):
         code = (
@@ -223,7 +261,10 @@ def test_page_follows_a_flag_that_another_process_switches(demo_database_url, tm
         done = manage("shell", "-v0", "-c", code, **variables)
         assert done.returncode == 0, done.stderr
 
-    with running(sys.executable, "serve.py", PORT=str(port), DATABASE_URL=demo_database_url) as server:
+    with ExitStack() as stack:
+        stack.callback(redis.stop)
+        redis.start()
+        server = stack.enter_context(running(sys.executable, "serve.py", PORT=str(port), **address))
         wait_until_up(server, port)
         done = manage("flags", "sync", **variables)
         assert done.returncode == 0, done.stderr
@@ -232,7 +273,7 @@ def test_page_follows_a_flag_that_another_process_switches(demo_database_url, tm
             assert tab.evaluate("document.title") == "Notifications"
             pay(base, 1)
             switch(True)
-            # Within the refresh time of the server and the interval of the page.
+            # By the hint: the page polls once a minute.
             tab.wait_for("/^\\(\\d+\\+?\\) Notifications$/.test(document.title)", 20)
             switch(False)
             tab.wait_for('document.title === "Notifications"', 20)

@@ -4,8 +4,8 @@
 const api = "/api/v1/notifications"
 const rows = new Map()
 let access, refresh, socket, newest = 0, since, wait = 500, updates = 0, title = document.title
-// The flags of the signed-in person, by their keys.
-let flags = new Map()
+// The flags of the signed-in person, by their keys, and the request for them.
+let flags = new Map(), flagsRequest = Promise.resolve(), flagsWaiting = false
 
 const element = id => document.getElementById(id)
 
@@ -45,6 +45,17 @@ async function loadFlags() {
   const {data} = await call("/api/v1/features")
   flags = new Map(data.map(flag => [flag.key, flag.value]))
   showTitle()
+}
+
+// Requests follow each other, so that no earlier answer replaces a later one. While flags cannot be read, the page keeps
+// the last ones.
+function refreshFlags() {
+  if (flagsWaiting) return
+  flagsWaiting = true
+  flagsRequest = flagsRequest.then(() => {
+    flagsWaiting = false
+    return loadFlags()
+  }).catch(() => {})
 }
 
 function show(notification) {
@@ -101,6 +112,8 @@ const handlers = {
     badge(frame)
     element("status").textContent = "Connected."
     wait = 500
+    // A hint may have been lost.
+    refreshFlags()
     // Load the list only after the socket is connected, and after a reconnect request missed messages, so none are lost.
     if (since) socket.send(JSON.stringify({type: "resume", cursor: since}))
     else load()
@@ -113,7 +126,12 @@ const handlers = {
   },
   resumed: badge,
   state: changed,
-  resync: load,
+  resync: () => {
+    refreshFlags()
+    return load()
+  },
+  // Pages wait up to a second, so that they do not all send their requests at the same moment.
+  hint: ({kind}) => kind === "features" && setTimeout(refreshFlags, Math.random() * 1000),
   expiring: async () => {
     await renew()
     socket.send(JSON.stringify({type: "auth", ticket: (await call(`${api}/ticket`, "POST")).ticket}))
@@ -155,9 +173,9 @@ element("sign-in").onsubmit = async event => {
   element("read-all").hidden = false
   await load()
   connect()
-  // While flags cannot be read, the page keeps the last ones.
-  const refreshFlags = () => loadFlags().catch(() => {}).finally(() => setTimeout(refreshFlags, 5000))
   refreshFlags()
+  // Processes without a channel layer get no hints of others.
+  setInterval(refreshFlags, 60000)
 }
 
 element("read-all").onclick = () => newest && call(`${api}/read`, "POST", {upto: newest}).then(load)
