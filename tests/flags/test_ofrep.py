@@ -377,10 +377,21 @@ def test_each_request_is_an_exposure(settings):
 
 
 def test_answers_have_a_limited_size(values_for, evaluated, monkeypatch):
-    monkeypatch.setattr("dovetail_flags.rules.answers.MAX_SIZE", 300)
+    monkeypatch.setattr("dovetail_flags.rules.answers.MAX_SIZE", 2000)
     flag(default_variant="off", rules=when("plan", "pro"))
     for number in range(20):
         values_for(plan=f"plan-{number}")
     answers = flags.provider.pin().answers
     assert 0 < len(answers._answers) <= 3
     assert values_for(plan="pro") == {"new-checkout": True}
+
+
+def test_long_attributes_count_towards_the_size_of_answers(values_for, monkeypatch):
+    """The attack: texts of any length, which a client chooses, fill the memory of the server."""
+    monkeypatch.setattr("dovetail_flags.rules.answers.MAX_SIZE", 10_000)
+    flag(default_variant="off", rules=when("plan", "pro"))
+    values_for(plan="x" * 5000)
+    assert flags.provider.pin().answers._answers == {}
+    for number in range(10):
+        values_for(plan=f"{number}" * 1000)
+    assert len(flags.provider.pin().answers._answers) <= 2

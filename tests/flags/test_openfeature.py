@@ -23,6 +23,7 @@ from dovetail_core import context as core_context
 from dovetail_flags import Declared, flags, services
 from dovetail_flags.contrib import openfeature as bridge
 from dovetail_flags.contrib.openfeature_store import DovetailProvider, OpenFeatureMiddleware, RequestContext
+from dovetail_flags.types.context import Context
 from tests import asynchronous
 from tests.flags.api_world import flag, only, user
 
@@ -228,6 +229,13 @@ def test_provider_that_starts_after_the_end_is_closed(monkeypatch):
         flags.enabled("checkout")
     ended.set()
     assert closed.wait(10)
+
+
+def test_evaluation_does_not_wait_for_a_closed_provider():
+    provider = bridge.provider(provider=lambda: InMemoryProvider({}))
+    provider.close()
+    assert provider._settled.is_set()
+    assert provider.details("checkout", True, Context()).error == "PROVIDER_NOT_READY"
 
 
 # --- Flags behind the SDK ---------------------------------------------------------------------------------------------

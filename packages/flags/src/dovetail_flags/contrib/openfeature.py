@@ -116,6 +116,8 @@ class OpenFeatureBridge(Provider):
         with self._lock:
             self._closed = True
             provider, self._provider = self._provider, None
+        # No evaluation waits for a start that does not come any more.
+        self._settled.set()
         if provider is not None:
             provider.shutdown()
 

@@ -15,8 +15,11 @@ from uuid import UUID
 from dovetail_flags.rules.compile import CompiledFlag
 from dovetail_flags.types.context import Context
 
-#: Bytes of the answers of a set of flags. Clients that may choose their targeting key can cause any number of answers.
+#: Bytes of the answers of a set of flags with what identifies them. Clients that may choose their targeting key or an
+#: attribute can cause any number of answers, with texts of any length.
 MAX_SIZE: Final = 4 * 1024 * 1024
+#: About the bytes of the objects of an answer without its texts.
+_OVERHEAD: Final = 500
 #: Types whose values decide alike if they are equal. Lists, which cannot be keys, and others are evaluated each time.
 _PLAIN: Final = frozenset({str, int, bool, float, UUID, type(None)})
 
@@ -52,10 +55,13 @@ class Answers:
         return self._answers.get(question)
 
     def store(self, question: tuple[Any, ...], content: bytes, tag: str) -> None:
-        if self._size + len(content) > MAX_SIZE:
+        size = _OVERHEAD + len(content) + sum(4 * len(part) for part in question if isinstance(part, str))
+        if size > MAX_SIZE:
+            return
+        if self._size + size > MAX_SIZE:
             self.clear()
         self._answers[question] = content, tag
-        self._size += len(content)
+        self._size += size
 
     def clear(self) -> None:
         self._answers.clear()
