@@ -17,12 +17,11 @@ if os.environ["DJANGO_SETTINGS_MODULE"] != "tests.audit.settings":
 
 @pytest.fixture(autouse=True)
 def _no_refusals() -> Iterator[None]:
-    """The counts of refused requests are those of the process."""
-    from dovetail_audit.entries.refusals import limiter
+    from dovetail_audit.testing import reset_denial_limits
 
-    limiter.counts.clear()
+    reset_denial_limits()
     yield
-    limiter.counts.clear()
+    reset_denial_limits()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 
+from dovetail_audit.testing import reset_denial_limits
 from dovetail_contract.testing import held_to_schema, reset_rate_limits
 from dovetail_core import attempts
 from dovetail_core.mail import attempt
@@ -47,6 +48,7 @@ def _empty_cache() -> Iterator[None]:
 def _forget_counts() -> None:
     cache.clear()
     reset_rate_limits()
+    reset_denial_limits()
     attempts.reset()
 
 

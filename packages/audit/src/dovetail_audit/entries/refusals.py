@@ -72,6 +72,10 @@ class Limiter:
         excess = {network: number - conf.DENIALS_PER_MINUTE for network, number in counts.items()}
         return {network: number for network, number in excess.items() if number > 0}
 
+    def reset(self) -> None:
+        with self.lock:
+            self.counts = {}
+
     @staticmethod
     def _minute() -> int:
         return int(time.time() // _MINUTE)

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 from django.db import connections
 
-from dovetail_audit.entries import databases, principals
+from dovetail_audit.entries import databases, principals, refusals
 from dovetail_audit.models import Entry, Leaf
 from dovetail_audit.protection import triggers
 from dovetail_core.models import uuid7
 
-__all__ = ["append_only", "assert_recorded", "recorded", "tamper"]
+__all__ = ["append_only", "assert_recorded", "recorded", "reset_denial_limits", "tamper"]
 
 _PROTECTED: Final = (Entry, Leaf)
 
@@ -80,6 +80,14 @@ def tamper(entry: Entry, **columns: Any) -> None:
     if is_protected:
         for model in _PROTECTED:
             triggers.install(connection, model)
+
+
+def reset_denial_limits() -> None:
+    """Reset the counts of ``AUDIT_DENIALS_PER_MINUTE``.
+
+    They belong to the process. Without a reset, the refused requests of one test can use up the limit of the next.
+    """
+    refusals.limiter.reset()
 
 
 def _remove(connection: Any) -> None:
