@@ -20,7 +20,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_project.settings")
 
 
 def defaults() -> dict[str, Any]:
-    """Return the schedule, which ``CELERY_BEAT_SCHEDULE`` overrides. The settings are read without Celery."""
+    """Return the schedule unless ``CELERY_BEAT_SCHEDULE`` replaces it. The settings are read without Celery."""
+    # Celery looks at added defaults before the settings.
+    if hasattr(settings, "CELERY_BEAT_SCHEDULE"):
+        return {}
     schedule = {
         "mark-overdue-invoices": {"task": "billing.tasks.mark_overdue_invoices", "schedule": crontab(hour=1, minute=0)},
         # Sends notifications that were lost with an unavailable broker or a worker that died.

@@ -226,7 +226,7 @@ def test_faults_lose_no_notifications(demo_database_url, tmp_path, broker):
         if service.proxy is not None:
             publishes_again = _without_broker(service.proxy, payer, listener)
             until(lambda: len(mailed(service.sink)) == payer.paid, 75, "mailed after the broker came back")
-            # Beat may have been faster. Until then, it would also have to send the next mail, within a minute.
+            # Beat may have been faster. Until then, it would also have to send the next mail.
             time.sleep(max(0, publishes_again - time.monotonic()))
         # Redis, which is layer, cache and perhaps broker, is away for 5 seconds; what happens meanwhile is committed.
         # The worker has two messages then, of which one has begun.

@@ -6,12 +6,13 @@ import time
 from datetime import date
 
 import pytest
+from celery import Celery
 from celery.schedules import crontab
 from django.conf import settings
 from django.core.management import get_commands
 from django.utils import timezone
 
-from background.celery import app
+from background.celery import app, defaults
 from billing.models import Invoice, InvoiceStatus
 from billing.tasks import mark_overdue_invoices
 from dovetail_tenancy import tenant, unscoped
@@ -64,6 +65,14 @@ def test_scheduled_tasks_exist():
         assert isinstance(entry["schedule"], crontab)
 
 
+def test_setting_replaces_the_schedule(settings):
+    settings.CELERY_BEAT_SCHEDULE = {"sweep": {"task": "dovetail_notify.deliver", "schedule": 2.0}}
+    project = Celery("project", set_as_current=False)
+    project.config_from_object("django.conf:settings", namespace="CELERY")
+    project.add_defaults(defaults)
+    assert project.conf.beat_schedule == settings.CELERY_BEAT_SCHEDULE
+
+
 @pytest.mark.django_db
 def test_purge_task_runs_only_purge_commands():
     purge("clearsessions")
@@ -76,7 +85,7 @@ def test_worker_runs_task_from_broker(with_broker, demo_database_url):
     worker = [sys.executable, "-m", "celery", "-A", "example_project", "worker", "-l", "info", "--concurrency", "1"]
     marked = """
 import django; django.setup()
-from background.celery import app
+from background.celery import app, defaults
 from billing.models import Invoice
 from dovetail_tenancy import unscoped
 with unscoped(reason="look"):
