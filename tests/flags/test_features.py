@@ -133,3 +133,14 @@ def test_list_queries_do_not_grow_with_flags(client, django_assert_num_queries):
     client.get(URL)
     with django_assert_num_queries(2):
         assert client.get(URL).json()["meta"]["total"] == 21
+
+
+@pytest.mark.parametrize("path", ["", "new-checkout/"])
+def test_flags_that_cannot_be_read_are_503(client, settings, path):
+    def fail():
+        raise ConnectionError("no route to flags.internal")
+
+    settings.FLAGS_PROVIDER = fail
+    answer = client.get(f"{URL}{path}")
+    assert answer.status_code == 503
+    assert "flags.internal" not in answer.content.decode()

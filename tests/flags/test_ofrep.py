@@ -268,6 +268,16 @@ def test_failing_context_refuses_a_single_flag_that_needs_it(failing_context):
     assert (body["key"], body["errorDetails"]) == ("ruled", "The evaluation failed.")
 
 
+@pytest.mark.parametrize("key", ["", "new-checkout"])
+def test_flags_that_cannot_be_read_are_503(settings, key):
+    def fail():
+        raise ConnectionError("no route to flags.internal")
+
+    settings.FLAGS_PROVIDER = fail
+    body = refused(ask({"targetingKey": "x"}, key=key), 503, "PROVIDER_NOT_READY")
+    assert "flags.internal" not in body["detail"]
+
+
 def test_client_does_not_replace_a_failing_context(failing_context):
     """A client that may choose its key could otherwise read flags while the service of the plans is unavailable."""
     flag(default_variant="off", rules=[SPLIT])

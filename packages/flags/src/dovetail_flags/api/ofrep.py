@@ -30,6 +30,7 @@ from rest_framework.views import APIView, exception_handler
 from dovetail_flags.api import etags
 from dovetail_flags.api.client_context import InvalidContext, merge
 from dovetail_flags.api.events import caller_of, streams
+from dovetail_flags.api.visible import Unavailable, visible_keys
 from dovetail_flags.conf import conf, imported
 from dovetail_flags.evaluation.facade import flags
 from dovetail_flags.types.context import Context
@@ -109,7 +110,7 @@ class FlagView(EvaluationView):
     def post(self, request: Request, key: str) -> HttpResponse:
         context = self.context(request)
         # The same for a flag that clients may not read: names of flags reveal plans.
-        if key not in flags.of(request).view.keys(client_visible=True):
+        if key not in visible_keys(request):
             raise NotFound(_("There is no flag %r.") % key)
         details = flags.details_in(context, key, request)
         if details.reason == Reason.ERROR:
@@ -139,6 +140,7 @@ def _content(request: Request, context: Context) -> tuple[bytes, str]:
     answers, question = flags.answers(context, request)
     if answers is not None and question is not None and (stored := answers.get(question)):
         return stored
+    visible_keys(request)
     evaluations = flags.all_in(context, request)
     # In a fixed order, for the ETag.
     content = b",".join([_encoded(key, evaluations[key]) for key in sorted(evaluations)])
@@ -221,4 +223,6 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response | None:
 def _error_code(exc: Exception, status_code: int) -> str:
     if isinstance(exc, Refused):
         return exc.error
+    if isinstance(exc, Unavailable):
+        return str(ErrorCode.PROVIDER_NOT_READY)
     return str(ErrorCode.FLAG_NOT_FOUND if status_code == status.HTTP_404_NOT_FOUND else ErrorCode.GENERAL)

@@ -14,6 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from dovetail_flags.api import etags
 from dovetail_flags.api.serializers import EvaluationSerializer
+from dovetail_flags.api.visible import visible_keys
 from dovetail_flags.base import get_flag_model
 from dovetail_flags.conf import conf, imported
 from dovetail_flags.evaluation.facade import flags
@@ -39,13 +40,14 @@ class FeatureViewSet(GenericViewSet[Any]):
 
     def list(self, request: Request) -> Response:
         """List all flags that clients may read, with the caller's values. The list has one page."""
+        visible_keys(request)
         # In a fixed order, because the ETag is that of the content.
         rows = [_row(request, key, details) for key, details in sorted(flags.all(request).items())]
         return _conditional(request, {"data": rows, "meta": {"next": None, "prev": None, "total": len(rows)}})
 
     def retrieve(self, request: Request, key: str) -> Response:
         # The same for a flag that clients may not read: names of flags reveal plans.
-        if key not in flags.of(request).view.keys(client_visible=True):
+        if key not in visible_keys(request):
             raise NotFound
         return _conditional(request, _row(request, key, flags.details(key, request)))
 
