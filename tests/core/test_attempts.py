@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.cache import caches
+from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
@@ -226,6 +227,19 @@ def test_rolled_back_attempts_in_the_database_stay_counted() -> None:
             count += allowed(ACCOUNT, cache="database", times=1)
             transaction.set_rollback(True)
     assert count == 3
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("durable", [True, False])
+def test_locked_database_refuses_an_attempt_without_spending_the_limit(
+    monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    """``DatabaseCache.add()`` returns False if the database is locked, as if the key existed."""
+    monkeypatch.setattr(attempts._Slots, "durable", durable)
+    with monkeypatch.context() as locked:
+        locked.setattr(DatabaseCache, "add", lambda *args, **kwargs: False)
+        assert allowed(ACCOUNT, cache="database", times=4) == 0
+    assert allowed(ACCOUNT, cache="database", times=4) == 3
 
 
 @pytest.mark.parametrize("cache", ["default", "away"])

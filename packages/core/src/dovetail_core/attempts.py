@@ -226,7 +226,7 @@ class _Store(Protocol):
         """Whether a rollback of the caller's transaction leaves the counts as they are."""
 
     def take(self, key: str, limit: int, seconds: int) -> tuple[str | None, int]:
-        """Count an attempt. Return the entry to release, or None if the limit is reached, and the count."""
+        """Count an attempt. Return the entry to release, or None if it is refused, and the count."""
 
     def release(self, entry: str) -> None: ...
     def discard(self, key: str, limit: int) -> None: ...
@@ -283,7 +283,8 @@ class _Slots:
         for slot in slots:
             if slot not in used and self.cache.add(slot, 1, seconds + _MARGIN):
                 return slot, len(used) + 1
-        return None, limit
+        # ``add()`` also fails if the database is locked. That refuses this attempt, but must not spend the limit.
+        return None, limit if len(used) == limit else len(self.cache.get_many(slots))
 
     def release(self, entry: str) -> None:
         self.cache.delete(entry)
@@ -328,10 +329,10 @@ def _take(alias: str, key: str, limit: int, seconds: int) -> tuple[bool, str | N
     with _Failures(alias):
         store = _shared(alias)
         entry, count = store.take(key, limit, seconds)
-        if store.durable or entry is None:
+        if store.durable or (entry is None and count >= limit):
             _memory.note(key, count, seconds)
         # ATOMIC_REQUESTS rolls back the counts of a request that is refused, so the process counts as well.
-        elif not _memory.take(key, limit, seconds):
+        elif entry is not None and not _memory.take(key, limit, seconds):
             store.release(entry)
             entry = None
         return entry is not None, entry
