@@ -129,7 +129,7 @@ class AuditSettings(AppSettings, prefix="AUDIT_", app_label="dovetail_audit"):
     DENIALS_PER_MINUTE = Setting(
         100,
         "Refusals of anonymous requests that one process records for one network (IPv6: /64) in a minute. One entry a "
-        "minute counts the others.",
+        "minute counts the others. `dovetail_audit.testing.reset_denial_limits()` resets the counts between tests.",
         positive_integer,
     )
     SIGNING_KEY = Setting(
