@@ -1,0 +1,1 @@
+"""An admin API that refuses each operation for which no permission is declared."""

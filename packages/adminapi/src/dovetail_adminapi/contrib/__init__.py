@@ -1,0 +1,1 @@
+"""One module for each optional dependency. No other module of the package imports them."""

@@ -1,0 +1,1 @@
+"""Jobs: their registry, their rows, and the runners that start them."""

@@ -1,0 +1,1 @@
+"""Metrics: their registry, nightly rollups, and answers from them."""

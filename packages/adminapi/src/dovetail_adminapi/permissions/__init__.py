@@ -1,0 +1,1 @@
+"""What a caller may do: permissions of Django, roles of tokens, scopes of machines."""

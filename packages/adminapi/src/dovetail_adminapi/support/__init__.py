@@ -1,0 +1,1 @@
+"""Access of administrators to accounts of users, with consent."""

@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dovetail_core.events import Event, domain_event
+from tests import asynchronous  # noqa: F401  # threads close their connections
+
+
+@pytest.fixture
+def events() -> Iterator[list[Event]]:
+    seen: list[Event] = []
+
+    def receive(event: Event, **kwargs: object) -> None:
+        seen.append(event)
+
+    domain_event.connect(receive)
+    yield seen
+    domain_event.disconnect(receive)
