@@ -166,7 +166,8 @@ class AdminAPISettings(AppSettings, prefix="ADMINAPI_", app_label="dovetail_admi
     IMPERSONATION_ISSUER: ImportSetting[Any] = ImportSetting(
         None,
         "A function `(user, *, actor, scope, expires)` that returns a token with the claim `act` (RFC 8693) and no "
-        "refresh token.",
+        "refresh token. None: tokens that `SupportAccessAuthentication` accepts. The authentication class of other "
+        "tokens must itself refuse what support access must not do.",
         optional_callable,
     )
     IMPERSONATION_CONSENT = Setting(
@@ -174,8 +175,26 @@ class AdminAPISettings(AppSettings, prefix="ADMINAPI_", app_label="dovetail_admi
         "`required`: an owner of the organization approves first, `notify`: owners are told, `none`.",
         one_of("required", "notify", "none"),
     )
+    IMPERSONATION_ORGANIZATIONS: ImportSetting[Any] = ImportSetting(
+        None,
+        "A function `(user)` that returns the keys of the organizations of a user. An access shows the rows of one of "
+        "them, and its members answer the request. None: users answer for their own accounts.",
+        optional_callable,
+    )
+    IMPERSONATION_ORGANIZATION: ImportSetting[Any] = ImportSetting(
+        None,
+        "A function `(request)` that returns the key of the verified organization of a customer's request, or None.",
+        optional_callable,
+    )
+    IMPERSONATION_PERMISSION_CLASSES: Setting[Sequence[Any]] = Setting(
+        ("rest_framework.permissions.IsAuthenticated",),
+        "The permission classes of the customers' endpoints, such as one that requires an owner.",
+        _imports,
+    )
     IMPERSONATION_DENY: Setting[Sequence[str]] = Setting(
-        (), "More names of URLs that a token of support access cannot call.", sequence_of_strings
+        (),
+        "More names of URLs whose unsafe methods are refused with the scope `write`: `shop:card-*`.",
+        sequence_of_strings,
     )
     RECORD_READS = Setting(True, "Whether calls that only read emit `admin.succeeded`.", boolean)
 

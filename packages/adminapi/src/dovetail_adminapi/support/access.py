@@ -16,10 +16,9 @@ from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from dovetail_adminapi import events
 from dovetail_adminapi.conf import conf
 from dovetail_adminapi.models import SupportAccess
-from dovetail_adminapi.support import tokens
+from dovetail_adminapi.support import events, tokens
 from dovetail_adminapi.support.exceptions import (
     AccessOver,
     ConsentRequired,
@@ -101,7 +100,6 @@ def request_support_access(
 @retry_on_conflict
 def _request(access: SupportAccess, user: Model, actor: Any) -> SupportAccess:
     with transaction.atomic(using=using()):
-        access._state.adding = True
         access.save(using=using(), force_insert=True)
         _emit(events.SUPPORT_ACCESS_REQUESTED, access, actor)
         if conf.IMPERSONATION_CONSENT != "required":
@@ -212,11 +210,11 @@ def _permissions(user: Any) -> set[str]:
     return set(user.get_all_permissions()) if hasattr(user, "get_all_permissions") else set()
 
 
-def _organization_of(user: Model, organization: object) -> str | None:
+def _organization_of(user: Model, organization: object) -> str:
     of_user: Callable[[Model], Any] | None = conf.IMPERSONATION_ORGANIZATIONS
     keys = [] if of_user is None else [str(key) for key in of_user(user)]
     if organization is None and len(keys) < 2:
-        return keys[0] if keys else None
+        return keys[0] if keys else ""
     if organization is None or str(organization) not in keys:
         raise OrganizationRequired(keys)
     return str(organization)
@@ -251,4 +249,4 @@ def _emit(name: str, access: SupportAccess, actor: Any) -> None:
         "reason": access.reason,
         "ticket": access.ticket,
     }
-    emit(name, actor=actor, organization_id=access.organization_key, target=access, data=data, using=using())
+    emit(name, actor=actor, organization_id=access.organization_key or None, target=access, data=data, using=using())

@@ -18,16 +18,29 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
-from dovetail_adminapi import events
 from dovetail_adminapi.conf import conf
 from dovetail_adminapi.models import SupportAccess
 from dovetail_adminapi.support import access as accesses
-from dovetail_adminapi.support import tokens
+from dovetail_adminapi.support import events, tokens
 from dovetail_core.accounts import may_sign_in
 from dovetail_core.events import emit
 
 #: Application namespaces that a support access never enters, whatever its scope.
 CLOSED: Final = frozenset({"admin", "dovetail_adminapi", "dovetail_adminapi_customers"})
+#: Names of URLs whose unsafe methods are refused with the scope ``write``: credentials, keys, the account itself, and
+#: sockets, which outlive the access. ``ADMINAPI_IMPERSONATION_DENY`` adds those of the project.
+DENIED: Final = (
+    "dovetail_identity:*",
+    "dovetail_identity_v1:*",
+    "dovetail_magiclink:*",
+    "dovetail_apikeys:*",
+    "dovetail_notify:notification-ticket",
+    "dovetail_notify:device-*",
+    "dovetail_tenancy:organization-detail",
+    "dovetail_tenancy:organization-transfer-ownership",
+    "dovetail_tenancy:invitation-*",
+    "dovetail_tenancy:member-*",
+)
 
 
 @dataclass(frozen=True)
@@ -58,9 +71,10 @@ class SupportAccessAuthentication(BaseAuthentication):
 
     401 ``support_access_over`` if the access has ended or expired, or if one of the two may not sign in any more. With
     the scope ``read``, other methods than GET, HEAD and OPTIONS are 403 ``support_access_read_only``. With ``write``,
-    the views of ``ADMINAPI_IMPERSONATION_DENY`` are 403 ``support_access_denied``, and so are the admin API, the admin
-    site, and the answer to requests for support access, for every scope. Other Bearer tokens are left to the next
-    class. Each accepted request emits ``support_access.used``, each refused one ``support_access.denied``.
+    changes of credentials, keys, members and the account are 403 ``support_access_denied``. So are, for every scope,
+    the admin API, the admin site, and the customer's answer to requests for support access. Other Bearer tokens are
+    left to the next class. Each accepted request emits ``support_access.used``, each refused one
+    ``support_access.denied``.
     """
 
     www_authenticate_realm = "api"
@@ -89,7 +103,7 @@ class SupportAccessAuthentication(BaseAuthentication):
 
     def organization_id(self, access: SupportAccess) -> Any:
         """Return the key of the organization in its Python type. A project overrides it: here it is text, or None."""
-        return access.organization_key
+        return access.organization_key or None
 
     def refusal(self, request: Request, credential: SupportCredential) -> str | None:
         """Return the code of the 403, or None. A project overrides it to refuse more."""
@@ -100,7 +114,7 @@ class SupportAccessAuthentication(BaseAuthentication):
             return None
         if credential.access.scope != "write":
             return "support_access_read_only"
-        denied = any(fnmatchcase(match.view_name, pattern) for pattern in conf.IMPERSONATION_DENY)
+        denied = any(fnmatchcase(match.view_name, pattern) for pattern in (*DENIED, *conf.IMPERSONATION_DENY))
         return "support_access_denied" if denied else None
 
     def _access(self, token: str) -> SupportAccess:
@@ -127,7 +141,7 @@ class SupportAccessAuthentication(BaseAuthentication):
         emit(
             name,
             actor=user,
-            organization_id=access.organization_key,
+            organization_id=access.organization_key or None,
             target=access,
             data=data,
             using=accesses.using(),

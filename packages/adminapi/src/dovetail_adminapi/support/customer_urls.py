@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dovetail_adminapi.api.support_views import CustomerAccessViewSet
+from dovetail_adminapi.support.views import CustomerAccessViewSet
 from dovetail_core.conf import conf
 
 app_name = "dovetail_adminapi_customers"

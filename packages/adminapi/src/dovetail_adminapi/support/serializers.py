@@ -14,15 +14,15 @@ class SupportAccessSerializer(serializers.ModelSerializer[SupportAccess]):
 
     admin_id = serializers.CharField(source="admin_key", help_text="The administrator.")
     user_id = serializers.CharField(source="user_key", help_text="The user whose account is accessed.")
-    organization_id = serializers.CharField(
-        source="organization_key", allow_null=True, help_text="The only organization whose rows the access shows."
+    organization_id = serializers.SerializerMethodField(
+        help_text="The only organization whose rows the access shows, or null for an account without one."
     )
     scope = serializers.CharField(help_text="read or write")
     state = serializers.SerializerMethodField(help_text="pending, approved, active, expired or ended")
 
     class Meta:
         model = SupportAccess
-        fields = (
+        fields: Any = (
             "id",
             "state",
             "admin_id",
@@ -39,7 +39,10 @@ class SupportAccessSerializer(serializers.ModelSerializer[SupportAccess]):
             "expires_at",
             "ended_at",
         )
-        read_only_fields = fields
+        read_only_fields: Any = fields
+
+    def get_organization_id(self, access: SupportAccess) -> str | None:
+        return access.organization_key or None
 
     def get_state(self, access: SupportAccess) -> str:
         return state_of(access)
@@ -53,8 +56,8 @@ class StartedAccessSerializer(SupportAccessSerializer):
     )
 
     class Meta(SupportAccessSerializer.Meta):
-        fields = (*SupportAccessSerializer.Meta.fields, "token")
-        read_only_fields = fields
+        fields: Any = (*SupportAccessSerializer.Meta.fields, "token")
+        read_only_fields: Any = fields
 
     def get_token(self, access: SupportAccess) -> str | None:
         token: str | None = self.context.get("token")
@@ -63,7 +66,7 @@ class StartedAccessSerializer(SupportAccessSerializer):
 
 class NewSupportAccessSerializer(serializers.Serializer[Any]):
     reason = TextField(max_length=500, help_text="Why. The customer and the record show it.")
-    ticket = TextField(max_length=100, required=False, allow_blank=True, default="")
+    ticket = TextField(max_length=200, required=False, allow_blank=True, default="")
     minutes = WholeNumberField(min_value=1, max_value=LONGEST, required=False, default=30)
     scope = serializers.ChoiceField(choices=SCOPES, required=False, default="read")
     organization_id = TextField(

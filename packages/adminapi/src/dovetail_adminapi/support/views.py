@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError as InvalidKey
 from django.db.models import Q, QuerySet
 from django.http import Http404
+from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.mixins import ListModelMixin, RetrieveModelMixin
@@ -18,18 +19,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
-from dovetail_adminapi.api.support_serializers import (
-    NewSupportAccessSerializer,
-    StartedAccessSerializer,
-    SupportAccessSerializer,
-)
 from dovetail_adminapi.conf import conf, imported
 from dovetail_adminapi.models import SupportAccess
 from dovetail_adminapi.support import access as accesses
 from dovetail_adminapi.support import exceptions
+from dovetail_adminapi.support.serializers import (
+    NewSupportAccessSerializer,
+    StartedAccessSerializer,
+    SupportAccessSerializer,
+)
 from dovetail_core.context import Credential
 from dovetail_core.rest.views import RefusalMixin, RowsMixin, payload
-from dovetail_core.translation import gettext as _
 
 
 class Nobody(BasePermission):
@@ -73,11 +73,12 @@ class SupportAccessViewSet(SupportAccessViews):
     permission_classes: Any = (Nobody,)
     admin: ClassVar[Mapping[str, Any]] = {
         "permissions": {
-            "list": "dovetail_adminapi.view_supportaccess",
-            "retrieve": "dovetail_adminapi.view_supportaccess",
-            "create": "dovetail_adminapi.impersonate_user",
-            "start": "dovetail_adminapi.impersonate_user",
-            "destroy": "dovetail_adminapi.impersonate_user",
+            "list": "dovetail_adminapi.view_support_access",
+            "retrieve": "dovetail_adminapi.view_support_access",
+            "create": "dovetail_adminapi.impersonate",
+            "start": "dovetail_adminapi.impersonate",
+            "destroy": "dovetail_adminapi.impersonate",
+            "end": "dovetail_adminapi.end_support_access",
         },
         "reauthenticate": {"create": True, "start": True},
     }
@@ -124,15 +125,23 @@ class SupportAccessViewSet(SupportAccessViews):
 
     def start(self, request: Request, access_id: str) -> Response:
         """Start an approved access of your own. A repeated request returns the same token."""
-        access = self.get_object()
-        if access.admin_key != str(request.user.pk):
-            raise PermissionDenied(_("Only the administrator who asked can start the access."))
-        return self._started(*accesses.start_support_access(access, actor=request.user))
+        return self._started(*accesses.start_support_access(self._own(), actor=request.user))
 
     def destroy(self, request: Request, access_id: str) -> Response:
-        """End an access, or withdraw a request. Repeating it changes nothing."""
+        """End an access of your own, or withdraw your request. Repeating it changes nothing."""
+        accesses.end_support_access(self._own(), actor=request.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def end(self, request: Request, access_id: str) -> Response:
+        """End the access of any administrator. Repeating it changes nothing."""
         accesses.end_support_access(self.get_object(), actor=request.user)
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _own(self) -> SupportAccess:
+        access = self.get_object()
+        if access.admin_key != str(self.request.user.pk):
+            raise PermissionDenied(_("Another administrator has asked for this access."))
+        return access
 
     def _started(self, access: SupportAccess, token: str | None, code: int = status.HTTP_200_OK) -> Response:
         context = {**self.get_serializer_context(), "token": token}
@@ -158,7 +167,7 @@ class CustomerAccessViewSet(SupportAccessViews):
     def get_rows(self) -> QuerySet[SupportAccess]:
         resolver = conf.IMPERSONATION_ORGANIZATION
         organization = None if resolver is None else resolver(self.request)
-        own = Q(organization_key=None, user_key=str(self.request.user.pk))
+        own = Q(organization_key="", user_key=str(self.request.user.pk))
         mine = own if organization is None else Q(organization_key=str(organization))
         return SupportAccess._default_manager.filter(mine).order_by("-pk")
 
