@@ -19,10 +19,11 @@ from django.http import HttpRequest
 from dovetail_audit.conf import conf
 from dovetail_audit.entries.building import build
 from dovetail_audit.entries.diffs import split, tracked_fields
-from dovetail_audit.entries.patterns import REDACTED, is_secret
+from dovetail_audit.entries.patterns import is_secret
 from dovetail_audit.entries.principals import target_key
 from dovetail_audit.entries.redaction import CHANGED, PERSONAL
 from dovetail_audit.entries.writing import write
+from dovetail_core.redaction import REDACTED
 
 _ACTIONS: Final = {
     ADDITION: "admin_site.created",

@@ -24,8 +24,9 @@ from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.timezone import is_naive, make_aware
 
-from dovetail_audit.entries.patterns import REDACTED, is_secret_key
+from dovetail_audit.entries.patterns import is_secret_key
 from dovetail_audit.models import Entry
+from dovetail_core.redaction import REDACTED
 from dovetail_core.secrets import keyed_hashes
 
 #: The version of this format, in ``Entry.version``.

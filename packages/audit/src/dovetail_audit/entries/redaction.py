@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from dovetail_audit.entries import canonical
-from dovetail_audit.entries.patterns import REDACTED, has_address, is_personal, is_secret, redact_text
+from dovetail_audit.entries.patterns import has_address, is_personal, is_secret, redact_text
+from dovetail_core.redaction import REDACTED
 
 CHANGED: Final = "changed"
 PERSONAL: Final = "[personal]"
