@@ -56,6 +56,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+ADMINAPI_SECTIONS = {"shop": "tests.adminapi.shop"}
 DOVETAIL_TRAILING_SLASH = False
 STATIC_URL = "static/"
 TIME_ZONE = "UTC"

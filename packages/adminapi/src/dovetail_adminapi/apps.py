@@ -11,8 +11,13 @@ class AdminAPIConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.contrib.auth.signals import user_logged_in
         from django.core.checks import register
 
+        from dovetail_adminapi.api import stepup
         from dovetail_adminapi.conf import conf
+        from dovetail_adminapi.support import receivers
 
         register(lambda **kwargs: conf.check())
+        user_logged_in.connect(stepup.remember_sign_in, dispatch_uid="dovetail_adminapi.stepup")
+        receivers.connect()

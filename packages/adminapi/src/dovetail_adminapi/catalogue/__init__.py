@@ -1,0 +1,1 @@
+"""The permissions that exist: of models, of resources and of jobs."""
