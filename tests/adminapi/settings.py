@@ -56,6 +56,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+if find_spec("drf_spectacular"):
+    REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = "drf_spectacular.openapi.AutoSchema"
 ADMINAPI_SECTIONS = {"shop": "tests.adminapi.shop"}
 DOVETAIL_TRAILING_SLASH = False
 STATIC_URL = "static/"

@@ -12,12 +12,16 @@ class AdminAPIConfig(AppConfig):
 
     def ready(self) -> None:
         from django.contrib.auth.signals import user_logged_in
-        from django.core.checks import register
+        from django.db.models.signals import post_migrate
 
         from dovetail_adminapi.api import stepup
-        from dovetail_adminapi.conf import conf
+        from dovetail_adminapi.catalogue.permissions import create_permissions
+        from dovetail_adminapi.checks import register_all
         from dovetail_adminapi.support import receivers
+        from dovetail_core.optional import import_schema_extension
 
-        register(lambda **kwargs: conf.check())
+        register_all()
+        post_migrate.connect(create_permissions, sender=self, dispatch_uid="dovetail_adminapi.permissions")
         user_logged_in.connect(stepup.remember_sign_in, dispatch_uid="dovetail_adminapi.stepup")
         receivers.connect()
+        import_schema_extension("dovetail_adminapi.contrib.spectacular")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -108,14 +108,15 @@ def _parameters(value: object) -> tuple[str, ...] | None:
 @cached_until_settings_change
 def registry(urlconf: str | None = None) -> tuple[RoutedOperation, ...]:
     """Return the operations of all guarded routes of ``urlconf``, by default ``ROOT_URLCONF``, in the order of URLs."""
-    return tuple(_walk(get_resolver(urlconf), ""))
+    return tuple(walk(get_resolver(urlconf).url_patterns))
 
 
-def _walk(resolver: URLResolver, prefix: str) -> Iterator[RoutedOperation]:
-    for pattern in resolver.url_patterns:
+def walk(patterns: Iterable[Any], prefix: str = "") -> Iterator[RoutedOperation]:
+    """Yield the operations of all guarded routes among ``patterns`` and below."""
+    for pattern in patterns:
         path = prefix + str(pattern.pattern).removeprefix("^")
         if isinstance(pattern, URLResolver):
-            yield from _walk(pattern, path)
+            yield from walk(pattern.url_patterns, path)
         elif isinstance(pattern, URLPattern):
             view = getattr(pattern.callback, "cls", None)
             listed: Mapping[str, Operation] = getattr(view, "admin_operations", {})

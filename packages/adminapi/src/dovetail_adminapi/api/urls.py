@@ -10,6 +10,7 @@ from typing import Final
 
 from django.apps import apps
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from rest_framework.settings import api_settings
 
 from dovetail_adminapi.api.root import RootView, UnknownView
 from dovetail_adminapi.api.wrapping import guarded, guarded_section
@@ -22,18 +23,24 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "metrics": "dovetail_adminapi.metrics.urls",
     "resources": "dovetail_adminapi.resources.urls",
     "support": "dovetail_adminapi.support.urls",
-    "schema": "dovetail_adminapi.contrib.spectacular_urls",
+    "schema": "dovetail_adminapi.contrib.documentation",
 }
 
 
 def sections() -> dict[str, str]:
     """Return the modules of URLs by section, in the order in which their patterns are tried."""
     built_in = dict(BUILT_IN)
-    if conf.SCHEMA is None or not apps.is_installed("drf_spectacular"):
+    if conf.SCHEMA is None or not _has_spectacular():
         del built_in["schema"]
     if not conf.IMPERSONATION:
         del built_in["support"]
     return {name: module for name, module in {**built_in, **conf.SECTIONS}.items() if module is not None}
+
+
+def _has_spectacular() -> bool:
+    # By the name of the module, which other processes need not import.
+    bases = api_settings.DEFAULT_SCHEMA_CLASS.__mro__
+    return apps.is_installed("drf_spectacular") and any(base.__module__ == "drf_spectacular.openapi" for base in bases)
 
 
 def build() -> list[URLPattern | URLResolver]:

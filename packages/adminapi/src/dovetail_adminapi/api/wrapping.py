@@ -48,10 +48,14 @@ def guarded_view(callback: Callable[..., Any], section: str, name: str | None = 
     Decorators around the callback are dropped: one that caches responses would answer before the guard.
     """
     if not is_rest_view(callback):
-        closed = type("ClosedView", (AdminGuard, ClosedView), {"admin_section": section, "admin_source": callback})
+        closed = type(
+            "ClosedView", (AdminGuard, ClosedView), {"admin_section": section, "admin_source": callback, "schema": None}
+        )
         return closed.as_view()
     view: Any = callback
-    arguments = {key: value for key, value in (view.initkwargs or {}).items() if key not in _GUARDED}
+    arguments = {
+        key: value for key, value in (view.initkwargs or {}).items() if key not in _GUARDED and key != "schema"
+    }
     contract = arguments.pop("contract", None) or getattr(view.cls, "contract", None) or {}
     admin = admin_of(view)
     arguments.pop("admin", None)
@@ -64,6 +68,8 @@ def guarded_view(callback: Callable[..., Any], section: str, name: str | None = 
         "admin_source": callback,
         "admin_policy": admin.get("content_security_policy"),
         "authentication_classes": _authentication_classes(),
+        # Not in documents of the project. The own document describes the views below the guard.
+        "schema": None,
     }
     if contract or admin.get("idempotency"):
         modes = [admin.get("idempotency", {}).get(operation.action) for operation in known.values()]
@@ -75,6 +81,22 @@ def guarded_view(callback: Callable[..., Any], section: str, name: str | None = 
     if (aliases := getattr(callback, "_non_atomic_requests", None)) is not None:
         wrapped._non_atomic_requests = aliases
     return wrapped  # type: ignore[no-any-return]  # as_view() of a class that mypy does not know
+
+
+#: Where ``as_view()`` of REST framework, and ``csrf_exempt`` around it, define their functions.
+_PLAIN: Final = ("rest_framework.viewsets", "django.views.generic.base", "django.views.decorators.csrf")
+
+
+def is_decorated(callback: Any) -> bool:
+    """Return whether a function around the result of ``as_view()`` may change requests or responses."""
+    layer = callback
+    while layer is not None and not isinstance(layer, type):
+        # By its globals: functools.wraps() copies the name of the module.
+        names = getattr(layer, "__globals__", {})
+        if names.get("__name__") not in _PLAIN:
+            return hasattr(layer, "__wrapped__")
+        layer = getattr(layer, "__wrapped__", None)
+    return False
 
 
 def _authentication_classes() -> tuple[Any, ...]:

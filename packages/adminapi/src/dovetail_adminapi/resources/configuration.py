@@ -92,19 +92,23 @@ def row_parameter(call: Callable[..., Any]) -> inspect.Parameter | None:
 
 @cached_until_settings_change
 def resources() -> tuple[Resource, ...]:
-    """Return the declared resources. Raise ``ImproperlyConfigured`` for the first mistake (see :func:`problems`)."""
-    return tuple(_resource(name, declared) for name, declared in _declared().items())
+    """Return the declared resources. One with a mistake, which :func:`problems` returns, has no routes."""
+    return _read()[0]
 
 
 def problems() -> list[str]:
     """Return the mistakes in ``ADMINAPI_RESOURCES``, one for each resource."""
-    messages = []
+    return _read()[1]
+
+
+def _read() -> tuple[tuple[Resource, ...], list[str]]:
+    valid, messages = [], []
     for name, declared in _declared().items():
         try:
-            _resource(name, declared)
+            valid.append(_resource(name, declared))
         except (ImproperlyConfigured, ImportError, LookupError, TypeError, ValueError) as error:
             messages.append(f"ADMINAPI_RESOURCES[{name!r}]: {error}")
-    return messages
+    return tuple(valid), messages
 
 
 def secret_fields() -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from django.contrib.auth import get_user_model
@@ -150,6 +151,7 @@ def _require_rank(request: Request, user: Any, action: Action) -> None:
         raise PermissionDenied(_("Only superusers can do this to superusers."))
 
 
+@lru_cache(maxsize=128)
 def row_serializer(model: type[Model], fields: tuple[str, ...]) -> Any:
     meta = type("Meta", (), {"model": model, "fields": fields, "read_only_fields": fields})
     name = f"Admin{model.__name__}Serializer"
