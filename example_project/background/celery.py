@@ -35,6 +35,10 @@ def defaults() -> dict[str, Any]:
             "task": "dovetail_apikeys.announce_expiring_keys",
             "schedule": crontab(hour=6, minute=0),
         },
+        # Finds jobs of the admin API whose worker died, and publishes those that the broker did not take.
+        "sweep-admin-jobs": {"task": "dovetail_adminapi.sweep", "schedule": crontab()},
+        # Hourly: the day of the figures ends at midnight UTC, which is another hour in CELERY_TIMEZONE.
+        "roll-up-metrics": {"task": "dovetail_adminapi.roll_up_metrics", "schedule": crontab(minute=10)},
         "send-digests": {"task": "dovetail_notify.send_digests", "schedule": crontab(minute="*/10")},
     }
     for minute, command in enumerate(settings.PURGE_COMMANDS):
@@ -50,6 +54,7 @@ app = Celery(
     "example_project",
     include=[
         "example_project.tasks",
+        "dovetail_adminapi.contrib.celery",
         "dovetail_apikeys.contrib.celery",
         "dovetail_audit.contrib.celery",
         "dovetail_identity.contrib.celery",

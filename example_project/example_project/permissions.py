@@ -5,6 +5,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from dovetail_tenancy.api.permissions import HasOrganizationPermission
+from dovetail_tenancy.conf import OWNER
+from example_project.administration import requested_organization
 
 
 class ReadsAuditLog(BasePermission):
@@ -29,3 +31,16 @@ class RoleForAPIKeys(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         action = "read" if request.method in SAFE_METHODS else "write"
         return HasOrganizationPermission(f"api_keys.{action}").has_permission(request, view)
+
+
+class AnswersSupport(BasePermission):
+    """Require an owner of the requested organization, who answers for its members.
+
+    A person without an organization answers for their own account.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if requested_organization(request) is None:
+            return True
+        membership = getattr(request, "membership", None)
+        return membership is not None and membership.role == OWNER

@@ -17,6 +17,9 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         unknown_role="Unknown role",
         invalid_address="Invalid e-mail address",
         unknown_scope="Unknown scope",
+        reason_required="A reason is required",
+        unknown_job="Unknown job",
+        ambiguous_credentials="The credentials belong to different people",
     ),
     **_types(
         401,
@@ -26,6 +29,9 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         user_not_found="User not found",
         user_inactive="User is inactive",
         password_changed="The password has been changed",  # noqa: S106  # a title
+        reauthentication_required="A more recent sign-in is required",
+        support_access_over="The support access is over",
+        token_too_old="The token is too old for its roles",  # noqa: S106  # a title
     ),
     **_types(
         403,
@@ -38,6 +44,11 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         beyond_own="The API key lacks scopes that it would grant",
         no_organization="No organization available",
         not_a_member="The creator of the API key is not a member",
+        impersonation_not_admitted="Not open to tokens that act for another person",
+        machines_not_admitted="Not open to API keys",
+        support_access_denied="Closed to support access",
+        support_access_read_only="The support access may only read",
+        user_is_administrator="The user is an administrator",
     ),
     **_types(
         409,
@@ -54,6 +65,12 @@ PROBLEM_TYPES: dict[str, dict[str, Any]] = {
         already_rotated="The API key has already been rotated",
         not_active="The API key is not active",
         not_sealed="The audit entry is not sealed yet",
+        account_inactive="The account is inactive",
+        consent_required="The customer has not approved the access",
+        job_finished="The job has finished",
+        job_running="The job is running",
+        own_account="Not with the own account",
+        own_request="Another person must answer the request",
     ),
     **_types(501, stream_unavailable="Event streams require an ASGI server"),
 }

@@ -53,6 +53,7 @@ INSTALLED_APPS = [
     "dovetail_notify",
     "dovetail_audit",
     "dovetail_flags",
+    "dovetail_adminapi",
     "background",
     "billing",
     "console",
@@ -88,6 +89,8 @@ MIDDLEWARE = [
     "dovetail_tenancy.middleware.TenantMiddleware",
     # Inside, so that it knows the organization when it records a refusal after the request's transaction.
     "dovetail_audit.middleware.AuditMiddleware",
+    # Inside, so that the audit log hears of its refusals, and outside of the request's transaction, which they end.
+    "dovetail_adminapi.middleware.AdminAPIMiddleware",
     "dovetail_flags.middleware.FlagsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -203,6 +206,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         # First, because it leaves other Bearer tokens to the next class, which rejects tokens that it does not know.
         "dovetail_apikeys.api.authentication.APIKeyAuthentication",
+        "example_project.administration.SupportAccessAuthentication",
         "example_project.locales.JWTAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
@@ -213,6 +217,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "anon": env.rate("THROTTLE_ANON", default="60/min"),
         "user": env.rate("THROTTLE_USER", default="600/min"),
         "magic": env.rate("THROTTLE_MAGIC", default="5/min"),
+        "admin": env.rate("THROTTLE_ADMIN", default="600/min"),
     },
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["dovetail_contract.validation.parsers.JSONParser"],
@@ -222,7 +227,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
-CONTRACT_API_PATHS = ["/api/"]
+CONTRACT_API_PATHS = ["/api/", "/admin/"]
 CONTRACT_VERSIONS = {"v1": {"status": "active", "released": "2026-11-23T00:00:00Z"}}
 CONTRACT_PROBLEM_TYPES = PROBLEM_TYPES
 CONTRACT_PROBLEM_VERBATIM = ["invalid_or_expired"]
@@ -345,6 +350,84 @@ AUDIT_RETENTION = env.int("AUDIT_RETENTION_DAYS", default=0) or None
 AUDIT_ANCHORS = ["dovetail_audit.sealing.anchors.log", "dovetail_audit.sealing.anchors.storage"]
 if CELERY_BROKER_URL:
     AUDIT_RUNNER = "dovetail_audit.contrib.celery.run"
+
+ADMINAPI_SECTIONS = {
+    "features": "dovetail_flags.api.admin_urls",
+    "audit": "dovetail_audit.api.admin_urls",
+}
+ADMINAPI_RESOURCES: dict[str, dict[str, Any]] = {
+    "users": {
+        "model": AUTH_USER_MODEL,
+        "fields": [
+            *("id", "email", "first_name", "last_name", "is_active", "is_staff", "is_superuser"),
+            *("email_verified_at", "last_login", "date_joined"),
+        ],
+        "search": ["email"],
+        "filters": ["is_active", "is_staff"],
+        "actions": {
+            "deactivate": {"call": "example_project.administration.deactivate_user", "reauthenticate": True},
+            "activate": {"call": "example_project.administration.activate_user", "reauthenticate": True},
+            "end-sessions": {"call": "example_project.administration.end_sessions"},
+            "send-password-reset": {"call": "example_project.administration.send_password_reset"},
+        },
+    },
+    "organizations": {
+        "model": "dovetail_tenancy.Organization",
+        "fields": ["id", "name", "slug", "owner", "created_at", "updated_at"],
+        "search": ["name", "slug"],
+        "lists": {
+            "members": {
+                "model": "dovetail_tenancy.Membership",
+                "lookup": "organization",
+                "fields": ["id", "user", "role", "created_at"],
+            },
+        },
+    },
+    "api-keys": {
+        "model": "dovetail_apikeys.APIKey",
+        "fields": [
+            *("id", "name", "key_prefix", "organization", "scopes", "created_by", "created_at", "last_used"),
+            *("expires_at", "revoked_at"),
+        ],
+        "search": ["name", "key_prefix"],
+        "filters": ["organization"],
+        "actions": {"revoke": {"call": "dovetail_apikeys.services.revoke_api_key", "reauthenticate": True}},
+    },
+}
+ADMINAPI_CONTEXT = "example_project.administration.across_organizations"
+ADMINAPI_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
+ADMINAPI_HOSTS = env.list("ADMIN_HOSTS", default=[])
+ADMINAPI_NETWORKS = env.list("ADMIN_NETWORKS", default=[])
+# Tokens of the service itself have no issuer, so a customer's token never claims a role.
+ADMINAPI_ROLE_ISSUERS = env.list("ADMIN_ROLE_ISSUERS", default=[])
+if ADMINAPI_ROLE_ISSUERS:
+    ADMINAPI_ROLE_CLAIM = env("ADMIN_ROLE_CLAIM", default="roles")
+ADMINAPI_ROLES = {
+    "support": [
+        "dovetail_adminapi.impersonate",
+        "dovetail_adminapi.view_organization",
+        "dovetail_adminapi.view_support_access",
+        "dovetail_adminapi.view_user",
+    ],
+    "ops": [
+        "dovetail_adminapi.cancel_job",
+        "dovetail_adminapi.retry_job",
+        "dovetail_adminapi.view_job",
+        "dovetail_adminapi.view_metrics",
+        "dovetail_flags.toggle_flag",
+        "dovetail_flags.view_flag",
+    ],
+}
+ADMINAPI_THROTTLE = bool(env("THROTTLE_ADMIN", default=""))
+if CELERY_BROKER_URL:
+    ADMINAPI_RUNNER = "dovetail_adminapi.contrib.celery.run"
+ADMINAPI_IMPERSONATION = env.bool("SUPPORT_ACCESS_ENABLED", default=False)
+ADMINAPI_IMPERSONATION_ORGANIZATIONS = "example_project.administration.organizations_of"
+ADMINAPI_IMPERSONATION_ORGANIZATION = "example_project.administration.requested_organization"
+ADMINAPI_IMPERSONATION_PERMISSION_CLASSES = [
+    "dovetail_apikeys.api.permissions.IsHuman",
+    "example_project.permissions.AnswersSupport",
+]
 
 CONSOLE_ENABLED = env.bool("CONSOLE_ENABLED", default=DEBUG)
 

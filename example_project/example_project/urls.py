@@ -23,8 +23,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("dovetail_contract.urls")),
     # At the root, where the clients of OpenFeature expect it.
     path("", include("dovetail_flags.api.ofrep_urls")),
+    path("admin/v1/", include("dovetail_adminapi.api.urls")),
     path("django-admin/", admin.site.urls),
 ]
+
+if settings.ADMINAPI_IMPERSONATION:
+    urlpatterns += [path("api/v1/", include("dovetail_adminapi.support.customer_urls"))]
 
 if settings.CONSOLE_ENABLED:
     urlpatterns += [path("console/", ConsoleView.as_view(), name="console")]

@@ -12,7 +12,7 @@ from tests.composed.worlds import BODIES, SENDERS, World
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 _IN_ORGANIZATION = tuple(
-    f"/api/v1/{name}" for name in ("customers", "invoices", "api-keys", "notification", "audit-log")
+    f"/api/v1/{name}" for name in ("customers", "invoices", "api-keys", "notification", "audit-log", "support-access")
 )
 
 

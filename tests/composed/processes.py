@@ -22,14 +22,16 @@ from urllib.parse import urlsplit
 from dovetail_contract.testing import Exchange, SchemaRules
 from tests.composed.settings import EXAMPLE_PROJECT
 
-#: All responses of the API to all clients are validated against the schema, except the pages that show it.
-RULES = SchemaRules(exclude=["/api/schema/", "/api/docs/"], requests=True)
+#: All responses of the API to all clients are validated against the schema, except the pages that show it. The admin
+#: API has a schema of its own.
+RULES = SchemaRules(exclude=["/api/schema/", "/api/docs/", "/admin/"], requests=True)
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "zq3!ks8Vb0n1mX-Lw7Rt5Yp9Gh2Jd4Fs6Ac8Ue0Io_Production_Key",
     "DJANGO_ALLOWED_HOSTS": "api.example.com",
     "MAGIC_LINK_VERIFY_URL": "https://app.example.com/magic-verify",
     "AUDIT_SIGNING_KEY": "PRIVATE+KEY+audit.example.com+baa1f0a1+ASxaeJ6uFMjrgjrjgDBT9eiYVKOqwecp2fJOOlDJ25ug",
     "AUDIT_RETENTION_DAYS": "2555",
+    "ADMIN_NETWORKS": "10.0.0.0/8",
 }
 
 

@@ -18,6 +18,7 @@ os.environ.update(
         "MAGIC_LINK_VERIFY_URL": "https://app.example.com/magic-verify",
         "API_DOCS_ENABLED": "true",
         "WEBSOCKETS_ENABLED": "true",
+        "SUPPORT_ACCESS_ENABLED": "true",
         "CORS_ALLOWED_ORIGINS": "https://app.example.com",
         # Too high for fuzzers and tests with many requests. Other tests cover the defaults.
         "THROTTLE_ANON": "100000/min",

@@ -17,6 +17,7 @@ from rest_framework.settings import api_settings
 from rest_framework.test import APIClient
 
 from console.notifications import MemberInvited
+from dovetail_adminapi.models import SupportAccess
 from dovetail_apikeys.services import create_api_key
 from dovetail_audit.models import Entry
 from dovetail_contract.testing import held_to_schema
@@ -75,7 +76,10 @@ def known() -> dict[str, str]:
     invoice = factories.invoice(organization)
     issue_tokens(organization.owner, request=None)
     notify(MemberInvited(organization="Acme", role="member"), to=organization.owner)
+    access = SupportAccess(admin_key="1", user_key="2", organization_key=str(organization.pk), reason="x", minutes=5)
+    access.save()
     return {
+        "access_id": str(access.pk),
         "notification_id": str(get_notification_model()._default_manager.order_by("pk")[:1].get().pk),
         "device_id": str(register_device(user=organization.owner, kind="fcm", token="x").pk),
         "session_id": str(Session.objects.get().pk),

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from billing.models import Customer, Invoice, InvoiceLine
 from console.notifications import MemberInvited
+from dovetail_adminapi.models import SupportAccess
 from dovetail_apikeys import get_api_key_model
 from dovetail_apikeys.verification import verifiers
 from dovetail_audit.entries.building import build
@@ -72,6 +73,7 @@ class World:
     registration: Registration
     link_key: str
     entry: Entry
+    support_access: SupportAccess
 
     def url(self, path: str) -> str:
         """Return the path with the keys of this world's rows."""
@@ -84,6 +86,7 @@ class World:
             "device_id": self.device,
             "session_id": self.owner.session,
             "entry_id": self.entry,
+            "access_id": self.support_access,
             # The same name in two paths.
             "/api/v1/customers/{id}": self.idle_customer,
             "/api/v1/invoices/{id}": self.invoice,
@@ -207,7 +210,9 @@ def _world(add: Callable[[Any], Any], password: str) -> World:
     # Earlier, because an address may request a mail only once a minute.
     link.key_hash, link.created_at = hash_of_key(link_key), now - timedelta(minutes=5)
     entry = build("customer.created", organization_id=organization.pk, actor=owner.user, target=idle)
-    for row in (invitation, api_key, notification, device, registration, link, entry):
+    access = SupportAccess(admin_key="1", user_key=str(partner.user.pk), reason="Ticket 7", minutes=5)
+    access.organization_key = str(organization.pk)
+    for row in (invitation, api_key, notification, device, registration, link, entry, access):
         add(row)
     return World(
         owner=owner,
@@ -226,6 +231,7 @@ def _world(add: Callable[[Any], Any], password: str) -> World:
         registration=registration,
         link_key=link_key,
         entry=entry,
+        support_access=access,
     )
 
 
