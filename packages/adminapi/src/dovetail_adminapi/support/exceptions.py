@@ -55,7 +55,7 @@ class OwnAccount(Conflict):
 
 
 class UserInactive(Conflict):
-    code = "user_inactive"
+    code = "account_inactive"
 
     def __init__(self) -> None:
         super().__init__(_("The user is inactive."))

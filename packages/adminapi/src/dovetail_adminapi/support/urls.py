@@ -14,7 +14,7 @@ urlpatterns = [
     path(
         f"users/<str:user_id>/support-access{_slash}",
         SupportAccessViewSet.as_view({"post": "create"}),
-        name="support-access-request",
+        name="support-access-create",
     ),
     path(f"support-access{_slash}", SupportAccessViewSet.as_view({"get": "list"}), name="support-access-list"),
     path(

@@ -84,12 +84,12 @@ class SupportAccessViewSet(SupportAccessViews):
     }
     contract: ClassVar[Mapping[str, Any]] = {
         "codes": (
+            "account_inactive",
             "consent_required",
             "organization_required",
             "own_account",
             "reason_required",
             "support_access_over",
-            "user_inactive",
             "user_is_administrator",
         )
     }
