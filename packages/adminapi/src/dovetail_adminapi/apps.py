@@ -25,3 +25,4 @@ class AdminAPIConfig(AppConfig):
         user_logged_in.connect(stepup.remember_sign_in, dispatch_uid="dovetail_adminapi.stepup")
         receivers.connect()
         import_schema_extension("dovetail_adminapi.contrib.spectacular")
+        import_schema_extension("dovetail_adminapi.contrib.support_schema")

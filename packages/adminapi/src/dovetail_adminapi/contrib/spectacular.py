@@ -13,6 +13,7 @@ from typing import Any, Final
 from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
@@ -72,6 +73,9 @@ class AdminSchemaGenerator(SchemaGenerator):
 
     def parse(self, input_request: Any, public: bool) -> dict[str, Any]:
         paths: dict[str, Any] = super().parse(input_request, public)
+        # Before the hooks of SPECTACULAR_SETTINGS, which may follow references.
+        problem = ResolvedComponent(PROBLEM, ResolvedComponent.SCHEMA, dict(_PROBLEM_SCHEMA), PROBLEM)
+        self.registry.register_on_missing(problem)
         known = _operations(self.inspector.patterns)
         for path, methods in paths.items():
             for method, operation in methods.items():
@@ -79,11 +83,6 @@ class AdminSchemaGenerator(SchemaGenerator):
                 if declared is not None:
                     _describe(operation, declared)
         return paths
-
-    def get_schema(self, request: Any = None, public: bool = False) -> dict[str, Any]:
-        document: dict[str, Any] = super().get_schema(request, public)
-        document.setdefault("components", {}).setdefault("schemas", {})[PROBLEM] = dict(_PROBLEM_SCHEMA)
-        return document
 
 
 def _operations(patterns: Any) -> dict[tuple[str, str], Operation]:
