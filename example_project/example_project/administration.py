@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from console.organizations import organizations_of as organization_keys_of
 from dovetail_adminapi.models import SupportAccess
 from dovetail_adminapi.support import authentication
+from dovetail_core import context
 from dovetail_core.accounts import address_of
 from dovetail_identity import services as identity
 from dovetail_identity.services import RevocationReason
@@ -30,15 +31,18 @@ def across_organizations(request: Request) -> AbstractContextManager[object]:
 def deactivate_user(user: Any, *, actor: Any) -> None:
     """Set the user inactive and end all sessions. Raise ``LastOwner`` if an organization would have no owner."""
     tenancy.deactivate_user(user)
-    identity.revoke_all_sessions(user, reason=RevocationReason.REVOKED)
+    end_sessions(user, actor=actor)
 
 
 def activate_user(user: Any, *, actor: Any) -> None:
-    identity.update_user(user, changes={"is_active": True})
+    with context.bind(principal=actor):
+        identity.update_user(user, changes={"is_active": True})
 
 
 def end_sessions(user: Any, *, actor: Any) -> None:
-    identity.revoke_all_sessions(user, reason=RevocationReason.REVOKED)
+    # The actor of the event, which is recorded because somebody else ends the sessions.
+    with context.bind(principal=actor):
+        identity.revoke_all_sessions(user, reason=RevocationReason.REVOKED)
 
 
 def send_password_reset(user: Any, *, actor: Any) -> None:
