@@ -50,8 +50,11 @@ TEMPLATES = [
 ROOT_URLCONF = "tests.adminapi.urls"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 REST_FRAMEWORK = {
+    # First, so that REST framework would answer 403 to anonymous requests.
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "rest_framework.authentication.SessionAuthentication",
+        "tests.adminapi.credentials.KeyAuthentication",
+        "tests.adminapi.credentials.ClaimsAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -93,6 +93,9 @@ class AdminGuard(APIView):
             self.admit(self.request, call)
         except Exception as error:  # noqa: BLE001  # handle_exception() raises what is no refusal
             call.problem = _code_of(error)
+            if call.denied:
+                # It lists the methods of the path.
+                self.headers.pop("Allow", None)
             # Not the view's own handle_exception(), which may answer as it likes.
             response = APIView.handle_exception(self, error)
             self.response = self.finalize_response(self.request, response, *args, **kwargs)

@@ -38,6 +38,8 @@ class RoutedOperation:
     path: str
     operation: Operation
     view: Any
+    #: The path as the URLconf has it, such as ``admin/v1/users/<str:pk>``.
+    route: str
 
 
 def admin_of(callback: Any) -> Mapping[str, Any]:
@@ -121,7 +123,7 @@ def walk(patterns: Iterable[Any], prefix: str = "") -> Iterator[RoutedOperation]
             view = getattr(pattern.callback, "cls", None)
             listed: Mapping[str, Operation] = getattr(view, "admin_operations", {})
             if getattr(view, "admin", {}).get("listed", True):
-                yield from (RoutedOperation(_template(path), operation, view) for operation in listed.values())
+                yield from (RoutedOperation(_template(path), operation, view, path) for operation in listed.values())
 
 
 def _template(path: str) -> str:

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.test import override_settings
+from django.urls import include, path
+from django.views.decorators.cache import never_cache
+
+from dovetail_adminapi.api.wrapping import guarded
+from dovetail_adminapi.conf import conf
+from dovetail_core.events import domain_event
+from tests.adminapi import forgotten, shop
+
+
+def messages(identifier: str, **kwargs: Any) -> list[CheckMessage]:
+    return [item for item in run_checks(**kwargs) if item.id == f"dovetail_adminapi.{identifier}"]
+
+
+def urls(patterns: list[Any], *others: Any) -> ModuleType:
+    module = ModuleType("check_urls")
+    module.urlpatterns = [  # type: ignore[attr-defined]
+        path("admin/v1/", include((guarded(patterns, "shop"), "dovetail_adminapi"))),
+        *others,
+    ]
+    return module
+
+
+def test_operation_without_permission_is_an_error_that_names_the_view() -> None:
+    found = {message.msg for message in messages("E002")}
+    lacking = {
+        "GroupViewSet": "'update' (PUT /admin/v1/groups/{pk})",
+        "report": "'post' (POST /admin/v1/report)",
+    }
+    assert found == {
+        f"tests.adminapi.shop.{name} declares no permission for {operation}, so nobody may call it."
+        for name, operation in lacking.items()
+    }
+
+
+@override_settings(ROOT_URLCONF="tests.adminapi.forgotten")
+def test_each_forgotten_view_is_one_error() -> None:
+    text = "\n".join(message.msg for message in messages("E002"))
+    for view in forgotten.VIEWS:
+        assert text.count(f"tests.adminapi.forgotten.{view.__name__} ") == 1
+    for name in ("ActionIsOpen", "function_is_open"):
+        assert f"tests.adminapi.forgotten.{name} " in text
+
+
+@override_settings(ROOT_URLCONF="tests.adminapi.forgotten")
+def test_views_of_other_kinds_and_decorated_ones_are_errors() -> None:
+    text = "\n".join(message.msg for message in messages("E003"))
+    assert "tests.adminapi.forgotten.plain_view in the section 'forgotten'" in text
+    assert "tests.adminapi.forgotten.Open is decorated in the URLconf" in text
+    assert len(messages("E003")) == 2
+    assert all(message.hint for message in messages("E003"))
+
+
+def test_decorators_of_rest_framework_are_no_errors() -> None:
+    assert messages("E003") == []
+
+
+@override_settings(ROOT_URLCONF="tests.adminapi.forgotten")
+def test_open_permissions_are_errors() -> None:
+    text = "\n".join(message.msg for message in messages("E005"))
+    assert "rest_framework.permissions.AllowAny'> as the permission for 'get'" in text
+    assert "declares '' as the permission for 'post'" in text
+
+
+def test_permission_that_does_not_exist_is_an_error() -> None:
+    class Typo(shop.GroupViewSet):
+        admin = {"permissions": {"list": "auth.veiw_group"}}
+
+    with override_settings(ROOT_URLCONF=urls([path("groups", Typo.as_view({"get": "list"}), name="group-list")])):
+        (message,) = messages("E004")
+    assert "Typo requires the permission 'auth.veiw_group', which does not exist." in message.msg
+
+
+@pytest.mark.parametrize(
+    ("settings", "identifier", "words"),
+    [
+        ({"ADMINAPI_ROLES": {"ops": ["auth.view_user", "auth.nothing"]}}, "E006", "auth.nothing"),
+        ({"ADMINAPI_ROLE_CLAIM": "roles"}, "E007", "ADMINAPI_ROLE_ISSUERS is empty"),
+        ({"ADMINAPI_THROTTLE": True}, "E009", "has no rate 'admin'"),
+        ({"ADMINAPI_RESOURCES": {"users": {"fields": ["id", "password"]}}}, "E010", "'password'"),
+        ({"ADMINAPI_RESOURCES": {"orders": {}}}, "E001", "ADMINAPI_RESOURCES['orders']"),
+        ({"ADMINAPI_RESOURCES": ["users"]}, "E001", "ADMINAPI_RESOURCES is ['users']"),
+        ({"ADMINAPI_SECTIONS": ["tests.adminapi.shop"]}, "E001", "ADMINAPI_SECTIONS"),
+        ({"ADMINAPI_NETWORKS": ["10.0.0.1/8"]}, "E001", "ADMINAPI_NETWORKS"),
+        ({"ADMINAPI_ROLES": {"ops": "auth.view_user"}}, "E001", "ADMINAPI_ROLES"),
+        ({"ADMINAPI_MACHINES": "acme"}, "E001", "ADMINAPI_MACHINES"),
+        ({"ADMINAPI_AUTHENTICATION_CLASSES": ["shop.Nothing"]}, "E001", "ADMINAPI_AUTHENTICATION_CLASSES"),
+        ({"ADMINAPI_ROLE_CLAIM": 7}, "E001", "ADMINAPI_ROLE_CLAIM"),
+        ({"ADMINAPI_IMPERSONATION": True, "ADMINAPI_IMPERSONATION_CONSENT": "none"}, "W006", "'none'"),
+        ({"ADMINAPI_TROTTLE": True}, "W001", "ADMINAPI_TROTTLE"),
+    ],
+)
+def test_mistakes_in_settings_are_reported(settings: dict[str, Any], identifier: str, words: str) -> None:
+    with override_settings(**settings):
+        (message,) = messages(identifier)
+    assert words in message.msg
+    assert message.hint
+
+
+def test_valid_settings_are_not_reported() -> None:
+    assert list(conf.check()) == []
+    for identifier in ("E004", "E006", "E007", "E008", "E009", "E010", "W002", "W005", "W006", "W007"):
+        assert messages(identifier) == [], identifier
+
+
+def test_missing_middleware_is_a_warning(settings: Any) -> None:
+    present = list(settings.MIDDLEWARE)
+    settings.MIDDLEWARE = [name for name in present if "adminapi" not in name]
+    assert "is not in MIDDLEWARE" in messages("W002")[0].msg
+    settings.MIDDLEWARE = sorted(present, key=lambda name: "adminapi" not in name)
+    assert "comes before django.contrib.auth.middleware.AuthenticationMiddleware" in messages("W002")[0].msg
+    settings.ROOT_URLCONF = urls([])
+    assert messages("W002") == []
+
+
+def test_missing_listener_is_a_warning() -> None:
+    (message,) = messages("W004")
+    assert "Nobody listens" in message.msg
+
+    def listen(**kwargs: Any) -> None:
+        pass
+
+    domain_event.connect(listen)
+    try:
+        assert messages("W004") == []
+    finally:
+        domain_event.disconnect(listen)
+
+
+def test_second_route_without_the_guard_is_a_warning() -> None:
+    second = path("open/groups", shop.GroupViewSet.as_view({"get": "list"}))
+    with override_settings(ROOT_URLCONF=urls(shop.urlpatterns, second)):
+        (message,) = messages("W005")
+    assert "tests.adminapi.shop.GroupViewSet of the section 'shop' is also at open/groups" in message.msg
+
+
+def test_public_host_and_superusers_are_reported_at_deployment() -> None:
+    assert messages("W003", include_deployment_checks=True)
+    assert messages("I001", include_deployment_checks=True)
+    with override_settings(ADMINAPI_HOSTS=["admin.example.com"], ADMINAPI_SUPERUSERS=False):
+        assert not messages("W003", include_deployment_checks=True)
+        assert not messages("I001", include_deployment_checks=True)
+
+
+@pytest.mark.parametrize(
+    ("cors", "reported"),
+    [
+        ({"CORS_ALLOW_ALL_ORIGINS": True}, True),
+        ({"CORS_ALLOWED_ORIGINS": ["https://app.example.com"]}, True),
+        ({"CORS_ALLOWED_ORIGINS": ["https://portal.example.com"]}, False),
+        ({"CORS_ALLOW_ALL_ORIGINS": True, "CORS_URLS_REGEX": r"^/api/.*$"}, False),
+        ({}, False),
+    ],
+)
+def test_cors_for_the_admin_api_is_a_warning(cors: dict[str, Any], reported: bool, settings: Any) -> None:
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "corsheaders"]
+    with override_settings(ADMINAPI_ORIGINS=["https://portal.example.com"], **cors):
+        assert bool(messages("W007")) is reported
+
+
+def test_decorated_view_loses_its_decorator() -> None:
+    view = never_cache(shop.report)
+    with override_settings(ROOT_URLCONF=urls([path("report", view, name="report")])):
+        (message,) = messages("E003")
+    assert "tests.adminapi.shop.report is decorated" in message.msg
+
+
+@override_settings(ROOT_URLCONF="tests.adminapi.nothing")
+def test_broken_urlconf_is_left_to_django() -> None:
+    from dovetail_adminapi import checks
+
+    assert list(checks.check_operations()) == []
+    assert list(checks.check_deployment()) == []
