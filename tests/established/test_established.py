@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.established.installation import MIGRATE, PYTHONS, Installation
-from tests.established.packages import PARTS, settings, urls
+from tests.established.packages import PARTS, files, settings, urls
 from tests.wheels import ROOT
 
 SETS = [*((name,) for name in PARTS), tuple(PARTS)]
@@ -97,6 +97,8 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     project.write("with_packages.py", settings(*packages))
     project.write("with_packages_urls.py", urls(*packages))
     project.settings = "with_packages"
+    for path, text in files(*packages).items():
+        project.write(path, text)
     if "tenancy" in packages:
         for path, text in ADMINS.items():
             project.write(path, text)
@@ -109,6 +111,8 @@ def test_the_wheels_work_in_an_established_project_and_leave_it_whole(
     project.run(*(f"migrate dovetail_{package} zero" for package in reversed(packages)))
     for path in ADMINS:
         project.write(path, (ROOT / "tests/projects/established" / path).read_text())
+    for path in files(*packages):
+        (project.project / path).unlink()
     project.settings = "established.settings"
     project.pip("uninstall", *(f"dovetail-{name}" for name in ("core", *packages)))
     up_to_date = (f"{migrate} --check" for migrate in MIGRATE)

@@ -1,6 +1,7 @@
 """What each package asks of a project: ``SETTINGS`` and ``URLS``, appended to the established project's own.
 
-``LAST``, where a package has it, comes after all packages' settings.
+``LAST``, where a package has it, comes after all packages' settings. ``FILES`` are modules of the project that the
+settings name, by path.
 """
 
 from __future__ import annotations
@@ -27,3 +28,7 @@ def settings(*packages: str) -> str:
 
 def urls(*packages: str) -> str:
     return PROJECT_URLS + "".join(PARTS[name].URLS for name in packages)
+
+
+def files(*packages: str) -> dict[str, str]:
+    return {path: text for name in packages for path, text in getattr(PARTS[name], "FILES", {}).items()}
