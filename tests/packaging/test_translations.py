@@ -16,6 +16,7 @@ PACKAGES = sorted(path.parent.parent for path in Path(__file__).parents[2].glob(
 LANGUAGES = ("de", "en")
 # Django and simplejwt have some of the other packages' texts, and theirs are not to be overruled.
 _WHOLE = {
+    "dovetail_adminapi",
     "dovetail_apikeys",
     "dovetail_audit",
     "dovetail_contract",
