@@ -69,6 +69,12 @@ class DispatchIsCached(Open):
     pass
 
 
+class ViewIsCached(Open):
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Any:
+        return cache_page(60)(super().as_view(**initkwargs))
+
+
 class ExceptionsAreSwallowed(Open):
     def handle_exception(self, exc: Exception) -> Response:
         return Response("open")
@@ -91,6 +97,7 @@ VIEWS = (
     CheckIsReplaced,
     DispatchAnswers,
     DispatchIsCached,
+    ViewIsCached,
     ExceptionsAreSwallowed,
     RefusalsAreReplaced,
     DeclaresNonsense,

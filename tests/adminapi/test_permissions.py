@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from dovetail_adminapi.catalogue.permissions import create_permissions, declared
 from dovetail_adminapi.models import AdminPermission
 from dovetail_adminapi.permissions.sources import Grants
 from dovetail_core.events import Event
+from tests.adminapi.credentials import Key, Machine
 from tests.adminapi.world import ADMIN, bearer, client, person
 
 pytestmark = pytest.mark.django_db
@@ -130,12 +132,28 @@ def test_api_keys_cannot_call_what_needs_a_recent_sign_in() -> None:
 
 
 def test_scope_that_is_a_text_is_no_list() -> None:
-    from tests.adminapi.credentials import Key, Machine
-
     key = Key("acme")
     key.scopes = "admin:shopping"  # type: ignore[assignment]  # the mistake that the test is about
     with override_settings(ADMINAPI_MACHINES=True):
         assert Grants(Machine("k"), key, "shop").via("auth.view_group") is None
+
+
+def test_principal_of_a_machine_can_be_copied() -> None:
+    with override_settings(ADMINAPI_MACHINES=True):
+        principal = Grants(Machine("key-7"), Key("acme", ("admin:shop",)), "shop").principal()
+        copied = copy.copy(principal)
+    for item in (principal, copied):
+        assert (item.pk, str(item), item.is_staff, item.is_authenticated) == ("key-7", "key-7", False, True)
+    assert copied.has_perms(["auth.view_group"])
+    assert not hasattr(copied, "email")
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="Only PostgreSQL has the setting.")
+def test_statements_of_a_call_have_a_timeout() -> None:
+    api = client(person("viewer", "auth.view_group"))
+    with override_settings(ADMINAPI_STATEMENT_TIMEOUT_MS=4321), CaptureQueriesContext(connection) as queries:
+        assert api.get(GROUPS).status_code == 200
+    assert any("statement_timeout" in query["sql"] and "4321" in query["sql"] for query in queries)
 
 
 def test_guard_adds_no_query_to_the_permissions_of_the_user() -> None:

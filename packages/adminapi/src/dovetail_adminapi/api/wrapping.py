@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.http import HttpResponse
 from django.urls import URLPattern, URLResolver
 from rest_framework.views import APIView
+from rest_framework.viewsets import ViewSetMixin
 
 from dovetail_adminapi.api.guard import AdminGuard
 from dovetail_adminapi.api.operations import admin_of, is_rest_view, operations_of
@@ -76,11 +77,17 @@ def guarded_view(callback: Callable[..., Any], section: str, name: str | None = 
         declared = [mode for mode in modes if mode in _MODES]
         attributes["contract"] = {**contract, **({"idempotency": declared[0]} if declared else {})}
     guarded_class: Any = type(view.cls.__name__, (AdminGuard, view.cls), attributes)
-    actions = getattr(view, "actions", None)
-    wrapped = guarded_class.as_view(**arguments) if actions is None else guarded_class.as_view(actions, **arguments)
+    wrapped = _as_view(guarded_class, getattr(view, "actions", None), arguments)
     if (aliases := getattr(callback, "_non_atomic_requests", None)) is not None:
         wrapped._non_atomic_requests = aliases
     return wrapped  # type: ignore[no-any-return]  # as_view() of a class that mypy does not know
+
+
+def _as_view(view: Any, actions: Any, arguments: dict[str, Any]) -> Any:
+    """Call ``as_view()`` of REST framework, and not one of the view, which may decorate its result."""
+    if actions is None:
+        return vars(APIView)["as_view"].__func__(view, **arguments)
+    return vars(ViewSetMixin)["as_view"].__func__(view, actions, **arguments)
 
 
 #: Where ``as_view()`` of REST framework, and ``csrf_exempt`` around it, define their functions.

@@ -77,6 +77,9 @@ class MachinePrincipal:
         self.is_superuser = self.is_staff = False
 
     def __getattr__(self, name: str) -> Any:
+        # Of a copy, which has no attributes yet.
+        if name == "_grants":
+            raise AttributeError(name)
         return getattr(self._grants.user, name)
 
     def __str__(self) -> str:
