@@ -155,8 +155,8 @@ class AdminAPISettings(AppSettings, prefix="ADMINAPI_", app_label="dovetail_admi
     )
     CONTEXT: ImportSetting[Any] = ImportSetting(
         None,
-        "A function `(request)` that returns a context manager around each call, such as one that reads the rows of "
-        "all tenants.",
+        "A function `(request)` that returns a context manager around each call and each job, such as one that reads "
+        "the rows of all tenants. For a job, the request is None.",
         optional_callable,
     )
     STATEMENT_TIMEOUT_MS: Setting[int | None] = Setting(

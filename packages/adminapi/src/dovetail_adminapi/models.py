@@ -36,7 +36,7 @@ class Job(models.Model):
     # Without secrets. People see these.
     shown_parameters = models.JSONField(_("parameters"), default=dict, encoder=DjangoJSONEncoder)
     state = models.CharField(_("state"), max_length=10, choices=JobState, default=JobState.QUEUED)
-    # 0 queued, 1 running and retrying, 2 final. A late or repeated signal of a worker cannot lower it.
+    # 0 queued, 1 running and retrying, 2 final, 3 final and retried. jobs/states.py has the names.
     rank = models.PositiveSmallIntegerField(_("rank"), default=0, editable=False)
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     requested_by = models.CharField(_("requested by"), max_length=KEY_LENGTH, blank=True, default="")
@@ -51,28 +51,32 @@ class Job(models.Model):
     # Without a traceback, whose values may be secrets.
     error_text = models.CharField(_("error"), max_length=500, blank=True, default="")
     queued_at = models.DateTimeField(_("queued at"), default=timezone.now)
-    # When the queue accepted it. None after the commit: the broker was unavailable, and the sweep publishes it.
-    published_at = models.DateTimeField(_("published at"), null=True, blank=True)
+    # When the sweep publishes it, unless a worker has started it: after a failed attempt, or if a message was lost.
+    publish_at = models.DateTimeField(_("next publication at"), null=True, blank=True, editable=False)
     started_at = models.DateTimeField(_("started at"), null=True, blank=True)
     heartbeat_at = models.DateTimeField(_("last heartbeat at"), null=True, blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     cancel_requested_at = models.DateTimeField(_("cancellation requested at"), null=True, blank=True)
     retry_of = models.UUIDField(_("retry of"), null=True, blank=True)
-    # Set while the job is live, so that one live job exists for each name and key. MariaDB has no partial constraints.
-    unique_key = models.CharField(_("unique key"), max_length=KEY_LENGTH, null=True, blank=True, editable=False)  # noqa: DJ001  # NULLs are not equal
+    # A hash of what may be live only once. Empty: the job may.
+    unique_key = models.CharField(_("unique key"), max_length=64, blank=True, default="", editable=False)
+    # The unique key while the job is live or lost, so that one exists. MariaDB has no partial constraints.
+    live_key = models.CharField(_("live key"), max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001  # NULLs are not equal
 
     class Meta:
         verbose_name = _("job")
         verbose_name_plural = _("jobs")
         default_permissions = ()
         constraints = [
-            models.UniqueConstraint(fields=["name", "unique_key"], name="dovetail_adminapi_one_live_job"),
+            models.UniqueConstraint(fields=["name", "live_key"], name="dovetail_adminapi_one_live_job"),
         ]
         indexes = [
             models.Index(fields=["name", "id"], name="adminapi_job_name"),
             models.Index(fields=["state", "id"], name="adminapi_job_state"),
-            # The sweep: live jobs without a heartbeat.
-            models.Index(fields=["rank", "heartbeat_at"], name="adminapi_job_live"),
+            # The sweep: running jobs without a heartbeat, and queued ones without a message.
+            models.Index(fields=["state", "heartbeat_at"], name="adminapi_job_live"),
+            models.Index(fields=["publish_at"], name="adminapi_job_due"),
+            models.Index(fields=["finished_at"], name="adminapi_job_finished"),
         ]
 
     def __str__(self) -> str:

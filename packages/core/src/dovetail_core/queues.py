@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any, Final, Protocol
 
@@ -107,18 +107,25 @@ def publish(send: Callable[[], object]) -> None:
     circuit.close()
 
 
-def publish_task(task: Task, *args: Any, otherwise: Callable[[], object] | None = None) -> None:
+def publish_task(
+    task: Task,
+    *args: Any,
+    otherwise: Callable[[], object] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> None:
     """Publish a Celery task with ``args``. If the broker is unavailable, call ``otherwise``.
+
+    ``options`` are further arguments of ``apply_async()``, such as ``task_id``.
 
     Raise ``Unavailable`` without ``otherwise``. An eager task (``task_always_eager``) runs at once, in the caller's
     transaction. Events and logs of Celery do not show the arguments, which may be addresses.
     """
-    options: dict[str, Any] = {"retry": True, "retry_policy": _RETRY_POLICY, "argsrepr": "(…)"}
+    arguments: dict[str, Any] = {"retry": True, "retry_policy": _RETRY_POLICY, "argsrepr": "(…)", **(options or {})}
     if task.app.conf.task_always_eager:
-        task.apply_async(args, **options)
+        task.apply_async(args, **arguments)
         return
     try:
-        publish(lambda: task.apply_async(args, **options))
+        publish(lambda: task.apply_async(args, **arguments))
     except Unavailable:
         if otherwise is None:
             raise

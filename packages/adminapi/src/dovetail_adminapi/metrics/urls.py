@@ -1,5 +1,15 @@
+"""The section ``metrics`` of the admin API."""
+
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from dovetail_adminapi.metrics.views import MetricViewSet
+from dovetail_core.conf import conf
+
+_slash = "/" if conf.TRAILING_SLASH else ""
+
+urlpatterns = [
+    path(f"metrics{_slash}", MetricViewSet.as_view({"get": "list"}), name="metric-list"),
+    path(f"metrics/<str:name>{_slash}", MetricViewSet.as_view({"get": "retrieve"}), name="metric-detail"),
+]

@@ -119,7 +119,10 @@ class Migration(migrations.Migration):
                 ),
                 ("error_text", models.CharField(blank=True, default="", max_length=500, verbose_name="error")),
                 ("queued_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="queued at")),
-                ("published_at", models.DateTimeField(blank=True, null=True, verbose_name="published at")),
+                (
+                    "publish_at",
+                    models.DateTimeField(blank=True, editable=False, null=True, verbose_name="next publication at"),
+                ),
                 ("started_at", models.DateTimeField(blank=True, null=True, verbose_name="started at")),
                 ("heartbeat_at", models.DateTimeField(blank=True, null=True, verbose_name="last heartbeat at")),
                 ("finished_at", models.DateTimeField(blank=True, null=True, verbose_name="finished at")),
@@ -130,7 +133,11 @@ class Migration(migrations.Migration):
                 ("retry_of", models.UUIDField(blank=True, null=True, verbose_name="retry of")),
                 (
                     "unique_key",
-                    models.CharField(blank=True, editable=False, max_length=200, null=True, verbose_name="unique key"),
+                    models.CharField(blank=True, default="", editable=False, max_length=64, verbose_name="unique key"),
+                ),
+                (
+                    "live_key",
+                    models.CharField(blank=True, editable=False, max_length=64, null=True, verbose_name="live key"),
                 ),
             ],
             options={
@@ -140,10 +147,12 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["name", "id"], name="adminapi_job_name"),
                     models.Index(fields=["state", "id"], name="adminapi_job_state"),
-                    models.Index(fields=["rank", "heartbeat_at"], name="adminapi_job_live"),
+                    models.Index(fields=["state", "heartbeat_at"], name="adminapi_job_live"),
+                    models.Index(fields=["publish_at"], name="adminapi_job_due"),
+                    models.Index(fields=["finished_at"], name="adminapi_job_finished"),
                 ],
                 "constraints": [
-                    models.UniqueConstraint(fields=("name", "unique_key"), name="dovetail_adminapi_one_live_job")
+                    models.UniqueConstraint(fields=("name", "live_key"), name="dovetail_adminapi_one_live_job")
                 ],
             },
         ),
