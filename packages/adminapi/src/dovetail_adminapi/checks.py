@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004  # Django's name
+from django.core.checks import CheckMessage, Error, Info, Warning  # noqa: A004  # Django's name
 from rest_framework.settings import api_settings
 
 from dovetail_adminapi.api.guard import THROTTLE_SCOPE
@@ -237,15 +237,3 @@ def _closed_views() -> Iterator[Any]:
 def _has_foreign_receiver() -> bool:
     receivers = domain_event._live_receivers(None)[0]  # type: ignore[attr-defined]  # the stubs leave it out
     return any(not getattr(item, "__module__", "").startswith("dovetail_") for item in receivers)
-
-
-def register_all() -> None:
-    register(check_settings)
-    register(check_jobs)
-    register(check_operations, Tags.urls)
-    register(check_permissions, Tags.urls)
-    register(check_middleware)
-    register(check_listeners)
-    register(check_second_routes, Tags.urls)
-    register(check_cors, Tags.security)
-    register(check_deployment, Tags.security, deploy=True)

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from dovetail_adminapi.conf import conf
-from dovetail_adminapi.jobs import events, parameters, registry, results, states
+from dovetail_adminapi.jobs import events, registry, results, states
 from dovetail_adminapi.jobs.exceptions import Cancelled, LeaseLost, TimedOut
 from dovetail_adminapi.jobs.running import RunningJob
 from dovetail_adminapi.models import Job, JobState
@@ -84,6 +84,9 @@ def _start(rows: QuerySet[Job], attempt: int) -> bool:
 def _run(job: Job, using: str) -> None:
     try:
         definition = registry.get(job.name)
+        # Late: a worker imports serializers with its first job.
+        from dovetail_adminapi.jobs import parameters
+
         arguments = parameters.arguments(definition, job.parameters)
         with ExitStack() as stack:
             # Unless the queue has passed the principal of the request.

@@ -6,15 +6,18 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.utils.functional import Promise
 from django.utils.module_loading import autodiscover_modules
-from rest_framework.serializers import Serializer
 
 from dovetail_adminapi.conf import conf
 from dovetail_adminapi.jobs.exceptions import UnknownJob
 from dovetail_adminapi.models import NAME_LENGTH
+
+if TYPE_CHECKING:
+    # Not at run time: workers import this module at their start, and serializers with the jobs that need them.
+    from rest_framework.serializers import Serializer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,14 +104,19 @@ def _mistake_in(definition: Definition) -> str | None:
             f"The name of the job {name!r} must have at most {NAME_LENGTH} lower-case letters and digits, in words "
             "that '-', '.' or '_' separate."
         )
-    parameters: object = definition.parameters
-    if parameters is not None and not (isinstance(parameters, type) and issubclass(parameters, Serializer)):
+    if definition.parameters is not None and not _is_serializer(parameters := definition.parameters):
         return f"The parameters of the job {name!r} must be a serializer class and not {parameters!r}."
     other = _definitions.get(name)
     # A module that is reloaded declares its jobs again.
     if other is not None and _path(other.function) != _path(function):
         return f"{_path(other.function)} and {_path(function)} are both the job {name!r}."
     return None
+
+
+def _is_serializer(value: object) -> bool:
+    from rest_framework.serializers import Serializer
+
+    return isinstance(value, type) and issubclass(value, Serializer)
 
 
 def _path(function: Callable[..., Any]) -> str:
