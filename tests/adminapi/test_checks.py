@@ -9,22 +9,25 @@ from django.test import override_settings
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
+from dovetail_adminapi.api.root import RootView
 from dovetail_adminapi.api.wrapping import guarded
 from dovetail_adminapi.conf import conf
 from dovetail_core.events import domain_event
 from tests.adminapi import forgotten, shop
+
+# Checks of models ask the database for its features.
+pytestmark = pytest.mark.django_db
 
 
 def messages(identifier: str, **kwargs: Any) -> list[CheckMessage]:
     return [item for item in run_checks(**kwargs) if item.id == f"dovetail_adminapi.{identifier}"]
 
 
-def urls(patterns: list[Any], *others: Any) -> ModuleType:
+def urls(patterns: list[Any] | None, *others: Any) -> ModuleType:
+    """Return a URLconf with an admin API of these patterns, or without one."""
     module = ModuleType("check_urls")
-    module.urlpatterns = [  # type: ignore[attr-defined]
-        path("admin/v1/", include((guarded(patterns, "shop"), "dovetail_adminapi"))),
-        *others,
-    ]
+    inner = [] if patterns is None else guarded([path("", RootView.as_view(), name="root"), *patterns], "shop")
+    module.urlpatterns = [path("admin/v1/", include((inner, "dovetail_adminapi"))), *others]  # type: ignore[attr-defined]
     return module
 
 
@@ -117,7 +120,7 @@ def test_missing_middleware_is_a_warning(settings: Any) -> None:
     assert "is not in MIDDLEWARE" in messages("W002")[0].msg
     settings.MIDDLEWARE = sorted(present, key=lambda name: "adminapi" not in name)
     assert "comes before django.contrib.auth.middleware.AuthenticationMiddleware" in messages("W002")[0].msg
-    settings.ROOT_URLCONF = urls([])
+    settings.ROOT_URLCONF = urls(None)
     assert messages("W002") == []
 
 

@@ -70,7 +70,7 @@ def test_route_beside_the_guard_fails() -> None:
 
 
 def test_missing_include_fails() -> None:
-    with override_settings(ROOT_URLCONF=urls([])), pytest.raises(AssertionError, match="No route is guarded"):
+    with override_settings(ROOT_URLCONF=urls(None)), pytest.raises(AssertionError, match="No route is guarded"):
         assert_admin_closed()
 
 

@@ -14,13 +14,14 @@ from typing import Any, ClassVar, Final
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DEFAULT_DB_ALIAS, connections, router, transaction
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import (
     APIException,
     MethodNotAllowed,
     NotAuthenticated,
+    NotFound,
     PermissionDenied,
     UnsupportedMediaType,
 )
@@ -262,6 +263,11 @@ def _require_json(request: Request) -> None:
 
 
 def _code_of(exc: Exception) -> str:
+    # As REST framework answers to exceptions of Django.
+    if isinstance(exc, Http404):
+        return NotFound.default_code
+    if isinstance(exc, DjangoPermissionDenied):
+        return PermissionDenied.default_code
     detail = getattr(exc, "detail", None)
     code = getattr(detail, "code", None) or getattr(exc, "default_code", None) or getattr(exc, "code", None)
     return code if isinstance(code, str) else type(exc).__name__

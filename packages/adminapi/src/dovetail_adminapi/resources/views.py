@@ -81,7 +81,8 @@ class ResourceViewSet(RowsMixin, AdminViewSet):
             field.run_validators(key)
         except (InvalidValue, ValueError, TypeError, OverflowError):
             raise NotFound from None
-        row = self.get_queryset().filter(pk=key).first()
+        # One row has one path: int() accepts spaces and digits of all scripts, and UUID() braces.
+        row = self.get_queryset().filter(pk=key).first() if str(key) in (pk, pk.lower()) else None
         # MariaDB ignores the case and trailing spaces of texts: another row than the one of the path.
         if row is None or row.pk != key:
             raise NotFound
