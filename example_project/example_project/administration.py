@@ -22,9 +22,10 @@ from dovetail_tenancy.isolation.scope import organization_key
 from dovetail_tenancy.organizations.resolution import OrganizationRequired, resolve_organization
 
 
-def across_organizations(request: Request) -> AbstractContextManager[object]:
-    """Show the rows of all organizations to a call of the admin API. The log names the caller."""
-    return unscoped(reason=f"admin API: {request.method} {request.path} by {request.user.pk}")
+def across_organizations(request: Request | None) -> AbstractContextManager[object]:
+    """Show the rows of all organizations to a call of the admin API or, without a request, to a job of it."""
+    what = "a job" if request is None else f"{request.method} {request.path} by {request.user.pk}"
+    return unscoped(reason=f"admin API: {what}")
 
 
 @transaction.atomic

@@ -253,3 +253,25 @@ def test_list_takes_as_many_queries_for_many_rows(django_assert_num_queries):
             client.get(f"{USERS}?limit=100")
         for _ in range(20):
             factories.user()
+
+
+def test_jobs_run_for_all_organizations(organization, django_capture_on_commit_callbacks):
+    name = "dovetail_adminapi.run_job.mark-overdue-invoices"
+    factories.invoice(organization, status="sent")
+    factories.invoice(factories.organization(name="Globex"), status="sent")
+    client = bearer(staff("dovetail_adminapi.view_job", name))
+    definitions = client.get(f"{ADMIN}/jobs/definitions").json()["data"]
+    assert {"mark-overdue-invoices", "purge", "verify-audit-log"} <= {row["name"] for row in definitions}
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = client.post(f"{ADMIN}/jobs", {"name": "mark-overdue-invoices", "parameters": {}})
+    assert answer.status_code == 202, answer.content
+    job = client.get(answer.headers["Location"]).json()
+    assert (job["state"], job["result"]) == ("succeeded", {"marked": 2})
+    assert Entry.objects.filter(action="admin_job.finished").exists()
+
+
+def test_metrics_are_those_of_the_service(organization):
+    client = bearer(staff("dovetail_adminapi.view_metrics"))
+    rows = {row["name"]: row for row in client.get(f"{ADMIN}/metrics").json()["data"]}
+    assert {"organizations.total", "api_keys.live", "flags.stale", "notifications.queued", "users.total"} <= set(rows)
+    assert (rows["organizations.total"]["value"], rows["organizations.total"]["exact"]) == (1, True)
