@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management import call_command
 from rest_framework import serializers
 
-from dovetail_adminapi.jobs.registry import admin_job
+from dovetail_adminapi import admin_job
 from dovetail_audit.services import run_verification
 
 

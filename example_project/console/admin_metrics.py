@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from dovetail_adminapi.metrics.registry import Metric
+from dovetail_adminapi import Metric
 from dovetail_apikeys import get_api_key_model
 from dovetail_audit.models import Entry
 from dovetail_flags import get_flag_model
