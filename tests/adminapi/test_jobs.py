@@ -10,8 +10,10 @@ from uuid import UUID
 import pytest
 from django.db import transaction
 from django.utils import timezone
+from rest_framework import serializers
 
-from dovetail_adminapi.jobs import execution, services, states, sweep
+from dovetail_adminapi.checks import check_jobs
+from dovetail_adminapi.jobs import execution, parameters, registry, services, states, sweep
 from dovetail_adminapi.jobs.exceptions import (
     AlreadyRetried,
     InvalidParameters,
@@ -35,6 +37,7 @@ Capture = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def _setup(settings: Any) -> Iterator[None]:
     settings.ADMINAPI_JOBS = ["tests.adminapi.work"]
+    registry.load()
     work.calls.clear()
     published.clear()
     yield
@@ -396,3 +399,59 @@ def test_job_runs_in_the_context_of_the_project(held: None, settings: Any) -> No
 
 def test_times_are_aware() -> None:
     assert states.cutoff(datetime(2026, 1, 1, tzinfo=UTC)) == datetime(2025, 12, 31, 23, 55, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("Rebuild search", {}, "lower-case"),
+        ("x" * 93, {}, "at most 92"),
+        ("other", {"parameters": dict}, "serializer class"),
+        ("rebuild", {}, "are both the job 'rebuild'"),
+    ],
+)
+def test_mistake_in_a_job_is_a_problem(monkeypatch: pytest.MonkeyPatch, name: str, options: Any, text: str) -> None:
+    registry.load()
+    monkeypatch.setattr(registry, "_problems", [])
+    registry.admin_job(name, **options)(lambda job: None)
+    (error,) = check_jobs()
+    assert error.id == "dovetail_adminapi.E008"
+    assert text in error.msg
+    assert registry.get("rebuild").function is work.rebuild
+
+
+def test_permissions_of_jobs_are_declared() -> None:
+    labels = registry.permissions()
+    assert labels["run_job.rebuild"] == "Can run the job rebuild"
+    # It has a permission of the project.
+    assert "run_job.delete" not in labels
+
+
+def test_nested_parameters_are_described_and_unknown_ones_rejected() -> None:
+    class Address(serializers.Serializer[Any]):
+        city = serializers.CharField(allow_null=True, help_text="Without postal code.")
+        kind = serializers.ChoiceField(["home", "work"])
+
+    class Parameters(serializers.Serializer[Any]):
+        address = Address()
+        tags = serializers.ListField(child=serializers.CharField(), required=False)
+        now = serializers.HiddenField(default=1)
+
+    with temporary_job("nested", lambda job, **values: None, parameters=Parameters):
+        definition = registry.get("nested")
+        with pytest.raises(InvalidParameters) as caught:
+            parameters.validate(definition, {"address": {"city": None, "kind": "home", "zip": 1}, "now": 2})
+        arguments, stored, _ = parameters.validate(definition, {"address": {"city": None, "kind": "home"}})
+        schema = parameters.json_schema(definition)
+    assert caught.value.errors.keys() == {"address", "now"}
+    assert caught.value.errors["address"].keys() == {"zip"}
+    assert arguments == {"address": {"city": None, "kind": "home"}, "now": 1}
+    assert stored == {"address": {"city": None, "kind": "home"}}
+    assert schema["properties"]["address"]["properties"]["city"] == {
+        "type": ["string", "null"],
+        "title": "City",
+        "description": "Without postal code.",
+    }
+    assert schema["properties"]["address"]["properties"]["kind"]["enum"] == ["home", "work"]
+    assert schema["properties"]["tags"]["items"] == {"type": "string"}
+    assert "now" not in schema["properties"]

@@ -11,9 +11,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from rest_framework.request import Request
 
+from dovetail_adminapi.checks import check_metrics
 from dovetail_adminapi.jobs import services
 from dovetail_adminapi.metrics import answers, days, rollup, scalars
+from dovetail_adminapi.metrics.prometheus import ScrapeTokenAuthentication
 from dovetail_adminapi.metrics.registry import Metric, Registry, registry
 from dovetail_adminapi.models import Job, JobState, MetricPoint, MetricState
 from tests.adminapi.test_jobs import hold
@@ -211,13 +214,19 @@ def test_organizations_have_series_of_their_own(monkeypatch: pytest.MonkeyPatch,
         ({"name": "users"}, "exactly one"),
         ({"name": "users", "total": User.objects.all, "live": User.objects.all}, "exactly one"),
         ({"name": "users", "per_day": User.objects.all, "days": [0]}, "from 1 to 366"),
+        ({"name": "users", "per_day": User.objects.all}, "no field 'created_at'"),
+        ({"name": "users", "live": User.objects.all, "age": "joined"}, "no field 'joined'"),
     ],
 )
 def test_mistake_in_a_metric_is_a_problem(monkeypatch: pytest.MonkeyPatch, options: Any, text: str) -> None:
     own = Registry()
     monkeypatch.setattr("dovetail_adminapi.metrics.registry.registry", own)
+    monkeypatch.setattr("dovetail_adminapi.checks.metrics", own)
+    own._is_loaded = True
     Metric(**options)
-    assert [text in problem for problem in own._problems] == [True]
+    (error,) = check_metrics()
+    assert error.id == "dovetail_adminapi.E011"
+    assert text in error.msg
 
 
 @pytest.fixture
@@ -274,3 +283,29 @@ def test_day_without_time_zones_is_one_of_the_project(settings: Any) -> None:
     settings.USE_TZ = False
     assert days.midnight(date(2026, 3, 10)) == datetime(2026, 3, 10)  # noqa: DTZ001  # as the project stores it
     assert days.today(datetime(2026, 3, 10, 23)) == date(2026, 3, 10)  # noqa: DTZ001  # as above
+
+
+def test_text_for_prometheus_needs_a_token(reader: Any, settings: Any) -> None:
+    assert reader.get(f"{METRICS}/prometheus").status_code == 404
+    settings.ADMINAPI_METRICS_SCRAPE_TOKEN = "scrape-token-of-prometheus"
+    join("ada2", NOON)
+    response = reader.get(f"{METRICS}/prometheus")
+    assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = response.content.decode().splitlines()
+    assert "# TYPE dovetail_users_new gauge" in lines
+    assert 'dovetail_users_new{days="1"} 1' in lines
+    assert "dovetail_users_total 2" in lines
+    assert not any("users_active" in line for line in lines)
+
+
+def test_scrape_token_reads_only_metrics(settings: Any, rf: Any) -> None:
+    def authenticate(header: str) -> Any:
+        return ScrapeTokenAuthentication().authenticate(Request(rf.get("/", headers={"authorization": header})))
+
+    assert authenticate("Bearer ") is None
+    settings.ADMINAPI_METRICS_SCRAPE_TOKEN = "scrape-token-of-prometheus"
+    assert [authenticate(header) for header in ("Bearer scrape", "Basic scrape-token-of-prometheus", "")] == [None] * 3
+    scraper, auth = authenticate("Bearer scrape-token-of-prometheus")
+    assert auth is None
+    assert scraper.has_perm("dovetail_adminapi.view_metrics")
+    assert not scraper.has_perms(["dovetail_adminapi.view_metrics", "dovetail_adminapi.view_job"])

@@ -17,6 +17,7 @@ from dovetail_adminapi.api.wrapping import is_decorated
 from dovetail_adminapi.catalogue.permissions import known_permissions
 from dovetail_adminapi.conf import conf
 from dovetail_adminapi.jobs import registry as jobs
+from dovetail_adminapi.metrics.registry import registry as metrics
 from dovetail_adminapi.resources import configuration
 from dovetail_core.events import domain_event
 from dovetail_core.inspection import path_of, routes
@@ -66,6 +67,11 @@ def check_settings(**kwargs: Any) -> Iterator[CheckMessage]:
 def check_jobs(**kwargs: Any) -> Iterator[CheckMessage]:
     for problem in jobs.problems():
         yield Error(problem, hint="See the docstring of admin_job().", id=f"{_ID}.E008")
+
+
+def check_metrics(**kwargs: Any) -> Iterator[CheckMessage]:
+    for problem in metrics.problems():
+        yield Error(problem, hint="See the docstring of Metric.", id=f"{_ID}.E011")
 
 
 def check_operations(**kwargs: Any) -> Iterator[CheckMessage]:

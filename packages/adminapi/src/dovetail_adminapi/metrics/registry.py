@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import Any, ClassVar, Final
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.module_loading import autodiscover_modules
@@ -130,7 +131,22 @@ class Registry:
     def problems(self) -> list[str]:
         """Return what is wrong with declarations of metrics."""
         self.load()
-        return list(self._problems)
+        return [*self._problems, *filter(None, map(_mistake_in_rows, self._metrics.values()))]
+
+
+def _mistake_in_rows(metric: Metric) -> str | None:
+    """Return an error text for a field that the rows of a metric do not have. Querysets need the loaded models."""
+    names = [metric.at, metric.organization] if metric.per_day else [metric.age]
+    source = metric.per_day or metric.live
+    if source is None or names == [None]:
+        return None
+    model = source().model
+    for name in filter(None, names):
+        try:
+            model._meta.get_field(name)
+        except FieldDoesNotExist:
+            return f"The metric {metric.name!r} counts {model._meta.label}, which has no field {name!r}."
+    return None
 
 
 registry = Registry()
