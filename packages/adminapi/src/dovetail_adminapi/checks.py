@@ -130,7 +130,8 @@ def check_permissions(**kwargs: Any) -> Iterator[CheckMessage]:
                 hint="Add it to Meta.permissions of a model, or correct its name.",
                 id=f"{_ID}.E004",
             )
-    for role, permissions in conf.ROLES.items() if isinstance(conf.ROLES, Mapping) else ():
+    roles: object = conf.ROLES  # E001 reports other types
+    for role, permissions in roles.items() if isinstance(roles, Mapping) else ():
         if unknown := sorted(set(permissions) - known):
             yield Error(
                 f"ADMINAPI_ROLES[{role!r}] has permissions that do not exist: {', '.join(unknown)}.",
@@ -241,5 +242,5 @@ def _closed_views() -> Iterator[Any]:
 
 
 def _has_foreign_receiver() -> bool:
-    receivers = domain_event._live_receivers(None)[0]  # type: ignore[attr-defined]  # the stubs leave it out
+    receivers = domain_event._live_receivers(None)[0]
     return any(not getattr(item, "__module__", "").startswith("dovetail_") for item in receivers)

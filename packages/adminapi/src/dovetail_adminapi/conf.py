@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
@@ -135,7 +135,7 @@ class AdminAPISettings(AppSettings, prefix="ADMINAPI_", app_label="dovetail_admi
     JOBS: Setting[Sequence[str]] = Setting(
         (), "Modules that register jobs, besides the module `admin_jobs` of each app.", sequence_of_strings
     )
-    RUNNER: ImportSetting[Callable[..., Any]] = ImportSetting(
+    RUNNER: ImportSetting[Any] = ImportSetting(
         "dovetail_adminapi.jobs.runners.immediate",
         "Runs jobs: `dovetail_adminapi.contrib.celery.run`, `dovetail_adminapi.contrib.tasks.run`, or at once in the "
         "process of the request.",

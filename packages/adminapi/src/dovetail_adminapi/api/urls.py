@@ -6,7 +6,7 @@ The settings are read when the module is imported. Tests with other settings cal
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from django.apps import apps
 from django.urls import URLPattern, URLResolver, include, path, re_path
@@ -39,7 +39,8 @@ def sections() -> dict[str, str]:
 
 def _has_spectacular() -> bool:
     # By the name of the module, which other processes need not import.
-    bases = api_settings.DEFAULT_SCHEMA_CLASS.__mro__
+    schema: Any = api_settings.DEFAULT_SCHEMA_CLASS
+    bases = schema.__mro__
     return apps.is_installed("drf_spectacular") and any(base.__module__ == "drf_spectacular.openapi" for base in bases)
 
 

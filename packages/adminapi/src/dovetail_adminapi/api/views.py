@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework.permissions import BasePermission
@@ -33,7 +33,7 @@ class AdminViewSet(RefusalMixin, GenericViewSet[Any]):
 
     admin: ClassVar[Mapping[str, Any]] = {}
     permission_classes = (OnlyInside,)
-    filter_backends = ()
+    filter_backends: ClassVar[Sequence[Any]] = ()
 
     @property
     def pagination_class(self) -> Any:  # type: ignore[override]  # read live, like every setting

@@ -48,11 +48,11 @@ def guarded_view(callback: Callable[..., Any], section: str, name: str | None = 
 
     Decorators around the callback are dropped: one that caches responses would answer before the guard.
     """
+    # Not in documents of the project. The own document describes the views below the guard.
+    common: dict[str, Any] = {"admin_section": section, "admin_source": callback, "schema": None}
     if not is_rest_view(callback):
-        closed = type(
-            "ClosedView", (AdminGuard, ClosedView), {"admin_section": section, "admin_source": callback, "schema": None}
-        )
-        return closed.as_view()
+        closed: Any = type("ClosedView", (AdminGuard, ClosedView), common)
+        return closed.as_view()  # type: ignore[no-any-return]  # of a class that mypy does not know
     view: Any = callback
     arguments = {
         key: value for key, value in (view.initkwargs or {}).items() if key not in _GUARDED and key != "schema"
@@ -61,16 +61,13 @@ def guarded_view(callback: Callable[..., Any], section: str, name: str | None = 
     admin = admin_of(view)
     arguments.pop("admin", None)
     attributes = {
+        **common,
         "__module__": view.cls.__module__,
         "__doc__": view.cls.__doc__,
         "admin": admin,
         "admin_operations": (known := operations_of(view, section, name)),
-        "admin_section": section,
-        "admin_source": callback,
         "admin_policy": admin.get("content_security_policy"),
         "authentication_classes": _authentication_classes(),
-        # Not in documents of the project. The own document describes the views below the guard.
-        "schema": None,
     }
     if contract or admin.get("idempotency"):
         modes = [admin.get("idempotency", {}).get(operation.action) for operation in known.values()]

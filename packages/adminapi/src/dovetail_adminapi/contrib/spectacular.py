@@ -52,7 +52,7 @@ _PROBLEM_SCHEMA: Final[Mapping[str, Any]] = {
 class AdminEnumerator(EndpointEnumerator):
     def get_api_endpoints(self, patterns: Any = None, prefix: str = "") -> list[Any]:
         """Return the declared operations with the views below the guard, without the hooks of the public document."""
-        endpoints = self._get_api_endpoints(patterns, prefix)
+        endpoints = self._get_api_endpoints(patterns, prefix)  # type: ignore[no-untyped-call]  # no types
         return [(path, regex, method, callback.cls.admin_source) for path, regex, method, callback in endpoints]
 
     def should_include_endpoint(self, path: str, callback: Any) -> bool:
@@ -72,11 +72,12 @@ class AdminSchemaGenerator(SchemaGenerator):
     endpoint_inspector_cls = AdminEnumerator
 
     def parse(self, input_request: Any, public: bool) -> dict[str, Any]:
-        paths: dict[str, Any] = super().parse(input_request, public)
+        paths: dict[str, Any] = super().parse(input_request, public)  # type: ignore[no-untyped-call]  # as above
         # Before the hooks of SPECTACULAR_SETTINGS, which may follow references.
-        problem = ResolvedComponent(PROBLEM, ResolvedComponent.SCHEMA, dict(_PROBLEM_SCHEMA), PROBLEM)
-        self.registry.register_on_missing(problem)
-        known = _operations(self.inspector.patterns)
+        component: Any = ResolvedComponent
+        self.registry.register_on_missing(component(PROBLEM, component.SCHEMA, dict(_PROBLEM_SCHEMA), PROBLEM))
+        inspector: Any = self.inspector
+        known = _operations(inspector.patterns)
         for path, methods in paths.items():
             for method, operation in methods.items():
                 declared = known.get((_shape(path), method.upper()))
@@ -120,7 +121,7 @@ class AdminOperationSerializer(serializers.Serializer[Any]):
 
 class AdminPrincipalSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field of this name, not the label of the serializer
     superuser = serializers.BooleanField()
     roles = serializers.ListField(child=serializers.CharField())
 

@@ -246,4 +246,4 @@ def _existing(model: type[Model], names: Sequence[str]) -> tuple[str, ...]:
 
 def _pk_name(model: type[Model]) -> str:
     pk = model._meta.pk
-    return pk.name if pk is not None else "id"
+    return str(pk.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -114,7 +114,7 @@ class ResourceViewSet(RowsMixin, AdminViewSet):
         document = payload(self.request) if self.request.META.get("CONTENT_TYPE") else {}
         if not isinstance(document, Mapping):
             raise ValidationError([_("The body must be a JSON object.")], "invalid")
-        serializer = self.get_serializer(data=document)
+        serializer: Any = self.get_serializer(data=document)
         known = serializer.fields.keys() | {"reason"}
         if unknown := [str(name) for name in document if name not in known]:
             message = _("This field is unknown. The fields are: %s.") % ", ".join(sorted(known))
@@ -127,7 +127,7 @@ class ResourceViewSet(RowsMixin, AdminViewSet):
             data["reason"] = reason.validated_data["reason"]
         return data
 
-    def _call(self, action: Action, positional: list[Any], keywords: dict[str, Any]) -> Any:
+    def _call(self, action: Action, positional: Sequence[Any], keywords: dict[str, Any]) -> Any:
         try:
             return action.call(*positional, **keywords)
         except tuple(kind for kind, _status in action.refusals) as error:

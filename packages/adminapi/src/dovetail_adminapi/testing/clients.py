@@ -41,7 +41,7 @@ def admin_client(
             raise ValueError(f"The permission {name!r} does not exist. Run the checks of dovetail_adminapi.")
         user.user_permissions.add(*rows)
     client = APIClient(**options)
-    client.force_authenticate(type(user)._default_manager.get(pk=user.pk), token=_claims(roles, auth_age))
+    client.force_authenticate(type(user)._default_manager.get(pk=user.pk), token=_claims(roles, auth_age))  # type: ignore[arg-type]  # any credential
     return client
 
 
