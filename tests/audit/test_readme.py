@@ -60,7 +60,7 @@ def test_readme_names_every_event() -> None:
 
 def test_events_table_lists_the_events_of_all_packages() -> None:
     documented = {}
-    for path in PACKAGE.parent.glob("*/src/*/events.py"):
+    for path in PACKAGE.parent.glob("*/src/*/**/events.py"):
         names = re.findall(r"^([a-z_]+\.[a-z_]+) ", ast.get_docstring(ast.parse(path.read_text())) or "", re.MULTILINE)
         documented |= dict.fromkeys(names, path.relative_to(PACKAGE.parent).parts[0])
     table = README.split("<!-- events -->")[1].split("<!-- /events -->")[0]
