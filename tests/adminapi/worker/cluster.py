@@ -1,4 +1,4 @@
-"""Celery workers in processes of their own, which are killed at random moments."""
+"""Celery workers in processes of their own, which are killed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Cluster:
     """``workers`` processes with ``concurrency`` processes each, on a queue of their own."""
 
     def __init__(
-        self, folder: Path, broker: str, *, workers: int = 1, concurrency: int = 2, lease: int = 3, late: bool = False
+        self, folder: Path, broker: str, *, workers: int = 1, concurrency: int = 2, lease: int, late: bool = False
     ) -> None:
         self.folder = folder
         self.broker = broker
@@ -88,12 +88,15 @@ class Cluster:
         self.kills["worker"] += 1
 
     def kill_child(self) -> None:
-        """Kill a process of a pool. Its parent survives and starts another one."""
+        """Kill a process of a pool, chosen at random. Its parent survives and starts another one."""
         children = self.children()
         if children:
-            with suppress(ProcessLookupError):
-                os.kill(random.choice(children), signal.SIGKILL)
-            self.kills["child"] += 1
+            self.kill_process(random.choice(children))
+
+    def kill_process(self, pid: int) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        self.kills["child"] += 1
 
     def children(self) -> list[int]:
         """Return the processes of the pools, which run the jobs."""
@@ -108,8 +111,9 @@ class Cluster:
         path = self.folder / "trace"
         return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
-    def begun(self) -> int:
-        return sum(line[1] == "begin" for line in self.trace())
+    def begun(self) -> dict[int, int]:
+        """Return the numbers of jobs that have begun, each with its last process."""
+        return {int(line[0]): int(line[2]) for line in self.trace() if line[1] == "begin"}
 
     def _kill_group(self, worker: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):

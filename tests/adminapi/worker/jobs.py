@@ -18,10 +18,15 @@ class TraceSerializer(serializers.Serializer[Any]):
     folder = serializers.CharField()
     number = serializers.IntegerField()
     seconds = serializers.FloatField(default=0.05)
+    # Runs until its process is killed. The file "NUMBER.killed" says that it was.
+    until_killed = serializers.BooleanField(default=False)
 
 
-def _trace(job: RunningJob, *, folder: str, number: int, seconds: float) -> int:
+@admin_job("trace", parameters=TraceSerializer)
+def trace(job: RunningJob, *, folder: str, number: int, seconds: float, until_killed: bool, looks: bool = True) -> int:
     path = Path(folder)
+    if until_killed and not (path / f"{number}.killed").exists():
+        seconds = 600
     # The kernel releases the lock when the process dies.
     with (path / f"{number}.lock").open("a") as lock:
         try:
@@ -34,16 +39,19 @@ def _trace(job: RunningJob, *, folder: str, number: int, seconds: float) -> int:
         while time.monotonic() < end:
             time.sleep(min(0.02, seconds))
             job.progress(1, 2)
-            job.check_cancelled()
+            if looks:
+                job.check_cancelled()
         _write(path, f"{number} end {os.getpid()}")
     return number
+
+
+@admin_job("trace-killable", parameters=TraceSerializer, killable=True)
+def trace_killable(job: RunningJob, **values: Any) -> int:
+    """It does not look whether it was cancelled."""
+    return trace(job, **values, looks=False)
 
 
 def _write(folder: Path, line: str) -> None:
     # One write() of a line to a file opened for appending is not mixed with others.
     with (folder / "trace").open("a") as file:
         file.write(f"{line}\n")
-
-
-admin_job("trace", parameters=TraceSerializer)(_trace)
-admin_job("trace-killable", parameters=TraceSerializer, killable=True)(_trace)
