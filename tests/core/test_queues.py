@@ -95,6 +95,14 @@ def test_task_is_published_in_the_context_of_its_request() -> None:
     assert thread.daemon
 
 
+@pytest.mark.parametrize("eager", [True, False])
+def test_options_are_further_arguments_of_the_publication(eager: bool) -> None:
+    task = Task(eager=eager)
+    queues.publish_task(task, "a", options={"task_id": "t1", "argsrepr": "(a)"})
+    ((args, options, _, _),) = task.calls
+    assert (args, options["task_id"], options["argsrepr"], options["retry"]) == (("a",), "t1", "(a)", True)
+
+
 def test_eager_task_runs_once_in_the_caller() -> None:
     task, replaced = Task(eager=True), []
     queues.publish_task(task, "a", otherwise=lambda: replaced.append(1))

@@ -29,6 +29,11 @@ def test_words_of_a_name_are_in_lower_case() -> None:
         ("https://example.com/?token=abcdef&a=1", "https://example.com/?[redacted]&a=1"),
         ("paid with 4111 1111 1111 1111", "paid with [redacted]"),
         ("order 4111 1111 1111 1112", "order 4111 1111 1111 1112"),
+        ("sent eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "sent [redacted]"),
+        ("cut: eyJhbGciOiJIUzI1", "cut: [redacted]"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----, read", "[redacted], read"),
+        ("-----BEGIN RSA PRIVATE KEY-----\nMIIE", "[redacted]"),
+        ("key acme_live_0123456789ABCDEFabcd", "key [redacted]"),
         ("a:b@c", "a:b@c"),
     ],
 )
