@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from dovetail_adminapi.jobs import execution, services, states, sweep
 from dovetail_adminapi.jobs.running import RunningJob
-from dovetail_adminapi.metrics import rollup
+from dovetail_adminapi.metrics import days, rollup
 from dovetail_adminapi.models import Job, JobState, MetricPoint
 from tests.adminapi.work import temporary_job
 
@@ -203,8 +203,9 @@ def test_sweep_does_not_lose_a_job_whose_worker_returns() -> None:
         Job.objects.all().delete()
 
 
-def test_parallel_rollups_store_each_day_once() -> None:
+def test_parallel_rollups_store_each_day_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = timezone.now()
+    monkeypatch.setattr(days, "today", lambda: now.date())
     User.objects.create(username="ada", date_joined=now - timedelta(days=1))
     for _ in range(2):
         outcomes = at_once(*[partial(rollup.roll_up, names=["users.new"])] * PARALLEL)
