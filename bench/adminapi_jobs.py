@@ -41,7 +41,7 @@ from tests.adminapi.worker.cluster import Cluster, enqueue, settle  # noqa: E402
 
 settings.ADMINAPI_RUNNER = "dovetail_adminapi.contrib.celery.run"
 # Redis keeps the messages that a killed worker had reserved for an hour.
-states.REPUBLISH = 60  # type: ignore[misc]  # final for other code
+states.REPUBLISH = 60
 
 
 def measure(broker: str, options: Any) -> None:
