@@ -40,6 +40,7 @@ class AdminAPIConfig(AppConfig):
         user_logged_in.connect(_remember_sign_in, dispatch_uid="dovetail_adminapi.stepup")
         receivers.connect()
         import_schema_extension("dovetail_adminapi.contrib.spectacular")
+        import_schema_extension("dovetail_adminapi.contrib.jobs_schema")
         import_schema_extension("dovetail_adminapi.contrib.support_schema")
 
 

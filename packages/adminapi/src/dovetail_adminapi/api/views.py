@@ -33,7 +33,7 @@ class AdminViewSet(RefusalMixin, GenericViewSet[Any]):
 
     admin: ClassVar[Mapping[str, Any]] = {}
     permission_classes = (OnlyInside,)
-    filter_backends: ClassVar[Sequence[Any]] = ()
+    filter_backends: Sequence[Any] = ()
 
     @property
     def pagination_class(self) -> Any:  # type: ignore[override]  # read live, like every setting

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from rest_framework import serializers
@@ -23,14 +22,17 @@ class ErrorSerializer(serializers.Serializer[Any]):
     type = serializers.CharField(source="error_type", help_text="The class of the exception.")
     text = serializers.CharField(source="error_text", help_text="Its text, without secrets.")
 
+    def to_representation(self, job: Job) -> Any:
+        return super().to_representation(job) if job.error_type else None
+
 
 class JobSerializer(serializers.ModelSerializer[Job]):
     # Not a choice field: drf-spectacular would give it the name of a project's own `state` enum.
     state = serializers.SerializerMethodField(help_text=", ".join(JobState.values))
     parameters = serializers.JSONField(source="shown_parameters", read_only=True, help_text="Without secrets.")
     organization_id = serializers.CharField(source="organization_key", allow_null=True, read_only=True)
-    progress = serializers.SerializerMethodField()
-    error = serializers.SerializerMethodField()
+    progress = ProgressSerializer(source="*", read_only=True)
+    error = ErrorSerializer(source="*", read_only=True, allow_null=True)
 
     class Meta:
         model = Job
@@ -44,14 +46,6 @@ class JobSerializer(serializers.ModelSerializer[Job]):
     def get_state(self, job: Job) -> str:
         return shown_state(job)
 
-    def get_progress(self, job: Job) -> ProgressSerializer:
-        data: Any = ProgressSerializer(job).data
-        return data  # type: ignore[no-any-return]  # the annotation is for drf-spectacular
-
-    def get_error(self, job: Job) -> ErrorSerializer | None:
-        data: Any = ErrorSerializer(job).data if job.error_type else None
-        return data  # type: ignore[no-any-return]  # as above
-
 
 class ReasonSerializer(serializers.Serializer[Any]):
     reason = TextField(
@@ -62,8 +56,8 @@ class ReasonSerializer(serializers.Serializer[Any]):
 class ParametersField(serializers.DictField):
     """A JSON object that the serializer of the job validates."""
 
-    def to_internal_value(self, data: Any) -> Mapping[str, Any]:
-        if not isinstance(data, Mapping):
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if not isinstance(data, dict):
             self.fail("not_a_dict", input_type=type(data).__name__)
         return data
 
@@ -77,7 +71,7 @@ class DefinitionSerializer(serializers.Serializer[Any]):
     """A job that can be started."""
 
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field, not the label of this one
     allowed = serializers.BooleanField(help_text="Whether the caller may start it.")
     reauthenticate = serializers.BooleanField(help_text="Whether it requires a recent sign-in.")
     require_reason = serializers.BooleanField()

@@ -121,7 +121,7 @@ class JobViewSet(RowsMixin, AdminViewSet):
 
     def _body(self) -> Any:
         document = payload(self.request)
-        serializer = self.get_serializer(data=document)
+        serializer: Any = self.get_serializer(data=document)
         serializer.is_valid(raise_exception=True)
         if unknown := set(document) - set(serializer.fields):
             message = f"Unknown field. The fields are: {', '.join(serializer.fields)}."

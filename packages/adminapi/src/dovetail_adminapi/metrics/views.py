@@ -26,7 +26,7 @@ _SERIES_PARAMETERS: Final = ("from", "to", "days", "organization")
 
 class ValueSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(source="metric.name")
-    label = serializers.CharField(source="metric.label")
+    label = serializers.CharField(source="metric.label")  # type: ignore[assignment]  # a field, not the label of this one
     days = serializers.IntegerField(
         allow_null=True, help_text="The length of the period that ends with today, in days in UTC. Null: no period."
     )
@@ -47,6 +47,8 @@ class MetricViewSet(AdminViewSet):
     }
     queryset = MetricPoint.objects.none()
     serializer_class = ValueSerializer
+    # The list has one page, so the document names no parameters of pages.
+    pagination_class = None  # type: ignore[assignment]  # a property of the base class
     lookup_field = "name"
 
     def get_serializer_class(self) -> Any:

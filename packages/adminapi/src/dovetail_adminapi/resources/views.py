@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from dovetail_adminapi.api.views import AdminViewSet
 from dovetail_adminapi.resources.configuration import Action, RelatedList, Resource
 from dovetail_adminapi.resources.filters import ResourceFilter
+from dovetail_core.rest.fields import TextField
 from dovetail_core.rest.views import Refusal, RowsMixin, payload
 
 
@@ -36,7 +37,7 @@ class ReasonRequired(APIException):
 class ActionSerializer(serializers.Serializer[Any]):
     """The body of an action. Projects add fields with the member ``serializer`` of the action."""
 
-    reason = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+    reason = TextField(max_length=2000, required=False, default="", allow_blank=True)
 
 
 class ResourceViewSet(RowsMixin, AdminViewSet):

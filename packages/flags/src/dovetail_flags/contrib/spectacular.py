@@ -6,13 +6,24 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiViewExtension
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_serializer
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_serializer,
+)
 from rest_framework import serializers, status
 from rest_framework.request import Request
 
 from dovetail_core.rest.schema import prefix_components
 from dovetail_flags.api import serializers as own_serializers
-from dovetail_flags.api.serializers import ComparisonSerializer, EvaluationSerializer, FlagSerializer
+from dovetail_flags.api.serializers import (
+    ComparisonSerializer,
+    EvaluationSerializer,
+    FlagSerializer,
+    RevisionSerializer,
+)
 
 prefix_components(own_serializers, "Feature")
 
@@ -35,6 +46,25 @@ class FeatureListMetaSerializer(serializers.Serializer[Any]):
 class FeatureListSerializer(serializers.Serializer[Any]):
     data = EvaluationSerializer(many=True)  # type: ignore[assignment]  # replaces an attribute of serializers
     meta = FeatureListMetaSerializer()
+
+
+class FeatureComparisonListMetaSerializer(serializers.Serializer[Any]):
+    changed = serializers.IntegerField(help_text="The number of contexts whose value differs.")
+
+
+@extend_schema_serializer(many=False)
+class FeatureComparisonListSerializer(serializers.Serializer[Any]):
+    data = ComparisonSerializer(many=True)  # type: ignore[assignment]  # as above
+    meta = FeatureComparisonListMetaSerializer()
+
+
+_CHANGED = OpenApiResponse(description="Another change came first.")
+_IF_MATCH_MISSING = OpenApiResponse(description="The header `If-Match` is missing, or has no ETag of a flag.")
+_COMPARISON = PolymorphicProxySerializer(
+    "FeatureComparisonResult",
+    [ComparisonSerializer, FeatureComparisonListSerializer],
+    resource_type_field_name=None,
+)
 
 
 class FeatureViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # an untyped __init_subclass__
@@ -60,7 +90,9 @@ class FlagViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as ab
             @extend_schema(responses={status.HTTP_201_CREATED: FlagSerializer})
             def create(self, request: Request) -> Any: ...
 
-            @extend_schema(parameters=[_IF_MATCH], responses=FlagSerializer)
+            @extend_schema(
+                parameters=[_IF_MATCH], responses={200: FlagSerializer, 412: _CHANGED, 428: _IF_MATCH_MISSING}
+            )
             def partial_update(self, request: Request, key: str) -> Any: ...
 
             @extend_schema(responses=FlagSerializer)
@@ -75,7 +107,10 @@ class FlagViews(OpenApiViewExtension):  # type: ignore[no-untyped-call]  # as ab
             @extend_schema(responses=FlagSerializer)
             def revert(self, request: Request, key: str) -> Any: ...
 
-            @extend_schema(responses=ComparisonSerializer)
+            @extend_schema(filters=False, responses=RevisionSerializer(many=True))
+            def revisions(self, request: Request, key: str) -> Any: ...
+
+            @extend_schema(responses=_COMPARISON)
             def evaluate(self, request: Request, key: str) -> Any: ...
 
         return Described
