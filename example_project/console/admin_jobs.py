@@ -26,12 +26,3 @@ def purge(job: Any, *, command: str) -> None:
 def verify_audit_log(job: Any) -> dict[str, Any]:
     """Verify all entries. Return ``intact`` or ``tampered``."""
     return {"result": run_verification()}
-
-
-@admin_job("mark-overdue-invoices", unique=True)
-def mark_overdue_invoices(job: Any) -> dict[str, Any]:
-    """Mark the overdue invoices of all organizations."""
-    # Late: it imports Celery, which processes of the API do not need without a broker.
-    from billing.tasks import mark_overdue_invoices as mark
-
-    return {"marked": mark()}
