@@ -6,7 +6,9 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission, User
+from django.test import override_settings
 from django.urls import include, path
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,15 +24,9 @@ from dovetail_adminapi.support.authentication import SupportAccessAuthentication
 SETTINGS: dict[str, Any] = {
     "ROOT_URLCONF": "tests.adminapi.support_world",
     "ADMINAPI_IMPERSONATION": True,
-    "REST_FRAMEWORK": {
-        "DEFAULT_AUTHENTICATION_CLASSES": [
-            "dovetail_adminapi.support.authentication.SupportAccessAuthentication",
-            "rest_framework.authentication.SessionAuthentication",
-        ],
-        "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-        "TEST_REQUEST_DEFAULT_FORMAT": "json",
-    },
 }
+#: Of the views of this package. REST framework reads its setting when its classes are made.
+AUTHENTICATION_CLASSES = (SupportAccessAuthentication, SessionAuthentication)
 
 
 class OrderView(APIView):
@@ -48,9 +44,13 @@ class OpenView(OrderView):
     permission_classes = (AllowAny,)
 
 
-urlpatterns = [
+# The guard copies the classes when it is put on.
+with override_settings(ADMINAPI_AUTHENTICATION_CLASSES=AUTHENTICATION_CLASSES):
     # As the include does with ADMINAPI_IMPERSONATION, which is off in the settings of this lane.
-    path("admin/v1/", include((guarded(urls.urlpatterns, "support"), "dovetail_adminapi"))),
+    guarded_urls = guarded(urls.urlpatterns, "support")
+
+urlpatterns = [
+    path("admin/v1/", include((guarded_urls, "dovetail_adminapi"))),
     path("api/v1/orders", OrderView.as_view(), name="orders"),
     path("api/v1/orders/<int:number>", OrderView.as_view(), name="order"),
     path("api/v1/cards", OrderView.as_view(), name="card-list"),

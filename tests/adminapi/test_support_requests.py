@@ -12,7 +12,8 @@ from rest_framework.test import APIClient
 
 from dovetail_adminapi.models import SupportAccess
 from dovetail_adminapi.support.access import end_support_access
-from tests.adminapi.support_world import SETTINGS, admin, person, requested, started
+from dovetail_adminapi.support.views import CustomerAccessViewSet
+from tests.adminapi.support_world import AUTHENTICATION_CLASSES, SETTINGS, admin, person, requested, started
 
 pytestmark = pytest.mark.django_db
 
@@ -20,9 +21,10 @@ ORDERS, MINE = "/api/v1/orders", "/api/v1/support-access"
 
 
 @pytest.fixture(autouse=True)
-def _switched_on(settings):
+def _switched_on(settings, monkeypatch):
     for name, value in SETTINGS.items():
         setattr(settings, name, value)
+    monkeypatch.setattr(CustomerAccessViewSet, "authentication_classes", AUTHENTICATION_CLASSES)
 
 
 @pytest.fixture
