@@ -127,6 +127,45 @@ class AuditLogTampered(NotificationType, key="security.audit_log"):
         return Rendered(title=_("The audit log was tampered with"), body=body)
 
 
+class SupportAccessRequested(NotificationType, key="security.support_access_requested"):
+    """For the user and the owners, who approve the access."""
+
+    account: str
+    reason: str
+
+    channels = {"in_app": True, "email": True}
+    required = frozenset({"in_app", "email"})
+    example = {"account": "ada@example.com", "reason": "The list of invoices is empty"}
+
+    def render(self) -> Rendered:
+        title = _("Support asks for access to the account %(account)s")
+        body = _("Reason: %(reason)s")
+        return Rendered(
+            title=title % {"account": self.account}, body=body % {"reason": self.reason}, url="/support-access"
+        )
+
+
+class SupportAccessStarted(NotificationType, key="security.support_access_started"):
+    """For the user and the owners: an administrator acts as the user from now on."""
+
+    account: str
+    reason: str
+    minutes: int
+
+    channels = {"in_app": True, "email": True}
+    required = frozenset({"in_app", "email"})
+    example = {"account": "ada@example.com", "reason": "The list of invoices is empty", "minutes": 30}
+
+    def render(self) -> Rendered:
+        title = _("Support has access to the account %(account)s for %(minutes)d minutes")
+        body = _("Reason: %(reason)s")
+        return Rendered(
+            title=title % {"account": self.account, "minutes": self.minutes},
+            body=body % {"reason": self.reason},
+            url="/support-access",
+        )
+
+
 class NewDevice(NotificationType, key="security.new_device"):
     device: str
     network: str | None = None

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from dovetail_tenancy import get_membership_model
+from dovetail_tenancy.conf import OWNER
 from dovetail_tenancy.organizations.resolution import OrganizationMismatch, requested_key, resolve_organization
 
-MANAGERS = ("owner", "admin")
+MANAGERS = (OWNER, "admin")
 
 
 def members_of(organization_key: Any) -> QuerySet[Any]:
@@ -23,6 +24,12 @@ def members_of(organization_key: Any) -> QuerySet[Any]:
 def managers_of(organization_key: Any) -> QuerySet[Any]:
     managers = _memberships().filter(organization=organization_key, role__in=MANAGERS)
     return get_user_model()._default_manager.filter(pk__in=managers.values("user"))
+
+
+def owners_and(member_key: Any, organization_key: Any) -> QuerySet[Any]:
+    """Return the owners of the organization and one member, if the person still is one."""
+    rows = _memberships().filter(Q(role=OWNER) | Q(user=member_key), organization=organization_key)
+    return get_user_model()._default_manager.filter(pk__in=rows.values("user"))
 
 
 def organizations_of(user: Any) -> Iterable[Any]:

@@ -25,8 +25,12 @@ from console.notifications import (
     MemberInvited,
     NewDevice,
     RoleChanged,
+    SupportAccessRequested,
+    SupportAccessStarted,
 )
-from console.organizations import managers_of, members_of
+from console.organizations import managers_of, members_of, owners_and
+from dovetail_adminapi.conf import conf as admin_conf
+from dovetail_core.accounts import address_of
 from dovetail_core.events import Event
 from dovetail_core.mail import in_background
 from dovetail_core.queues import publish_task
@@ -101,6 +105,27 @@ def _audit_log_tampered(event: Event) -> None:
     notify(AuditLogTampered(findings=sum(event.data["kinds"].values())), to=superusers)
 
 
+def _support_access_requested(event: Event) -> None:
+    # Without consent, the access starts with its request.
+    if admin_conf.IMPERSONATION_CONSENT == "required":
+        _support_access(event, SupportAccessRequested, reason=event.data["reason"])
+
+
+def _support_access_started(event: Event) -> None:
+    if admin_conf.IMPERSONATION_CONSENT != "none":
+        _support_access(event, SupportAccessStarted, reason=event.data["reason"], minutes=event.data["minutes"])
+
+
+def _support_access(event: Event, kind: type[NotificationType], **fields: Any) -> None:
+    users = get_user_model()._default_manager.filter(pk=event.data["user"])
+    account = users.first()
+    if account is None:
+        return
+    key = event.organization_id
+    people = users if key is None else owners_and(account.pk, key)
+    notify(kind(account=address_of(account), **fields), to=people, organization=key, actor=event.actor)
+
+
 def _features_changed(event: Event) -> None:
     # The hooks of dovetail_flags run before this hint is sent: they were registered when the flag was saved.
     broadcast("features", using=event.using)
@@ -133,6 +158,8 @@ HANDLERS: dict[str, Callable[[Event], None]] = {
     "invoice.paid": _invoice_paid,
     "user.new_device": _new_device,
     "audit.tampering_found": _audit_log_tampered,
+    "support_access.requested": _support_access_requested,
+    "support_access.started": _support_access_started,
     "feature.created": _features_changed,
     "feature.updated": _features_changed,
     "feature.enabled": _features_changed,

@@ -13,6 +13,7 @@ from dovetail_apikeys.testing import api_key_client
 from dovetail_audit.models import Entry
 from dovetail_contract.testing import unchecked
 from dovetail_identity.services import revoke_all_sessions
+from dovetail_notify.testing import sent_notifications
 from dovetail_tenancy.services import add_member
 from tests.composed import factories
 from tests.composed.admin_world import ADMIN, bearer, staff
@@ -89,6 +90,36 @@ def test_owner_approves_reading_works_and_both_people_are_recorded(ann, member, 
     # The owner reads it in the organization's own log.
     actions = {row["action"] for row in customer.get("/api/v1/audit-log?limit=200").json()["data"]}
     assert set(steps) <= actions
+
+
+def test_user_and_owners_are_notified_of_request_and_start(ann, member, owner, organization):
+    colleague = factories.user()
+    add_member(organization=organization, user=colleague, role="admin")
+    started(ann, member, owner, organization, minutes=10)
+    for person in (member, owner):
+        rows = sent_notifications(to=person)
+        assert [row.title for row in rows if "Support" in row.title] == [
+            f"Support asks for access to the account {member.email}",
+            f"Support has access to the account {member.email} for 10 minutes",
+        ]
+        assert {row.body for row in rows if "Support" in row.title} == {"Reason: The list of invoices is empty"}
+    assert sent_notifications(to=colleague) == []
+
+
+@pytest.mark.parametrize(("consent", "count"), [("notify", 1), ("none", 0)])
+def test_access_without_consent_notifies_user_and_owners_if_set(settings, ann, member, owner, consent, count):
+    settings.ADMINAPI_IMPERSONATION_CONSENT = consent
+    assert request_access(ann, member).json()["state"] == "active"
+    for person in (member, owner):
+        titles = [row.title for row in sent_notifications(to=person)]
+        assert titles == [f"Support has access to the account {member.email} for 30 minutes"] * count
+
+
+def test_person_without_organization_is_notified(ann):
+    person = factories.user()
+    request_access(ann, person)
+    (row,) = sent_notifications(to=person)
+    assert row.title == f"Support asks for access to the account {person.email}"
 
 
 def test_write_access_changes_rows_in_both_names(ann, member, owner, organization):
