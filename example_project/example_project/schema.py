@@ -20,6 +20,7 @@ ORGANIZATION = OpenApiParameter(
 VIEWS = {
     "billing.api.views.CustomerViewSet",
     "billing.api.views.InvoiceViewSet",
+    "dovetail_adminapi.support.views.CustomerAccessViewSet",  # ADMINAPI_IMPERSONATION_ORGANIZATION
     "dovetail_apikeys.api.views.APIKeyViewSet",  # API_KEYS_ORGANIZATION_RESOLVER
     "dovetail_audit.api.views.EntryViewSet",  # AUDIT_LOG_ORGANIZATION
     "dovetail_flags.api.views.FeatureViewSet",  # FLAGS_PERMISSION_CLASSES

@@ -274,7 +274,9 @@ def test_no_secret_of_any_endpoint_is_recorded_exported_or_logged(settings):
             secrets |= {world.owner.refresh}
             secrets |= {other.owner.access, other.owner.refresh}
             if "json" in answer.headers.get("Content-Type", ""):
-                secrets |= set(strings(answer.json(), SECRETS - {"key"}))
+                # The ticket of a support access is a number, not a credential.
+                public = {"key", "ticket"} if operation.name.startswith("support_access") else {"key"}
+                secrets |= set(strings(answer.json(), SECRETS - public))
                 if operation.name.startswith("api_keys"):
                     secrets |= set(strings(answer.json(), {"key"}))
     finally:
