@@ -116,7 +116,7 @@ def _support_access_started(event: Event) -> None:
         _support_access(event, SupportAccessStarted, reason=event.data["reason"], minutes=event.data["minutes"])
 
 
-def _support_access(event: Event, kind: type[NotificationType], **fields: Any) -> None:
+def _support_access(event: Event, kind: Callable[..., NotificationType], **fields: Any) -> None:
     users = get_user_model()._default_manager.filter(pk=event.data["user"])
     account = users.first()
     if account is None:

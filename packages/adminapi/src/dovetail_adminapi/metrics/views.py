@@ -48,7 +48,7 @@ class MetricViewSet(AdminViewSet):
     queryset = MetricPoint.objects.none()
     serializer_class = ValueSerializer
     # The list has one page, so the document names no parameters of pages.
-    pagination_class = None  # type: ignore[assignment]  # a property of the base class
+    pagination_class = None
     lookup_field = "name"
 
     def get_serializer_class(self) -> Any:
