@@ -6,6 +6,7 @@ import enum
 import io
 import json
 import math
+import re
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -166,7 +167,8 @@ def test_canonical_text_is_json_without_personal_data() -> None:
     document = json.loads(text)
     assert document["target"] == "5"
     assert document["data"] == {"parameters": {"a": 1, "email": "[personal]"}}
-    assert b"ada" not in text
+    # As a word: the digits of an id or a hash may be "ada".
+    assert not re.search(rb"\bada\b", text)
     assert text == json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
 from decimal import Decimal
@@ -231,7 +232,8 @@ def test_key_that_is_an_address_is_hashed(db: None) -> None:
     entry = record("invoice.paid", actor=actor, target=("user", "ada@example.com"))
     assert entry.actor.startswith("hashed:")
     assert entry.actor == entry.target
-    assert "ada" not in canonical.canonical(entry).decode()
+    # As a word: the digits of an id or a hash may be "ada".
+    assert not re.search(rb"\bada\b", canonical.canonical(entry))
 
 
 def test_resolver_gives_the_organization_once(db: None, rf: RequestFactory, settings: Any) -> None:
