@@ -180,6 +180,19 @@ def test_one_live_job_of_a_unique_key(held: None) -> None:
     assert Job.objects.count() == 4
 
 
+def test_job_that_finishes_meanwhile_does_not_stop_the_next(held: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that was in the way of an INSERT has released its key before it is read."""
+    live, job = services._live, services.enqueue("rebuild", {"index": "a"}, actor=None)
+
+    def finish(*args: Any) -> UUID | None:
+        run(job)
+        return live(*args)
+
+    monkeypatch.setattr(services, "_live", finish)
+    again = services.enqueue("rebuild", {"index": "a"}, actor=None)
+    assert (job.state, again.state) == ("succeeded", "queued")
+
+
 def test_lost_job_gives_its_unique_key_to_the_next(held: None, events: list[Event]) -> None:
     job = silence(start(services.enqueue("rebuild", {"index": "a"}, actor=None)))
     services.enqueue("rebuild", {"index": "a"}, actor=None)

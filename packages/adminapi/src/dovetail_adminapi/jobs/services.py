@@ -120,14 +120,25 @@ def _insert(job: Job, using: str) -> None:
         with transaction.atomic(using=using):
             job.save(using=using, force_insert=True)
     except IntegrityError:
-        live = Job.objects.using(using).filter(name=job.name, live_key=job.live_key)
-        if connections[using].features.has_select_for_update:
-            # A locking read: MariaDB's snapshot is older than the row that was in the way.
-            live = live.select_for_update()
-        key = live.values_list("pk", flat=True).first()
-        if key is None:
-            raise  # it finished meanwhile, or this is another constraint
-        raise JobRunning(key) from None
+        key = _live(job, using)
+        if key is not None:
+            raise JobRunning(key) from None
+        # It has finished meanwhile.
+        job.save(using=using, force_insert=True)
+
+
+def _live(job: Job, using: str) -> UUID | None:
+    """Return the key of the live job with the name and unique key of another one."""
+    rows = Job.objects.using(using).filter(name=job.name, live_key=job.live_key).values_list("pk", flat=True)
+    if connections[using].vendor != "mysql":
+        return rows.first()
+    # A locking read, because a snapshot is older than the row that was in the way. A shared lock, because the INSERT
+    # that failed has left one, and two holders of it that want an exclusive one deadlock.
+    sql, params = rows.query.get_compiler(using).as_sql()
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"{sql} LOCK IN SHARE MODE", params)
+        row = cursor.fetchone()
+    return None if row is None else UUID(str(row[0]))
 
 
 def _replace(key: UUID, using: str) -> None:
@@ -143,8 +154,12 @@ def _replace(key: UUID, using: str) -> None:
 def _replace_lost(name: str, unique_key: str, using: str) -> None:
     """Take the unique key from a lost job, which then never continues."""
     rows = Job.objects.using(using).filter(name=name, live_key=unique_key)
-    states.mark_lost(rows)
-    rows.filter(state=JobState.LOST).update(rank=states.RETRIED, live_key=None)
+    # A read first: an UPDATE of no row may lock the gap of the index into which another transaction inserts.
+    lost = list(rows.filter(states.in_state(JobState.LOST)).values_list("pk", flat=True))
+    if lost:
+        rows = rows.filter(pk__in=lost)
+        states.mark_lost(rows)
+        rows.filter(state=JobState.LOST).update(rank=states.RETRIED, live_key=None)
 
 
 @retry_on_conflict

@@ -98,10 +98,13 @@ def _counted(metric: Metric, first: date, last: date) -> Values:
 @retry_on_conflict
 def _store(metric: Metric, values: Values, last: date) -> None:
     using = router.db_for_write(MetricPoint)
+    states = MetricState.objects.using(using)
+    if not states.filter(pk=metric.name).exists():
+        # ignore_conflicts: another rollup may create it at the same moment. Before the transaction: in MariaDB, an
+        # INSERT of a row that exists leaves a shared lock, and two holders of it that want the row deadlock.
+        states.bulk_create([MetricState(metric=metric.name)], ignore_conflicts=True)
     with transaction.atomic(using=using):
-        # ignore_conflicts: another rollup may create it at the same moment.
-        MetricState.objects.using(using).bulk_create([MetricState(metric=metric.name)], ignore_conflicts=True)
-        state = lock(MetricState.objects.using(using).filter(pk=metric.name))
+        state = lock(states.filter(pk=metric.name))
         points = MetricPoint.objects.using(using).filter(metric__in=metric.stored_names(), day__in=list(values))
         points.delete()
         MetricPoint.objects.using(using).bulk_create(
