@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.core.checks.registry import registry
 from django.test import override_settings
 from django.urls import include, path
 from django.views.decorators.cache import never_cache
 
+from dovetail_adminapi import checks
+from dovetail_adminapi.api import operations
 from dovetail_adminapi.api.root import RootView
 from dovetail_adminapi.api.wrapping import guarded
 from dovetail_adminapi.conf import conf
@@ -91,6 +94,8 @@ def test_permission_that_does_not_exist_is_an_error() -> None:
         ({"ADMINAPI_RESOURCES": {"users": {"fields": ["id", "password"]}}}, "E010", "'password'"),
         ({"ADMINAPI_RESOURCES": {"orders": {}}}, "E001", "ADMINAPI_RESOURCES['orders']"),
         ({"ADMINAPI_RESOURCES": ["users"]}, "E001", "ADMINAPI_RESOURCES is ['users']"),
+        ({"ADMINAPI_RESOURCES": {"users": "all"}}, "E001", "'all' is not a dict"),
+        ({"ADMINAPI_RESOURCES": {"users": {"lists": {"keys": {"fields": ["secret"]}}}}}, "E010", "'secret'"),
         ({"ADMINAPI_SECTIONS": ["tests.adminapi.shop"]}, "E001", "ADMINAPI_SECTIONS"),
         ({"ADMINAPI_NETWORKS": ["10.0.0.1/8"]}, "E001", "ADMINAPI_NETWORKS"),
         ({"ADMINAPI_ROLES": {"ops": "auth.view_user"}}, "E001", "ADMINAPI_ROLES"),
@@ -112,6 +117,33 @@ def test_valid_settings_are_not_reported() -> None:
     assert list(conf.check()) == []
     for identifier in ("E004", "E006", "E007", "E008", "E009", "E010", "W002", "W005", "W006", "W007"):
         assert messages(identifier) == [], identifier
+
+
+def test_checks_run_once_although_apps_are_loaded_again(settings: Any) -> None:
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sites"]
+    with override_settings(ADMINAPI_ROLE_CLAIM="roles"):
+        assert len(messages("E007")) == 1
+
+
+def test_checks_of_the_module_are_registered() -> None:
+    registered = {check.__name__ for check in registry.get_checks(include_deployment_checks=True)}
+    assert {name for name in vars(checks) if name.startswith("check_")} <= registered
+
+
+def test_checks_walk_the_routes_once_for_many_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    patterns = [path(f"groups-{n}", shop.GroupViewSet.as_view({"get": "list"}), name=f"g{n}") for n in range(200)]
+    walks: list[str] = []
+
+    def count(module: ModuleType, name: str) -> None:
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args: (walks.append(name), original(*args))[1])
+
+    count(operations, "get_resolver")
+    count(checks, "routes")
+    with override_settings(ROOT_URLCONF=urls(patterns)):
+        run_checks(include_deployment_checks=True)
+        assert len(operations.registry()) == 201
+    assert sorted(walks) == ["get_resolver", "routes"]
 
 
 def test_missing_middleware_is_a_warning(settings: Any) -> None:
@@ -179,7 +211,5 @@ def test_decorated_view_loses_its_decorator() -> None:
 
 @override_settings(ROOT_URLCONF="tests.adminapi.nothing")
 def test_broken_urlconf_is_left_to_django() -> None:
-    from dovetail_adminapi import checks
-
     assert list(checks.check_operations()) == []
     assert list(checks.check_deployment()) == []

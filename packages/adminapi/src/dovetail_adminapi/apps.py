@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, Final
 
 from django.apps import AppConfig
@@ -11,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 _CHECKS: Final = {
     "check_settings": (),
     "check_jobs": (),
+    "check_metrics": (),
     "check_operations": (Tags.urls,),
     "check_permissions": (Tags.urls,),
     "check_middleware": (),
@@ -45,6 +47,8 @@ class AdminAPIConfig(AppConfig):
 
 
 # Imported when they are called: workers need neither views nor serializers, whose import takes most of a second.
+# Cached, because tests with other INSTALLED_APPS call ready() again, and Django would run another function as well.
+@cache
 def _late_check(name: str) -> Callable[..., Iterable[CheckMessage]]:
     def check(**kwargs: Any) -> Iterable[CheckMessage]:
         from dovetail_adminapi import checks

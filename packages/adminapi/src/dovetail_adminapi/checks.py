@@ -19,8 +19,9 @@ from dovetail_adminapi.conf import conf
 from dovetail_adminapi.jobs import registry as jobs
 from dovetail_adminapi.metrics.registry import registry as metrics
 from dovetail_adminapi.resources import configuration
+from dovetail_core.conf import cached_until_settings_change
 from dovetail_core.events import domain_event
-from dovetail_core.inspection import path_of, routes
+from dovetail_core.inspection import Route, path_of, routes
 
 _ID: Final = "dovetail_adminapi"
 _MIDDLEWARE: Final = "dovetail_adminapi.middleware.AdminAPIMiddleware"
@@ -33,15 +34,14 @@ _BEFORE: Final = (
 
 def check_settings(**kwargs: Any) -> Iterator[CheckMessage]:
     yield from conf.check()
-    if conf.RESOURCES is None or isinstance(conf.RESOURCES, Mapping):
-        for problem in configuration.problems():
-            yield Error(problem, hint="The README lists the members of a resource.", id=f"{_ID}.E001")
-        for resource, field in configuration.secret_fields():
-            yield Error(
-                f"ADMINAPI_RESOURCES[{resource!r}] lists the field {field!r}, whose name is that of a secret.",
-                hint="Remove it from 'fields'. It is not shown in any case.",
-                id=f"{_ID}.E010",
-            )
+    for problem in configuration.problems():
+        yield Error(problem, hint="The README lists the members of a resource.", id=f"{_ID}.E001")
+    for resource, field in configuration.secret_fields():
+        yield Error(
+            f"ADMINAPI_RESOURCES[{resource!r}] lists the field {field!r}, whose name is that of a secret.",
+            hint="Remove it from 'fields'. It is not shown in any case.",
+            id=f"{_ID}.E010",
+        )
     if conf.ROLE_CLAIM is not None and not conf.ROLE_ISSUERS:
         yield Error(
             "ADMINAPI_ROLE_CLAIM is set and ADMINAPI_ROLE_ISSUERS is empty, so that no token can claim a role.",
@@ -223,7 +223,8 @@ def _operations() -> tuple[RoutedOperation, ...]:
     return _safely(registry) if getattr(settings, "ROOT_URLCONF", None) else ()
 
 
-def _routes() -> tuple[Any, ...]:
+@cached_until_settings_change
+def _routes() -> tuple[Route, ...]:
     return _safely(lambda: tuple(routes()))
 
 

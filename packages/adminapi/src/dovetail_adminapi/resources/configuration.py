@@ -115,14 +115,20 @@ def secret_fields() -> list[tuple[str, str]]:
     """Return the resources and fields whose names are those of secrets. Lists show them to nobody."""
     pairs = []
     for name, declared in _declared().items():
-        lists = declared.get("lists") or {}
-        for fields in (declared.get("fields"), *(item.get("fields") for item in lists.values())):
-            pairs += [(name, field) for field in fields or () if is_secret_name(str(field))]
+        lists = _mapping(_mapping(declared).get("lists"))
+        for source in (declared, *lists.values()):
+            fields = _mapping(source).get("fields") or ()
+            pairs += [(name, field) for field in fields if is_secret_name(str(field))]
     return pairs
 
 
 def _declared() -> Mapping[str, Mapping[str, Any]]:
-    return {"users": {}} if conf.RESOURCES is None else conf.RESOURCES
+    # E001 reports a setting of another type.
+    return {"users": {}} if conf.RESOURCES is None else _mapping(conf.RESOURCES)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _resource(name: str, declared: Mapping[str, Any]) -> Resource:
