@@ -7,7 +7,13 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.cache import cache
 from django.test import override_settings
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory, force_authenticate
+from rest_framework.throttling import UserRateThrottle
+from rest_framework.views import APIView
 
+from dovetail_adminapi.api.wrapping import guarded_view
 from dovetail_core.events import Event
 from tests.adminapi.world import ADMIN, client, person
 
@@ -174,17 +180,34 @@ def test_throttle_limits_calls_if_switched_on() -> None:
     cache.clear()
 
 
-@override_settings(
-    REST_FRAMEWORK={
-        "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
-        "DEFAULT_THROTTLE_RATES": {"user": "1/hour"},
-        "TEST_REQUEST_DEFAULT_FORMAT": "json",
-    }
-)
-def test_limits_of_other_views_do_not_apply() -> None:
+class OncePerHour(UserRateThrottle):
+    rate = "1/hour"
+
+
+class Limited(APIView):
+    admin = {"permissions": {"get": "auth.view_group"}}
+    throttle_classes = (OncePerHour,)
+
+    def get(self, request: Request) -> Response:
+        return Response()
+
+
+def test_5000_calls_are_unlimited_where_the_view_itself_is_limited() -> None:
     cache.clear()
-    api = client(person("viewer", "auth.view_group"))
-    assert {api.get(f"{ADMIN}groups").status_code for _ in range(5)} == {200}
+    viewer = person("viewer", "auth.view_group")
+    factory = APIRequestFactory()
+
+    def status(view: Any) -> int:
+        request = factory.get("/limited")
+        force_authenticate(request, viewer)
+        return int(view(request).status_code)
+
+    limited = Limited.as_view()
+    guarded = guarded_view(limited, "shop", "limited")
+    assert [status(limited), status(limited)] == [200, 429]
+    assert {status(guarded) for _ in range(5000)} == {200}
+    assert status(limited) == 429
+    cache.clear()
 
 
 def test_context_surrounds_the_call() -> None:
