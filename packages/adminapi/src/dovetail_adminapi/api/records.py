@@ -93,7 +93,10 @@ class Call:
             "query": {name: values if len(values) > 1 else values[0] for name, values in self.request.GET.lists()},
             "body": self._body(),
         }
-        shown: dict[str, Any] = redact({name: part for name, part in parts.items() if part})
+        sent = {name: part for name, part in parts.items() if part}
+        if not sent:
+            return sent
+        shown: dict[str, Any] = redact(sent)
         if len(json.dumps(shown)) <= MAX_PARAMETERS:
             return shown
         return {name: {"names": list(part)[:20]} if isinstance(part, dict) else {} for name, part in shown.items()}
