@@ -12,7 +12,10 @@ settings.configure(
     INSTALLED_APPS=[
         "django.contrib.contenttypes",
         "rest_framework",
-        *(f"dovetail_{name}" for name in ("adminapi", "apikeys", "audit", "contract", "flags", "magiclink", "notify", "tenancy")),
+        *(
+            f"dovetail_{name}"
+            for name in ("adminapi", "apikeys", "audit", "contract", "flags", "magiclink", "notify", "tenancy")
+        ),
     ],
     MIDDLEWARE=["dovetail_audit.middleware.AuditMiddleware"],
     API_KEYS_ORGANIZATION_MODEL="contenttypes.ContentType",
