@@ -99,6 +99,9 @@ def test_permission_that_does_not_exist_is_an_error() -> None:
         ({"ADMINAPI_SECTIONS": ["tests.adminapi.shop"]}, "E001", "ADMINAPI_SECTIONS"),
         ({"ADMINAPI_NETWORKS": ["10.0.0.1/8"]}, "E001", "ADMINAPI_NETWORKS"),
         ({"ADMINAPI_ROLES": {"ops": "auth.view_user"}}, "E001", "ADMINAPI_ROLES"),
+        ({"ADMINAPI_ROLES": {"ops": 5}}, "E001", "'ops' is 5"),
+        ({"ADMINAPI_ROLES": {"ops": [["auth.view_user"]]}}, "E001", "'ops' is [['auth.view_user']]"),
+        ({"ADMINAPI_RESOURCES": {"users": {"fields": 5}}}, "E001", "ADMINAPI_RESOURCES['users']"),
         ({"ADMINAPI_MACHINES": "acme"}, "E001", "ADMINAPI_MACHINES"),
         ({"ADMINAPI_AUTHENTICATION_CLASSES": ["shop.Nothing"]}, "E001", "ADMINAPI_AUTHENTICATION_CLASSES"),
         ({"ADMINAPI_ROLE_CLAIM": 7}, "E001", "ADMINAPI_ROLE_CLAIM"),
@@ -120,7 +123,7 @@ def test_valid_settings_are_not_reported() -> None:
 
 
 def test_checks_run_once_although_apps_are_loaded_again(settings: Any) -> None:
-    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.sites"]
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.humanize"]
     with override_settings(ADMINAPI_ROLE_CLAIM="roles"):
         assert len(messages("E007")) == 1
 

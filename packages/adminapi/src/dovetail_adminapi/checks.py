@@ -132,7 +132,7 @@ def check_permissions(**kwargs: Any) -> Iterator[CheckMessage]:
             )
     roles: object = conf.ROLES  # E001 reports other types
     for role, permissions in roles.items() if isinstance(roles, Mapping) else ():
-        if unknown := sorted(set(permissions) - known):
+        if isinstance(permissions, list | tuple | set) and (unknown := sorted(set(map(str, permissions)) - known)):
             yield Error(
                 f"ADMINAPI_ROLES[{role!r}] has permissions that do not exist: {', '.join(unknown)}.",
                 hint="Add them to Meta.permissions of a model, or correct their names.",

@@ -51,7 +51,8 @@ def _roles(value: object) -> None:
     if not isinstance(value, Mapping):
         raise ValueError("must be a dict of names of roles and lists of permissions")
     for role, permissions in value.items():
-        if not isinstance(role, str) or isinstance(permissions, str) or not isinstance(permissions, Sequence):
+        is_list = isinstance(permissions, list | tuple | set)
+        if not isinstance(role, str) or not is_list or not all(isinstance(item, str) for item in permissions):
             raise ValueError(f"must be a dict of names of roles and lists of permissions; {role!r} is {permissions!r}")
 
 

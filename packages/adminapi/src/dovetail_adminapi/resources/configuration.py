@@ -117,8 +117,9 @@ def secret_fields() -> list[tuple[str, str]]:
     for name, declared in _declared().items():
         lists = _mapping(_mapping(declared).get("lists"))
         for source in (declared, *lists.values()):
-            fields = _mapping(source).get("fields") or ()
-            pairs += [(name, field) for field in fields if is_secret_name(str(field))]
+            fields = _mapping(source).get("fields")
+            listed = fields if isinstance(fields, list | tuple) else ()
+            pairs += [(name, field) for field in listed if is_secret_name(str(field))]
     return pairs
 
 

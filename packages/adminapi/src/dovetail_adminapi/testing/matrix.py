@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dovetail_adminapi.api.operations import ANY, registry
+from dovetail_adminapi.api.operations import ANY, permissions, registry
 from dovetail_adminapi.conf import conf
 
 
@@ -14,18 +14,14 @@ def permission_matrix(urlconf: str | None = None) -> dict[str, dict[str, Any]]:
     ``*`` means any permission of the admin API, and None that nobody may call the operation.
     """
     rows = {}
+    anything = permissions(urlconf)
     for item in registry(urlconf):
         operation = item.operation
+        required: frozenset[str | None] = anything if operation.permission == ANY else frozenset({operation.permission})
         rows[f"{operation.method} {item.path}"] = {
             "operation": operation.name,
             "permission": operation.permission,
             "reauthenticate": operation.reauthenticate,
-            "roles": sorted(role for role, names in conf.ROLES.items() if _allows(operation.permission, set(names))),
+            "roles": sorted(role for role, names in conf.ROLES.items() if not required.isdisjoint(names)),
         }
     return dict(sorted(rows.items()))
-
-
-def _allows(permission: str | None, names: set[str]) -> bool:
-    if permission == ANY:
-        return bool(names & {item.operation.permission for item in registry()})
-    return permission in names
