@@ -11,6 +11,7 @@ from django.urls import re_path
 from billing.models import Customer
 from billing.tasks import mark_overdue_invoices
 from console.notifications import MemberInvited
+from dovetail_adminapi.models import Job, SupportAccess
 from dovetail_apikeys.services import create_api_key
 from dovetail_audit.models import Entry
 from dovetail_contract.testing import held_to_schema
@@ -111,6 +112,10 @@ def rows_of_admin_site(organization):
     set_organization_preference(organization_key=key, channel="email", mode="off")
     # The people of both organizations are in the list of users.
     Entry._base_manager.filter(organization=key).update(actor_label=f"Actor of {organization.name}")
+    reason = f"Reason of {organization.name}"
+    Job.objects.create(name="purge", requested_by=reason, reason=reason, organization_key=key)
+    owner = str(organization.owner.pk)
+    SupportAccess.objects.create(admin_key=reason, user_key=owner, organization_key=key, reason=reason, minutes=5)
 
 
 def test_admin_site_is_isolated():
@@ -131,6 +136,8 @@ def test_admin_site_is_isolated():
         "dovetail_tenancy.Organization: history",
         "billing.Invoice: autocomplete",
         "dovetail_audit.Entry: list",
+        "dovetail_adminapi.Job: change",
+        "dovetail_adminapi.SupportAccess: list",
     } <= report.tested
 
 

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.templatetags.static import static
 from django.urls import path
 from django.utils import translation
+from django.utils.functional import lazy
 from django.utils.html import format_html
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiJsonRenderer2
 from drf_spectacular.settings import spectacular_settings
@@ -80,7 +81,8 @@ class DocumentationView(AdminView):
 
     admin: ClassVar[Mapping[str, Any]] = {
         "permissions": {"get": _PERMISSION},
-        "content_security_policy": policy(_script()),
+        # Lazy: commands import the views before static files are collected.
+        "content_security_policy": lazy(lambda: policy(_script()), str)(),
     }
 
     @extend_schema(exclude=True)
