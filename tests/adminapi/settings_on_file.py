@@ -9,8 +9,13 @@ from tests.adminapi.settings import DATABASES
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": os.environ["TEST_DATABASE"]}
-    # Like a project that serves parallel requests with SQLite, but without waiting for the disk.
-    DATABASES["default"]["OPTIONS"] = {"timeout": 60, "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF"}
+    # Like a project that serves parallel requests with SQLite, but without waiting for the disk. A transaction that has
+    # read cannot write if another one has written since, unless it begins as IMMEDIATE.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 60,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF",
+    }
 else:
     DATABASES["default"]["TEST"] = {"NAME": f"test_{DATABASES['default']['NAME']}_parallel"}
 DATABASES["default"]["ATOMIC_REQUESTS"] = "ATOMIC_REQUESTS" in os.environ

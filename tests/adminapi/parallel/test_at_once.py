@@ -32,13 +32,9 @@ def hold(job: Job, using: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _held(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def _held(settings: Any) -> None:
     settings.ADMINAPI_RUNNER = hold
     settings.ADMINAPI_JOBS = ["tests.adminapi.work"]
-    if connection.vendor == "sqlite":
-        # A request that has read cannot write if another one has written since, unless it begins so.
-        monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "transaction_mode", "IMMEDIATE")
-        connections.close_all()
     published.clear()
 
 
