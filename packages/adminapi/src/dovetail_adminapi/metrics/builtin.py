@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
@@ -26,7 +26,7 @@ def active_users(start: datetime, end: datetime) -> QuerySet[Any]:
 def _has(name: str) -> bool:
     try:
         get_user_model()._meta.get_field(name)
-    except FieldDoesNotExist:
+    except (FieldDoesNotExist, ImproperlyConfigured):  # Django's own checks report a missing user model
         return False
     return True
 
