@@ -155,6 +155,22 @@ def test_token_and_session_of_different_people_are_ambiguous() -> None:
     assert machine.json()["code"] == "ambiguous_credentials"
 
 
+@override_settings(
+    ADMINAPI_AUTHENTICATION_CLASSES=[
+        "tests.adminapi.credentials.ClaimsAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ]
+)
+def test_token_before_the_session_of_another_is_ambiguous() -> None:
+    ada, bob = person("ada", "auth.view_group"), person("bob", "auth.view_group")
+    view = guarded_view(Limited.as_view(), "shop", "limited")
+    for user, status in ((ada, 200), (bob, 400)):
+        request = APIRequestFactory().get("/limited", HTTP_AUTHORIZATION=f"Claims {json.dumps({'sub': user.pk})}")
+        session = client(ada).session
+        request.session, request.COOKIES = session, {"sessionid": session.session_key}
+        assert view(request).status_code == status
+
+
 def test_token_that_acts_for_another_is_refused() -> None:
     user = person("editor", "auth.view_group")
     claims = json.dumps({"sub": user.pk, "act": {"sub": "7"}})

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ValidationError as InvalidValue
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
+from rest_framework import serializers
+from rest_framework.exceptions import MethodNotAllowed
 
 from dovetail_adminapi.api.wrapping import guarded
 from dovetail_adminapi.resources.configuration import problems, resources, secret_fields
@@ -145,6 +148,20 @@ def rename(*, group: Group, actor: Any, reason: str) -> dict[str, Any]:
     return {"name": reason, "by": actor.username}
 
 
+class Prefix(serializers.Serializer[Any]):
+    prefix = serializers.CharField(max_length=5)
+
+
+def prepend(group: Group, *, prefix: str, reason: str) -> None:
+    if prefix == "none":
+        raise InvalidValue("There is no such prefix.")
+    if prefix == "many":
+        raise MethodNotAllowed("POST")
+    if prefix == "break":
+        raise RuntimeError("It does not work.")
+    Group.objects.filter(pk=group.pk).update(name=f"{prefix}{group.name} ({reason})")
+
+
 RESOURCES: dict[str, Any] = {
     "groups": {
         "model": "auth.Group",
@@ -155,7 +172,8 @@ RESOURCES: dict[str, Any] = {
                 "call": "tests.adminapi.test_resources.rename",
                 "reason": True,
                 "refusals": {"tests.adminapi.test_resources.Unmapped": 422},
-            }
+            },
+            "prepend": {"call": prepend, "serializer": Prefix, "permission": "dovetail_adminapi.rename_group"},
         },
     },
     "types": {
@@ -206,6 +224,23 @@ def test_actions_call_services_and_translate_their_exceptions(groups: Any, event
     group.refresh_from_db()
     assert group.name == "new"
     assert [event.name for event in events] == ["admin.failed", "admin.succeeded", "admin.failed", "admin.failed"]
+
+
+def test_actions_validate_the_fields_of_their_serializer(groups: Any) -> None:
+    group = Group.objects.create(name="old")
+    url = f"{ADMIN}groups/{group.pk}/prepend"
+    for body in ({}, {"prefix": "too long"}, {"prefix": "a", "name": "b"}, {"prefix": "a", "reason": "x" * 2001}):
+        assert groups.post(url, body).status_code == 400, body
+    assert groups.post(url, {"prefix": "very-", "reason": "age"}).status_code == 204
+    group.refresh_from_db()
+    assert group.name == "very-old (age)"
+
+
+@pytest.mark.parametrize(("prefix", "status"), [("none", 400), ("many", 405), ("break", 500)])
+def test_other_exceptions_of_actions_keep_their_meaning(groups: Any, prefix: str, status: int) -> None:
+    groups.raise_request_exception = False
+    group = Group.objects.create(name="old")
+    assert groups.post(f"{ADMIN}groups/{group.pk}/prepend", {"prefix": prefix}).status_code == status
 
 
 def test_related_rows_belong_to_one_row(groups: Any) -> None:
