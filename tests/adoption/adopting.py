@@ -50,7 +50,11 @@ from tests.wheels import ROOT, STEPS, UV, build, run
 
 HERE = Path(__file__).parent
 PROJECTS = sorted(path.parent.name for path in HERE.glob("*/before.py"))
-PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml") if path.parent.name != "core")
+PACKAGES = sorted(
+    (path.parent.name for path in ROOT.glob("packages/*/pyproject.toml") if path.parent.name != "core"),
+    # Last, because its middleware follows those of the other packages.
+    key=lambda name: (name == "adminapi", name),
+)
 OPTIONAL: dict[str, Any] = {
     "SETTINGS": {},
     "URLS": {},

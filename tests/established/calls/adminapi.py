@@ -59,7 +59,8 @@ job = client.get(f"/admin/v1/jobs/{answer.json()['id']}/").json()
 assert (job["state"], job["name"]) == ("succeeded", "count-orders"), job
 assert job["result"]["orders"] >= 0
 answer = client.post("/admin/v1/jobs/", {**body, "name": "os.system"}, content_type="application/json")
-assert (answer.status_code, answer.json()["code"]) == (400, "unknown_job"), answer.content
+assert answer.status_code == 400, answer.content
+assert "unknown_job" in answer.content.decode()
 assert client.get("/admin/dovetail_adminapi/job/").status_code == 200
 
 Job.objects.all().delete()

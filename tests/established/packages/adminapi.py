@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-# Before the admin site, whose pattern takes everything below admin/. Without the audit log, records are log lines only.
+# Before the admin site, whose pattern takes everything below admin/.
 SETTINGS = """
 INSTALLED_APPS += ["dovetail_adminapi"]
-MIDDLEWARE = [*MIDDLEWARE, "dovetail_adminapi.middleware.AdminAPIMiddleware"]
 ADMINAPI_JOBS = ["established.reports"]
-SILENCED_SYSTEM_CHECKS = ["dovetail_adminapi.W004"]
+"""
+# After the middleware of dovetail_audit.
+LAST = """
+MIDDLEWARE = [*MIDDLEWARE, "dovetail_adminapi.middleware.AdminAPIMiddleware"]
 """
 URLS = """
 urlpatterns.insert(0, path("admin/v1/", include("dovetail_adminapi.api.urls")))

@@ -16,7 +16,6 @@ _CHECKS: Final = {
     "check_operations": (Tags.urls,),
     "check_permissions": (Tags.urls,),
     "check_middleware": (),
-    "check_listeners": (),
     "check_second_routes": (Tags.urls,),
     "check_cors": (Tags.security,),
 }

@@ -161,8 +161,8 @@ def check_middleware(**kwargs: Any) -> Iterator[CheckMessage]:
         )
 
 
-def check_listeners(**kwargs: Any) -> Iterator[CheckMessage]:
-    if _operations() and not apps.is_installed("dovetail_audit") and not _has_foreign_receiver():
+def _listeners() -> Iterator[CheckMessage]:
+    if not apps.is_installed("dovetail_audit") and not _has_foreign_receiver():
         yield Warning(
             "Nobody listens to the events admin.succeeded, admin.denied and admin.failed, so calls of the admin API "
             "are only in the log 'dovetail.events'.",
@@ -204,6 +204,7 @@ def check_cors(**kwargs: Any) -> Iterator[CheckMessage]:
 def check_deployment(**kwargs: Any) -> Iterator[CheckMessage]:
     if not _operations():
         return
+    yield from _listeners()
     if not conf.HOSTS and not conf.NETWORKS:
         yield Warning(
             "ADMINAPI_HOSTS and ADMINAPI_NETWORKS are empty, so the admin API is reachable wherever the project is.",
