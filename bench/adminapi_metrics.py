@@ -85,15 +85,16 @@ def fill(users: int, rows: int) -> None:
         cursor.execute(
             "INSERT INTO auth_user (username, password, first_name, last_name, email, is_superuser, is_staff,"
             " is_active, date_joined, last_login) SELECT 'user' || n, '', '', '', '', false, false, true,"
-            " %s - (%s - n) * interval '1 day' * %s / %s, %s - (n %% 90) * interval '1 day'"
+            " %s - (1 - n / %s::float8) * %s * interval '1 day', %s - (n %% 90) * interval '1 day'"
             " FROM generate_series(1, %s) n",
-            [now, users, SPREAD, users, now, users],
+            [now, users, SPREAD, now, users],
         )
         cursor.execute(
             "INSERT INTO bench_notice (created_at, state)"
-            " SELECT %s - (%s - n) * interval '1 day' * %s / %s, CASE WHEN n %% 50000 = 0 THEN 'dead' ELSE 'sent' END"
+            " SELECT %s - (1 - n / %s::float8) * %s * interval '1 day',"
+            " CASE WHEN n %% 50000 = 0 THEN 'dead' ELSE 'sent' END"
             " FROM generate_series(1, %s) n",
-            [now, rows, SPREAD, rows, rows],
+            [now, rows, SPREAD, rows],
         )
         cursor.execute("VACUUM ANALYZE auth_user")
         cursor.execute("VACUUM ANALYZE bench_notice")
