@@ -61,7 +61,8 @@ assert job["result"]["orders"] >= 0
 answer = client.post("/admin/v1/jobs/", {**body, "name": "os.system"}, content_type="application/json")
 assert answer.status_code == 400, answer.content
 assert "unknown_job" in answer.content.decode()
-assert client.get("/admin/dovetail_adminapi/job/").status_code == 200
+answer = client.get("/admin/dovetail_adminapi/job/")
+assert answer.status_code == 200, (answer.status_code, answer.headers, answer.content[:1000])
 
 Job.objects.all().delete()
 # With all packages, the project serves the views of flags below the same path, by their own permission classes.
