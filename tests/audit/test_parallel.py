@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-# Only these plugins, because loading all installed plugins takes longer than the tests.
-PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
+from tests.parallel import run_tests
 
 
 def test_parallel_writers_and_sealers_keep_the_log_intact(tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *PLUGINS, "tests/audit/parallel", "--ds=tests.audit.settings_on_file", "-q"],
-        cwd=ROOT,
-        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TEST_DATABASE": str(tmp_path / "db.sqlite3")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    run_tests("audit/parallel", "settings_on_file", TEST_DATABASE=str(tmp_path / "db.sqlite3"))

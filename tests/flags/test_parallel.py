@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).parents[2]
-# Only these plugins, because loading all installed plugins takes longer than the tests.
-PLUGINS = ["-p", "pytest_django.plugin", "-p", "pytest_randomly"]
+from tests.parallel import run_tests
 
 
-@pytest.mark.parametrize("atomic_requests", [{}, {"ATOMIC_REQUESTS": "1"}], ids=["autocommit", "atomic_requests"])
-def test_parallel_changes_keep_invariants(tmp_path: Path, atomic_requests: dict[str, str]) -> None:
-    settings = "--ds=tests.flags.settings_on_file"
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *PLUGINS, "tests/flags/parallel", settings, "-q"],
-        cwd=ROOT,
-        env=os.environ
-        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TEST_DATABASE": str(tmp_path / "db.sqlite3")}
-        | atomic_requests,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+def test_parallel_changes_keep_invariants(tmp_path: Path) -> None:
+    run_tests("flags/parallel", "settings_on_file", TEST_DATABASE=str(tmp_path / "db.sqlite3"))

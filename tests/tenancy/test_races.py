@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 from django.core import mail
-from django.db import connection, connections
 
 from dovetail_core.transactions import Vanished
 from dovetail_tenancy import get_membership_model, get_organization_model, services
@@ -28,6 +26,7 @@ from dovetail_tenancy.exceptions import (
 )
 from dovetail_tenancy.models import Invitation
 from dovetail_tenancy.organizations.project_models import active_members
+from tests.parallel import at_once
 from tests.tenancy.factories import make_organization, make_user, membership_of
 
 pytestmark = [
@@ -43,31 +42,6 @@ MIXED_ROUNDS = 50
 
 Membership = get_membership_model()
 Organization = get_organization_model()
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """What each call returned or raised, all begun together, each on a connection of its own."""
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(index: int, call: Callable[[], Any]) -> None:
-        try:
-            # Open the connection first, so that the calls overlap.
-            connection.ensure_connection()
-            barrier.wait(timeout=30)
-            outcomes[index] = call()
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
-            outcomes[index] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert not any(thread.is_alive() for thread in threads)
-    return outcomes
 
 
 def kinds(outcomes: Sequence[Any]) -> Counter[str]:

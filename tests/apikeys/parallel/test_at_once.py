@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from django.conf import settings
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from dovetail_apikeys import services
@@ -21,35 +19,11 @@ from dovetail_apikeys.verification import authentication, usage
 from dovetail_core.events import Event, emit
 from tests.apikeys.factories import bearer, make_firm, make_key, make_user
 from tests.apikeys.firms.models import Employee, Firm
+from tests.parallel import at_once, rounds
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ROUNDS = 10 if settings.DATABASES["default"]["ATOMIC_REQUESTS"] else 25
+ROUNDS = 25
 PARALLEL = 8
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Start all calls together, and return the result or the exception of each."""
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(index: int, call: Callable[[], Any]) -> None:
-        try:
-            # Open the connection first, so that the calls start at the same time.
-            connection.ensure_connection()
-            barrier.wait(timeout=30)
-            outcomes[index] = call()
-        except Exception as error:  # noqa: BLE001  # the test checks it
-            outcomes[index] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=item) for item in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert not any(thread.is_alive() for thread in threads)
-    return outcomes
 
 
 def _is_member(organization_id: Any, user_id: Any) -> bool:
@@ -69,7 +43,7 @@ def _remove_member(firm: Any, user: Any) -> None:
 def test_no_key_survives_a_simultaneous_removal(rotate: bool, settings: Any) -> None:
     settings.API_KEYS_REVOKE_WITH_MEMBER = True
     settings.API_KEYS_IS_MEMBER = f"{__name__}._is_member"
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         firm = make_firm()
         user = make_user(firm)
         old, _raw = make_key(firm, created_by=user)
@@ -80,7 +54,7 @@ def test_no_key_survives_a_simultaneous_removal(rotate: bool, settings: Any) -> 
 
 
 def test_simultaneous_rotations_create_one_successor() -> None:
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         old, _raw = make_key()
         outcomes = at_once(*[partial(services.rotate_api_key, old)] * 4)
         kinds = Counter(type(outcome).__name__ for outcome in outcomes)
@@ -92,7 +66,7 @@ def test_simultaneous_rotations_create_one_successor() -> None:
 
 
 def test_key_revoked_during_rotation_stays_revoked(events: list[Event]) -> None:
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         old, raw = make_key()
         rotated, revoked = at_once(
             partial(services.rotate_api_key, APIKey.objects.get(pk=old.pk)), partial(services.revoke_api_key, old)
@@ -105,7 +79,7 @@ def test_key_revoked_during_rotation_stays_revoked(events: list[Event]) -> None:
 
 
 def test_simultaneous_revocations_emit_one_event(events: list[Event]) -> None:
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         api_key, _raw = make_key()
         del events[:]
         calls = [partial(services.revoke_api_key, APIKey.objects.get()) for _ in range(4)]
@@ -115,7 +89,7 @@ def test_simultaneous_revocations_emit_one_event(events: list[Event]) -> None:
 
 
 def test_simultaneous_workers_announce_an_expiry_once(events: list[Event]) -> None:
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         api_key, _raw = make_key(expires_at=timezone.now() + timedelta(days=1))
         del events[:]
         assert sorted(at_once(*[services.announce_expiring_keys] * 4)) == [0, 0, 0, 1]
@@ -129,7 +103,7 @@ def test_simultaneous_uses_cause_one_update(monkeypatch: pytest.MonkeyPatch) -> 
         if not gated:
             # Without the gate, each thread stands for a process of its own.
             monkeypatch.setattr(usage.gate, "passes", lambda *args: True)
-        for _ in range(ROUNDS // 5):
+        for _ in range(rounds(ROUNDS // 5)):
             usage.gate.clear()
             api_key, raw = make_key()
             APIKey.objects.filter(pk=api_key.pk).update(
@@ -188,7 +162,7 @@ def test_simultaneous_uses_from_a_new_network_emit_one_event(
     events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usage.gate, "passes", lambda *args: True)
-    for _ in range(ROUNDS // 5):
+    for _ in range(rounds(ROUNDS // 5)):
         _api_key, raw = make_key()
         bearer(raw).get("/plain/", REMOTE_ADDR="192.0.2.1")
         del events[:]
@@ -202,7 +176,7 @@ def test_slow_reads_do_not_cache_a_revoked_key(monkeypatch: pytest.MonkeyPatch, 
     settings.API_KEYS_CACHE_TTL = 3600
     firm = make_firm()
     look_up = authentication.look_up
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         api_key, raw = make_key(firm)
         arrived = threading.Barrier(5)
         revoked = threading.Event()
@@ -230,7 +204,7 @@ def test_slow_reads_do_not_cache_a_revoked_key(monkeypatch: pytest.MonkeyPatch, 
 def test_cache_rejects_requests_after_a_revocation_returns(settings: Any) -> None:
     """After revoke_api_key() returns, all threads of the process reject the key."""
     settings.API_KEYS_CACHE_TTL = 3600
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         api_key, raw = make_key()
         done = threading.Event()
         after: list[int] = []

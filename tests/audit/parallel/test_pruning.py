@@ -17,8 +17,8 @@ from dovetail_audit.protection import triggers
 from dovetail_audit.services import prune, pruning, record
 from dovetail_audit.testing import append_only
 from tests.audit.logs import ENTRIES
-from tests.audit.parallel.test_sealers import at_once
 from tests.audit.test_pruning import aged_log, ago, storage
+from tests.parallel import at_once
 
 __all__ = ["storage"]
 pytestmark = [

@@ -8,41 +8,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from dovetail_audit.services import record, seal
 from dovetail_audit.verification.scan import verify
 from dovetail_core.transactions import is_conflict
 from tests.audit.logs import CHECKPOINTS, ENTRIES, LEAVES, write
+from tests.parallel import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(number: int) -> None:
-        try:
-            connection.ensure_connection()
-            barrier.wait(timeout=60)
-            outcomes[number] = calls[number]()
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
-            outcomes[number] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    return outcomes
 
 
 def assert_sealed_once() -> None:

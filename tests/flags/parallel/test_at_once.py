@@ -9,44 +9,22 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from dovetail_core.transactions import is_conflict
 from dovetail_flags import flags, services
 from dovetail_flags.base import get_flag_model
 from dovetail_flags.exceptions import Conflict, KeyTaken
 from dovetail_flags.models import FlagRevision, FlagSet
+from tests.parallel import at_once, rounds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PARALLEL = 8
 ROUNDS = 8
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    return in_threads(*[partial(_as_request, call) for call in calls])
-
-
-def in_threads(*calls: Callable[[], Any]) -> list[Any]:
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(number: int) -> None:
-        try:
-            # The connection is opened first, so that the calls run in parallel.
-            connection.ensure_connection()
-            barrier.wait(timeout=60)
-            outcomes[number] = calls[number]()
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
-            outcomes[number] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    return outcomes
+def as_requests(*calls: Callable[[], Any]) -> list[Any]:
+    return at_once(*[partial(_as_request, call) for call in calls])
 
 
 def _as_request(call: Callable[[], Any]) -> Any:
@@ -74,42 +52,42 @@ def create(key: str) -> Callable[[], Any]:
 
 def test_one_of_eight_updates_of_a_version_wins() -> None:
     services.create_flag(key="rollout")
-    for number in range(ROUNDS):
+    for number in range(rounds(ROUNDS)):
         flag = stored()
-        outcomes = at_once(*[update(flag, name=f"{number}/{thread}") for thread in range(PARALLEL)])
+        outcomes = as_requests(*[update(flag, name=f"{number}/{thread}") for thread in range(PARALLEL)])
         assert names(outcomes) == {"Flag": 1, "Conflict": PARALLEL - 1}, outcomes
         [winner] = [outcome for outcome in outcomes if not isinstance(outcome, Conflict)]
         assert (stored().name, stored().version) == (winner.name, flag.version + 1)
-    assert FlagRevision.objects.count() == ROUNDS + 1
+    assert FlagRevision.objects.count() == rounds(ROUNDS) + 1
 
 
 def test_kill_switch_never_loses() -> None:
     flag = services.create_flag(key="rollout", enabled=True)
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         flag = services.set_enabled(flag=flag, enabled=True)
         kill = partial(services.set_enabled, flag=flag, enabled=False)
         updates = [update(flag, enabled=True, description=f"{flag.version}/{thread}") for thread in range(PARALLEL - 1)]
-        outcomes = at_once(kill, *updates)
+        outcomes = as_requests(kill, *updates)
         assert not isinstance(outcomes[0], Exception), outcomes
         assert not stored().enabled
         assert not flags.enabled("rollout")
 
 
 def test_one_of_eight_creations_of_a_key_wins() -> None:
-    for number in range(ROUNDS):
-        outcomes = at_once(*[create(f"flag-{number}")] * PARALLEL)
+    for number in range(rounds(ROUNDS)):
+        outcomes = as_requests(*[create(f"flag-{number}")] * PARALLEL)
         assert names(outcomes) == {"Flag": 1, KeyTaken.__name__: PARALLEL - 1}, outcomes
 
 
 def test_first_changes_at_once_all_succeed() -> None:
-    outcomes = at_once(*[create(f"flag-{thread}") for thread in range(PARALLEL)])
+    outcomes = as_requests(*[create(f"flag-{thread}") for thread in range(PARALLEL)])
     assert names(outcomes) == {"Flag": PARALLEL}, outcomes
 
 
 def test_deleted_set_is_created_once() -> None:
-    for number in range(ROUNDS):
+    for number in range(rounds(ROUNDS)):
         FlagSet.objects.all().delete()
-        outcomes = at_once(*[create(f"flag-{number}-{thread}") for thread in range(PARALLEL)])
+        outcomes = as_requests(*[create(f"flag-{number}-{thread}") for thread in range(PARALLEL)])
         # MariaDB ends a transaction that waits for the key of an uncommitted row.
         assert all(not isinstance(outcome, Exception) or is_conflict(outcome) for outcome in outcomes), outcomes
         assert FlagSet.objects.count() == 1
@@ -120,7 +98,7 @@ def test_imports_at_once_create_each_flag_once() -> None:
         "format": services.EXPORT_FORMAT,
         "flags": [{"key": f"flag-{number}", "type": "boolean"} for number in range(5)],
     }
-    outcomes = at_once(*[lambda: services.import_flags(document=document)] * 4)
+    outcomes = as_requests(*[lambda: services.import_flags(document=document)] * 4)
     assert [sorted(set(outcome.values())) for outcome in outcomes].count(["created"]) == 1, outcomes
     assert FlagRevision.objects.count() == 5
 
@@ -133,8 +111,8 @@ def test_changes_of_two_flags_in_two_orders_do_not_deadlock() -> None:
             for flag in order:
                 services.set_enabled(flag=flag, enabled=not flag.enabled)
 
-    for _ in range(ROUNDS):
-        outcomes = at_once(lambda: toggle(*pair), lambda: toggle(*reversed(pair)))
+    for _ in range(rounds(ROUNDS)):
+        outcomes = as_requests(lambda: toggle(*pair), lambda: toggle(*reversed(pair)))
         assert not [outcome for outcome in outcomes if outcome is not None], outcomes
 
 
@@ -146,7 +124,7 @@ def test_reader_never_holds_a_rolled_back_change(settings: Any) -> None:
     stop = threading.Event()
 
     def write() -> None:
-        for _ in range(ROUNDS):
+        for _ in range(rounds(ROUNDS)):
             with transaction.atomic():
                 services.set_enabled(flag=flag, enabled=False)
                 transaction.set_rollback(True)
@@ -161,7 +139,7 @@ def test_reader_never_holds_a_rolled_back_change(settings: Any) -> None:
                 if not is_conflict(error):
                     raise
 
-    outcomes = at_once(write, *[read] * 3)
+    outcomes = as_requests(write, *[read] * 3)
     assert outcomes == [None] * 4
     assert not wrong
     assert flags.enabled("rollout")

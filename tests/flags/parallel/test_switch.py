@@ -14,7 +14,8 @@ from rest_framework.test import APIClient
 from dovetail_flags import flags, services
 from dovetail_flags.models import FlagRevision
 from tests.flags.api_world import user
-from tests.flags.parallel.test_at_once import PARALLEL, ROUNDS, in_threads, stored
+from tests.flags.parallel.test_at_once import PARALLEL, ROUNDS, stored
+from tests.parallel import at_once, rounds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/admin-api/v1/features/rollout/"
@@ -46,7 +47,7 @@ def test_kill_switch_of_the_administration_never_loses() -> None:
     """The others enable the flag at its last version. Those that come after the kill switch are refused."""
     operator, editor = client("toggle_flag"), client("change_flag", "toggle_flag")
     flag = services.create_flag(key="rollout", enabled=True)
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         flag = services.set_enabled(flag=flag, enabled=True)
         headers = {"If-Match": f'"v{flag.version}"'}
         edits = [
@@ -59,7 +60,7 @@ def test_kill_switch_of_the_administration_never_loses() -> None:
             )
             for thread in range(PARALLEL - 1)
         ]
-        killed, *edited = in_threads(switch(operator, "disable"), *edits)
+        killed, *edited = at_once(switch(operator, "disable"), *edits)
         assert killed.status_code == 200, killed.content
         statuses = sorted(answer.status_code for answer in edited)
         # The edit that the kill switch has waited for, if it was the first.
@@ -72,8 +73,8 @@ def test_kill_switch_of_the_administration_never_loses() -> None:
 def test_switches_in_both_directions_follow_each_other() -> None:
     operator = client("toggle_flag")
     services.create_flag(key="rollout", enabled=True)
-    for _ in range(ROUNDS):
-        answers = in_threads(*[switch(operator, action) for action in ("enable", "disable") * (PARALLEL // 2)])
+    for _ in range(rounds(ROUNDS)):
+        answers = at_once(*[switch(operator, action) for action in ("enable", "disable") * (PARALLEL // 2)])
         assert [answer.status_code for answer in answers] == [200] * PARALLEL
     versions, _, states = zip(*history(), strict=True)
     assert versions == tuple(range(1, len(versions) + 1))

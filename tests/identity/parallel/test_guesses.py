@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings as project
 from django.contrib.auth import authenticate
 from django.core.cache import caches
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -21,19 +21,28 @@ from tests.identity.factories import PASSWORD, make_user
 from tests.identity.hashers import CountingHasher
 
 pytestmark = pytest.mark.django_db(transaction=True)
-GUESSES, LIMIT = 60, 5
+GUESSES, LIMIT = 30, 5
 # PostgreSQL has 100 connections by default, and each guess needs one for the lookup.
 THREADS = 15
 AUTH = "/api/auth"
 
 
+def assert_evaluated(cache: str) -> None:
+    """Assert that some guesses were evaluated, and no more than the limit."""
+    assert CountingHasher.calls <= LIMIT
+    # Of two transactions on SQLite that have read, only one can write. A guess that is not counted is refused, which
+    # may happen to all of them if the cache is in the same database.
+    if (cache, connection.vendor) != ("database", "sqlite"):
+        assert CountingHasher.calls > 0
+
+
 @pytest.fixture(params=[alias for alias in ("default", "database", "redis") if alias in project.CACHES])
-def _cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[None]:
+def cache(request: pytest.FixtureRequest, settings: Any) -> Iterator[str]:
     settings.IDENTITY_CACHE = request.param
     # A period that does not end during the test.
     settings.IDENTITY_FAILURES_PER_ACCOUNT = settings.IDENTITY_FAILURES_PER_NETWORK = ((LIMIT, 10**9),)
     caches[request.param].clear()
-    yield
+    yield request.param
     caches[request.param].clear()
 
 
@@ -52,31 +61,29 @@ def statuses(guess: Callable[[int], Any], threads: int = THREADS) -> list[int]:
         return list(pool.map(run, range(GUESSES)))
 
 
-@pytest.mark.usefixtures("_cache")
 @pytest.mark.parametrize("known", [True, False])
-def test_tokens_are_limited(known: bool) -> None:
+def test_tokens_are_limited(cache: str, known: bool) -> None:
     email = make_user().email if known else "nobody@example.com"
     CountingHasher.calls = 0
     body = {"email": email, "password": "wrong"}
     answers = statuses(lambda number: APIClient().post(f"{AUTH}/jwt/token/", body))
     assert (answers.count(401), answers.count(429)) == (CountingHasher.calls, GUESSES - CountingHasher.calls)
-    assert 0 < CountingHasher.calls <= LIMIT
-    if project.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3":
+    assert_evaluated(cache)
+    if connection.vendor != "sqlite":
         assert CountingHasher.calls == LIMIT
 
 
-@pytest.mark.usefixtures("_cache")
-def test_admin_sign_ins_are_limited() -> None:
+def test_admin_sign_ins_are_limited(cache: str) -> None:
     user = make_user(is_staff=True)
     CountingHasher.calls = 0
     body = {"username": user.email, "password": "wrong"}
     answers = statuses(lambda number: Client().post("/admin/login/", body))
     assert (answers.count(200), answers.count(429)) == (CountingHasher.calls, GUESSES - CountingHasher.calls)
-    assert 0 < CountingHasher.calls <= LIMIT
+    assert_evaluated(cache)
 
 
-@pytest.mark.parametrize("_cache", ["default"], indirect=True)
-@pytest.mark.usefixtures("_cache")
+@pytest.mark.parametrize("cache", ["default"], indirect=True)
+@pytest.mark.usefixtures("cache")
 def test_other_places_are_limited() -> None:
     user = make_user(is_staff=True)
     signed_in = [Client() for _ in range(GUESSES)]
@@ -122,8 +129,7 @@ def _forget() -> None:
     attempts.reset()
 
 
-@pytest.mark.usefixtures("_cache")
-def test_calls_without_a_request_are_limited() -> None:
+def test_calls_without_a_request_are_limited(cache: str) -> None:
     user = make_user()
     CountingHasher.calls = 0
 
@@ -132,17 +138,17 @@ def test_calls_without_a_request_are_limited() -> None:
         return APIClient().options("/")
 
     statuses(guess, THREADS)
-    assert 0 < CountingHasher.calls <= LIMIT
+    assert_evaluated(cache)
 
 
-@pytest.mark.usefixtures("_cache")
+@pytest.mark.usefixtures("cache")
 def test_right_password_among_guesses_is_evaluated_within_the_limit() -> None:
     """A limit that counts failures afterwards answers 200 to the right guess, whatever its place in the burst."""
     user = make_user()
     bodies = [{"email": user.email, "password": "wrong"} for _ in range(GUESSES)]
     for number in range(LIMIT):
         assert APIClient().post(f"{AUTH}/jwt/token/", bodies[number]).status_code == 401
-    bodies[30]["password"] = PASSWORD
+    bodies[GUESSES // 2]["password"] = PASSWORD
     CountingHasher.calls = 0
     answers = statuses(lambda number: APIClient().post(f"{AUTH}/jwt/token/", bodies[number]))
     assert (set(answers), CountingHasher.calls) == ({429}, 0)

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
-from django.db import connection, connections
+from django.db import connection
 from rest_framework.test import APIClient
 
 from dovetail_magiclink import get_magic_link_model
 from dovetail_magiclink.testing import WITHOUT_LIMITS, mailed_code, mailed_key
 from tests.magiclink.conftest import wrong
+from tests.parallel import at_once, rounds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MagicLink = get_magic_link_model()
-PARALLEL = 50
-_DATABASE = django_settings.DATABASES["default"]
-# A client in Python makes 50 connections to MariaDB in a second, so 20 rounds would take a minute of CPU there.
-ROUNDS = 4 if _DATABASE["ATOMIC_REQUESTS"] else 8 if _DATABASE["ENGINE"].endswith("mysql") else 20
+# A client in Python makes 50 connections to MariaDB in a second of CPU.
+PARALLEL, ROUNDS = (32, 4) if connection.vendor == "mysql" else (50, 20)
 REQUEST, VERIFY = "/api/auth/magic/request/", "/api/auth/magic/verify/"
 
 
@@ -34,29 +30,6 @@ def _user(settings: Any) -> None:
     # The rounds need many requests. Other tests cover the limits.
     for name, value in WITHOUT_LIMITS.items():
         setattr(settings, name, value)
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    barrier = threading.Barrier(len(calls))
-    outcomes: list[Any] = [None] * len(calls)
-
-    def run(number: int) -> None:
-        try:
-            # The connection is opened first, so that the calls run in parallel.
-            connection.ensure_connection()
-            barrier.wait(timeout=60)
-            outcomes[number] = calls[number]()
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, judged by the test
-            outcomes[number] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=120)
-    return outcomes
 
 
 def ask(email: str = "ada@example.com") -> str:
@@ -74,7 +47,7 @@ def statuses(answers: list[Any]) -> Counter[Any]:
 
 
 def test_parallel_verifications_succeed_exactly_once() -> None:
-    for number in range(ROUNDS):
+    for number in range(rounds(ROUNDS)):
         request_id = ask()
         ways = [{"token": mailed_code()}, {"k": mailed_key()}, {"token": mailed_code(), "request_id": request_id}]
         # One kind of proof in most rounds. If they are mixed, the last may fail because of the five attempts.
@@ -85,7 +58,7 @@ def test_parallel_verifications_succeed_exactly_once() -> None:
 
 
 def test_parallel_guesses_stop_at_five() -> None:
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         request_id = ask()
         code = mailed_code()
         answers = at_once(*[partial(verify, token=wrong(code), request_id=request_id)] * PARALLEL)
@@ -98,7 +71,7 @@ def test_parallel_guesses_stop_at_five() -> None:
 
 
 def test_parallel_right_code_succeeds_only_within_five() -> None:
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         request_id = ask()
         code = mailed_code()
         tokens = [f"{(int(code) + distance) % 10**8:08}" for distance in range(8)]
@@ -136,7 +109,7 @@ def test_parallel_guesses_respect_risk_budget(settings: Any) -> None:
 
 def test_parallel_requests_send_one_mail(settings: Any) -> None:
     settings.MAGIC_LINK_REQUESTS_PER_ADDRESS = ((1, 60),)
-    for number in range(ROUNDS):
+    for number in range(rounds(ROUNDS)):
         email = f"user{number}@example.com"
         answers = at_once(*[partial(APIClient().post, REQUEST, {"email": email})] * 12)
         assert statuses(answers) == {202: 1, 429: 11}, answers

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, connections
 
 from dovetail_notify import get_notification_model, notify
 from dovetail_notify.models import Delivery
@@ -17,6 +16,7 @@ from dovetail_notify.realtime.socket_authentication import issue_ticket, redeem_
 from dovetail_notify.transports import Outcome, Transport
 from tests.notify.factories import make_user, make_users
 from tests.notify.orders.notifications import OrderShipped
+from tests.parallel import at_once, rounds
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PARALLEL = 6
@@ -31,27 +31,8 @@ class Counting(Transport):
         return [Outcome.sent()] * len(deliveries)
 
 
-def at_once(call: Callable[[int], Any], number: int = PARALLEL) -> list[Any]:
-    barrier = threading.Barrier(number)
-    outcomes: list[Any] = []
-
-    def run(which: int) -> None:
-        try:
-            # The connection is opened first, so that the calls run at the same time.
-            connection.ensure_connection()
-            barrier.wait(timeout=30)
-            outcomes.append(call(which))
-        except Exception as error:  # noqa: BLE001  # an outcome like any other, which the test checks
-            outcomes.append(error)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(which,)) for which in range(number)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    return outcomes
+def numbered(call: Callable[[int], Any]) -> list[Any]:
+    return at_once(*[partial(call, number) for number in range(PARALLEL)])
 
 
 @pytest.fixture(autouse=True)
@@ -61,18 +42,19 @@ def _no_runner(settings: Any) -> None:
 
 def test_parallel_equal_dedupe_keys_store_one() -> None:
     users = list(make_users(3))
-    for number in range(ROUNDS):
+    repeated = rounds(ROUNDS)
+    for number in range(repeated):
         key = f"order:{number}"
-        outcomes = at_once(lambda _, key=key: notify(OrderShipped(number="1"), to=users, dedupe=key).created)
+        outcomes = numbered(lambda _, key=key: notify(OrderShipped(number="1"), to=users, dedupe=key).created)
         assert sum(outcomes) == len(users), outcomes
     rows = get_notification_model().objects.values_list("recipient", "dedupe_key")
-    assert len(rows) == len(set(rows)) == ROUNDS * len(users)
-    assert Delivery.objects.count() == ROUNDS * len(users)
+    assert len(rows) == len(set(rows)) == repeated * len(users)
+    assert Delivery.objects.count() == repeated * len(users)
 
 
 def test_parallel_calls_each_fill_the_outbox_for_their_own_rows() -> None:
     users = make_users(20)
-    outcomes = at_once(lambda which: notify(OrderShipped(number=str(which)), to=users).created)
+    outcomes = numbered(lambda which: notify(OrderShipped(number=str(which)), to=users).created)
     assert outcomes == [20] * PARALLEL
     assert Delivery.objects.count() == Delivery.objects.values("notification").distinct().count() == 20 * PARALLEL
 
@@ -81,10 +63,10 @@ def test_two_workers_never_claim_one_delivery(settings: Any) -> None:
     settings.NOTIFY_TRANSPORTS = {"email": Counting}
     settings.NOTIFY_CLAIM_SIZE = 7
     users = make_users(60)
-    for _ in range(ROUNDS // 4):
+    for _ in range(rounds(ROUNDS // 4)):
         claimed.clear()
         notify(OrderShipped(number="1"), to=users)
-        reports = at_once(lambda _: deliver())
+        reports = numbered(lambda _: deliver())
         deliver()
         assert all(not isinstance(report, Exception) for report in reports), reports
         assert len(claimed) == 60
@@ -94,16 +76,16 @@ def test_two_workers_never_claim_one_delivery(settings: Any) -> None:
 
 def test_a_ticket_opens_one_socket() -> None:
     user = make_user()
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         ticket = issue_ticket(user=user)
-        admitted = at_once(lambda _, ticket=ticket: redeem_ticket(ticket))
+        admitted = numbered(lambda _, ticket=ticket: redeem_ticket(ticket))
         assert [each for each in admitted if isinstance(each, Exception)] == []
         assert len([each for each in admitted if each is not None]) == 1
 
 
 def test_ticket_used_in_parallel_opens_one_socket() -> None:
     user = make_user()
-    for _ in range(ROUNDS):
+    for _ in range(rounds(ROUNDS)):
         shared = issue_ticket(user=user)
         own = [[issue_ticket(user=user) for _ in range(3)] for _ in range(PARALLEL)]
 
@@ -113,7 +95,7 @@ def test_ticket_used_in_parallel_opens_one_socket() -> None:
             admitted = [each is not None for each in redeem_tickets([(ticket, None) for ticket in shown])]
             return admitted if which % 2 else admitted[::-1]
 
-        admitted = at_once(redeem)
+        admitted = numbered(redeem)
         assert [each for each in admitted if isinstance(each, Exception)] == []
         assert sum(each[0] for each in admitted) == 1
         assert all(all(each[1:]) for each in admitted)
