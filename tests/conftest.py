@@ -14,12 +14,16 @@ import django
 import pytest
 from _pytest.junitxml import xml_key
 
+from tests import forking
+
 TESTS = Path(__file__).parent
 MARKED: dict[str, list[str]] = tomllib.loads((TESTS / "markers.toml").read_text())
 """The entries of each marker: a folder, a module or a test function, relative to this folder."""
 WORTH_REPORTING = 0.3
 """Seconds of CPU from which a test's cost stands in the report; most tests take a hundredth of it."""
-STARTS = frozenset({"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"})
+STARTS = frozenset(
+    {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen", forking.STARTED}
+)
 """The audit events of starting a process (https://docs.python.org/3/library/audit_events.html)."""
 
 
@@ -46,9 +50,9 @@ class Cost:
 
 
 def cpu_seconds() -> float:
-    """User and system time of this process and of every child that it has waited for."""
+    """User and system time of this process, of every child that it has waited for, and of forked programs."""
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages) + forking.seconds
 
 
 cost = Cost()

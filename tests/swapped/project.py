@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+from tests import forking
 from tests.databases import databases
 
 SETTINGS = """
 import os
+from tests import forking
 from tests.databases import databases
 
 if os.environ.get("DATABASE_URL", "").startswith("mysql:"):
@@ -71,14 +72,13 @@ class Project:
         return (self.folder / path).read_text()
 
     def manage(self, *arguments: str, fails: bool = False) -> str:
-        done = subprocess.run(
+        done = forking.run(
             # -B: a test rewrites modules faster than the file times that tell compiled ones from stale ones.
-            [sys.executable, "-B", "-W", "error", "manage.py", *arguments],
+            (sys.executable, "-B", "-W", "error"),
+            "manage.py",
+            *arguments,
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "DATABASE_URL": self.database_url()},
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert (done.returncode != 0) is fails, done.stdout + done.stderr
         return done.stdout + done.stderr
