@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import subprocess
 import sys
@@ -49,6 +50,8 @@ PRELOADED = [
     "rest_framework.exceptions",
     "rest_framework.serializers",
 ]
+WAIT = 300
+"""Seconds after which a program counts as hung."""
 STARTED = "tests.forking.run"
 """The audit event of starting a program."""
 
@@ -73,6 +76,8 @@ class Server:
         atexit.register(self.stop)
 
     def stop(self) -> None:
+        if self.answers.closed:
+            return
         self.answers.close()
         with contextlib.suppress(ProcessLookupError):
             # With the programs that have not ended.
@@ -83,6 +88,10 @@ class Server:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         self.process.stdin.flush()
+        if not select.select([self.answers], [], [], WAIT)[0]:
+            self.stop()
+            _server.cache_clear()
+            raise TimeoutError(f"{request['arguments']} has not ended in {WAIT} seconds.")
         answer = self.answers.readline()
         assert answer, "The server of forked programs has ended."
         return dict(json.loads(answer))
@@ -96,7 +105,7 @@ def _server(command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) 
 def run(command: Sequence[str], *arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a program like ``subprocess.run``. ``command`` is an interpreter with its options.
 
-    ``arguments`` are a script or ``-c`` and code, and what follows.
+    ``arguments`` are a script or ``-c`` and code, and what follows. Raises TimeoutError after ``WAIT`` seconds.
     """
     global seconds
     sys.audit(STARTED, arguments)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests import forking
+
 ROOT = Path(__file__).resolve().parents[1]
 UV = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
 
@@ -33,6 +35,14 @@ def build(packages: Iterable[str], folder: Path) -> dict[str, Path]:
     return {path.name.split("-")[0].removeprefix("dovetail_"): path for path in folder.glob("*.whl")}
 
 
+def run_steps(
+    interpreter: Sequence[object], steps: Sequence[str], folder: Path, environment: dict[str, str], prelude: str = ""
+) -> str:
+    """Run ``STEPS`` after ``prelude``, in a process that has imported Django before."""
+    command = [str(part) for part in interpreter]
+    return _output(forking.run(command, "-c", prelude + STEPS, *steps, cwd=folder, env=environment))
+
+
 def run(command: Sequence[object], folder: Path | None = None, environment: dict[str, str] | None = None) -> str:
     finished = subprocess.run(
         [str(part) for part in command],
@@ -43,5 +53,9 @@ def run(command: Sequence[object], folder: Path | None = None, environment: dict
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    assert finished.returncode == 0, f"{command}\n{finished.stdout}\n{finished.stderr}"
+    return _output(finished)
+
+
+def _output(finished: subprocess.CompletedProcess[str]) -> str:
+    assert finished.returncode == 0, f"{finished.args}\n{finished.stdout}\n{finished.stderr}"
     return finished.stdout

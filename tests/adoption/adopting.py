@@ -46,7 +46,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tests.wheels import ROOT, STEPS, UV, build, run
+from tests import forking
+from tests.wheels import ROOT, UV, build, run, run_steps
 
 HERE = Path(__file__).parent
 PROJECTS = sorted(path.parent.name for path in HERE.glob("*/before.py"))
@@ -157,14 +158,13 @@ class Project:
 
     def run(self, folder: Path, packages: tuple[str, ...], *steps: str) -> str:
         filters = [part for warning in self.facts["WARNINGS"] for part in ("-W", warning)]
-        prelude = self.facts["PRELUDE"]
         environment = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "TMPDIR"}}
         environment |= {
             "DJANGO_SETTINGS_MODULE": self.facts["SETTINGS_FILE"].removesuffix(".py").replace("/", "."),
             "PYTHONPATH": os.pathsep.join([str(folder), *(self.wheels.paths(packages) if packages else [])]),
             **self.facts["VARIABLES"],
         }
-        return run([self.python, *filters, "-c", prelude + STEPS, *steps], folder, environment)
+        return run_steps([self.python, *filters], steps, folder, environment, self.facts["PRELUDE"])
 
     def adopt(self, packages: tuple[str, ...], folder: Path) -> Adoption:
         """Install ``packages`` into a copy in ``folder``, call them, and leave. Raises AssertionError."""
@@ -254,4 +254,4 @@ def contents(folder: Path) -> Mapping[str, tuple[str, set[int]]]:
 def children() -> float:
     """User and system time of every process that has ended so far."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return usage.ru_utime + usage.ru_stime + forking.seconds

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.wheels import ROOT, STEPS, UV, run
+from tests.wheels import ROOT, UV, run, run_steps
 
 DRIVERS = {"postgres": ["psycopg[binary]>=3.2"], "mysql": ["pymysql>=1.1"]}
 
@@ -102,7 +102,7 @@ class Installation:
         """Management commands, and scripts of ``calls/`` by their name, one after the other in one process."""
         folder = Path(__file__).parent / "calls"
         paths = [str(path) if (path := folder / f"{step}.py").exists() else step for step in steps]
-        return run([self.python, "-B", "-W", "error", "-c", STEPS, *paths], self.project, self._environment())
+        return run_steps([self.python, "-B", "-W", "error"], paths, self.project, self._environment())
 
     def write(self, path: str, text: str) -> None:
         (self.project / path).write_text(text)
