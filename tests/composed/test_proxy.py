@@ -45,6 +45,9 @@ SCHEME_SPELLINGS = [
     "CLIENTSCHEME: https",
     "Forwarded: proto=https",
 ]
+# Once: a context with the certificate authorities of the system takes longer to make than a request.
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+TLS.check_hostname, TLS.verify_mode = False, ssl.CERT_NONE
 KEYS = f"""
 import django; django.setup()
 from dovetail_apikeys.services import create_api_key
@@ -62,9 +65,7 @@ def send(port: int, *headers: str, tls: bool = True, path: str = "/api/v1/custom
     with contextlib.ExitStack() as stack:
         connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
         if tls:
-            context = ssl.create_default_context()
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            connection = stack.enter_context(context.wrap_socket(connection, server_hostname="api.example.com"))
+            connection = stack.enter_context(TLS.wrap_socket(connection, server_hostname="api.example.com"))
         lines = [f"GET {path} HTTP/1.1", "Host: api.example.com", "Connection: close", *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode())
         answer = b""
@@ -174,9 +175,7 @@ def test_client_cannot_forge_address_or_scheme(deployed: Deployment) -> None:
 
 def stalled(port: int) -> socket.socket:
     """Return a connection that has sent a part of its body."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20))
+    connection = TLS.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=20))
     head = "POST /api/auth/jwt/token/ HTTP/1.1\r\nHost: api.example.com\r\nContent-Type: application/json\r\n"
     connection.sendall(f'{head}Content-Length: 1000\r\n\r\n{{"email"'.encode())
     return connection
