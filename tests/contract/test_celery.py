@@ -36,6 +36,7 @@ def app() -> Any:
     contrib.install()
     app = celery.Celery("contract", broker="memory://", backend="cache+memory://", set_as_current=False)
     app.conf.worker_hijack_root_logger = False  # other tests read the log
+    app.conf.broker_transport_options = {"polling_interval": 0.05}  # instead of a second
 
     @app.task(name="contract.context")
     def seen() -> list[str | None]:
@@ -58,16 +59,16 @@ def app() -> Any:
 def test_worker_gets_the_context_of_the_request(app: Any, monkeypatch: Any) -> None:
     from celery.contrib.testing.worker import start_worker
 
-    with start_worker(app, perform_ping_check=False, pool="solo", shutdown_timeout=30):
+    with start_worker(app, perform_ping_check=False, pool="solo", shutdown_timeout=60):
         with context.bind(request_id="request-1", organization_id=7, principal="ada"):
             result = app.seen.delay()
-        assert result.get(timeout=10) == ["request-1", "7", "ada"]
+        assert result.get(timeout=60, interval=0.05) == ["request-1", "7", "ada"]
         # The next request is anonymous: the worker must not keep the previous context.
-        request_id, organization_id, principal = app.seen.delay().get(timeout=10)
+        request_id, organization_id, principal = app.seen.delay().get(timeout=60, interval=0.05)
         # Its log lines name the caller too.
         by_key, by_nobody = started_by_requests(app, monkeypatch)
-        assert by_key.get(timeout=10) == ["from-outside", "7", "apikey:pub1-id", "pub1"]
-        assert by_nobody.get(timeout=10) == ["from-outside", None, None, None]
+        assert by_key.get(timeout=60, interval=0.05) == ["from-outside", "7", "apikey:pub1-id", "pub1"]
+        assert by_nobody.get(timeout=60, interval=0.05) == ["from-outside", None, None, None]
     assert (organization_id, principal) == (None, None)
     assert len(request_id) == 32
     assert request_id != "request-1"
