@@ -92,14 +92,14 @@ def test_readiness_does_not_wait_for_hung_redis(settings):
             "default": {
                 "BACKEND": "django.core.cache.backends.redis.RedisCache",
                 "LOCATION": f"redis://127.0.0.1:{port}/0",
-                "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
+                "OPTIONS": {"socket_connect_timeout": 10, "socket_timeout": 10},
             }
         }
-        # The command of a blocked thread ends after 2 seconds. The bound is for a busy machine.
+        # The command of a blocked thread ends after 10 seconds. The bound is for a busy machine.
         for _ in range(2):
             begun = time.monotonic()
             answer = Client().get("/health/ready")
-            assert time.monotonic() - begun < 1.9
+            assert time.monotonic() - begun < 8
             assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
             assert answer.json()["checks"]["cache"] == "failed"
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import time
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -90,8 +89,6 @@ def test_seed_demo_restores_missing_rows():
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_development")
-def test_seed_demo_is_fast(django_assert_max_num_queries):
-    started = time.monotonic()
+def test_seed_demo_takes_few_queries(django_assert_max_num_queries):
     with django_assert_max_num_queries(60):
         _seed()
-    assert time.monotonic() - started < 3

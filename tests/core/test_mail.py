@@ -402,10 +402,11 @@ def test_name_that_a_stranger_chose_contains_no_link(name: object, shown: str) -
 
 
 def test_name_takes_linear_time_to_clean() -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     for text in ("a" * 100_000, "a." * 100_000, "www." * 100_000, "\u202e" * 100_000, "http:" * 100_000):
         assert len(mail.display_name(text)) <= 60
-    assert time.monotonic() - began < 1
+    # Quadratic time would be minutes.
+    assert time.thread_time() - began < 20
 
 
 # The fault: a mail server that accepts connections and says nothing.
