@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.db import connection
 
 from dovetail_core.transactions import Vanished
 from dovetail_tenancy import get_membership_model, get_organization_model, services
@@ -33,7 +34,7 @@ pytestmark = [
     pytest.mark.postgres,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(
-        "connection.vendor != 'postgresql'", reason="needs row locks: set DATABASE_URL to a PostgreSQL database"
+        connection.vendor != "postgresql", reason="needs row locks: set DATABASE_URL to a PostgreSQL database"
     ),
 ]
 
