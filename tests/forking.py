@@ -105,7 +105,8 @@ def _server(command: tuple[str, ...], environment: tuple[tuple[str, str], ...]) 
 def run(command: Sequence[str], *arguments: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a program like ``subprocess.run``. ``command`` is an interpreter with its options.
 
-    ``arguments`` are a script or ``-c`` and code, and what follows. Raises TimeoutError after ``WAIT`` seconds.
+    ``arguments`` are a script, ``-c`` and code, or ``-m`` and a module, and what follows.
+    Raises TimeoutError after ``WAIT`` seconds.
     """
     global seconds
     sys.audit(STARTED, arguments)
@@ -151,13 +152,16 @@ def become(request: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     first, *others = request["arguments"]
-    sys.path[0] = "" if first == "-c" else str(Path(first).resolve().parent)
+    sys.path[0] = {"-c": "", "-m": str(Path.cwd())}.get(first, str(Path(first).resolve().parent))
     sys.path[1:1] = [path for path in request["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     importlib.invalidate_caches()
     if first == "-c":
         sys.argv = ["-c", *others[1:]]
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(others[0], "<string>", "exec"), vars(main))
+    elif first == "-m":
+        sys.argv = others
+        runpy.run_module(others[0], run_name="__main__", alter_sys=True)
     else:
         sys.argv = [first, *others]
         runpy.run_path(first, run_name="__main__")

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dovetail_contract.testing import Exchange, SchemaRules
+from tests import forking
 from tests.composed.settings import EXAMPLE_PROJECT
 
 #: All responses of the API to all clients are validated against the schema, except the pages that show it. The admin
@@ -42,8 +43,13 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, "DJANGO_ENV_FILE": os.devnull, "PYTHONWARNINGS": "error::RuntimeWarning", **variables}
 
 
-def run(*arguments: str, cwd: Path = EXAMPLE_PROJECT, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with ``arguments`` in the example project's folder."""
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with ``arguments`` in the example project's folder, in a process that has imported Django before."""
+    return forking.run((sys.executable,), *arguments, cwd=EXAMPLE_PROJECT, env=environment(**variables))
+
+
+def start(*arguments: str, cwd: Path = EXAMPLE_PROJECT, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Like :func:`run`, in a process that has imported nothing."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,

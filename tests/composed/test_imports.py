@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.composed.processes import PRODUCTION, run
+from tests.composed.processes import PRODUCTION, start
 
 HEAVY = {"anymail", "boto3", "celery", "channels", "drf_spectacular", "httpcore", "kombu", "redis", "storages"}
 COMMAND = "from django.core.management import execute_from_command_line as run; run({!r})"
@@ -28,7 +28,7 @@ def imports(entry_point: str, **variables: str) -> set[str]:
     """Return the modules that a process imports."""
     code = f"import json, sys\n{ENTRY_POINTS[entry_point]}\nprint()\nprint(json.dumps(sorted(sys.modules)))"
     environment = {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DATABASE_URL": "sqlite://:memory:"}
-    done = run("-c", code, **PRODUCTION, **environment, **variables)
+    done = start("-c", code, **PRODUCTION, **environment, **variables)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -65,7 +65,7 @@ def test_variables_select_heavy_modules():
 def test_broken_urls_stop_server(entry_point, tmp_path):
     (tmp_path / "broken.py").write_text("from example_project.settings import *\nROOT_URLCONF = 'no_such_module'\n")
     variables = {"DJANGO_SETTINGS_MODULE": "broken", "PYTHONPATH": str(tmp_path)}
-    done = run("-c", ENTRY_POINTS[entry_point], **PRODUCTION, **variables)
+    done = start("-c", ENTRY_POINTS[entry_point], **PRODUCTION, **variables)
     assert done.returncode != 0
     assert "No module named 'no_such_module'" in done.stderr
 
@@ -80,5 +80,5 @@ print()
 print(gc.get_freeze_count() > 50_000, gc.get_threshold() == threshold)
 """
     variables = {"DJANGO_SETTINGS_MODULE": "example_project.settings", "DATABASE_URL": "sqlite://:memory:", **BROKER}
-    done = run("-c", code, **PRODUCTION, **variables)
+    done = start("-c", code, **PRODUCTION, **variables)
     assert done.stdout.splitlines()[-1:] == ["True True"], done.stderr
