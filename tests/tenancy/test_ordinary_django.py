@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +21,7 @@ from django.urls import reverse
 from dovetail_tenancy import get_membership_model, get_organization_model, tenant, unscoped
 from dovetail_tenancy.exceptions import LastOwner
 from dovetail_tenancy.organizations.project_models import concrete_field
+from tests import forking
 from tests.tenancy.documents.factories import make_document, make_membership, make_organization, make_user
 from tests.tenancy.documents.models import Document, Folder, Note
 from tests.tenancy.lanes import ORGANIZATION, admin_page
@@ -190,14 +190,8 @@ def manage(database: Path, *arguments: str) -> str:
         "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
     }
     program = "import sys; sys.argv[0] = 'manage.py'\nfrom django.core.management import execute_from_command_line\n"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program + "execute_from_command_line(sys.argv)", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=root,
-    )
+    code = program + "execute_from_command_line(sys.argv)"
+    done = forking.run((sys.executable, "-W", "error"), "-c", code, *arguments, cwd=root, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
