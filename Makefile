@@ -23,7 +23,7 @@ serve: $(READY) ## the example project with demo data on 127.0.0.1; PORT=8123 ch
 	@PORT=$(PORT) $(BIN)/python example_project/serve.py
 
 test: $(READY) ## the test lanes that need no service; LANES="core swapped" chooses lanes
-	$(BIN)/python -m tests $(LANES) --jobs 2
+	$(BIN)/python -m tests $(LANES) --jobs 3
 
 lint: $(READY) ## style, format and import contracts
 	$(BIN)/ruff check && $(BIN)/ruff format --check && PYTHONPATH=example_project $(BIN)/lint-imports
