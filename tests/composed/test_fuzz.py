@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -210,7 +211,8 @@ if find_spec("schemathesis") is not None:
     @pytest.mark.usefixtures("_own_connection")
     @generated.parametrize()
     @examples(
-        max_examples=25,
+        # Of each operation. The values above try the same mistakes without chance.
+        max_examples=25 if os.environ.get("TESTS_EXHAUSTIVE") == "1" else 8,
         deadline=None,
         derandomize=True,
         database=None,

@@ -14,6 +14,7 @@ from tests.composed.journeys import sign_in
 from tests.composed.processes import call, free_port, running, wait_until_up
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES, SECONDS = ("10", "90") if os.environ.get("TESTS_EXHAUSTIVE") == "1" else ("5", "60")
 UNLIMITED = dict.fromkeys(("THROTTLE_ANON", "THROTTLE_USER", "THROTTLE_FAILURES", "THROTTLE_MAGIC"), "1000000/min")
 UNLIMITED |= dict.fromkeys(("GUESSES_PER_ACCOUNT", "GUESSES_PER_NETWORK"), "1000000")
 EXCLUDED = [
@@ -47,7 +48,7 @@ def test_responses_match_schema(demo_database_url, tmp_path):
                     str(ROOT / "tests/composed/schemathesis.toml"),
                 ),
                 *("run", f"{base}/api/schema/", "--no-color", "--continue-on-failure", "--seed", "1"),
-                *("--max-examples", "10", "--max-time", os.environ.get("SCHEMATHESIS_SECONDS", "90")),
+                *("--max-examples", EXAMPLES, "--max-time", os.environ.get("SCHEMATHESIS_SECONDS", SECONDS)),
                 *("-H", f"Authorization: {ada['Authorization']}", "-H", f"X-Organization-ID: {organization}"),
                 *(part for name in EXCLUDED for part in ("--exclude-name", name)),
             ],
