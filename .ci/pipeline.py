@@ -131,8 +131,10 @@ def in_cell(environment: str, *arguments: str, step: str = "", after: str = "bui
 def all_steps(*, full: bool) -> list[Step]:
     packages = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
     services = {"REDIS_URL": REDIS, "CELERY_BROKER_URL": BROKER, "Redis": "", "RabbitMQ": ""}
+    exhaustive = {"TESTS_EXHAUSTIVE": "1"} if full else {}
     return [
-        Step("test", "test", ("make", "test", f"PYTHON={interpreter()}"), environment={"TESTS_EXHAUSTIVE": "1"}),
+        # What it leaves out runs in postgres-notify, services-composed, compat-composed and compat-swapped.
+        Step("test", "test", ("make", "test", f"PYTHON={interpreter()}"), environment=exhaustive),
         Step("lint", "static", ("make", "lint")),
         Step("types", "static", ("make", "types"), groups=frozenset({"types"})),
         Step("build", "static", ("make", "build"), groups=frozenset({"build"})),
@@ -159,7 +161,7 @@ def all_steps(*, full: bool) -> list[Step]:
             "variants",
             lane("established"),
             needs=frozenset({"PostgreSQL", "MariaDB", "Python 3.11", "Python 3.12", "Python 3.13"}),
-            environment={"POSTGRES_SERVER": POSTGRES, "MARIADB_SERVER": MARIADB},
+            environment={"POSTGRES_SERVER": POSTGRES, "MARIADB_SERVER": MARIADB, **exhaustive},
         ),
         Step("adoption", "variants", lane("adoption")),
         Step(
@@ -183,6 +185,7 @@ def all_steps(*, full: bool) -> list[Step]:
             after=f"compat-{OLDEST}",
             DATABASE_URL=f"{POSTGRES}/ci_compat_composed",
             PostgreSQL="",
+            TESTS_EXHAUSTIVE="1",
             **services,
         ),
         in_cell(OLDEST, "swapped", step="swapped", after="compat-composed", TESTS_EXHAUSTIVE="1"),
