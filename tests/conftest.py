@@ -18,7 +18,7 @@ from tests import forking
 
 TESTS = Path(__file__).parent
 MARKED: dict[str, list[str]] = tomllib.loads((TESTS / "markers.toml").read_text())
-"""The entries of each marker: a folder, a module or a test function, relative to this folder."""
+"""The entries of each marker: a folder, a module, a function or one of its cases, relative to this folder."""
 WORTH_REPORTING = 0.3
 """Seconds of CPU from which a test's cost stands in the report; most tests take a hundredth of it."""
 STARTS = frozenset(
@@ -89,11 +89,12 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        function = f"{item.path.relative_to(TESTS).as_posix()}::{getattr(item, 'originalname', item.name)}"
+        module = item.path.relative_to(TESTS).as_posix()
+        function, case = f"{module}::{getattr(item, 'originalname', item.name)}", f"{module}::{item.name}"
         for marker, entries in MARKED.items():
             if item.get_closest_marker(marker):
                 raise pytest.UsageError(f"{function} sets the marker {marker!r} itself: list it in tests/markers.toml.")
-            if any(is_within(function, entry) for entry in entries):
+            if any(entry == case or is_within(function, entry) for entry in entries):
                 item.add_marker(marker)
 
 
