@@ -63,7 +63,8 @@ answer = client.post("/admin/v1/jobs/", {**body, "name": "os.system"}, content_t
 assert answer.status_code == 400, answer.content
 assert "unknown_job" in answer.content.decode()
 answer = client.get("/admin/dovetail_adminapi/job/")
-assert answer.status_code == 200, (answer.status_code, answer.headers, answer.content[:1000])
+# With dovetail_tenancy, the admin site first asks for an organization.
+assert answer.status_code == (302 if apps.is_installed("dovetail_tenancy") else 200), answer.headers
 
 Job.objects.all().delete()
 # With all packages, the project serves the views of flags below the same path, by their own permission classes.

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Permission
 from django.db.models import Q
 from rest_framework.test import APIClient
 
 from dovetail_adminapi.api.guard import AdminGuard
 from dovetail_adminapi.api.operations import registry
 from dovetail_adminapi.conf import conf
+from dovetail_core.accounts import create_passwordless_account
 from dovetail_core.inspection import routes
 
 #: Values for the converters of paths. Text that fits no converter reaches the view for unknown paths.
@@ -33,8 +32,11 @@ def admin_client(
     ``ADMINAPI_ROLE_ISSUERS``. ``auth_age`` is the age of the sign-in in seconds; None: the token has no time of it.
     ``options`` are those of ``APIClient``. Raises ``ValueError`` for a permission that does not exist.
     """
-    user = user or _new_user()
+    user = user or create_passwordless_account(f"admin-{uuid4().hex}@example.com")
     for name in permissions:
+        # Late: a project may have no django.contrib.auth.
+        from django.contrib.auth.models import Permission
+
         app_label, _, codename = name.partition(".")
         rows = Permission.objects.filter(Q(content_type__app_label=app_label) & Q(codename=codename))
         if not rows:
@@ -43,17 +45,6 @@ def admin_client(
     client = APIClient(**options)
     client.force_authenticate(type(user)._default_manager.get(pk=user.pk), token=_claims(roles, auth_age))  # type: ignore[arg-type]  # any credential
     return client
-
-
-def _new_user() -> Any:
-    model: Any = get_user_model()
-    name = f"admin-{uuid4().hex}"
-    fields = {field: f"{name}@example.com" for field in (model.get_email_field_name(),) if hasattr(model, field)}
-    fields.setdefault(model.USERNAME_FIELD, name)
-    user = model(**fields)
-    user.set_unusable_password()
-    user.save()
-    return user
 
 
 def _claims(roles: Sequence[str], auth_age: int | None) -> dict[str, Any]:
