@@ -105,7 +105,7 @@ class AdminAPISettings(AppSettings, prefix="ADMINAPI_", app_label="dovetail_admi
     MACHINES: Setting[bool | Sequence[str]] = Setting(
         False,
         "Whether API keys with the scope `admin:SECTION` may call a section: True, or the keys of the organizations "
-        "whose API keys may. Who creates API keys chooses their scopes.",
+        "whose API keys may. The creator of an API key chooses its scopes.",
         _machines,
     )
     AUTHENTICATION_CLASSES: Setting[Sequence[Any] | None] = Setting(
@@ -173,7 +173,7 @@ class AdminAPISettings(AppSettings, prefix="ADMINAPI_", app_label="dovetail_admi
     )
     IMPERSONATION_CONSENT = Setting(
         "required",
-        "`required`: an owner of the organization approves first, `notify`: owners are told, `none`.",
+        "`required`: an owner of the organization approves first, `notify`: owners are notified, `none`.",
         one_of("required", "notify", "none"),
     )
     IMPERSONATION_ORGANIZATIONS: ImportSetting[Any] = ImportSetting(
