@@ -35,12 +35,12 @@ def urls(patterns: list[Any] | None, *others: Any) -> ModuleType:
 
 
 def test_operation_without_permission_is_an_error_that_names_the_view() -> None:
-    found = {message.msg for message in messages("E002")}
+    reported = {message.msg for message in messages("E002")}
     lacking = {
         "GroupViewSet": "'update' (PUT /admin/v1/groups/{pk})",
         "report": "'post' (POST /admin/v1/report)",
     }
-    assert found == {
+    assert reported == {
         f"tests.adminapi.shop.{name} declares no permission for {operation}, so nobody may call it."
         for name, operation in lacking.items()
     }

@@ -188,7 +188,7 @@ def test_sweeps_find_each_lost_job_once_and_publish_each_due_job_once() -> None:
 
 
 def test_sweep_does_not_lose_a_job_whose_worker_returns() -> None:
-    """A late heartbeat or outcome and the sweep: whoever writes first wins, and the other changes nothing."""
+    """A late heartbeat or outcome and the sweep: the first to write wins, and the other changes nothing."""
     for _ in range(ROUNDS):
         silence(job := make())
         job.refresh_from_db()

@@ -58,7 +58,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     cancel_requested_at = models.DateTimeField(_("cancellation requested at"), null=True, blank=True)
     retry_of = models.UUIDField(_("retry of"), null=True, blank=True)
-    # A hash of what may be live only once. Empty: the job may.
+    # A hash of the key that only one live job may have. Empty: any number of them may be live.
     unique_key = models.CharField(_("unique key"), max_length=64, blank=True, default="", editable=False)
     # The unique key while the job is live or lost, so that one exists. MariaDB has no partial constraints.
     live_key = models.CharField(_("live key"), max_length=64, null=True, blank=True, editable=False)  # noqa: DJ001  # NULLs are not equal
