@@ -394,6 +394,8 @@ ADMINAPI_RESOURCES: dict[str, dict[str, Any]] = {
         "actions": {"revoke": {"call": "dovetail_apikeys.services.revoke_api_key", "reauthenticate": True}},
     },
 }
+# The first administrator of a service is a superuser.
+ADMINAPI_SUPERUSERS = True
 ADMINAPI_CONTEXT = "example_project.administration.across_organizations"
 ADMINAPI_PAGINATION_CLASS = REST_FRAMEWORK["DEFAULT_PAGINATION_CLASS"]
 ADMINAPI_HOSTS = env.list("ADMIN_HOSTS", default=[])

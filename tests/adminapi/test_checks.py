@@ -181,10 +181,11 @@ def test_second_route_without_the_guard_is_a_warning() -> None:
     assert "tests.adminapi.shop.GroupViewSet of the section 'shop' is also at open/groups" in message.msg
 
 
-def test_public_host_and_superusers_are_reported_at_deployment() -> None:
+@pytest.mark.parametrize("superusers", [True, False])
+def test_public_host_and_undecided_superusers_are_reported_at_deployment(superusers: bool) -> None:
     assert messages("W003", include_deployment_checks=True)
     assert messages("I001", include_deployment_checks=True)
-    with override_settings(ADMINAPI_HOSTS=["admin.example.com"], ADMINAPI_SUPERUSERS=False):
+    with override_settings(ADMINAPI_HOSTS=["admin.example.com"], ADMINAPI_SUPERUSERS=superusers):
         assert not messages("W003", include_deployment_checks=True)
         assert not messages("I001", include_deployment_checks=True)
 

@@ -211,10 +211,11 @@ def check_deployment(**kwargs: Any) -> Iterator[CheckMessage]:
             hint="Serve it on a host or to networks of its own: ADMINAPI_HOSTS = ['admin.example.com'].",
             id=f"{_ID}.W003",
         )
-    if conf.SUPERUSERS:
+    if not hasattr(settings, "ADMINAPI_SUPERUSERS"):
         yield Info(
             "Superusers may call every declared operation of the admin API.",
-            hint="ADMINAPI_SUPERUSERS = False gives them only the permissions that they have otherwise.",
+            hint="Confirm it with ADMINAPI_SUPERUSERS = True. With False, they have only the permissions that they are "
+            "granted otherwise.",
             id=f"{_ID}.I001",
         )
 
