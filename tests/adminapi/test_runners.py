@@ -116,7 +116,7 @@ def test_scheduled_tasks_sweep_and_roll_up(celery: Any) -> None:
     assert MetricState.objects.filter(pk="users.new").exists()
 
 
-@pytest.mark.skipif(django.VERSION < (6, 0), reason="Django has no tasks")
+@pytest.mark.skipif(django.VERSION < (6, 0), reason="this Django has no tasks")
 def test_django_tasks_run_jobs_sweep_and_roll_up(settings: Any) -> None:
     settings.TASKS = {"default": {"BACKEND": "django.tasks.backends.immediate.ImmediateBackend"}}
     from dovetail_adminapi.contrib import tasks
