@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.request import Request
@@ -124,8 +125,8 @@ class JobViewSet(RowsMixin, AdminViewSet):
         serializer: Any = self.get_serializer(data=document)
         serializer.is_valid(raise_exception=True)
         if unknown := set(document) - set(serializer.fields):
-            message = f"Unknown field. The fields are: {', '.join(serializer.fields)}."
-            raise ValidationError({name: [message] for name in sorted(unknown)}, "unknown")
+            message = _("This field is unknown. The fields are: %s.") % ", ".join(sorted(serializer.fields))
+            raise ValidationError({name: [message] for name in sorted(unknown)}, "unknown_field")
         return serializer.validated_data
 
     def _job(self, pk: str) -> Job:

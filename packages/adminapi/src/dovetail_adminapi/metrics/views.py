@@ -82,7 +82,7 @@ class MetricViewSet(AdminViewSet):
                 raise _invalid(parameter, _("This parameter must not be repeated."))
         today = days.today()
         last = _date(request, "to") or today
-        first = _date(request, "from") or max(date.min, last) - timedelta(days=29)
+        first = _date(request, "from") or last - timedelta(days=29)
         if last > today:
             raise _invalid("to", _("The day must not be in the future."))
         if first > last:
