@@ -123,6 +123,17 @@ def test_superusers_are_out_of_reach_of_others() -> None:
     assert other.post(f"{ADMIN}users/{root.pk}/deactivate").status_code == 204
 
 
+def test_administrators_with_more_permissions_are_out_of_reach_of_others() -> None:
+    """The attack: support staff locks out the administrators who could stop it."""
+    equal, above = person("equal", DEACTIVATE), person("above", DEACTIVATE, "auth.change_group")
+    api = client(person("support", DEACTIVATE))
+    response = api.post(f"{ADMIN}users/{above.pk}/deactivate")
+    assert (response.status_code, response.json()["code"]) == (403, "user_is_administrator")
+    above.refresh_from_db()
+    assert above.is_active
+    assert api.post(f"{ADMIN}users/{equal.pk}/deactivate").status_code == 204
+
+
 @pytest.mark.parametrize("body", [{"raeson": "x"}, {"actor": "x"}, {"reason": "x" * 3000}, {"reason": []}, ["x"], "x"])
 def test_invalid_bodies_of_actions_are_400(body: Any) -> None:
     user = person("grace")

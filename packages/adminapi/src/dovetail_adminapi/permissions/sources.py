@@ -92,6 +92,15 @@ class MachinePrincipal:
         return _has_perms(self._grants, permissions, obj)
 
 
+def has_more(user: Any, caller: Any) -> bool:
+    """Return whether a user has a permission of Django that the caller lacks, whatever source the caller has.
+
+    Not a comparison of sets: the caller may have permissions from the roles of a token.
+    """
+    theirs = user.get_all_permissions() if hasattr(user, "get_all_permissions") else ()
+    return not all(caller.has_perm(permission) for permission in theirs)
+
+
 def _has_perms(grants: Grants, permissions: list[str], obj: object = None) -> bool:
     return all(grants.has_perm(permission, obj) for permission in permissions)
 

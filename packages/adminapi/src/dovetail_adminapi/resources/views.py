@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dovetail_adminapi.api.views import AdminViewSet
+from dovetail_adminapi.permissions.sources import has_more
 from dovetail_adminapi.resources.configuration import Action, RelatedList, Resource
 from dovetail_adminapi.resources.filters import ResourceFilter
 from dovetail_core.rest.fields import TextField
@@ -151,6 +152,10 @@ def _require_rank(request: Request, user: Any, action: Action) -> None:
     # The attack: support staff locks out or takes over those who could stop it.
     if getattr(user, "is_superuser", False) and getattr(request.user, "is_superuser", False) is not True:
         raise PermissionDenied(_("Only superusers can do this to superusers."))
+    if has_more(user, request.user):
+        raise PermissionDenied(
+            _("The user is an administrator, or has permissions that you lack."), "user_is_administrator"
+        )
 
 
 @lru_cache(maxsize=128)

@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 
 from dovetail_adminapi.conf import conf
 from dovetail_adminapi.models import SupportAccess
+from dovetail_adminapi.permissions.sources import has_more
 from dovetail_adminapi.support import events, tokens
 from dovetail_adminapi.support.exceptions import (
     AccessOver,
@@ -201,9 +202,7 @@ def require_accessible(user: Any, actor: Any) -> None:
         raise UserInactive
     if getattr(user, "is_staff", False) or getattr(user, "is_superuser", False):
         raise UserIsAdministrator
-    theirs = user.get_all_permissions() if hasattr(user, "get_all_permissions") else ()
-    # Not a comparison of sets: the administrator may have permissions from the roles of a token.
-    if not all(actor.has_perm(permission) for permission in theirs):
+    if has_more(user, actor):
         raise UserIsAdministrator
 
 
